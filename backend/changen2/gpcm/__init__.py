@@ -1,0 +1,1 @@
+"""Generative probabilistic change modelling: change event simulation and the generative step."""

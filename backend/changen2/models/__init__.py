@@ -1,0 +1,1 @@
+"""Neural networks, their registry and checkpoints. Knows no rasters."""

@@ -1,0 +1,1 @@
+"""Rasters of any size: grid, aligned reading, blending, writing, vectorising. Knows no torch."""

@@ -1,0 +1,1 @@
+"""Simulated scenes drawn by code, with perfect labels."""

@@ -1,0 +1,1 @@
+"""The embedded weights (safetensors) and their machine-readable cards."""
