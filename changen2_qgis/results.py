@@ -1,0 +1,293 @@
+"""Results in the project: one group per run, found again after the project is reopened.
+
+The group carries what the review and threshold bars need (run folder, threshold) and each layer its role,
+all as custom properties, so nothing has to be remembered outside the project file.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsLayerTreeGroup,
+    QgsMapLayer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsVectorFileWriter,
+    QgsVectorLayer,
+)
+from qgis.PyQt.QtGui import QTransform
+
+from .styles import set_probability_threshold, style_detection_layer
+
+__all__ = [
+    "DetectionGroup",
+    "add_detection_group",
+    "describe",
+    "detection_groups",
+    "display_polygons",
+    "style_detection_layer",
+]
+
+LAYERS = (
+    # role, layer name, shown at first; from top to bottom
+    ("polygons", "Changed places", True),
+    ("change", "Change (yes or no)", False),
+    ("change_probability", "Change probability", True),
+    ("semantic_after", "Classes after", False),
+    ("semantic_before", "Classes before", False),
+)
+
+_ID = "changen2/detection"
+_FOLDER = "changen2/folder"
+_THRESHOLD = "changen2/threshold"
+_TITLE = "changen2/title"
+_ROLE = "changen2/role"
+_ORIGINAL = "changen2/original"
+
+
+class DetectionGroup:
+    """A detection result in the layer tree: the group and its layers by role.
+
+    Made anew whenever it is needed; it holds no state of its own beyond the tree node.
+    """
+
+    def __init__(self, node: QgsLayerTreeGroup):
+        self.node = node
+
+    @property
+    def id(self) -> str:
+        """Stable identity, kept in the project file."""
+        return str(self.node.customProperty(_ID))
+
+    @property
+    def name(self) -> str:
+        """The group's name as the layer tree shows it."""
+        return self.node.name()
+
+    @property
+    def folder(self) -> str:
+        """The run folder with all outputs and the manifest."""
+        return str(self.node.customProperty(_FOLDER))
+
+    @property
+    def threshold(self) -> float:
+        """The threshold that the polygons and the binary map were made with, 0..1."""
+        return float(self.node.customProperty(_THRESHOLD))
+
+    def layer(self, role: str) -> QgsMapLayer | None:
+        """The layer of a role of `LAYERS`, or None where the user has removed it."""
+        for tree_layer in self.node.findLayers():
+            layer = tree_layer.layer()
+            if layer is not None and layer.customProperty(_ROLE) == role:
+                return layer
+        return None
+
+    def show_threshold(self, threshold: float) -> None:
+        """Restyle the probability layer; nothing is computed."""
+        layer = self.layer("change_probability")
+        if layer is not None:
+            set_probability_threshold(layer, threshold)
+
+    def set_review(self, feature_id: int, state: str) -> bool:
+        """Write the review state of one polygon; False where the layer refuses the change.
+
+        Outside an editing session the mark goes straight to the file; within one it is part of the session and
+        undo takes it back.
+        """
+        layer = self.layer("polygons")
+        if layer is None or not _write_review(layer, feature_id, state):
+            return False
+        original = layer.customProperty(_ORIGINAL)
+        if original:
+            return _write_review(QgsVectorLayer(str(original), "original", "ogr"), feature_id, state)
+        return True
+
+    def replace(
+        self, outputs: dict[str, str], threshold: float, summary: dict[str, Any] | None = None
+    ) -> int:
+        """Point the polygons and the binary map at files made with another threshold.
+
+        Review marks of polygons that kept their shape are carried over.
+
+        Returns:
+            The number of review marks carried over.
+        """
+        carried = 0
+        change, polygons = self.layer("change"), self.layer("polygons")
+        probability = self.layer("change_probability")
+        if change is not None and "change" in outputs:
+            change.setDataSource(outputs["change"], change.name(), "gdal")
+            style_detection_layer(change, "change")
+        if polygons is not None and "polygons" in outputs:
+            reviewed = {f.geometry().asWkb().data(): f["review"] for f in polygons.getFeatures()}
+            path, original = display_polygons(outputs["polygons"], probability)
+            polygons.setDataSource(_ogr_source(path), polygons.name(), "ogr")
+            polygons.setCustomProperty(_ORIGINAL, original)
+            style_detection_layer(polygons, "polygons")
+            carried = self._carry_reviews(polygons, reviewed)
+        self.node.setCustomProperty(_THRESHOLD, threshold)
+        self.node.setName(f"{self.node.customProperty(_TITLE)}: {describe(summary or _count(polygons))}")
+        self.show_threshold(threshold)
+        return carried
+
+    def _carry_reviews(self, polygons: QgsVectorLayer, reviewed: dict[bytes, str]) -> int:
+        carried = 0
+        for feature in list(polygons.getFeatures()):
+            state = reviewed.get(feature.geometry().asWkb().data())
+            if state in ("confirmed", "rejected"):
+                carried += self.set_review(feature.id(), state)
+        return carried
+
+
+def add_detection_group(
+    project: QgsProject,
+    outputs: dict[str, str],
+    title: str,
+    summary: dict[str, Any] | None = None,
+    threshold: float = 0.5,
+    classes: Sequence[dict[str, Any]] = (),
+) -> QgsLayerTreeGroup:
+    """Add the outputs of a detect run at the top of the layer tree, styled, with their legends.
+
+    Args:
+        project: where to add them.
+        outputs: path of each output by its role (`change_probability`, `change`, `polygons`, and with a
+            semantic model `semantic_before`, `semantic_after`). Missing ones are left out.
+        title: what the group is called; what was found is added to it in words.
+        summary: the job's summary (`polygons`, `change_area_m2`, ...); counted from the polygons if absent.
+        threshold: the threshold that the run used, 0..1.
+        classes: the model's classes, for the legends of the semantic layers.
+    """
+    layers = list(_open_layers(outputs, threshold, classes))
+    polygons = next((layer for role, layer, _ in layers if role == "polygons"), None)
+    node = project.layerTreeRoot().insertGroup(0, f"{title}: {describe(summary or _count(polygons))}")
+    node.setCustomProperty(_ID, uuid.uuid4().hex)
+    node.setCustomProperty(_TITLE, title)
+    node.setCustomProperty(_THRESHOLD, threshold)
+    node.setCustomProperty(_FOLDER, os.path.dirname(os.path.abspath(next(iter(outputs.values())))))
+    for role, layer, shown in layers:
+        project.addMapLayer(layer, False)
+        tree_layer = node.addLayer(layer)
+        tree_layer.setItemVisibilityChecked(shown)
+        tree_layer.setExpanded(shown)
+        tree_layer.setCustomProperty("showFeatureCount", role == "polygons")
+    return node
+
+
+def detection_groups(project: QgsProject) -> list[DetectionGroup]:
+    """All detection results in the project, from the top of the layer tree down."""
+    return [
+        DetectionGroup(node) for node in project.layerTreeRoot().findGroups(True) if node.customProperty(_ID)
+    ]
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """What was found, in words: "14 changed places, 0.32 ha" or "no change found"."""
+    count = int(summary.get("polygons") or 0)
+    if count == 0:
+        return "no change found"
+    places = "1 changed place" if count == 1 else f"{count:,} changed places"
+    area = summary.get("change_area_m2")
+    if area is None:
+        return places
+    return f"{places}, {area / 10000:,.2f} ha" if area >= 10000 else f"{places}, {area:,.0f} m²"
+
+
+def display_polygons(path: str, raster: QgsRasterLayer | None) -> tuple[str, str]:
+    """A polygon file that lies over its raster in QGIS, and the original where that is another file.
+
+    The polygons of a raster without CRS are in pixels, (column, row), y down; QGIS shows such a raster with y
+    up (from −height to 0, or by its world file). For these a flipped copy is written beside the original.
+
+    Returns:
+        The path to show, and the path of the original ("" where it is the same file).
+    """
+    if raster is None or raster.crs().isValid():
+        return path, ""
+    source = QgsVectorLayer(_ogr_source(path), "polygons", "ogr")
+    extent = raster.extent()
+    to_map = QTransform(
+        raster.rasterUnitsPerPixelX(),
+        0,
+        0,
+        -raster.rasterUnitsPerPixelY(),
+        extent.xMinimum(),
+        extent.yMaximum(),
+    )
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.driverName = "GPKG"
+    options.layerName = "change"
+    copy = os.path.splitext(path)[0] + "_display.gpkg"
+    writer = QgsVectorFileWriter.create(
+        copy,
+        source.fields(),
+        source.wkbType(),
+        QgsCoordinateReferenceSystem(),
+        QgsProject.instance().transformContext(),
+        options,
+    )
+    if writer.hasError() != QgsVectorFileWriter.WriterError.NoError:
+        raise OSError(
+            f"Cannot write {copy}: {writer.errorMessage()}. Free some disk space or check the rights."
+        )
+    for feature in source.getFeatures():
+        geometry = feature.geometry()
+        geometry.transform(to_map)
+        feature.setGeometry(geometry)
+        writer.addFeature(feature)
+    del writer  # closes the file
+    return copy, _ogr_source(path)
+
+
+def _open_layers(
+    outputs: dict[str, str], threshold: float, classes: Sequence[dict[str, Any]]
+) -> Iterator[tuple[str, QgsMapLayer, bool]]:
+    """Each output as a styled layer with its role, and whether it is shown at first."""
+    probability = None
+    if "change_probability" in outputs:
+        probability = QgsRasterLayer(outputs["change_probability"], "", "gdal")
+    for role, name, shown in LAYERS:
+        if role not in outputs:
+            continue
+        if role == "polygons":
+            path, original = display_polygons(outputs[role], probability)
+            layer: QgsMapLayer = QgsVectorLayer(_ogr_source(path), name, "ogr")
+            layer.setCustomProperty(_ORIGINAL, original)
+        else:
+            layer = QgsRasterLayer(outputs[role], name, "gdal")
+        if not layer.isValid():
+            raise OSError(
+                f"QGIS cannot open {outputs[role]}. It may have been moved or removed: run the detection again."
+            )
+        layer.setCustomProperty(_ROLE, role)
+        style_detection_layer(layer, role, threshold, classes)
+        yield role, layer, shown
+
+
+def _ogr_source(path: str) -> str:
+    return f"{path}|layername=change"
+
+
+def _count(polygons: QgsVectorLayer | None) -> dict[str, Any]:
+    """The part of a job's summary that the polygons themselves tell."""
+    if polygons is None:
+        return {}
+    areas = [feature["area_m2"] for feature in polygons.getFeatures()]
+    known = [float(area) for area in areas if isinstance(area, (int, float))]
+    return {"polygons": len(areas), "change_area_m2": sum(known) if known else None}
+
+
+def _write_review(layer: QgsVectorLayer, feature_id: int, state: str) -> bool:
+    field = layer.fields().indexFromName("review")
+    if field < 0 or not layer.getFeature(feature_id).isValid():
+        return False
+    if layer.isEditable():
+        return bool(layer.changeAttributeValue(feature_id, field, state))
+    written = bool(layer.dataProvider().changeAttributeValues({feature_id: {field: state}}))
+    layer.triggerRepaint()
+    return written

@@ -1,0 +1,202 @@
+"""How results look: one function per kind of layer, from a layer to a styled layer.
+
+Colours were chosen to stay apart for colour-blind readers and over both imagery and plain backgrounds:
+change runs from yellow to dark red, confirmed is green with a solid line, rejected is grey and dashed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from qgis.core import (
+    QgsCategorizedSymbolRenderer,
+    QgsColorRampLegendNodeSettings,
+    QgsColorRampShader,
+    QgsEditorWidgetSetup,
+    QgsFillSymbol,
+    QgsPalettedRasterRenderer,
+    QgsPalLayerSettings,
+    QgsRasterLayer,
+    QgsRasterShader,
+    QgsRendererCategory,
+    QgsSimpleFillSymbolLayer,
+    QgsSingleBandPseudoColorRenderer,
+    QgsTextBufferSettings,
+    QgsTextFormat,
+    QgsVectorLayer,
+    QgsVectorLayerSimpleLabeling,
+)
+from qgis.PyQt.QtGui import QColor
+
+KINDS = ("change_probability", "change", "polygons", "semantic_before", "semantic_after")
+
+PROBABILITY_STOPS = ((0.0, "#ffe08a"), (0.35, "#fda63a"), (0.7, "#e8402a"), (1.0, "#8b0f2b"))
+"""Position between the threshold and 1, colour."""
+
+REVIEW_STATES = (
+    # value, label, outline, fill, dashed
+    ("unreviewed", "To review", "#ff7a00", "#30ff7a00", False),
+    ("confirmed", "Confirmed", "#1a9850", "#401a9850", False),
+    ("rejected", "Rejected", "#8c8c8c", "#00000000", True),
+)
+
+AREA_LABEL = (
+    'CASE WHEN "area_m2" IS NULL THEN format_number("area_px", 0) || \' px\' '
+    'WHEN "area_m2" >= 10000 THEN format_number("area_m2" / 10000, 2) || \' ha\' '
+    "ELSE format_number(\"area_m2\", 0) || ' m²' END"
+)
+
+
+def style_detection_layer(
+    layer: QgsRasterLayer | QgsVectorLayer,
+    kind: str,
+    threshold: float = 0.5,
+    classes: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Give a layer of a detection result its look and legend.
+
+    Args:
+        layer: a raster layer, or the vector layer for `polygons`.
+        kind: one of `KINDS`.
+        threshold: probability in 0..1 from which change is shown (for `change_probability`).
+        classes: the model's classes, dicts with `index`, `name`, `color` (for the semantic kinds). Without
+            them the colour table of the file is used.
+
+    Raises:
+        ValueError: the kind is not known.
+    """
+    if kind == "change_probability":
+        set_probability_threshold(layer, threshold)
+    elif kind == "change":
+        _style_change(layer)
+    elif kind == "polygons":
+        _style_polygons(layer)
+    elif kind in KINDS:
+        _style_classes(layer, classes)
+    else:
+        raise ValueError(f"There is no style for the kind {kind!r}; it is one of {', '.join(KINDS)}.")
+
+
+def first_value_at(threshold: float) -> int:
+    """The smallest stored value v (1..255, p = (v − 1) / 254) whose probability reaches the threshold."""
+    return max(1, min(255, math.ceil(254 * threshold - 1e-9) + 1))
+
+
+def set_probability_threshold(layer: QgsRasterLayer, threshold: float) -> None:
+    """Draw the probability from the threshold up, yellow to dark red, and nothing below it."""
+    layer.setRenderer(_probability_renderer(layer, threshold))
+    layer.emitStyleChanged()
+    layer.triggerRepaint()
+
+
+def _probability_renderer(layer: QgsRasterLayer, threshold: float) -> QgsSingleBandPseudoColorRenderer:
+    first = first_value_at(threshold)
+    last = max(255, first + 1)  # a ramp needs two ends, also at threshold 1
+    items = []
+    for position, colour in PROBABILITY_STOPS:
+        value = first + position * (last - first)
+        items.append(QgsColorRampShader.ColorRampItem(value, QColor(colour), f"{(value - 1) / 254:.2f}"))
+    ramp = QgsColorRampShader(first, last)
+    ramp.setColorRampType(QgsColorRampShader.Type.Interpolated)
+    ramp.setColorRampItemList(items)
+    ramp.setClip(True)  # values under the first stop are not drawn at all
+    legend = QgsColorRampLegendNodeSettings()
+    legend.setMinimumLabel(f"{threshold:.2f} (threshold)")
+    legend.setMaximumLabel("1.00 (certain change)")
+    ramp.setLegendSettings(legend)
+    shader = QgsRasterShader(first, last)
+    shader.setRasterShaderFunction(ramp)
+    renderer = QgsSingleBandPseudoColorRenderer(layer.dataProvider(), 1, shader)
+    renderer.setClassificationMin(first)
+    renderer.setClassificationMax(last)
+    renderer.setOpacity(0.85)
+    return renderer
+
+
+def _style_change(layer: QgsRasterLayer) -> None:
+    entries = [
+        QgsPalettedRasterRenderer.Class(1, QColor("#d7263d"), "Change"),
+        QgsPalettedRasterRenderer.Class(0, QColor(255, 255, 255, 0), "No change"),
+    ]
+    layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, entries))
+    layer.triggerRepaint()
+
+
+def _style_classes(layer: QgsRasterLayer, classes: Sequence[dict[str, Any]]) -> None:
+    if classes:
+        entries = [
+            QgsPalettedRasterRenderer.Class(entry["index"], QColor(entry["color"]), entry["name"])
+            for entry in classes
+        ]
+    else:
+        entries = QgsPalettedRasterRenderer.colorTableToClassData(layer.dataProvider().colorTable(1))
+    layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, entries))
+    layer.triggerRepaint()
+
+
+def _style_polygons(layer: QgsVectorLayer) -> None:
+    categories = [
+        QgsRendererCategory(value, _review_symbol(outline, fill, dashed), label)
+        for value, label, outline, fill, dashed in REVIEW_STATES
+    ]
+    layer.setRenderer(QgsCategorizedSymbolRenderer("review", categories))
+    layer.setLabeling(QgsVectorLayerSimpleLabeling(_area_labels()))
+    layer.setLabelsEnabled(True)
+    layer.setDisplayExpression(AREA_LABEL)
+    _describe_fields(layer)
+    layer.triggerRepaint()
+
+
+def _review_symbol(outline: str, fill: str, dashed: bool) -> QgsFillSymbol:
+    """A tinted polygon with a coloured line over a wider white one, readable on any imagery."""
+    casing = QgsSimpleFillSymbolLayer.create(
+        {"style": "no", "outline_color": "255,255,255,200", "outline_width": "0.9", "joinstyle": "round"}
+    )
+    line = QgsSimpleFillSymbolLayer.create(
+        {"outline_width": "0.5", "outline_style": "dash" if dashed else "solid", "joinstyle": "round"}
+    )
+    line.setStrokeColor(QColor(outline))
+    line.setFillColor(QColor(fill))
+    symbol = QgsFillSymbol()
+    symbol.changeSymbolLayer(0, casing)
+    symbol.appendSymbolLayer(line)
+    return symbol
+
+
+def _area_labels() -> QgsPalLayerSettings:
+    halo = QgsTextBufferSettings()
+    halo.setEnabled(True)
+    halo.setSize(0.8)
+    halo.setColor(QColor(255, 255, 255, 230))
+    text = QgsTextFormat()
+    text.setSize(8)
+    text.setColor(QColor("#222222"))
+    text.setBuffer(halo)
+    labels = QgsPalLayerSettings()
+    labels.isExpression = True
+    labels.fieldName = AREA_LABEL
+    labels.placement = QgsPalLayerSettings.Placement.Horizontal
+    labels.setFormat(text)
+    return labels
+
+
+def _describe_fields(layer: QgsVectorLayer) -> None:
+    """Readable names in the attribute form, and a list of choices for the review."""
+    aliases = {
+        "area_m2": "Area (m²)",
+        "area_px": "Area (pixels)",
+        "mean_probability": "Mean probability",
+        "from_class": "Class before",
+        "to_class": "Class after",
+        "review": "Review",
+    }
+    for name, alias in aliases.items():
+        index = layer.fields().indexFromName(name)
+        if index >= 0:
+            layer.setFieldAlias(index, alias)
+    index = layer.fields().indexFromName("review")
+    if index >= 0:
+        choices = [{label: value} for value, label, *_ in REVIEW_STATES]
+        layer.setEditorWidgetSetup(index, QgsEditorWidgetSetup("ValueMap", {"map": choices}))

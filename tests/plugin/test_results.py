@@ -1,0 +1,261 @@
+"""Groups, styles and legends of a detection result, on small files written as the backend writes them."""
+
+import numpy as np
+import pytest
+from osgeo import gdal, ogr, osr
+from qgis.core import QgsProject, QgsRasterLayer, QgsRectangle, QgsVectorLayer
+
+from changen2_qgis.results import add_detection_group, describe, detection_groups
+from changen2_qgis.styles import first_value_at, set_probability_threshold, style_detection_layer
+
+gdal.UseExceptions()
+WIDTH, HEIGHT = 40, 30
+
+
+def write_raster(path, values, nodata, crs=32633, transform=(500000, 0.5, 0, 5000000, 0, -0.5)):
+    dataset = gdal.GetDriverByName("GTiff").Create(str(path), WIDTH, HEIGHT, 1, gdal.GDT_Byte)
+    if crs:
+        dataset.SetGeoTransform(transform)
+        srs = osr.SpatialReference()
+        srs.ImportFromEPSG(crs)
+        dataset.SetProjection(srs.ExportToWkt())
+    dataset.GetRasterBand(1).WriteArray(values)
+    dataset.GetRasterBand(1).SetNoDataValue(nodata)
+    dataset = None
+    return str(path)
+
+
+def write_polygons(path, boxes, crs=32633):
+    dataset = ogr.GetDriverByName("GPKG").CreateDataSource(str(path))
+    srs = None
+    if crs:
+        srs = osr.SpatialReference()
+        srs.ImportFromEPSG(crs)
+    layer = dataset.CreateLayer("change", srs, ogr.wkbPolygon)
+    for name, kind in (
+        ("area_m2", ogr.OFTReal),
+        ("area_px", ogr.OFTInteger64),
+        ("mean_probability", ogr.OFTReal),
+        ("from_class", ogr.OFTString),
+        ("to_class", ogr.OFTString),
+        ("review", ogr.OFTString),
+    ):
+        layer.CreateField(ogr.FieldDefn(name, kind))
+    for left, bottom, right, top in boxes:
+        feature = ogr.Feature(layer.GetLayerDefn())
+        ring = f"{left} {bottom},{right} {bottom},{right} {top},{left} {top},{left} {bottom}"
+        feature.SetGeometry(ogr.CreateGeometryFromWkt(f"POLYGON(({ring}))"))
+        if crs:
+            feature.SetField("area_m2", abs((right - left) * (top - bottom)))
+        feature.SetField("area_px", 16)
+        feature.SetField("mean_probability", 0.8)
+        feature.SetField("review", "unreviewed")
+        layer.CreateFeature(feature)
+    dataset = None
+    return str(path)
+
+
+def write_run(
+    folder, crs=32633, boxes=((500002, 4999990, 500006, 4999995), (500010, 4999987, 500012, 4999999))
+):
+    """A run folder whose probability rises from left to right, with nodata in the first row."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = np.tile(np.linspace(1, 255, WIDTH).round().astype(np.uint8), (HEIGHT, 1))
+    values[0] = 0
+    binary = np.where(values == 0, 255, values >= 128).astype(np.uint8)
+    return {
+        "change_probability": write_raster(folder / "change_probability.tif", values, 0, crs),
+        "change": write_raster(folder / "change.tif", binary, 255, crs),
+        "polygons": write_polygons(folder / "change.gpkg", boxes, crs),
+    }
+
+
+@pytest.fixture
+def project(qgis_new_project):
+    return QgsProject.instance()
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(tmp_path / "run")
+
+
+def alpha(layer):
+    """Alpha 0..255 of the layer drawn at its own pixels, (height, width)."""
+    block = layer.renderer().block(1, layer.extent(), WIDTH, HEIGHT)
+    return np.array([[block.color(row, col) >> 24 & 255 for col in range(WIDTH)] for row in range(HEIGHT)])
+
+
+def test_the_group_holds_styled_layers_from_polygons_down_to_probability(project, run):
+    node = add_detection_group(project, run, "Change 2026-11-23")
+    assert project.layerTreeRoot().children()[0] == node
+    assert [tree.name() for tree in node.findLayers()] == [
+        "Changed places",
+        "Change (yes or no)",
+        "Change probability",
+    ]
+    assert [tree.isVisible() for tree in node.findLayers()] == [True, False, True]
+
+
+def test_the_group_says_what_was_found(project, run):
+    node = add_detection_group(project, run, "Change 2026-11-23")
+    assert node.name() == "Change 2026-11-23: 2 changed places, 44 m²"
+
+
+def test_finding_nothing_is_said_in_words(project, tmp_path):
+    node = add_detection_group(project, write_run(tmp_path / "empty", boxes=()), "Change 2026-11-23")
+    assert node.name() == "Change 2026-11-23: no change found"
+
+
+@pytest.mark.parametrize(
+    ("summary", "words"),
+    [
+        ({"polygons": 1, "change_area_m2": 12.4}, "1 changed place, 12 m²"),
+        ({"polygons": 1200, "change_area_m2": 23456.0}, "1,200 changed places, 2.35 ha"),
+        ({"polygons": 3, "change_area_m2": None}, "3 changed places"),
+        ({"polygons": 0, "change_area_m2": 0.0}, "no change found"),
+    ],
+)
+def test_describe(summary, words):
+    assert describe(summary) == words
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.003, 0.25, 0.5, 0.77, 0.999, 1.0])
+def test_first_value_reaches_the_threshold_and_the_one_before_does_not(threshold):
+    value = first_value_at(threshold)
+    assert (value - 1) / 254 >= threshold - 1e-9
+    assert value == 1 or (value - 2) / 254 < threshold
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.9, 1.0])
+def test_probability_is_drawn_exactly_where_it_reaches_the_threshold(run, threshold):
+    layer = QgsRasterLayer(run["change_probability"], "p", "gdal")
+    set_probability_threshold(layer, threshold)
+    values = gdal.Open(run["change_probability"]).ReadAsArray().astype(int)
+    expected = (values > 0) & (values >= first_value_at(threshold))
+    assert expected.any() and not expected.all()
+    np.testing.assert_array_equal(alpha(layer) > 0, expected)
+
+
+def test_the_probability_legend_names_the_threshold(run):
+    layer = QgsRasterLayer(run["change_probability"], "p", "gdal")
+    set_probability_threshold(layer, 0.37)
+    function = layer.renderer().shader().rasterShaderFunction()
+    assert function.legendSettings().minimumLabel() == "0.37 (threshold)"
+
+
+def test_binary_change_shows_only_change(run):
+    layer = QgsRasterLayer(run["change"], "c", "gdal")
+    style_detection_layer(layer, "change")
+    np.testing.assert_array_equal(alpha(layer) > 0, gdal.Open(run["change"]).ReadAsArray() == 1)
+    assert [label for label, _ in layer.renderer().legendSymbologyItems()] == ["Change", "No change"]
+
+
+def test_semantic_layers_show_the_model_classes(run):
+    layer = QgsRasterLayer(run["change"], "s", "gdal")
+    classes = [
+        {"index": 0, "name": "ground", "color": "#dddddd"},
+        {"index": 1, "name": "building", "color": "#d7263d"},
+    ]
+    style_detection_layer(layer, "semantic_after", classes=classes)
+    assert [label for label, _ in layer.renderer().legendSymbologyItems()] == ["ground", "building"]
+
+
+def test_an_unknown_kind_is_refused(run):
+    with pytest.raises(ValueError, match=r"'heatmap'.*change_probability"):
+        style_detection_layer(QgsRasterLayer(run["change"], "c", "gdal"), "heatmap")
+
+
+def test_polygons_have_a_legend_by_review_and_labels_of_area(run):
+    layer = QgsVectorLayer(run["polygons"] + "|layername=change", "p", "ogr")
+    style_detection_layer(layer, "polygons")
+    assert [category.value() for category in layer.renderer().categories()] == [
+        "unreviewed",
+        "confirmed",
+        "rejected",
+    ]
+    assert layer.labelsEnabled()
+    names = [layer.attributeDisplayName(index) for index in range(layer.fields().count())]
+    assert "Area (m²)" in names
+
+
+def test_a_group_is_found_again_with_its_folder_and_threshold(project, run, tmp_path):
+    add_detection_group(project, run, "Change", threshold=0.4)
+    saved = str(tmp_path / "project.qgz")
+    assert project.write(saved)
+    project.clear()
+    assert project.read(saved)
+    (group,) = detection_groups(project)
+    assert group.threshold == pytest.approx(0.4)
+    assert group.folder == str(tmp_path / "run")
+    assert group.layer("polygons").featureCount() == 2
+    assert group.layer("semantic_after") is None
+
+
+def test_review_is_written_to_the_file(project, run):
+    (group,) = [add_detection_group(project, run, "Change")] and detection_groups(project)
+    feature = next(group.layer("polygons").getFeatures())
+    assert group.set_review(feature.id(), "confirmed")
+    reopened = QgsVectorLayer(run["polygons"] + "|layername=change", "again", "ogr")
+    assert reopened.getFeature(feature.id())["review"] == "confirmed"
+
+
+def test_review_in_an_editing_session_can_be_undone(project, run):
+    add_detection_group(project, run, "Change")
+    (group,) = detection_groups(project)
+    layer = group.layer("polygons")
+    feature_id = next(layer.getFeatures()).id()
+    layer.startEditing()
+    assert group.set_review(feature_id, "rejected")
+    layer.undoStack().undo()
+    assert layer.getFeature(feature_id)["review"] == "unreviewed"
+    layer.rollBack()
+
+
+def test_review_of_a_polygon_that_is_gone_is_refused(project, run):
+    add_detection_group(project, run, "Change")
+    (group,) = detection_groups(project)
+    assert group.set_review(999, "confirmed") is False
+
+
+def test_another_threshold_swaps_the_files_and_keeps_reviews_of_unchanged_polygons(project, run, tmp_path):
+    add_detection_group(project, run, "Change", threshold=0.5)
+    (group,) = detection_groups(project)
+    first, second = [feature.id() for feature in group.layer("polygons").getFeatures()]
+    group.set_review(first, "confirmed")
+    group.set_review(second, "rejected")
+    other = write_run(
+        tmp_path / "run" / "threshold_0.70",
+        boxes=((500002, 4999990, 500006, 4999995), (500010, 4999990, 500012, 4999999)),
+    )
+    carried = group.replace(other, 0.7)
+    assert carried == 1
+    assert [f["review"] for f in group.layer("polygons").getFeatures()] == ["confirmed", "unreviewed"]
+    assert group.layer("polygons").source().startswith(other["polygons"])
+    assert group.layer("change").source() == other["change"]
+    assert group.threshold == pytest.approx(0.7)
+    assert group.name == "Change: 2 changed places, 38 m²"
+
+
+def test_polygons_of_a_raster_without_crs_are_flipped_onto_it(project, tmp_path):
+    run = write_run(tmp_path / "pixels", crs=None, boxes=((4, 6, 9, 12),))
+    add_detection_group(project, run, "Change")
+    (group,) = detection_groups(project)
+    raster, polygons = group.layer("change_probability"), group.layer("polygons")
+    assert raster.extent() == QgsRectangle(0, -HEIGHT, WIDTH, 0)
+    assert polygons.extent() == QgsRectangle(4, -12, 9, -6)
+    feature = next(polygons.getFeatures())
+    assert group.set_review(feature.id(), "confirmed")
+    original = QgsVectorLayer(run["polygons"] + "|layername=change", "original", "ogr")
+    assert original.extent() == QgsRectangle(4, 6, 9, 12)
+    assert original.getFeature(feature.id())["review"] == "confirmed"
+
+
+def test_area_label_reads_as_a_person_writes_it(run):
+    layer = QgsVectorLayer(run["polygons"] + "|layername=change", "p", "ogr")
+    style_detection_layer(layer, "polygons")
+    from qgis.core import QgsExpression, QgsExpressionContext, QgsExpressionContextUtils
+
+    context = QgsExpressionContext(QgsExpressionContextUtils.globalProjectLayerScopes(layer))
+    context.setFeature(next(layer.getFeatures()))
+    assert QgsExpression(layer.displayExpression()).evaluate(context) == "20 m²"
