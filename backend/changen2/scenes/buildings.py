@@ -77,10 +77,11 @@ def _roof(house: House, patch: Patch) -> tuple[Floats, Floats, Floats, Bools, Bo
             along, across, long, short = across, along, b, a
         here = patch.box(u, v, a, b)
         if house.roof == "shed":
-            rise, slope_across, slope_along = 0.4 * house.pitch * (across + short), 0.4 * house.pitch, 0.0
+            rise = 0.4 * house.pitch * (across + short)
+            slope_across, slope_along = np.full(shape, 0.4 * house.pitch), np.zeros(shape)
             top = np.zeros(shape, bool)
         elif house.roof == "flat":
-            rise, slope_across, slope_along = np.zeros(shape), 0.0, 0.0
+            rise, slope_across, slope_along = np.zeros(shape), np.zeros(shape), np.zeros(shape)
             top = np.zeros(shape, bool)
         else:
             to_side, to_end = short - np.abs(across), long - np.abs(along)
@@ -95,8 +96,8 @@ def _roof(house: House, patch: Patch) -> tuple[Floats, Floats, Floats, Bools, Bo
         best = here & (plane > height)
         height[best] = plane[best]
         local_u, local_v = (slope_across, slope_along) if turned else (slope_along, slope_across)
-        du[best] = np.broadcast_to(local_u, shape)[best]
-        dv[best] = np.broadcast_to(local_v, shape)[best]
+        du[best] = local_u[best]
+        dv[best] = local_v[best]
         ridge = np.where(best, top, ridge)
     inside = np.isfinite(height)
     return height, du, dv, inside, ridge & inside

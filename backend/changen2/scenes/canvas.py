@@ -5,20 +5,20 @@ Colours are linear light 0..1; x grows to the right and y downwards from the upp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.fft
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 
 GAMMA = 2.2
 
 
-def linear(colour: Sequence[float]) -> Floats:
+def linear(colour: ArrayLike) -> Floats:
     """Linear light 0..1 of an sRGB colour 0..255 (the plain 2.2 power, close enough here)."""
     return (np.asarray(colour, np.float32) / 255) ** GAMMA
 
@@ -33,7 +33,7 @@ class Noise:
         shape: rows, columns of the canvas.
     """
 
-    SLOPES = {"fine": 0.4, "grain": 0.9, "patchy": 1.5, "smooth": 2.3}
+    SLOPES: ClassVar[dict[str, float]] = {"fine": 0.4, "grain": 0.9, "patchy": 1.5, "smooth": 2.3}
 
     def __init__(self, rng: np.random.Generator, shape: tuple[int, int]) -> None:
         rows, columns = (scipy.fft.next_fast_len(n, real=True) for n in shape)

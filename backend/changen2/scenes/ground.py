@@ -34,8 +34,10 @@ def open_land(canvas: Canvas, noise: Noise, place: Rng, style: SceneStyle, date:
     green = np.clip((cover + share) * 1.2 + 0.5, 0, 1)[..., None]
     colour = green * grass(style, date) + (1 - green) * linear(style.soil)
     hue = noise.field("patchy", place)[..., None] * np.array([0.07, 0.0, -0.06], np.float32)
-    strength = float(place.uniform(0.06, 0.16))
-    canvas.colour[:] = textured(colour * (1 + hue), strength * tufts, 0.12 * light, 0.05 * cover)
+    strength = float(place.uniform(0.08, 0.22))
+    canvas.colour[:] = textured(
+        colour * (1 + hue), strength * tufts, 0.12 * light, 0.05 * cover, 0.05 * noise.field("fine", place)
+    )
     bushes = np.clip(tufts - 1.9, 0, 0.5) * 2 * float(place.uniform(0, 1))
     canvas.colour *= (1 - 0.55 * bushes)[..., None]
     canvas.elevation[:] = 0.8 * bushes
@@ -66,7 +68,7 @@ def fields(
             grass(style, date),
             linear(style.soil),
             linear(style.dry),
-            linear((96, 120, 62)),
+            linear((92, 112, 64)),
             linear(style.soil) * 0.7,
         ]
     )
@@ -192,7 +194,7 @@ def lot(
     bare_share = {"yard": plot.paved * 0.7, "lawn": 0.08, "bare": 0.95, "slab": 0.7}[state]
     bare = np.clip((patchy + 3.4 * bare_share - 1.7) * 2 + 0.5, 0, 1)
     soft = _soft_edge(patch.u, patch.v, plot, 0.6)
-    colour = textured(lawn + bare[..., None] * (soil - lawn), 0.05 * grain, 0.05 * fine, 0.03 * patchy)
+    colour = textured(lawn + bare[..., None] * (soil - lawn), 0.08 * grain, 0.06 * fine, 0.05 * patchy)
     canvas.paint(patch, soft * (0.95 if state == "yard" else 0.85), colour)
     canvas.elevation[patch.window][inside] = 0
     canvas.semantic[patch.window][inside] = np.where(bare > 0.5, LAND, VEGETATION)[inside]
@@ -230,7 +232,7 @@ def _yard(canvas: Canvas, noise: Noise, rng: Rng, style: SceneStyle, plot: Lot) 
     paving = textured(
         linear(np.array(tones[int(rng.integers(len(tones)))]) * rng.uniform(0.85, 1.1)), 0.05 * fine
     )
-    if style.kind == "industrial" or plot.paved > 0.75:
+    if style.kind == "industrial" or (plot.paved > 0.75 and plot.half_u < 14):
         canvas.paint(patch, patch.box(0, 0, plot.half_u - 0.7, plot.half_v - 0.7), paving, BACKGROUND)
     else:
         half_width = (

@@ -79,8 +79,9 @@ def lean(canvas: Canvas, picture: Floats, date: DateStyle) -> None:
         target, origin = _shifted(flat[0], rows, columns)
         reached = flat[0][origin] >= level - 0.5 * step
         wall = reached & (flat[0][origin] > level + 0.5 * step) & (flat[3][origin] > 0)
-        for layer, source in zip((picture, canvas.semantic, canvas.building), flat[1:], strict=True):
-            layer[target][reached] = source[origin][reached]
+        picture[target][reached] = flat[1][origin][reached]
+        canvas.semantic[target][reached] = flat[2][origin][reached]
+        canvas.building[target][reached] = flat[3][origin][reached]
         picture[target][wall] = picture[target][wall] * 0.35 + 0.12
 
 

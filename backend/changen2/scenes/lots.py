@@ -57,6 +57,7 @@ class LotBuilder:
         self, rng: np.random.Generator, style: SceneStyle, layout: Layout, occupancy: Occupancy
     ) -> None:
         self.rng, self.style, self.layout, self.occupancy = rng, style, layout, occupancy
+        self.built = Occupancy(layout.width, layout.height)
         covering = str(rng.choice(COVERINGS, p=style.coverings))
         self.usual = (covering, self._colour(covering))
         self.setback = float(rng.uniform(0.15, 0.5))
@@ -153,7 +154,7 @@ class LotBuilder:
             covering = "membrane" if rng.random() < 0.7 else "metal"
             colour = self._colour(covering)
         turn = float(rng.normal(0, 0.02 if style.kind in ("suburb", "town") else 0.12))
-        return House(
+        house = House(
             identity=len(self.layout.lots) + 1,
             x=x - np.sin(angle) * shift,
             y=y + np.cos(angle) * shift,
@@ -162,14 +163,33 @@ class LotBuilder:
             roof=roof,
             covering=covering,
             colour=colour,
-            eave=float(
-                rng.uniform(2.4, 3.6)
-                + (rng.integers(0, 4) * 2.8 if style.kind == "town" else 0)
-                + (rng.uniform(1, 5) if style.kind == "industrial" else 0)
-            ),
+            eave=self._eave(),
             pitch=float(rng.uniform(0.25, 0.85) if style.kind != "industrial" else rng.uniform(0.06, 0.2)),
             dates=dates,
         )
+        return house if self._claim(house) else None
+
+    def _eave(self) -> float:
+        """Height of the walls: one storey, up to four in town, a hall in an industrial quarter."""
+        height = float(self.rng.uniform(2.4, 3.6))
+        if self.style.kind == "town":
+            height += 2.8 * int(self.rng.integers(0, 4))
+        elif self.style.kind == "industrial":
+            height += float(self.rng.uniform(1, 5))
+        return height
+
+    def _claim(self, house: House) -> bool:
+        """Take the ground of a house, unless another stands there at either date: labels must not overlap."""
+        cosine, sine = np.cos(house.angle), np.sin(house.angle)
+        places = [
+            (house.x + u * cosine - v * sine, house.y + u * sine + v * cosine, house.angle, a, b)
+            for u, v, a, b in house.parts
+        ]
+        if not all(self.built.free(x, y, turn, a + 0.7, b + 0.7) for x, y, turn, a, b in places):
+            return False
+        for x, y, turn, a, b in places:
+            self.built.take(x, y, turn, a, b)
+        return True
 
     def _footprint(self, a: float, b: float, half_v: float) -> tuple[tuple[float, float, float, float], ...]:
         """A rectangle, or with a wing an L or T, sometimes with a small porch."""

@@ -13,7 +13,8 @@ from changen2.scenes.style import DateStyle, SceneStyle
 Rng = np.random.Generator
 
 CAR_COLOURS = [
-    (225, 225, 225), (40, 42, 46), (130, 132, 136), (180, 182, 186), (150, 40, 38), (48, 70, 120), (95, 85, 75),
+    (225, 225, 225), (40, 42, 46), (130, 132, 136), (180, 182, 186), (150, 40, 38), (48, 70, 120),
+    (95, 85, 75),
 ]  # fmt: skip
 
 
@@ -23,7 +24,7 @@ def draw_tree(canvas: Canvas, noise: Noise, seed: int, tree: Tree, date: DateSty
     if radius < 0.4:
         return
     patch = canvas.patch(tree.x, tree.y, 0.0, radius * 1.25, radius * 1.25)
-    if patch is None:
+    if patch is None or min(patch.u.shape) < 2:
         return
     rng = np.random.default_rng(seed)
     lumps = noise.cut("patchy", patch.u.shape, rng)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from changen2.scenes.layout import Layout, Points, Street
@@ -83,7 +85,5 @@ def _split(line: Points, layout: Layout) -> list[tuple[Points, bool]]:
     new = line @ np.array([a, b]) > c
     cuts = [0, *(np.flatnonzero(new[1:] != new[:-1]) + 1).tolist(), len(line) - 1]
     return [
-        (line[start : end + 1], bool(new[start]))
-        for start, end in zip(cuts[:-1], cuts[1:], strict=True)
-        if end > start
+        (line[start : end + 1], bool(new[start])) for start, end in itertools.pairwise(cuts) if end > start
     ]

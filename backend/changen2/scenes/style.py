@@ -81,8 +81,8 @@ class DateStyle:
             leaf=float(np.clip(rng.normal(0.8, 0.4), 0, 1)),
             skylight=float(rng.uniform(0.2, 0.45)),
             lean=(float(tilt * np.cos(view)), float(tilt * np.sin(view))),
-            haze=float(rng.beta(1.2, 8)),
-            exposure=float(np.exp(rng.normal(0.05, 0.22))),
+            haze=float(rng.beta(1, 10)),
+            exposure=float(np.exp(rng.normal(0.08, 0.2))),
             cast=(float(cast[0]), float(cast[1]), float(cast[2])),
             contrast=float(rng.uniform(0.85, 1.25)),
             blur=float(rng.uniform(0.3, 0.95)),
@@ -169,7 +169,7 @@ class SceneStyle:
             coverings=(float(covers[0]), float(covers[1]), float(covers[2]), float(covers[3])),
             uniform_roofs=float(rng.beta(1.5, 1.5)),
             vacancy=vacancy,
-            created=float(rng.choice([0.05, 0.2, 0.45, 0.7])),
+            created=float(rng.choice([0.1, 0.25, 0.45, 0.7])),
             removed=float(rng.choice([0.0, 0.04, 0.12])),
             growth=float(rng.uniform(0.3, 0.8)) if rng.random() < 0.3 and name != "rural" else 0.0,
             tree_density=trees,
@@ -189,12 +189,12 @@ class SceneStyle:
 
 # Per kind, low and high: lot width, lot depth, road width, vacancy, trees/ha, pools, paved yards, fields.
 _RANGES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "suburb": ((15, 24, 6.5, 0.0, 5, 0.0, 0.0, 0.0), (30, 42, 10, 0.25, 60, 0.35, 0.35, 0.3)),
-    "village": ((20, 26, 4.5, 0.1, 15, 0.0, 0.1, 0.4), (42, 55, 7.5, 0.45, 80, 0.08, 0.5, 1.0)),
-    "rural": ((45, 45, 4, 0.3, 10, 0.0, 0.2, 0.8), (90, 80, 7, 0.7, 60, 0.05, 0.6, 1.0)),
-    "town": ((8, 17, 6, 0.0, 3, 0.0, 0.3, 0.0), (17, 28, 11, 0.15, 30, 0.02, 0.9, 0.0)),
+    "suburb": ((15, 24, 6.5, 0.0, 8, 0.0, 0.0, 0.0), (30, 42, 10, 0.25, 130, 0.35, 0.35, 0.3)),
+    "village": ((20, 26, 4.5, 0.1, 20, 0.0, 0.1, 0.4), (42, 55, 7.5, 0.45, 160, 0.08, 0.5, 1.0)),
+    "rural": ((45, 45, 4, 0.3, 15, 0.0, 0.2, 0.8), (90, 80, 7, 0.7, 140, 0.05, 0.6, 1.0)),
+    "town": ((8, 17, 6, 0.0, 3, 0.0, 0.3, 0.0), (17, 28, 11, 0.15, 70, 0.02, 0.9, 0.0)),
     "industrial": ((45, 45, 8, 0.1, 1, 0.0, 0.7, 0.0), (90, 90, 13, 0.4, 15, 0.0, 1.0, 0.4)),
-    "informal": ((10, 12, 3.5, 0.0, 5, 0.0, 0.7, 0.0), (18, 20, 6, 0.3, 50, 0.0, 1.0, 0.2)),
+    "informal": ((10, 12, 3.5, 0.0, 5, 0.0, 0.7, 0.0), (18, 20, 6, 0.3, 90, 0.0, 1.0, 0.2)),
 }
 _HOUSES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     "suburb": ((11, 20), (8, 13)),
