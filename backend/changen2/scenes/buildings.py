@@ -49,9 +49,7 @@ def draw_house(canvas: Canvas, noise: Noise, seed: int, house: House, date: Date
         return
     dx, dy = patch.to_canvas(du, dv)
     colour = _covering(house, noise, rng, patch, du, dv, age)
-    colour = colour * np.where(ridge, 1.1 if house.covering == "tile" else 0.9, 1.0)[..., None].astype(
-        np.float32
-    )
+    colour = colour * np.where(ridge, 1.1 if house.covering == "tile" else 0.9, 1.0)[..., None].astype(np.float32)
     canvas.paint(patch, inside, colour, BUILDING)
     canvas.elevation[patch.window][inside] = height[inside]
     canvas.slope_light[patch.window][inside] = slope_light(date, dx, dy)[inside]
@@ -103,9 +101,7 @@ def _roof(house: House, patch: Patch) -> tuple[Floats, Floats, Floats, Bools, Bo
     return height, du, dv, inside, ridge & inside
 
 
-def _covering(
-    house: House, noise: Noise, rng: Rng, patch: Patch, du: Floats, dv: Floats, age: float
-) -> Floats:
+def _covering(house: House, noise: Noise, rng: Rng, patch: Patch, du: Floats, dv: Floats, age: float) -> Floats:
     """The roof's colour [h, w, 3]: base tone, courses or ribs, weather."""
     shape = patch.u.shape
     fine, grain = noise.cut("fine", shape, rng), noise.cut("grain", shape, rng)
@@ -156,18 +152,14 @@ def _furniture(canvas: Canvas, rng: Rng, house: House, patch: Patch, inside: Boo
         for _ in range(int(rng.poisson(0.012 * a * b * 4))):
             size = float(rng.uniform(0.5, 1.6))
             grey = float(rng.uniform(120, 225))
-            boxes.append(
-                (*somewhere(0.8), size, size * float(rng.uniform(0.6, 1.4)), (grey, grey, grey), 1.3)
-            )
+            boxes.append((*somewhere(0.8), size, size * float(rng.uniform(0.6, 1.4)), (grey, grey, grey), 1.3))
         if rng.random() < 0.3:
             for k in range(int(rng.integers(2, 8))):
                 boxes.append((-0.75 * a + k * 1.5 * a / 8, 0.0, 0.5, min(1.0, b / 3), (205, 214, 218), 0.1))
     else:
         for _ in range(int(rng.integers(0, 3))):
             size = float(rng.uniform(0.25, 0.5))
-            boxes.append(
-                (*somewhere(0.7), size, size, (130, 90, 75) if rng.random() < 0.5 else (90, 90, 90), 0.9)
-            )
+            boxes.append((*somewhere(0.7), size, size, (130, 90, 75) if rng.random() < 0.5 else (90, 90, 90), 0.9))
         for _ in range(int(rng.integers(0, 4)) if rng.random() < 0.4 else 0):
             boxes.append((*somewhere(0.75), 0.35, 0.5, (88, 102, 116), 0.05))
     for u, v, half_u, half_v, tone, rise in boxes:

@@ -37,9 +37,9 @@ class Noise:
 
     def __init__(self, rng: np.random.Generator, shape: tuple[int, int]) -> None:
         rows, columns = (scipy.fft.next_fast_len(n, real=True) for n in shape)
-        frequency = np.hypot(
-            np.fft.fftfreq(rows)[:, None] * rows, np.fft.rfftfreq(columns)[None] * columns
-        ).astype(np.float32)
+        frequency = np.hypot(np.fft.fftfreq(rows)[:, None] * rows, np.fft.rfftfreq(columns)[None] * columns).astype(
+            np.float32
+        )
         frequency[0, 0] = np.inf
         self.shape = shape
         self._fields: dict[str, Floats] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from changen2.scenes.canvas import Bools, Canvas, Floats, Noise, linear
 from changen2.scenes.classes import BACKGROUND, LAND, ROAD, VEGETATION, WATER
@@ -92,6 +93,26 @@ def fields(
     canvas.semantic[where] = np.where(planted, VEGETATION, LAND)[parcel][where]
 
 
+def fallow(canvas: Canvas, layout: Layout, index: int, colour: Floats, semantic: NDArray[np.uint8]) -> None:
+    """Give settled land back to grass: nobody ploughs between houses.
+
+    Args:
+        canvas: painted in place.
+        layout: its lots.
+        index: the date.
+        colour: the open land before fields were painted [h, w, 3].
+        semantic: its classes [h, w].
+    """
+    for plot in layout.lots:
+        patch = canvas.patch(plot.x, plot.y, plot.angle, plot.half_u + 4, plot.half_v + 4)
+        if patch is None or not plot.kept[index]:
+            continue
+        soft = _soft_edge(patch.u, patch.v, plot.half_u + 4, plot.half_v + 4, 2.0)
+        canvas.paint(patch, soft, colour[patch.window])
+        inside = soft > 0.5
+        canvas.semantic[patch.window][inside] = semantic[patch.window][inside]
+
+
 def water(canvas: Canvas, noise: Noise, place: Rng, style: SceneStyle, layout: Layout) -> None:
     """A pond or a river with a noisy bank."""
     if style.water == "none":
@@ -154,9 +175,7 @@ def _street(
         distance = np.hypot(past, patch.v)
         texture = shine[patch.window]
         if layer == "side" and street.sidewalk:
-            canvas.paint(
-                patch, (distance < half + 2) & (distance > half + 0.6), linear((186, 182, 172)) * texture
-            )
+            canvas.paint(patch, (distance < half + 2) & (distance > half + 0.6), linear((186, 182, 172)) * texture)
             canvas.paint(patch, distance < half + 0.6, linear((160, 156, 148)) * texture)
         elif layer == "side":
             soft = np.clip((half + 1.2 - distance) / 1.2, 0, 1) * 0.7
@@ -173,9 +192,7 @@ def _street(
             canvas.paint(patch, centre, linear((222, 220, 208)))
 
 
-def lot(
-    canvas: Canvas, noise: Noise, rng: Rng, style: SceneStyle, date: DateStyle, plot: Lot, index: int
-) -> None:
+def lot(canvas: Canvas, noise: Noise, rng: Rng, style: SceneStyle, date: DateStyle, plot: Lot, index: int) -> None:
     """The ground of one lot at date ``index``: yard with drive and pool, or what an empty lot shows."""
     patch = canvas.patch(plot.x, plot.y, plot.angle, plot.half_u, plot.half_v)
     if patch is None or not plot.kept[index]:
@@ -193,7 +210,7 @@ def lot(
     soil = linear(style.soil) * tone
     bare_share = {"yard": plot.paved * 0.7, "lawn": 0.08, "bare": 0.95, "slab": 0.7}[state]
     bare = np.clip((patchy + 3.4 * bare_share - 1.7) * 2 + 0.5, 0, 1)
-    soft = _soft_edge(patch.u, patch.v, plot, 0.6)
+    soft = _soft_edge(patch.u, patch.v, plot.half_u, plot.half_v, 0.6)
     colour = textured(lawn + bare[..., None] * (soil - lawn), 0.08 * grain, 0.06 * fine, 0.05 * patchy)
     canvas.paint(patch, soft * (0.95 if state == "yard" else 0.85), colour)
     canvas.elevation[patch.window][inside] = 0
@@ -212,9 +229,9 @@ def lot(
         _fence(canvas, rng, plot, style)
 
 
-def _soft_edge(u: Floats, v: Floats, plot: Lot, width: float) -> Floats:
-    """Opacity that falls to 0 at the lot's border within ``width`` metres."""
-    inner = np.minimum(plot.half_u - np.abs(u), plot.half_v - np.abs(v))
+def _soft_edge(u: Floats, v: Floats, half_u: float, half_v: float, width: float) -> Floats:
+    """Opacity that falls to 0 at the rectangle's border within ``width`` metres."""
+    inner = np.minimum(half_u - np.abs(u), half_v - np.abs(v))
     return np.clip(inner / width, 0, 1).astype(np.float32)
 
 
@@ -229,15 +246,11 @@ def _yard(canvas: Canvas, noise: Noise, rng: Rng, style: SceneStyle, plot: Lot) 
     centre_v = -dx * np.sin(plot.angle) + dy * np.cos(plot.angle)
     _, _, a, b = house.parts[0]
     tones = [(190, 186, 176), (150, 148, 146), (176, 160, 136), (200, 196, 190), (128, 126, 126)]
-    paving = textured(
-        linear(np.array(tones[int(rng.integers(len(tones)))]) * rng.uniform(0.85, 1.1)), 0.05 * fine
-    )
+    paving = textured(linear(np.array(tones[int(rng.integers(len(tones)))]) * rng.uniform(0.85, 1.1)), 0.05 * fine)
     if style.kind == "industrial" or (plot.paved > 0.75 and plot.half_u < 14):
         canvas.paint(patch, patch.box(0, 0, plot.half_u - 0.7, plot.half_v - 0.7), paving, BACKGROUND)
     else:
-        half_width = (
-            float(rng.uniform(1.4, 3.2)) if style.kind in ("suburb", "town") else float(rng.uniform(1.2, 2))
-        )
+        half_width = float(rng.uniform(1.4, 3.2)) if style.kind in ("suburb", "town") else float(rng.uniform(1.2, 2))
         at = float(rng.choice([-1, 1])) * max(a - half_width, 0) * float(rng.uniform(0.5, 1))
         front = -plot.half_v - 2.5
         middle = (front + centre_v) / 2
@@ -245,9 +258,7 @@ def _yard(canvas: Canvas, noise: Noise, rng: Rng, style: SceneStyle, plot: Lot) 
         canvas.paint(patch, drive, paving, BACKGROUND)
     if rng.random() < 0.5:
         back = centre_v + b + float(rng.uniform(0.5, 2))
-        canvas.paint(
-            patch, patch.box(float(rng.uniform(-0.4, 0.4)) * a, back, a * 0.4, 2.2), paving * 1.04, BACKGROUND
-        )
+        canvas.paint(patch, patch.box(float(rng.uniform(-0.4, 0.4)) * a, back, a * 0.4, 2.2), paving * 1.04, BACKGROUND)
     if plot.pool and plot.half_v - centre_v - b > 5:
         _pool(canvas, rng, plot, centre_v + b + 1.5, paving.mean((0, 1)))
     if style.kind in ("town", "suburb") and rng.random() < 0.25:

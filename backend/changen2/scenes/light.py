@@ -15,9 +15,7 @@ from changen2.scenes.style import DateStyle
 SKY = np.array([0.86, 0.97, 1.2], np.float32)  # light in shadow is bluish
 
 
-def _shifted(
-    source: NDArray[np.generic], rows: int, columns: int
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+def _shifted(source: NDArray[np.generic], rows: int, columns: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Slices (target, origin) so that target[p] = source[p + (rows, columns)] within the array."""
     height, width = source.shape[:2]
     target = (slice(max(-rows, 0), height - max(rows, 0)), slice(max(-columns, 0), width - max(columns, 0)))
@@ -95,9 +93,7 @@ def expose(linear_light: Floats, date: DateStyle, rng: np.random.Generator) -> N
     # A soft shoulder keeps bright roofs from clipping to a flat white.
     display = np.where(display > 0.8, 0.8 + 0.2 * np.tanh((display - 0.8) / 0.2), display)
     display = (display - 0.42) * date.contrast + 0.42
-    coarse = scipy.ndimage.gaussian_filter(
-        rng.standard_normal(display.shape, dtype=np.float32), (0.5, 0.5, 0)
-    )
+    coarse = scipy.ndimage.gaussian_filter(rng.standard_normal(display.shape, dtype=np.float32), (0.5, 0.5, 0))
     picture = np.clip(display * 255 + coarse * date.noise * 1.6, 0, 255).astype(np.uint8)
     if date.jpeg is None:
         return picture

@@ -53,9 +53,7 @@ class Occupancy:
 class LotBuilder:
     """Lays out lots with their houses, never one over another."""
 
-    def __init__(
-        self, rng: np.random.Generator, style: SceneStyle, layout: Layout, occupancy: Occupancy
-    ) -> None:
+    def __init__(self, rng: np.random.Generator, style: SceneStyle, layout: Layout, occupancy: Occupancy) -> None:
         self.rng, self.style, self.layout, self.occupancy = rng, style, layout, occupancy
         self.built = Occupancy(layout.width, layout.height)
         covering = str(rng.choice(COVERINGS, p=style.coverings))
@@ -131,13 +129,9 @@ class LotBuilder:
             return (True, False), (empty[0], "bare" if rng.random() < 0.4 else empty[1])
         return BOTH, (empty[0], empty[1])
 
-    def _house(
-        self, x: float, y: float, angle: float, half_u: float, half_v: float, dates: Dates
-    ) -> House | None:
+    def _house(self, x: float, y: float, angle: float, half_u: float, half_v: float, dates: Dates) -> House | None:
         rng, style = self.rng, self.style
-        length = min(
-            float(rng.uniform(*style.house_length)) / 2, half_u - (0.2 if style.kind == "town" else 1.0)
-        )
+        length = min(float(rng.uniform(*style.house_length)) / 2, half_u - (0.2 if style.kind == "town" else 1.0))
         depth = min(float(rng.uniform(*style.house_depth)) / 2, half_v - 1.5)
         if length < 1.8 or depth < 1.8:
             return None
@@ -200,9 +194,7 @@ class LotBuilder:
             reach = float(rng.uniform(0.25, 0.7)) * b
             side = float(rng.choice([-1, 1]))
             limit = a - wing_a
-            u = float(
-                rng.choice([-limit, limit, 0.0, rng.uniform(-limit, limit)], p=[0.35, 0.35, 0.15, 0.15])
-            )
+            u = float(rng.choice([-limit, limit, 0.0, rng.uniform(-limit, limit)], p=[0.35, 0.35, 0.15, 0.15]))
             if b + reach < half_v - 0.5:
                 parts.append((u, side * reach, wing_a, b))
         if rng.random() < 0.25:

@@ -104,7 +104,9 @@ def _paint(
     """Paint one date from the ground up: land, water, lots, streets, cars, houses, trees."""
     ground.open_land(canvas, noise, place, style, date)
     if style.fields:
+        wild = canvas.colour.copy(), canvas.semantic.copy()
         ground.fields(canvas, noise, place, season, style, layout, date)
+        ground.fallow(canvas, layout, index, *wild)
     ground.water(canvas, noise, place, style, layout)
     salt = int(place.integers(2**31))
     for number, lot in enumerate(layout.lots):

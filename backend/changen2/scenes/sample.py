@@ -14,7 +14,7 @@ from rasterio.enums import ColorInterp
 
 from changen2.scenes.classes import CLASSES
 from changen2.scenes.pair import ScenePair, draw_pair
-from changen2.scenes.style import SceneStyle
+from changen2.scenes.style import SOILS, SceneStyle
 
 CRS = "EPSG:32633"
 ORIGIN = (512_340.0, 5_402_780.0)  # upper left corner of ``before``: x, y in metres
@@ -29,7 +29,20 @@ def sample_style(seed: int) -> SceneStyle:
     style = SceneStyle.random(np.random.default_rng(seed), "suburb")
     before = replace(style.before, lean=(0.02, 0.05), haze=0.03, jpeg=None, exposure=1.05, contrast=1.1)
     after = replace(style.after, lean=(0.09, -0.04), haze=0.05, jpeg=None, exposure=1.0, contrast=1.1)
-    return replace(style, growth=0.45, fields=True, created=0.25, removed=0.06, before=before, after=after)
+    return replace(
+        style,
+        lot_width=19.0,
+        lot_depth=29.0,
+        growth=0.4,
+        fields=True,
+        created=0.2,
+        removed=0.06,
+        paved_yards=0.15,
+        tree_density=70.0,
+        soil=SOILS[3],
+        before=before,
+        after=after,
+    )
 
 
 def write_sample(folder: str | Path, size: int = 1024, seed: int = 7) -> dict[str, Path]:
@@ -49,9 +62,7 @@ def write_sample(folder: str | Path, size: int = 1024, seed: int = 7) -> dict[st
     core = (slice(MARGIN, MARGIN + size), slice(MARGIN, MARGIN + size))
     transform = Affine(GSD, 0, ORIGIN[0], 0, -GSD, ORIGIN[1])
     after, after_transform = _second_flight(pair, size)
-    paths = {
-        name: folder / f"{name}.tif" for name in ("before", "after", "labels_before", "change_reference")
-    }
+    paths = {name: folder / f"{name}.tif" for name in ("before", "after", "labels_before", "change_reference")}
     _write(paths["before"], np.moveaxis(pair.before[core], -1, 0), transform, "2020-06-14")
     _write(paths["after"], after, after_transform, "2024-05-02")
     _write(paths["labels_before"], pair.semantic_before[core][None], transform, "2020-06-14", classes=True)
@@ -81,9 +92,7 @@ def _second_flight(pair: ScenePair, size: int) -> tuple[NDArray[np.uint8], Affin
     return np.clip(np.rint(np.stack(bands)), 0, 255).astype(np.uint8), transform
 
 
-def _write(
-    path: Path, bands: NDArray[np.uint8], transform: Affine, date: str, *, classes: bool = False
-) -> None:
+def _write(path: Path, bands: NDArray[np.uint8], transform: Affine, date: str, *, classes: bool = False) -> None:
     count, height, width = bands.shape
     profile = {
         "driver": "GTiff", "height": height, "width": width, "count": count, "dtype": "uint8", "crs": CRS,

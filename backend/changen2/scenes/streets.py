@@ -20,8 +20,7 @@ def draw_streets(rng: np.random.Generator, style: SceneStyle, layout: Layout) ->
         count = {"village": (1, 3), "rural": (1, 1), "informal": (1, 3)}[style.kind]
         area = layout.width * layout.height / 120.0**2
         lines = [
-            _winding(rng, layout)
-            for _ in range(max(1, round(int(rng.integers(*count, endpoint=True)) * area**0.5)))
+            _winding(rng, layout) for _ in range(max(1, round(int(rng.integers(*count, endpoint=True)) * area**0.5)))
         ]
     sidewalk = style.kind in ("suburb", "town") and bool(rng.random() < 0.6)
     marked = style.road_surface == "asphalt" and bool(rng.random() < 0.4)
@@ -84,6 +83,4 @@ def _split(line: Points, layout: Layout) -> list[tuple[Points, bool]]:
     a, b, c = layout.growth_line
     new = line @ np.array([a, b]) > c
     cuts = [0, *(np.flatnonzero(new[1:] != new[:-1]) + 1).tolist(), len(line) - 1]
-    return [
-        (line[start : end + 1], bool(new[start])) for start, end in itertools.pairwise(cuts) if end > start
-    ]
+    return [(line[start : end + 1], bool(new[start])) for start, end in itertools.pairwise(cuts) if end > start]

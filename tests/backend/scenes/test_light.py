@@ -7,9 +7,7 @@ from changen2.scenes.canvas import Canvas
 from changen2.scenes.light import cast_shadow, lean
 from changen2.scenes.style import DateStyle
 
-DATE = replace(
-    DateStyle.random(np.random.default_rng(0)), sun_azimuth=0.0, sun_elevation=np.pi / 4, lean=(0.5, 0.0)
-)
+DATE = replace(DateStyle.random(np.random.default_rng(0)), sun_azimuth=0.0, sun_elevation=np.pi / 4, lean=(0.5, 0.0))
 
 
 def test_a_block_casts_a_shadow_of_its_height_away_from_the_sun() -> None:

@@ -29,9 +29,7 @@ def test_every_kind_of_place_has_buildings_that_come_or_go(kind: str) -> None:
     pairs = [draw_pair(s, 192, 192, 0.6, SceneStyle.random(np.random.default_rng(s), kind)) for s in range(3)]
     assert all(pair.style.kind == kind for pair in pairs)
     assert any(pair.change.any() for pair in pairs)
-    assert any(
-        (pair.semantic_before == BUILDING).any() or (pair.semantic_after == BUILDING).any() for pair in pairs
-    )
+    assert any((pair.semantic_before == BUILDING).any() or (pair.semantic_after == BUILDING).any() for pair in pairs)
     for pair in pairs:
         assert np.unique(pair.semantic_before).max() < len(CLASSES)
         assert pair.before.std() > 5
@@ -48,9 +46,7 @@ def test_change_is_where_a_building_is_at_one_date_only(seed: int) -> None:
 
 
 def test_unchanged_places_show_no_change_whatever_light_and_season_do() -> None:
-    style = replace(
-        SceneStyle.random(np.random.default_rng(5), "suburb"), created=0.0, removed=0.0, growth=0.0
-    )
+    style = replace(SceneStyle.random(np.random.default_rng(5), "suburb"), created=0.0, removed=0.0, growth=0.0)
     pair = draw_pair(5, 128, 128, 0.5, style)
     assert not pair.change.any()
     assert np.abs(pair.before.astype(int) - pair.after).mean() > 2
