@@ -20,8 +20,8 @@ from qgis.core import (
     QgsVectorFileWriter,
     QgsVectorLayer,
 )
-from qgis.PyQt.QtGui import QTransform
 
+from .inputs import PixelFrame
 from .styles import set_probability_threshold, style_detection_layer
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "describe",
     "detection_groups",
     "display_polygons",
+    "find_group",
     "style_detection_layer",
 ]
 
@@ -79,6 +80,12 @@ class DetectionGroup:
         """The threshold that the polygons and the binary map were made with, 0..1."""
         return float(self.node.customProperty(_THRESHOLD))
 
+    @property
+    def count(self) -> int:
+        """The number of changed places."""
+        polygons = self.layer("polygons")
+        return polygons.featureCount() if polygons is not None else 0
+
     def layer(self, role: str) -> QgsMapLayer | None:
         """The layer of a role of `LAYERS`, or None where the user has removed it."""
         for tree_layer in self.node.findLayers():
@@ -96,8 +103,8 @@ class DetectionGroup:
     def set_review(self, feature_id: int, state: str) -> bool:
         """Write the review state of one polygon; False where the layer refuses the change.
 
-        Outside an editing session the mark goes straight to the file; within one it is part of the session and
-        undo takes it back.
+        Outside an editing session the mark goes straight to the file; within one it is part of the session
+        and undo takes it back.
         """
         layer = self.layer("polygons")
         if layer is None or not _write_review(layer, feature_id, state):
@@ -107,9 +114,7 @@ class DetectionGroup:
             return _write_review(QgsVectorLayer(str(original), "original", "ogr"), feature_id, state)
         return True
 
-    def replace(
-        self, outputs: dict[str, str], threshold: float, summary: dict[str, Any] | None = None
-    ) -> int:
+    def replace(self, outputs: dict[str, str], threshold: float, summary: dict[str, Any] | None = None) -> int:
         """Point the polygons and the binary map at files made with another threshold.
 
         Review marks of polygons that kept their shape are carried over.
@@ -181,9 +186,12 @@ def add_detection_group(
 
 def detection_groups(project: QgsProject) -> list[DetectionGroup]:
     """All detection results in the project, from the top of the layer tree down."""
-    return [
-        DetectionGroup(node) for node in project.layerTreeRoot().findGroups(True) if node.customProperty(_ID)
-    ]
+    return [DetectionGroup(node) for node in project.layerTreeRoot().findGroups(True) if node.customProperty(_ID)]
+
+
+def find_group(project: QgsProject, group_id: str) -> DetectionGroup | None:
+    """The result with this identity, or None where it has been removed."""
+    return next((group for group in detection_groups(project) if group.id == group_id), None)
 
 
 def describe(summary: dict[str, Any]) -> str:
@@ -210,15 +218,7 @@ def display_polygons(path: str, raster: QgsRasterLayer | None) -> tuple[str, str
     if raster is None or raster.crs().isValid():
         return path, ""
     source = QgsVectorLayer(_ogr_source(path), "polygons", "ogr")
-    extent = raster.extent()
-    to_map = QTransform(
-        raster.rasterUnitsPerPixelX(),
-        0,
-        0,
-        -raster.rasterUnitsPerPixelY(),
-        extent.xMinimum(),
-        extent.yMaximum(),
-    )
+    to_map = PixelFrame.of(raster).to_map()
     options = QgsVectorFileWriter.SaveVectorOptions()
     options.driverName = "GPKG"
     options.layerName = "change"
@@ -232,9 +232,7 @@ def display_polygons(path: str, raster: QgsRasterLayer | None) -> tuple[str, str
         options,
     )
     if writer.hasError() != QgsVectorFileWriter.WriterError.NoError:
-        raise OSError(
-            f"Cannot write {copy}: {writer.errorMessage()}. Free some disk space or check the rights."
-        )
+        raise OSError(f"Cannot write {copy}: {writer.errorMessage()}. Free some disk space or check the rights.")
     for feature in source.getFeatures():
         geometry = feature.geometry()
         geometry.transform(to_map)
@@ -261,9 +259,7 @@ def _open_layers(
         else:
             layer = QgsRasterLayer(outputs[role], name, "gdal")
         if not layer.isValid():
-            raise OSError(
-                f"QGIS cannot open {outputs[role]}. It may have been moved or removed: run the detection again."
-            )
+            raise OSError(f"QGIS cannot open {outputs[role]}. It may have been moved: run the detection again.")
         layer.setCustomProperty(_ROLE, role)
         style_detection_layer(layer, role, threshold, classes)
         yield role, layer, shown

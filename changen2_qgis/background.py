@@ -1,0 +1,166 @@
+"""Work that must not block the window: short calls of the backend, and Processing algorithms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qgis.core import (
+    QgsApplication,
+    QgsProcessingAlgRunnerTask,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProject,
+    QgsTask,
+)
+from qgis.PyQt.QtCore import QObject, pyqtSignal
+
+from .errors import Cancelled, PluginError
+
+
+class BackgroundCall(QgsTask):
+    """Calls a function on a pool thread and tells the outcome on the main thread.
+
+    Args:
+        description: what it does, for QGIS's list of tasks.
+        function: called with this task; it may look at `isCanceled` and call `setProgress` (0..100) or `say`.
+
+    Signals:
+        done: the function's result.
+        failed: the error. Nothing is signalled after a cancel.
+        said: what the function is doing, from `say`.
+    """
+
+    done = pyqtSignal(object)
+    failed = pyqtSignal(object)
+    said = pyqtSignal(str)
+
+    def __init__(self, description: str, function: Callable[[BackgroundCall], Any]) -> None:
+        super().__init__(description, QgsTask.Flag.CanCancel)
+        self._function = function
+        self._result: Any = None
+        self._error: Exception | None = None
+
+    def start(self) -> BackgroundCall:
+        """Queue it and return it; the caller keeps it until it is over."""
+        QgsApplication.taskManager().addTask(self)
+        return self
+
+    def say(self, text: str) -> None:
+        """Report what is being done; may be called from the function's thread."""
+        self.said.emit(text)
+
+    def run(self) -> bool:
+        """Called by QGIS on a pool thread."""
+        try:
+            self._result = self._function(self)
+        except Cancelled:
+            return False
+        except Exception as error:  # the edge of a thread: it becomes a message on the main thread
+            self._error = error
+            return False
+        return True
+
+    def finished(self, successful: bool) -> None:
+        """Called by QGIS on the main thread."""
+        if successful:
+            self.done.emit(self._result)
+        elif self._error is not None and not self.isCanceled():
+            self.failed.emit(self._error)
+
+
+class AlgorithmFeedback(QgsProcessingFeedback):
+    """Passes on what an algorithm says, and keeps its last error and its warnings."""
+
+    stage_changed = pyqtSignal(str)
+
+    def __init__(self) -> None:
+        super().__init__(False)
+        self.errors: list[str] = []
+        self.warnings: list[str] = []
+
+    def setProgressText(self, text: str) -> None:
+        """The algorithm names its stage and the time left."""
+        super().setProgressText(text)
+        self.stage_changed.emit(text)
+
+    def reportError(self, error: str, fatalError: bool = False) -> None:
+        """The algorithm failed, or refused its input."""
+        super().reportError(error, fatalError)
+        self.errors.append(error)
+
+    def pushWarning(self, warning: str) -> None:
+        """The result may not be what the user thinks."""
+        super().pushWarning(warning)
+        self.warnings.append(warning)
+
+
+class AlgorithmRun(QObject):
+    """One run of a Processing algorithm as a task of QGIS.
+
+    Args:
+        algorithm_id: such as `changen2:detectchange`.
+        parameters: as the toolbox takes them.
+
+    Signals:
+        progressed: percent done.
+        stage_changed: what is being done, with the time left where known.
+        done: the outputs by name, and the warnings.
+        failed: the message.
+        cancelled: the user stopped it.
+    """
+
+    progressed = pyqtSignal(float)
+    stage_changed = pyqtSignal(str)
+    done = pyqtSignal(dict, list)
+    failed = pyqtSignal(str)
+    cancelled = pyqtSignal()
+
+    def __init__(self, algorithm_id: str, parameters: dict[str, Any], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._id = algorithm_id
+        self._parameters = parameters
+        # The task uses these until its end; nothing but this object holds them.
+        self._context = QgsProcessingContext()
+        self._context.setProject(QgsProject.instance())
+        self._feedback = AlgorithmFeedback()
+        self._feedback.progressChanged.connect(self.progressed)
+        self._feedback.stage_changed.connect(self.stage_changed)
+        self._task: QgsProcessingAlgRunnerTask | None = None
+
+    def start(self) -> None:
+        """Check the parameters, then run; every outcome comes as a signal."""
+        algorithm = QgsApplication.processingRegistry().createAlgorithmById(self._id)
+        if algorithm is None:
+            self.failed.emit(f"The algorithm {self._id} is missing. Switch the Changen2 plugin off and on again.")
+            return
+        acceptable, reason = algorithm.checkParameterValues(self._parameters, self._context)
+        if not acceptable:
+            self.failed.emit(reason)
+            return
+        self._task = QgsProcessingAlgRunnerTask(algorithm, self._parameters, self._context, self._feedback)
+        self._task.executed.connect(self._finish)
+        QgsApplication.taskManager().addTask(self._task)
+
+    def cancel(self) -> None:
+        """Ask the algorithm to stop; `cancelled` follows when it has."""
+        self._feedback.cancel()
+
+    def _finish(self, successful: bool, results: dict[str, Any]) -> None:
+        if self._feedback.isCanceled():
+            self.cancelled.emit()
+        elif successful:
+            self.done.emit(results, self._feedback.warnings)
+        else:
+            self.failed.emit(
+                self._feedback.errors[-1]
+                if self._feedback.errors
+                else "The algorithm failed without a reason. The Log Messages panel may know more."
+            )
+
+
+def message_of(error: Exception) -> str:
+    """What to tell the user about an error: its message and the next step."""
+    if isinstance(error, PluginError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,69 @@
+"""Which bands of a raster serve as red, green and blue."""
+
+from __future__ import annotations
+
+from qgis.core import QgsRaster, QgsRasterLayer
+from qgis.gui import QgsRasterBandComboBox
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
+
+COLOURS = (
+    ("red", QgsRaster.ColorInterpretation.RedBand),
+    ("green", QgsRaster.ColorInterpretation.GreenBand),
+    ("blue", QgsRaster.ColorInterpretation.BlueBand),
+)
+
+
+def default_bands(layer: QgsRasterLayer) -> list[int]:
+    """Bands (from 1) by their colour interpretation if all three colours are there, else 1, 2, 3.
+
+    A raster with fewer bands repeats its last one.
+    """
+    provider = layer.dataProvider()
+    by_colour = {provider.colorInterpretation(band): band for band in range(layer.bandCount(), 0, -1)}
+    bands = [by_colour.get(interpretation) for _, interpretation in COLOURS]
+    if all(bands):
+        return [band for band in bands if band]
+    return [min(band, layer.bandCount()) for band in (1, 2, 3)]
+
+
+class BandMapping(QWidget):
+    """Three band lists for one raster.
+
+    Args:
+        date: "before" or "after", for tooltips.
+
+    Signals:
+        changed: another band is chosen.
+    """
+
+    changed = pyqtSignal()
+
+    def __init__(self, date: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        self.combos: list[QgsRasterBandComboBox] = []
+        for colour, _ in COLOURS:
+            combo = QgsRasterBandComboBox(self)
+            combo.setToolTip(f"The band of the image {date} the change that the model sees as {colour}")
+            combo.setAccessibleName(f"Band for {colour}, {date}")
+            combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            combo.bandChanged.connect(self.changed)
+            row.addWidget(combo, 1)
+            self.combos.append(combo)
+        self.setFocusProxy(self.combos[0])
+
+    def set_layer(self, layer: QgsRasterLayer | None) -> None:
+        """Offer the bands of a raster, with the default chosen."""
+        mappable = layer is not None and layer.providerType() == "gdal"
+        self.setEnabled(mappable)  # web maps are rendered to red, green and blue
+        for combo in self.combos:
+            combo.setLayer(layer if mappable else None)
+        if mappable:
+            for combo, band in zip(self.combos, default_bands(layer)):
+                combo.setBand(band)
+
+    def bands(self) -> list[int]:
+        """The bands for red, green and blue; empty where there is nothing to choose."""
+        return [combo.currentBand() for combo in self.combos] if self.isEnabled() else []

@@ -1,0 +1,265 @@
+"""The settings of a detection: two images, where, and with which model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qgis.core import QgsProject, QgsRasterLayer
+from qgis.gui import QgsCollapsibleGroupBox, QgsDoubleSpinBox, QgsMapCanvas
+from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .band_mapping import BandMapping
+from .extent_picker import ExtentPicker
+from .raster_picker import RasterPicker
+from .settings import Settings
+from .worker_client import Hello
+
+AS_IMAGES, AS_MODEL, OTHER = range(3)
+
+
+class DetectForm(QWidget):
+    """All controls of a detection and nothing that acts.
+
+    Signals:
+        changed: `parameters` or `problem` may have changed.
+        failed: a file could not be opened; carries the message.
+    """
+
+    changed = pyqtSignal()
+    failed = pyqtSignal(str)
+
+    def __init__(self, canvas: QgsMapCanvas, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._settings = Settings()
+        self._cards: dict[str, dict[str, Any]] = {}
+        self.before = RasterPicker("image before the change", self)
+        self.after = RasterPicker("image after the change", self)
+        self.extent = ExtentPicker(canvas, self)
+        self.model = _list_of("What looks for change; each model knows certain objects and resolutions", self)
+        self.model.addItem(self._settings.model, self._settings.model)  # until the backend has told its models
+        self.device = _list_of("What computes: a graphics card is 10 to 100 times faster than the processor", self)
+        self.device.addItem("Automatic", "auto")
+        self.threshold = QgsDoubleSpinBox(self)
+        self.min_area = QgsDoubleSpinBox(self)
+        self.advanced = QgsCollapsibleGroupBox("Bands, resolution and alignment", self)
+        self.bands_before = BandMapping("before", self.advanced)
+        self.bands_after = BandMapping("after", self.advanced)
+        self.resolution = _list_of("At which pixel size the model sees the images", self.advanced)
+        self.pixel_size = QgsDoubleSpinBox(self.advanced)
+        self.coregister = QCheckBox("Align the second image to the first", self.advanced)
+        self._set_up_numbers()
+        self._set_up_resolution()
+        self._lay_out()
+        self._connect()
+
+    def _set_up_numbers(self) -> None:
+        self.threshold.setRange(0.01, 0.99)
+        self.threshold.setSingleStep(0.05)
+        self.threshold.setDecimals(2)
+        self.threshold.setToolTip("Probability from which a pixel counts as changed; it can be moved after the run")
+        self._recommend_threshold(0.5)
+        self.min_area.setRange(0, 1e9)
+        self.min_area.setDecimals(0)
+        self.min_area.setSingleStep(10)
+        self.min_area.setSuffix(" m²")
+        self.min_area.setClearValue(0, "any size")
+        self.min_area.setToolTip("Changed places smaller than this are left out of the polygons")
+
+    def _set_up_resolution(self) -> None:
+        self.resolution.addItems(["As the images", "Suited to the model", "Other"])
+        self.pixel_size.setRange(0.01, 1000)
+        self.pixel_size.setDecimals(2)
+        self.pixel_size.setValue(0.5)
+        self.pixel_size.setShowClearButton(False)
+        self.pixel_size.setSuffix(" m")
+        self.pixel_size.setEnabled(False)
+        self.pixel_size.setToolTip("Pixel size on the ground, in metres, at which the model sees the images")
+        self.pixel_size.setAccessibleName("Pixel size in metres")
+        self.coregister.setToolTip("Find one shift between the two images, down to parts of a pixel, and undo it first")
+
+    def _lay_out(self) -> None:
+        form = _form()
+        for text, control in (
+            ("Before", self.before),
+            ("After", self.after),
+            ("Area", self.extent),
+            ("Model", self.model),
+            ("Device", self.device),
+            ("Threshold", self.threshold),
+            ("Smallest change", self.min_area),
+        ):
+            form.addRow(_label(text, control), control)
+        resolution = QHBoxLayout()
+        resolution.addWidget(self.resolution, 1)
+        resolution.addWidget(self.pixel_size)
+        details = _form()
+        details.addRow(_label("Bands before", self.bands_before), self.bands_before)
+        details.addRow(_label("Bands after", self.bands_after), self.bands_after)
+        details.addRow(_label("Resolution", self.resolution), resolution)
+        details.addRow(self.coregister)
+        self.advanced.setLayout(details)
+        self.advanced.setCollapsed(True)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(form)
+        column.addWidget(self.advanced)
+        column.addStretch(1)
+
+    def _connect(self) -> None:
+        self.before.changed.connect(lambda: self.bands_before.set_layer(self.before.layer()))
+        self.after.changed.connect(lambda: self.bands_after.set_layer(self.after.layer()))
+        self.model.currentIndexChanged.connect(self._follow_model)
+        self.resolution.currentIndexChanged.connect(lambda way: self.pixel_size.setEnabled(way == OTHER))
+        self.threshold.valueChanged.connect(self._show_if_recommended)
+        for picker in (self.before, self.after):
+            picker.failed.connect(self.failed)
+        for signal in (
+            self.before.changed,
+            self.after.changed,
+            self.extent.changed,
+            self.model.currentIndexChanged,
+            self.device.currentIndexChanged,
+            self.bands_before.changed,
+            self.bands_after.changed,
+            self.resolution.currentIndexChanged,
+            self.pixel_size.valueChanged,
+        ):
+            signal.connect(lambda *_: self.changed.emit())
+
+    def set_backend(self, hello: Hello) -> None:
+        """Offer the models and devices that the backend has."""
+        self._cards = {
+            card["name"]: card for card in hello.models if card.get("task") == "detect" and card.get("installed", True)
+        }
+        _fill(self.model, [(card.get("title") or name, name) for name, card in self._cards.items()])
+        for row, card in enumerate(self._cards.values()):
+            self.model.setItemData(row, card.get("summary", ""), 3)  # 3: tool tip
+        best = hello.devices[0]["label"] if hello.devices else "processor"
+        devices = [(device["label"], device["name"]) for device in hello.devices]
+        _fill(self.device, [(f"Automatic: {best}", "auto"), *devices])
+        self._choose(self.model, self._settings.model)
+        self._choose(self.device, self._settings.device)
+        self._follow_model()
+
+    @staticmethod
+    def _choose(control: QComboBox, value: str) -> None:
+        control.setCurrentIndex(max(0, control.findData(value)))
+
+    def card(self) -> dict[str, Any]:
+        """The card of the chosen model; empty until the backend has told its models."""
+        return self._cards.get(self.model.currentData(), {})
+
+    def remember(self) -> None:
+        """Keep the choices that suit the next project as well."""
+        self._settings.model = self.model.currentData()
+        self._settings.device = self.device.currentData()
+
+    def problem(self) -> str:
+        """What is missing before a run, as the next step for the user; empty if nothing is."""
+        if self.before.layer() is None:
+            return "Choose the image before the change."
+        if self.after.layer() is None:
+            return "Choose the image after the change."
+        if self.before.layer() == self.after.layer():
+            return "Both images are the same layer: choose another one as After."
+        return self.extent.problem()
+
+    def parameters(self) -> dict[str, Any]:
+        """Parameters of `changen2:detectchange`, without the output folder."""
+        parameters: dict[str, Any] = {
+            "BEFORE": self.before.layer(),
+            "AFTER": self.after.layer(),
+            "MODEL": self.model.currentData(),
+            "DEVICE": self.device.currentData(),
+            "THRESHOLD": round(self.threshold.value(), 2),
+            "MIN_AREA": self.min_area.value(),
+            "COREGISTER": self.coregister.isChecked(),
+            **self.extent.parameters(),
+        }
+        for name, mapping in (("BANDS_BEFORE", self.bands_before), ("BANDS_AFTER", self.bands_after)):
+            if mapping.bands():
+                parameters[name] = ",".join(str(band) for band in mapping.bands())
+        way = self.resolution.currentIndex()
+        if way != AS_IMAGES:
+            parameters["GSD"] = "auto" if way == AS_MODEL else str(round(self.pixel_size.value(), 4))
+        return parameters
+
+    def choose_only_pair(self) -> None:
+        """With exactly two rasters in the project and none chosen, take the lower one as before.
+
+        New layers go on top of the layer tree, and people add the older image first.
+        """
+        if self.before.layer() is not None or self.after.layer() is not None:
+            return
+        layers = [node.layer() for node in QgsProject.instance().layerTreeRoot().findLayers()]
+        rasters = [layer for layer in layers if isinstance(layer, QgsRasterLayer)]
+        if len(rasters) == 2:
+            self.before.set_layer(rasters[1])
+            self.after.set_layer(rasters[0])
+
+    def _follow_model(self) -> None:
+        card = self.card()
+        if not card:
+            return
+        self._recommend_threshold(float(card.get("threshold", 0.5)))
+        self.pixel_size.setValue(float(card.get("gsd_native") or 0.5))
+        self.model.setToolTip(_describe_model(card))
+
+    def _recommend_threshold(self, threshold: float) -> None:
+        self.threshold.setClearValue(threshold)
+        self.threshold.setValue(threshold)
+        self._show_if_recommended()
+
+    def _show_if_recommended(self) -> None:
+        recommended = round(self.threshold.value(), 2) == round(self.threshold.clearValue(), 2)
+        self.threshold.setSuffix("  (recommended)" if recommended else "")
+
+
+def _describe_model(card: dict[str, Any]) -> str:
+    classes = ", ".join(entry["name"] for entry in card.get("classes", ()))
+    lines = [
+        f"<b>{card.get('title', card['name'])}</b>",
+        card.get("summary", ""),
+        f"Knows: {classes}" if classes else "",
+        f"Pixel size: {card.get('gsd_min')}–{card.get('gsd_max')} m",
+        f"Licence: {card.get('licence', 'not stated')}",
+    ]
+    return "<br>".join(line for line in lines if line)
+
+
+def _form() -> QFormLayout:
+    form = QFormLayout()
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    return form
+
+
+def _label(text: str, control: QWidget) -> QLabel:
+    label = QLabel(text)
+    label.setBuddy(control.focusProxy() or control)
+    return label
+
+
+def _list_of(tip: str, parent: QWidget) -> QComboBox:
+    control = QComboBox(parent)
+    control.setToolTip(tip)
+    control.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    return control
+
+
+def _fill(control: QComboBox, items: list[tuple[str, str]]) -> None:
+    """Offer other items without a signal for each."""
+    control.blockSignals(True)
+    control.clear()
+    for text, value in items:
+        control.addItem(text, value)
+    control.blockSignals(False)

@@ -1,0 +1,279 @@
+"""The Detect page: settings, estimate, run, and the results of earlier runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from qgis.core import Qgis, QgsCsException, QgsProject, QgsRasterLayer
+from qgis.gui import QgisInterface
+from qgis.PyQt.QtCore import Qt, QTimer
+from qgis.PyQt.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+
+from .backend import Backend
+from .background import AlgorithmRun, BackgroundCall, message_of
+from .detect_form import DetectForm
+from .errors import PluginError
+from .estimate import estimate_request
+from .icons import own_icon
+from .result_panel import ResultPanel
+from .results import DetectionGroup, add_detection_group, find_group
+from .run_bar import RunBar, describe_estimate
+from .run_folders import new_run_folder, runs_folder, threshold_folder
+from .worker_client import Hello
+
+ESTIMATE_DELAY_MS = 400
+"""Settings come in bursts (a dragged map, a typed number); ask the backend once after each."""
+
+
+class DetectPage(QWidget):
+    """Puts the form, the run bar and the result panel to work together.
+
+    Args:
+        iface: QGIS's window: its canvas and message bar.
+        backend: shared with the algorithms; asked for models, devices and estimates.
+    """
+
+    def __init__(self, iface: QgisInterface, backend: Backend, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._iface = iface
+        self._backend = backend
+        self._run: AlgorithmRun | None = None
+        self._calls: dict[str, BackgroundCall] = {}  # kept until they are over, one of each kind
+        self._estimate_text = ""
+        self.form = DetectForm(iface.mapCanvas(), self)
+        self.bar = RunBar("Detect change", "Find what changed between the two images", self)
+        self.results = ResultPanel(iface.mapCanvas(), self)
+        self.sample = QPushButton(own_icon("changen2"), "Try it on the sample scene", self)
+        self.sample.setToolTip("Make two small simulated images, add them to the project and choose them here")
+        self.empty = self._empty_state()
+        self._delay = QTimer(self)
+        self._delay.setSingleShot(True)
+        self._delay.setInterval(ESTIMATE_DELAY_MS)
+        self._lay_out()
+        self._connect()
+        self._follow_project()
+        self._settings_changed()
+
+    def _empty_state(self) -> QWidget:
+        box = QFrame(self)
+        text = QLabel("Add two images of one place, taken at different times, or:", box)
+        text.setWordWrap(True)
+        column = QVBoxLayout(box)
+        column.setContentsMargins(0, 0, 0, 4)
+        column.addWidget(text)
+        column.addWidget(self.sample)
+        return box
+
+    def _lay_out(self) -> None:
+        scroll = QScrollArea(self)
+        scroll.setWidget(self.form)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        column = QVBoxLayout(self)
+        column.addWidget(self.empty)
+        column.addWidget(scroll, 1)
+        column.addWidget(self.bar)
+        column.addWidget(self.results)
+
+    def _connect(self) -> None:
+        self.form.changed.connect(self._settings_changed)
+        self.form.failed.connect(self._warn)
+        self.bar.run_clicked.connect(self._detect)
+        self.bar.cancel_clicked.connect(self._cancel)
+        self.results.apply_clicked.connect(self._apply_threshold)
+        self.results.refused.connect(self._warn)
+        self.sample.clicked.connect(self._make_sample)
+        self._delay.timeout.connect(self._estimate)
+        project = QgsProject.instance()
+        for signal in (project.layersAdded, project.layersRemoved, project.cleared):
+            signal.connect(lambda *_: QTimer.singleShot(0, self._follow_project))
+
+    # The project and the backend
+
+    def meet_backend(self) -> None:
+        """Start the backend in the background and show its models and devices."""
+        self.bar.say("Starting the backend…")
+        self._call("hello", "Start the Changen2 backend", lambda task: self._backend.hello(task.isCanceled))
+        self._calls["hello"].done.connect(self._show_backend)
+
+    def _show_backend(self, hello: Hello) -> None:
+        self.form.set_backend(hello)
+        self._settings_changed()
+
+    def _follow_project(self) -> None:
+        """Offer the sample where there is nothing to compare; choose for the user where there is no choice."""
+        rasters = [layer for layer in QgsProject.instance().mapLayers().values() if isinstance(layer, QgsRasterLayer)]
+        self.empty.setVisible(len(rasters) < 2)
+        self.form.choose_only_pair()
+
+    def _call(self, kind: str, description: str, function: Any) -> None:
+        """Run a function of the backend in the background; a newer call of its kind replaces it."""
+        former = self._calls.pop(kind, None)
+        if former is not None:
+            former.cancel()
+        call = BackgroundCall(description, function)
+        call.failed.connect(lambda error: self.bar.say(message_of(error)))
+        self._calls[kind] = call.start()
+
+    # Before a run
+
+    def _settings_changed(self) -> None:
+        if self.bar.running:
+            return
+        problem = self.form.problem()
+        self.bar.run.setEnabled(not problem)
+        self.bar.say(problem or self._estimate_text)
+        if not problem:
+            self._delay.start()
+
+    def _estimate(self) -> None:
+        if self.bar.running or self.form.problem():
+            return
+        try:
+            request = estimate_request(self.form.parameters())
+        except (PluginError, QgsCsException) as error:
+            self.bar.say(message_of(error))
+            return
+        if request is None:
+            self._estimate_text = "Images that are no files are rendered when the run starts."
+            self.bar.say(self._estimate_text)
+            return
+        self._call("estimate", "Estimate", lambda task: self._backend.request("estimate", request))
+        self._calls["estimate"].done.connect(self._show_estimate)
+
+    def _show_estimate(self, estimate: dict[str, Any]) -> None:
+        self._estimate_text = "\n".join([describe_estimate(estimate), *estimate.get("warnings", ())])
+        if not self.bar.running and not self.form.problem():
+            self.bar.say(self._estimate_text)
+
+    def _make_sample(self) -> None:
+        folder = runs_folder(QgsProject.instance()) / "Sample scene"
+        self.sample.setEnabled(False)
+        self._call(
+            "sample", "Make the sample scene", lambda task: self._backend.request("sample", {"out_dir": str(folder)})
+        )
+        self._calls["sample"].done.connect(self._open_sample)
+        self._calls["sample"].taskTerminated.connect(lambda: self.sample.setEnabled(True))
+
+    def _open_sample(self, sample: dict[str, str]) -> None:
+        self.sample.setEnabled(True)
+        for date, picker in (("before", self.form.before), ("after", self.form.after)):
+            layer = QgsRasterLayer(sample[date], f"Sample {date}", "gdal")
+            QgsProject.instance().addMapLayer(layer)
+            picker.set_layer(layer)
+        self._iface.setActiveLayer(layer)
+        self._iface.zoomToActiveLayer()
+
+    # A run
+
+    def _detect(self) -> None:
+        before, after = self.form.before.layer(), self.form.after.layer()
+        folder = new_run_folder(QgsProject.instance(), f"detect {before.name()} to {after.name()}", datetime.now())
+        parameters = {**self.form.parameters(), "OUTPUT_FOLDER": str(folder)}
+        self.form.remember()
+        title = f"Change {datetime.now():%Y-%m-%d %H:%M}"
+        classes = self.form.card().get("classes", ())
+        self._start(
+            AlgorithmRun("changen2:detectchange", parameters, self),
+            lambda outputs: self._show_result(outputs, title, parameters["THRESHOLD"], classes),
+        )
+
+    def _start(self, run: AlgorithmRun, show: Any) -> None:
+        """Run an algorithm under the progress bar; `show` gets its outputs."""
+        self._run = run
+        self._delay.stop()
+        self._set_running(True)
+        self.bar.say("Starting…")
+        run.progressed.connect(self.bar.set_progress)
+        run.stage_changed.connect(self.bar.say)
+        run.done.connect(lambda outputs, warnings: self._end(lambda: show(outputs), warnings))
+        run.failed.connect(lambda message: self._end(lambda: self._warn(message)))
+        run.cancelled.connect(lambda: self._end(lambda: self._tell("Cancelled. Nothing was added.")))
+        run.start()
+
+    def _end(self, report: Any, warnings: Any = ()) -> None:
+        self._run = None
+        self._set_running(False)
+        self._settings_changed()
+        for warning in warnings:
+            self._warn(warning)
+        report()
+
+    def _set_running(self, running: bool) -> None:
+        self.form.setEnabled(not running)
+        self.results.setEnabled(not running)
+        self.bar.set_running(running)
+
+    def _cancel(self) -> None:
+        if self._run is not None:
+            self._run.cancel()
+
+    def _show_result(self, outputs: dict[str, Any], title: str, threshold: float, classes: Any) -> None:
+        paths = _paths_by_role(outputs)
+        node = add_detection_group(QgsProject.instance(), paths, title, None, threshold, classes)
+        self.results.refresh(newest=True)
+        group = self.results.current()
+        if group is not None and group.count == 0:
+            self._tell(
+                f"No change found from probability {threshold:.2f} up. "
+                "Move the threshold under Result to see weaker signs."
+            )
+        else:
+            self._tell(f"{node.name()}.", Qgis.MessageLevel.Success)
+
+    def _apply_threshold(self, group: DetectionGroup, threshold: float) -> None:
+        probability = group.layer("change_probability")
+        if probability is None:
+            self._warn("This result has no probability layer any more. Run the detection again.")
+            return
+        folder = threshold_folder(Path(group.folder), threshold)
+        parameters = {
+            "PROBABILITY": probability,
+            "THRESHOLD": threshold,
+            "MIN_AREA": self.form.min_area.value(),
+            "OUTPUT_FOLDER": str(folder),
+        }
+        self._start(
+            AlgorithmRun("changen2:vectorizechange", parameters, self),
+            lambda outputs: self._show_other_threshold(group.id, outputs, threshold),
+        )
+
+    def _show_other_threshold(self, group_id: str, outputs: dict[str, Any], threshold: float) -> None:
+        group = find_group(QgsProject.instance(), group_id)
+        if group is None:
+            self._warn(f"The result is no longer in the project. Its new files are in {outputs}.")
+            return
+        kept = group.replace(_paths_by_role(outputs), threshold)
+        self.results.refresh(newest=False)
+        self.results.show_current()
+        marks = f" {kept} review marks were kept." if kept else ""
+        self._tell(f"{group.name} from probability {threshold:.2f} up.{marks}", Qgis.MessageLevel.Success)
+
+    def shut_down(self) -> None:
+        """Stop everything that this page has started; for the dock's end."""
+        self._cancel()
+        for call in self._calls.values():
+            call.cancel()
+        self.form.extent.drawing.clear()
+
+    def _tell(self, text: str, level: Qgis.MessageLevel = Qgis.MessageLevel.Info) -> None:
+        self._iface.messageBar().pushMessage("Changen2", text, level, 0 if level == Qgis.MessageLevel.Warning else 8)
+
+    def _warn(self, text: str) -> None:
+        self._tell(text, Qgis.MessageLevel.Warning)
+
+
+def _paths_by_role(outputs: dict[str, Any]) -> dict[str, str]:
+    """The algorithm's outputs under the names that results have."""
+    roles = {
+        "PROBABILITY": "change_probability",
+        "CHANGE": "change",
+        "POLYGONS": "polygons",
+        "SEMANTIC_BEFORE": "semantic_before",
+        "SEMANTIC_AFTER": "semantic_after",
+    }
+    return {role: outputs[name] for name, role in roles.items() if outputs.get(name)}

@@ -1,0 +1,60 @@
+"""The dock: a frame for pages, with the set-up page in their place while there is no backend."""
+
+from __future__ import annotations
+
+from qgis.gui import QgisInterface
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtGui import QShowEvent
+from qgis.PyQt.QtWidgets import QDockWidget, QStackedWidget, QTabWidget, QWidget
+
+from .backend import Backend
+from .detect_page import DetectPage
+from .icons import own_icon
+from .setup_page import SetupPage
+
+MINIMUM_WIDTH = 320
+
+
+class ChangeDock(QDockWidget):
+    """Changen2's panel. Nothing is started before it is first seen.
+
+    Args:
+        iface: QGIS's window.
+        backend: the plugin's shared backend.
+    """
+
+    def __init__(self, iface: QgisInterface, backend: Backend, parent: QWidget | None = None) -> None:
+        super().__init__("Changen2", parent or iface.mainWindow())
+        self.setObjectName("Changen2Dock")  # QGIS keeps its place by this name
+        self.setAllowedAreas(Qt.DockWidgetArea.LeftDockWidgetArea | Qt.DockWidgetArea.RightDockWidgetArea)
+        self._backend = backend
+        self._met = False
+        self.setup = SetupPage(backend, self)
+        self.detect = DetectPage(iface, backend, self)
+        self.pages = QTabWidget(self)
+        self.pages.setDocumentMode(True)
+        self.pages.setTabBarAutoHide(True)  # one page needs no tabs
+        self.pages.addTab(self.detect, own_icon("detect"), "Detect")
+        self._stack = QStackedWidget(self)
+        self._stack.addWidget(self.setup)
+        self._stack.addWidget(self.pages)
+        self._stack.setMinimumWidth(MINIMUM_WIDTH)
+        self.setWidget(self._stack)
+        self.setup.ready.connect(self._meet_backend)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Look for the backend when the panel is first seen."""
+        super().showEvent(event)
+        if not self._met:
+            self._meet_backend()
+
+    def _meet_backend(self) -> None:
+        self._met = self._backend.is_set_up
+        self._stack.setCurrentWidget(self.pages if self._met else self.setup)
+        if self._met:
+            self.detect.meet_backend()
+
+    def shut_down(self) -> None:
+        """Stop what the pages have started; call before the dock is removed."""
+        self.setup.shut_down()
+        self.detect.shut_down()

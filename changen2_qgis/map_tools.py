@@ -1,0 +1,91 @@
+"""Tools that act on the map canvas."""
+
+from __future__ import annotations
+
+from qgis.core import QgsGeometry, QgsRectangle, QgsReferencedRectangle, QgsWkbTypes
+from qgis.gui import QgsMapCanvas, QgsMapToolExtent, QgsRubberBand
+from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
+from qgis.PyQt.QtGui import QColor, QKeyEvent
+
+
+class ExtentTool(QgsMapToolExtent):
+    """Drag a rectangle; Esc gives it up."""
+
+    abandoned = pyqtSignal()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Leave the tool on Esc, and every other key to the canvas."""
+        if event.key() == Qt.Key.Key_Escape:
+            event.accept()
+            self.abandoned.emit()
+        else:
+            event.ignore()
+
+
+class ExtentDrawing(QObject):
+    """Lets the user drag one rectangle, shows it, and gives the canvas its former tool back.
+
+    Signals:
+        changed: a rectangle was drawn, or cleared; see `extent`.
+        ended: drawing is over, with or without a rectangle.
+    """
+
+    changed = pyqtSignal()
+    ended = pyqtSignal()
+
+    def __init__(self, canvas: QgsMapCanvas, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.extent: QgsReferencedRectangle | None = None
+        self._canvas = canvas
+        self._former_tool = None
+        self._tool = ExtentTool(canvas)
+        self._tool.extentChanged.connect(self._take)
+        self._tool.abandoned.connect(self.stop)
+        self._tool.deactivated.connect(self.ended)
+        self._band = QgsRubberBand(canvas, QgsWkbTypes.GeometryType.PolygonGeometry)
+        self._band.setStrokeColor(QColor("#ff7a00"))
+        self._band.setFillColor(QColor(0, 0, 0, 0))
+        self._band.setWidth(2)
+        self._band.setLineStyle(Qt.PenStyle.DashLine)
+
+    @property
+    def active(self) -> bool:
+        """Whether the canvas is waiting for the rectangle."""
+        return self._canvas.mapTool() is self._tool
+
+    def start(self) -> None:
+        """Take the canvas over until a rectangle is drawn or another tool is chosen."""
+        if self.active:
+            return
+        self._former_tool = self._canvas.mapTool()
+        self._canvas.setMapTool(self._tool)
+
+    def clear(self) -> None:
+        """Forget the rectangle."""
+        self.stop()
+        self._band.reset(QgsWkbTypes.GeometryType.PolygonGeometry)
+        if self.extent is not None:
+            self.extent = None
+            self.changed.emit()
+
+    def set_visible(self, visible: bool) -> None:
+        """Show or hide the rectangle on the canvas, without forgetting it."""
+        self._band.setVisible(visible)
+
+    def _take(self, rectangle: QgsRectangle) -> None:
+        if rectangle.isEmpty():  # a click without a drag
+            return
+        self.extent = QgsReferencedRectangle(rectangle, self._canvas.mapSettings().destinationCrs())
+        self._band.setToGeometry(QgsGeometry.fromRect(rectangle), None)
+        self._tool.clearRubberBand()
+        self.stop()
+        self.changed.emit()
+
+    def stop(self) -> None:
+        """Give the canvas its former tool back."""
+        if not self.active:
+            return
+        if self._former_tool is not None:
+            self._canvas.setMapTool(self._former_tool)
+        else:
+            self._canvas.unsetMapTool(self._tool)

@@ -1,0 +1,46 @@
+"""Where the outputs of a run go: a new folder for each run, beside the project, never a temporary one."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+from qgis.core import QgsProject
+from qgis.PyQt.QtCore import QStandardPaths
+
+FOLDER_OF_RUNS = "Changen2 runs"
+
+
+def runs_folder(project: QgsProject) -> Path:
+    """Beside a saved project; for an unsaved one in the user's documents."""
+    if project.absolutePath():
+        return Path(project.absolutePath()) / FOLDER_OF_RUNS
+    documents = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.DocumentsLocation)
+    return Path(documents or Path.home()) / FOLDER_OF_RUNS
+
+
+def new_run_folder(project: QgsProject, name: str, now: datetime) -> Path:
+    """A folder that does not exist yet, with date and name: "2026-11-23 10-05 detect north to north_2020".
+
+    Args:
+        project: decides where.
+        name: what is run on what; characters that some file systems refuse are replaced.
+        now: the time of the run.
+    """
+    plain = re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(" .")[:80]
+    base = runs_folder(project) / f"{now:%Y-%m-%d %H-%M} {plain}".rstrip()
+    folder, count = base, 1
+    while folder.exists():
+        count += 1
+        folder = base.with_name(f"{base.name} ({count})")
+    return folder
+
+
+def threshold_folder(run_folder: Path, threshold: float) -> Path:
+    """A new folder inside a run's for polygons and map at another threshold: "threshold 0.62"."""
+    folder, count = run_folder / f"threshold {threshold:.2f}", 1
+    while folder.exists():
+        count += 1
+        folder = run_folder / f"threshold {threshold:.2f} ({count})"
+    return folder
