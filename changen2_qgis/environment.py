@@ -139,9 +139,7 @@ def probe(python: Path, environ: Mapping[str, str]) -> Probe:
         done = run_captured([str(python), "-c", PROBE], environ, timeout=180)
         return Probe(**json.loads(done.strip().splitlines()[-1]))
     except (SetupError, ValueError, TypeError, IndexError) as error:
-        raise SetupError(
-            f"The backend does not work with {python}: {error}", SETUP_HINT, "probe_failed"
-        ) from error
+        raise SetupError(f"The backend does not work with {python}: {error}", SETUP_HINT, "probe_failed") from error
 
 
 def run_captured(command: Sequence[str], environ: Mapping[str, str], timeout: float) -> str:

@@ -84,9 +84,7 @@ def torch_build(driver: int | None) -> str:
 def _driver(environ: Mapping[str, str]) -> int | None:
     """The branch of the installed NVIDIA driver, or None."""
     try:
-        said = run_captured(
-            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], environ, 20
-        )
+        said = run_captured(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], environ, 20)
     except SetupError:
         return None
     found = re.match(r"\s*(\d+)\.", said)
@@ -107,8 +105,7 @@ def find_base_python(setting: str, environ: Mapping[str, str]) -> Path:
             return python
         refused.append(f"{python}: {reason}")
     raise SetupError(
-        "No Python can carry the backend. "
-        + ("Looked at: " + "; ".join(refused) if refused else "None was found."),
+        "No Python can carry the backend. " + ("Looked at: " + "; ".join(refused) if refused else "None was found."),
         "Install Python 3.12 (64 bit; on Debian and Ubuntu also python3-venv), "
         "or name an interpreter in the setting base_python.",
         "no_base_python",

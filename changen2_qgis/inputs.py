@@ -1,0 +1,252 @@
+"""Makes any QGIS layer a file that the backend can read.
+
+A raster file is passed as it is. Everything else (web maps, virtual rasters, formats that only QGIS's GDAL
+opens) is written to a GeoTIFF first, see `rendering`. Polygons with unsaved edits, filters or no file of their
+own are exported to a GeoPackage.
+
+A raster without CRS is worked on in pixels, (column, row) with y down, while QGIS shows it with y up:
+`PixelFrame` goes from one to the other.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from osgeo import gdal
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransformContext,
+    QgsFeature,
+    QgsFeatureSource,
+    QgsMapLayer,
+    QgsProviderRegistry,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorFileWriter,
+    QgsVectorLayer,
+    QgsWkbTypes,
+)
+from qgis.PyQt.QtGui import QTransform
+
+from .errors import InputError
+
+BACKEND_DRIVERS = frozenset(
+    [
+        "AAIGrid",
+        "BMP",
+        "COG",
+        "DTED",
+        "EHdr",
+        "ENVI",
+        "ERS",
+        "GIF",
+        "GPKG",
+        "GRIB",
+        "GTiff",
+        "HDF5",
+        "HDF5Image",
+        "HFA",
+        "JP2OpenJPEG",
+        "JPEG",
+        "KRO",
+        "MBTiles",
+        "MRF",
+        "NITF",
+        "PCIDSK",
+        "PNG",
+        "PNM",
+        "RMF",
+        "RST",
+        "SAFE",
+        "SAGA",
+        "SENTINEL2",
+        "SRTMHGT",
+        "TGA",
+        "VRT",
+        "WEBP",
+        "Zarr",
+        "netCDF",
+    ]
+)
+"""GDAL drivers in rasterio's wheels, on which the backend runs; QGIS's GDAL may have ECW, MrSID and more."""
+
+_CREDENTIAL = re.compile(
+    r"""(?ix)\b( (?:api|app|access|auth|client|subscription|sig|secret|pass|pwd|user|token|key)[\w-]*
+              | [\w-]*(?:key|token) ) = ( '[^']*' | [^&\s|]+ )"""
+)
+_USER_IN_ADDRESS = re.compile(r"(\w+://)[^/@\s]+@")
+
+
+@dataclass(frozen=True)
+class PixelFrame:
+    """Between the map coordinates of a raster without CRS and its pixels (column, row), y down.
+
+    Without a geotransform QGIS shows such a raster from y = −height to 0; with one (a world file, say), there.
+    """
+
+    x_minimum: float
+    y_maximum: float
+    pixel_width: float
+    pixel_height: float
+
+    @classmethod
+    def of(cls, layer: QgsRasterLayer) -> PixelFrame:
+        """The frame of a raster layer."""
+        extent = layer.extent()
+        return cls(
+            extent.xMinimum(),
+            extent.yMaximum(),
+            extent.width() / layer.width(),
+            extent.height() / layer.height(),
+        )
+
+    def to_pixels(self) -> QTransform:
+        """From map coordinates to (column, row)."""
+        return QTransform(
+            1 / self.pixel_width,
+            0,
+            0,
+            -1 / self.pixel_height,
+            -self.x_minimum / self.pixel_width,
+            self.y_maximum / self.pixel_height,
+        )
+
+    def to_map(self) -> QTransform:
+        """From (column, row) to map coordinates."""
+        return self.to_pixels().inverted()[0]
+
+
+def bounds(extent: QgsRectangle, before: QgsRasterLayer) -> list[float]:
+    """An extent as the backend takes it: left, bottom, right, top in the CRS of `before`.
+
+    Without CRS in pixels, where "bottom" is the larger row.
+
+    Args:
+        extent: in the CRS of `before`; map coordinates if it has none.
+        before: the reference raster.
+    """
+    corners = [extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()]
+    if before.crs().isValid():
+        return corners
+    to_pixels = PixelFrame.of(before).to_pixels()
+    left, bottom = to_pixels.map(corners[0], corners[1])
+    right, top = to_pixels.map(corners[2], corners[3])
+    return [left, bottom, right, top]
+
+
+def direct_path(layer: QgsRasterLayer) -> str | None:
+    """What the backend can open as it is: a path, ``/vsizip/…`` or a subdataset; None where it must be written.
+
+    Raises:
+        InputError: the layer is broken: its file was moved, say.
+    """
+    if not layer.isValid():
+        raise InputError(
+            f"The layer “{layer.name()}” is broken: {redact(layer.source())} cannot be read.",
+            "Repair its data source (it may have been moved or the network be down).",
+            "unreadable",
+        )
+    if layer.providerType() != "gdal":
+        return None
+    source = layer.source()
+    decoded = QgsProviderRegistry.instance().decodeUri("gdal", source)
+    if decoded.get("openOptions") or source.startswith("/vsimem/") or "authcfg=" in source:
+        return None
+    dataset = gdal.OpenEx(source, gdal.OF_RASTER)
+    if dataset is None or dataset.GetDriver().ShortName not in BACKEND_DRIVERS:
+        return None
+    return os.path.abspath(source) if os.path.exists(source) else source
+
+
+def with_layer_crs(path: str, layer: QgsRasterLayer, folder: Path, name: str) -> str:
+    """The path, or a VRT over it where the user has given the layer another CRS than its file says."""
+    if not layer.crs().isValid() or layer.crs() == layer.dataProvider().crs():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.vrt"
+    if gdal.Translate(str(target), path, format="VRT", outputSRS=layer.crs().toWkt()) is None:
+        raise InputError(
+            f"The CRS of the layer “{layer.name()}” cannot be given to a copy: {gdal.GetLastErrorMsg()}",
+            "Assign the CRS to the file itself (Raster > Projections > Assign Projection).",
+        )
+    return str(target)
+
+
+def polygons_path(layer: QgsVectorLayer, source: QgsFeatureSource, before: QgsRasterLayer, folder: Path) -> str:
+    """A file with the polygons of a layer as the user sees them.
+
+    The layer's own file where it holds just that: one table, nothing unsaved, filtered or selected.
+    Must be called on the main thread, where a layer's unsaved edits are.
+
+    Args:
+        layer: the polygon layer.
+        source: its features, or the selected ones.
+        before: the reference raster; if it has no CRS, the polygons are turned into pixels (column, row).
+        folder: for the GeoPackage, if one is needed.
+
+    Raises:
+        InputError: there is no polygon, or the GeoPackage cannot be written.
+    """
+    if source.featureCount() == 0:
+        raise InputError(
+            f"The layer “{layer.name()}” has no polygons to look in.",
+            "Draw or select one, or choose another extent.",
+            "empty_extent",
+        )
+    whole = source.featureCount() == layer.featureCount()
+    if whole and before.crs().isValid() and _is_plain_file(layer):
+        return os.path.abspath(layer.source().split("|")[0])
+    frame = None if before.crs().isValid() else PixelFrame.of(before)
+    return _export_polygons(source, frame, folder)
+
+
+def _is_plain_file(layer: QgsVectorLayer) -> bool:
+    if layer.providerType() != "ogr" or layer.isModified() or layer.subsetString():
+        return False
+    path = layer.source().split("|")[0]
+    return os.path.isfile(path) and len(layer.dataProvider().subLayers()) == 1
+
+
+def _export_polygons(source: QgsFeatureSource, frame: PixelFrame | None, folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / "aoi.gpkg"
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.driverName = "GPKG"
+    options.layerName = "aoi"
+    crs = source.sourceCrs() if frame is None else QgsCoordinateReferenceSystem()
+    kind = QgsWkbTypes.multiType(QgsWkbTypes.flatType(source.wkbType()))
+    writer = QgsVectorFileWriter.create(
+        str(target), source.fields(), kind, crs, QgsCoordinateTransformContext(), options
+    )
+    for feature in source.getFeatures():
+        copy = QgsFeature(feature)
+        geometry = copy.geometry()
+        if frame is not None:
+            geometry.transform(frame.to_pixels())
+        geometry.convertToMultiType()
+        copy.setGeometry(geometry)
+        writer.addFeature(copy)
+    failed, message = writer.hasError() != QgsVectorFileWriter.WriterError.NoError, writer.errorMessage()
+    del writer  # closes the file
+    if failed:
+        raise InputError(
+            f"The polygons cannot be written to {target}: {message}",
+            "Choose another output folder.",
+            "bad_out_dir",
+        )
+    return str(target)
+
+
+def redact(source: str) -> str:
+    """A layer's source or a message without passwords, tokens and keys, for logs and files."""
+    without_user = _USER_IN_ADDRESS.sub(r"\1***@", unquote(source))
+    return _CREDENTIAL.sub(r"\1=***", without_user)
+
+
+def describe(layer: QgsMapLayer) -> str:
+    """A layer's name and source for the log."""
+    return f"“{layer.name()}” ({redact(layer.source())})"

@@ -1,0 +1,74 @@
+"""What QGIS loads and unloads: the Processing provider, the dock and one action."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qgis.core import QgsApplication
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtGui import QIcon
+from qgis.PyQt.QtWidgets import QAction
+
+from .backend import Backend
+from .paths import resources_dir
+from .processing.provider import Changen2Provider
+
+if TYPE_CHECKING:
+    from qgis.gui import QgisInterface
+
+    from .dock import ChangeDock
+
+MENU = "Changen2"
+
+
+class Changen2Plugin:
+    """One backend, shared by the algorithms and the dock.
+
+    Args:
+        iface: QGIS's interface; None in ``qgis_process``, which calls `initProcessing` only.
+    """
+
+    def __init__(self, iface: QgisInterface | None) -> None:
+        self.iface = iface
+        self.backend = Backend()
+        self.provider: Changen2Provider | None = None
+        self.dock: ChangeDock | None = None
+        self.action: QAction | None = None
+
+    def initProcessing(self) -> None:
+        """Register the algorithms."""
+        self.provider = Changen2Provider(self.backend)
+        QgsApplication.processingRegistry().addProvider(self.provider)
+
+    def initGui(self) -> None:
+        """Register the algorithms, add the dock and the action that shows it."""
+        from .dock import ChangeDock
+
+        self.initProcessing()
+        self.dock = ChangeDock(self.iface, self.backend)
+        self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
+        icon = QIcon(str(resources_dir() / "icons" / "changen2.svg"))
+        self.action = QAction(icon, "Changen2", self.iface.mainWindow())
+        self.action.setObjectName("changen2_show_dock")
+        self.action.setToolTip("Show or hide the Changen2 panel")
+        self.action.setCheckable(True)
+        self.action.setChecked(self.dock.isUserVisible())
+        self.action.toggled.connect(self.dock.setUserVisible)
+        self.dock.visibilityChanged.connect(self.action.setChecked)
+        self.iface.addToolBarIcon(self.action)
+        self.iface.addPluginToRasterMenu(MENU, self.action)
+
+    def unload(self) -> None:
+        """Undo all of the above; no process is left."""
+        if self.action is not None:
+            self.iface.removeToolBarIcon(self.action)
+            self.iface.removePluginRasterMenu(MENU, self.action)
+            self.action.deleteLater()
+        if self.dock is not None:
+            self.iface.removeDockWidget(self.dock)
+            self.dock.close()
+            self.dock.deleteLater()
+        if self.provider is not None:
+            QgsApplication.processingRegistry().removeProvider(self.provider)
+        self.backend.stop()
+        self.action = self.dock = self.provider = None

@@ -1,0 +1,207 @@
+"""What all algorithms share: asking the backend, progress, cancel, errors, and loading the results."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsMapLayer,
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingLayerPostProcessorInterface,
+    QgsProcessingParameterDefinition,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from ..backend import Backend
+from ..errors import Cancelled, PluginError
+from ..paths import resources_dir
+from ..worker_client import Callbacks, Progress
+
+STAGES = {
+    # stage of the backend: (from percent, to percent, said to the user)
+    "read": (0, 3, "Reading the images"),
+    "coregister": (0, 3, "Aligning the images"),
+    "detect": (3, 90, "Looking for change"),
+    "write": (90, 95, "Writing the maps"),
+    "vectorize": (95, 100, "Drawing the polygons"),
+}
+
+LAYER_NAMES = {
+    # kind: shown in the layer tree, when the toolbox loads a result
+    "change_probability": "Change probability",
+    "change": "Change (yes or no)",
+    "polygons": "Changed places",
+    "semantic_before": "Classes before",
+    "semantic_after": "Classes after",
+}
+
+
+class BackendAlgorithm(QgsProcessingAlgorithm):
+    """An algorithm whose work is done by the backend.
+
+    Subclasses implement `prepare_inputs` (main thread: clone layers, export unsaved edits) and `run` (pool
+    thread); a `PluginError` from either becomes the message that Processing shows.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__()
+        self.backend = backend
+
+    def createInstance(self) -> BackendAlgorithm:
+        """A fresh one for each run, with the same backend."""
+        return type(self)(self.backend)
+
+    def icon(self) -> QIcon:
+        """The plugin's icon."""
+        return QIcon(str(resources_dir() / "icons" / "changen2.svg"))
+
+    def prepare_inputs(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> None:
+        """Read the parameters; called on the main thread."""
+        raise NotImplementedError
+
+    def run(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
+        """Do the work; called on a pool thread, returns the outputs."""
+        raise NotImplementedError
+
+    def prepareAlgorithm(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> bool:
+        """Called by Processing on the main thread."""
+        with _spoken():
+            self.prepare_inputs(parameters, context, feedback)
+        return True
+
+    def processAlgorithm(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> dict[str, Any]:
+        """Called by Processing on a pool thread."""
+        with _spoken():
+            return self.run(context, feedback)
+
+    def ask(self, method: str, params: Mapping[str, Any], feedback: QgsProcessingFeedback) -> dict[str, Any]:
+        """Send a job to the backend and wait, with progress, log and cancel through `feedback`."""
+        if self.backend.last_hello is None:
+            feedback.setProgressText("Starting the backend")
+        callbacks = Callbacks(
+            progress=lambda progress: _show(progress, feedback),
+            log=lambda level, message: _log(level, message, feedback),
+            cancelled=feedback.isCanceled,
+        )
+        result = self.backend.request(method, params, callbacks)
+        for warning in result.get("warnings", ()):
+            feedback.pushWarning(warning)
+        feedback.setProgress(100)
+        return result
+
+    def load_on_completion(self, context: QgsProcessingContext, layers: Mapping[str, tuple[str, str]]) -> None:
+        """Have the toolbox load and style results; nothing happens where nobody asked for layers.
+
+        Args:
+            context: of this run.
+            layers: by kind (see `LAYER_NAMES`), the output's name and the layer's source.
+        """
+        project = context.project()
+        if project is None:
+            return
+        for kind, (output, source) in layers.items():
+            details = QgsProcessingContext.LayerDetails(LAYER_NAMES[kind], project, output)
+            details.setPostProcessor(_STYLERS[kind])
+            context.addLayerToLoadOnCompletion(source, details)
+
+
+class RunFolder:
+    """The output folder of a run and, inside it, a folder for inputs that had to be written.
+
+    Args:
+        path: the output folder; made when first needed.
+        overwrite: whether the user allows results that are there to be replaced.
+    """
+
+    def __init__(self, path: Path, overwrite: bool) -> None:
+        self.path = path
+        self.inputs = path / "inputs"
+        self._made = not path.exists()
+        self._empty = self._made or (path.is_dir() and not any(path.iterdir()))
+        self._overwrite = overwrite
+
+    @property
+    def overwrite(self) -> bool:
+        """What to tell the backend: our own exported inputs are no results worth protecting."""
+        return self._overwrite or (self._empty and self.inputs.exists())
+
+    @contextlib.contextmanager
+    def removed_on_error(self) -> Iterator[None]:
+        """Leave nothing behind when the run fails or is cancelled."""
+        try:
+            yield
+        except BaseException:
+            if self._empty:
+                shutil.rmtree(self.inputs, ignore_errors=True)
+            if self._made:
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
+            raise
+
+
+class _Styler(QgsProcessingLayerPostProcessorInterface):
+    """Styles a loaded result; Processing calls it on the main thread."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def postProcessLayer(
+        self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> None:
+        from ..results import style_detection_layer
+
+        style_detection_layer(layer, self.kind)
+
+
+# Processing keeps plain pointers to them: they must outlive every run.
+_STYLERS = {kind: _Styler(kind) for kind in LAYER_NAMES}
+
+
+def advanced(parameter: QgsProcessingParameterDefinition) -> QgsProcessingParameterDefinition:
+    """The parameter, shown under "Advanced parameters"."""
+    parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
+    return parameter
+
+
+@contextlib.contextmanager
+def _spoken() -> Iterator[None]:
+    """Our errors as Processing's, with the next step in the message."""
+    try:
+        yield
+    except Cancelled as error:
+        raise QgsProcessingException("Cancelled.") from error
+    except PluginError as error:
+        raise QgsProcessingException(str(error)) from error
+
+
+def _show(progress: Progress, feedback: QgsProcessingFeedback) -> None:
+    low, high, text = STAGES.get(progress.stage, (0, 100, progress.stage))
+    share = progress.done / progress.total if progress.total else 0.0
+    feedback.setProgress(low + (high - low) * share)
+    left = "" if progress.eta_s is None else f", about {_duration(progress.eta_s)} left"
+    feedback.setProgressText(f"{text}: {progress.done:,.0f} of {progress.total:,.0f}{left}")
+
+
+def _duration(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
+
+
+def _log(level: str, message: str, feedback: QgsProcessingFeedback) -> None:
+    if level == "warning":
+        feedback.pushWarning(message)
+    else:
+        feedback.pushInfo(message)

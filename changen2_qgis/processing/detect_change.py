@@ -1,0 +1,316 @@
+"""`changen2:detectchange`: from two raster layers to probability, binary map and polygons of change."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputFile,
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputRasterLayer,
+    QgsProcessingOutputVectorLayer,
+    QgsProcessingParameterBand,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+    QgsProject,
+    QgsRasterLayer,
+)
+
+from ..errors import InputError
+from ..inputs import bounds, polygons_path
+from ..raster_pair import RasterPair
+from ..run_folders import new_run_folder
+from .base import BackendAlgorithm, RunFolder, advanced
+from .vectorize_change import shown_polygons
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+HELP = """Finds what changed between two images of one place, with a deep model that runs on your own machine, in a
+process of its own.
+
+The first image gives the grid of the results; the second is brought to it, so coordinate systems, resolutions and
+extents may differ. Web maps and other layers that are no files are rendered to a GeoTIFF first.
+
+Results: the probability of change (0 to 1), a map of change (yes or no), and polygons with area (m² on the
+ellipsoid), mean probability and a review mark. All are written to the output folder with a manifest; without one
+to a new folder beside the project.
+
+Look in an extent or in polygons, not both. GSD is the pixel size at which the model sees the images: empty for
+that of the images, "auto" for the model's own, or metres."""
+
+
+class DetectChange(BackendAlgorithm):
+    """The first complete path: two rasters become a change map."""
+
+    def name(self) -> str:
+        """The part of the id after the colon."""
+        return "detectchange"
+
+    def displayName(self) -> str:
+        """Shown in the toolbox."""
+        return "Detect change"
+
+    def shortHelpString(self) -> str:
+        """Shown beside the parameters."""
+        return HELP
+
+    def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
+        """Declare parameters and outputs."""
+        self._declare_inputs()
+        self._declare_advanced()
+        self._declare_outputs()
+
+    def _declare_inputs(self) -> None:
+        number = QgsProcessingParameterNumber
+        text = QgsProcessingParameterString
+        polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
+        for parameter in (
+            QgsProcessingParameterRasterLayer("BEFORE", "Image before"),
+            QgsProcessingParameterRasterLayer("AFTER", "Image after"),
+            QgsProcessingParameterExtent("EXTENT", "Extent to look in", optional=True),
+            QgsProcessingParameterFeatureSource("AOI", "Polygons to look in", polygons, optional=True),
+            _bands("BANDS_BEFORE", "Bands before: red, green, blue, or one", "BEFORE"),
+            _bands("BANDS_AFTER", "Bands after: red, green, blue, or one", "AFTER"),
+            text("MODEL", "Model", "tiny"),
+            text("DEVICE", "Device (auto, cpu, cuda, cuda:1, mps)", "auto"),
+            number(
+                "THRESHOLD",
+                "Threshold (probability; empty: as the model recommends)",
+                number.Type.Double,
+                None,
+                optional=True,
+                minValue=0,
+                maxValue=1,
+            ),
+            number("MIN_AREA", "Smallest area of a polygon (m²)", number.Type.Double, 0.0, minValue=0),
+            text("GSD", "Pixel size for the model (empty, auto or metres)", "", optional=True),
+            QgsProcessingParameterFolderDestination(
+                "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
+            ),
+        ):
+            self.addParameter(parameter)
+
+    def _declare_advanced(self) -> None:
+        number = QgsProcessingParameterNumber
+        yes_no = QgsProcessingParameterBoolean
+        for parameter in (
+            yes_no("COREGISTER", "Align the second image to the first", False),
+            number(
+                "RENDER_RESOLUTION",
+                "Resolution at which web maps are rendered (m; empty: as the other image)",
+                number.Type.Double,
+                None,
+                optional=True,
+                minValue=0.01,
+            ),
+            QgsProcessingParameterEnum(
+                "PRECISION", "Precision", list(PRECISIONS), defaultValue="auto", usesStaticStrings=True
+            ),
+            *(
+                number(name, text, number.Type.Integer, None, optional=True, minValue=least)
+                for name, text, least in (
+                    ("TILE_SIZE", "Tile size (pixels; empty: the model's)", 32),
+                    ("OVERLAP", "Overlap of tiles (pixels; empty: the model's)", 0),
+                    ("BATCH_SIZE", "Tiles computed at once", 1),
+                    ("THREADS", "Processor threads", 1),
+                )
+            ),
+            yes_no("OVERWRITE", "Replace results in the output folder", False),
+        ):
+            self.addParameter(advanced(parameter))
+
+    def _declare_outputs(self) -> None:
+        polygon = QgsProcessing.SourceType.TypeVectorPolygon
+        for output in (
+            QgsProcessingOutputRasterLayer("PROBABILITY", "Change probability"),
+            QgsProcessingOutputRasterLayer("CHANGE", "Change (yes or no)"),
+            QgsProcessingOutputVectorLayer("POLYGONS", "Changed places", polygon),
+            QgsProcessingOutputRasterLayer("SEMANTIC_BEFORE", "Classes before (models with classes)"),
+            QgsProcessingOutputRasterLayer("SEMANTIC_AFTER", "Classes after (models with classes)"),
+            QgsProcessingOutputFile("MANIFEST", "Manifest"),
+            QgsProcessingOutputNumber("POLYGON_COUNT", "Number of changed places"),
+            QgsProcessingOutputNumber("CHANGE_AREA", "Changed area (m²)"),
+        ):
+            self.addOutput(output)
+
+    def estimate_request(self, parameters: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any]:
+        """The parameters of the backend's `estimate` for these parameters; writes nothing. Main thread.
+
+        Raises:
+            InputError: an image must be rendered first, so its size is not known; or something is wrong.
+        """
+        before, after = (self.parameterAsRasterLayer(parameters, name, context) for name in ("BEFORE", "AFTER"))
+        pair = RasterPair(before, after)
+        extent = self.parameterAsExtent(parameters, "EXTENT", context, before.crs())
+        if extent.isNull() and parameters.get("AOI") is not None:
+            extent = pair.window(extent, self.parameterAsSource(parameters, "AOI", context))
+        paths = pair.direct_paths()
+        where = {} if extent.isNull() else {"bounds": bounds(extent, before)}
+        return {**paths, **where, **self._options(parameters, context)}
+
+    def prepare_inputs(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> None:
+        """Clone the layers and export polygons, on the main thread, where layers and their edits are."""
+        before, after = (self.parameterAsRasterLayer(parameters, name, context) for name in ("BEFORE", "AFTER"))
+        self._options_given = self._options(parameters, context)
+        self._render_resolution = self._number(parameters, "RENDER_RESOLUTION", context)
+        self._extent = self.parameterAsExtent(parameters, "EXTENT", context, before.crs())
+        self._folder = RunFolder(
+            self._output_folder(parameters, context, before, after),
+            self.parameterAsBoolean(parameters, "OVERWRITE", context),
+        )
+        self._pair = RasterPair(before.clone(), after.clone())
+        self._aoi = None
+        self._window = self._extent
+        source = self.parameterAsSource(parameters, "AOI", context)
+        if source is not None:
+            if not self._extent.isNull():
+                raise InputError("Both an extent and polygons are given.", "Leave one of them out.", "bad_value")
+            layer = self.parameterAsVectorLayer(parameters, "AOI", context)
+            self._aoi = polygons_path(layer, source, before, self._folder.inputs)
+            self._window = self._pair.window(self._extent, source)
+
+    def _output_folder(
+        self,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
+        before: QgsRasterLayer,
+        after: QgsRasterLayer,
+    ) -> Path:
+        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
+        if given:
+            return Path(os.path.abspath(given))
+        project = context.project() or QgsProject.instance()
+        return new_run_folder(project, f"detect {before.name()} to {after.name()}", datetime.now())
+
+    def _options(self, parameters: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any]:
+        """What goes to the backend as it is given; what is not given is left to its defaults."""
+        gsd = self.parameterAsString(parameters, "GSD", context).strip().lower()
+        options = {
+            "model": self.parameterAsString(parameters, "MODEL", context).strip() or "tiny",
+            "device": self.parameterAsString(parameters, "DEVICE", context).strip() or "auto",
+            "bands": parse_bands(parameters.get("BANDS_BEFORE")),
+            "bands_after": parse_bands(parameters.get("BANDS_AFTER")),
+            "threshold": self._number(parameters, "THRESHOLD", context),
+            "min_area": self.parameterAsDouble(parameters, "MIN_AREA", context),
+            "gsd": gsd if gsd in ("", "auto") else parse_metres(gsd),
+            "coregister": self.parameterAsBoolean(parameters, "COREGISTER", context),
+            "precision": self.parameterAsEnumString(parameters, "PRECISION", context),
+        }
+        for name in ("TILE_SIZE", "OVERLAP", "BATCH_SIZE", "THREADS"):
+            value = self._number(parameters, name, context)
+            options[name.lower()] = None if value is None else int(value)
+        return {name: value for name, value in options.items() if value not in (None, "")}
+
+    def _number(self, parameters: dict[str, Any], name: str, context: QgsProcessingContext) -> float | None:
+        """A number, or None where none is given (Processing itself would make that 0)."""
+        if parameters.get(name) in (None, ""):
+            return None
+        return self.parameterAsDouble(parameters, name, context)
+
+    def run(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
+        """Make files of the layers where needed, then ask the backend."""
+        with self._folder.removed_on_error():
+            feedback.setProgressText("Preparing the images")
+            files = self._pair.files(
+                self._window,
+                self._folder.inputs,
+                self._resolution_for_rendering,
+                self.backend.settings.render_megapixels,
+                feedback,
+            )
+            request = {
+                **self._options_given,
+                **files,
+                "out_dir": str(self._folder.path),
+                "overwrite": self._folder.overwrite,
+            }
+            if self._aoi is not None:
+                request["aoi"] = self._aoi
+            elif not self._extent.isNull():
+                request["bounds"] = bounds(self._extent, self._pair.before)
+            result = self.ask("detect", request, feedback)
+        return self._deliver(result, context)
+
+    def _resolution_for_rendering(self) -> float:
+        """As asked for, else the other image's, else what the model was made for."""
+        given = self._render_resolution or self._pair.ground_resolution()
+        if given is not None:
+            return given
+        cards = {card["name"]: card for card in self.backend.hello().models}
+        return float(cards.get(self._options_given["model"], {}).get("gsd_native") or 0.5)
+
+    def _deliver(self, result: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any]:
+        outputs, summary = result["outputs"], result["summary"]
+        layers = {
+            kind: (kind.upper(), outputs[kind])
+            for kind in ("semantic_before", "semantic_after", "change")
+            if kind in outputs
+        }
+        layers["change_probability"] = ("PROBABILITY", outputs["change_probability"])
+        layers["polygons"] = ("POLYGONS", shown_polygons(outputs["polygons"], outputs["change_probability"]))
+        self.load_on_completion(context, layers)
+        delivered = {
+            "OUTPUT_FOLDER": str(self._folder.path),
+            "PROBABILITY": outputs["change_probability"],
+            "CHANGE": outputs["change"],
+            "POLYGONS": outputs["polygons"],
+            "MANIFEST": outputs["manifest"],
+            "POLYGON_COUNT": summary["polygons"],
+            "CHANGE_AREA": summary["change_area_m2"],
+        }
+        return {
+            **delivered,
+            **{kind.upper(): outputs[kind] for kind in ("semantic_before", "semantic_after") if kind in outputs},
+        }
+
+
+def _bands(name: str, text: str, parent: str) -> QgsProcessingParameterBand:
+    return QgsProcessingParameterBand(name, text, None, parent, optional=True, allowMultiple=True)
+
+
+def parse_bands(value: Any) -> list[int] | None:
+    """Band numbers in the order given: a list, "4;3;2" or "4,3,2"; None where none are given.
+
+    Raises:
+        InputError: something is no number.
+    """
+    if value is None or value == "":
+        return None
+    parts = value if isinstance(value, (list, tuple)) else str(value).replace(";", ",").split(",")
+    try:
+        return [int(part) for part in parts] or None
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"The bands {value!r} are no band numbers.", "Give one or three, such as 4,3,2.", "bad_band"
+        ) from error
+
+
+def parse_metres(text: str) -> float:
+    """A pixel size above 0 in metres.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        metres = float(text.removesuffix("m").strip().replace(",", "."))
+    except ValueError:
+        metres = 0.0
+    if not 0 < metres < float("inf"):
+        raise InputError(
+            f"The pixel size {text!r} is not allowed.", "Leave GSD empty, or give auto or metres.", "bad_value"
+        )
+    return metres

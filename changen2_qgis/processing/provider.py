@@ -1,0 +1,47 @@
+"""The list of algorithms under the id ``changen2``."""
+
+from __future__ import annotations
+
+from qgis.core import QgsProcessingProvider
+from qgis.PyQt.QtGui import QIcon
+
+from ..backend import Backend
+from ..paths import resources_dir, version
+from .detect_change import DetectChange
+from .set_up_backend import SetUpBackend
+from .vectorize_change import VectorizeChange
+
+ALGORITHMS = (DetectChange, VectorizeChange, SetUpBackend)
+
+
+class Changen2Provider(QgsProcessingProvider):
+    """Lists the algorithms; all share one backend."""
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__()
+        self.backend = backend
+
+    def id(self) -> str:
+        """The part of algorithm ids before the colon."""
+        return "changen2"
+
+    def name(self) -> str:
+        """Shown in the toolbox."""
+        return "Changen2"
+
+    def longName(self) -> str:
+        """Shown where there is room."""
+        return "Changen2: change detection"
+
+    def versionInfo(self) -> str:
+        """The plugin's version."""
+        return version()
+
+    def icon(self) -> QIcon:
+        """The plugin's icon."""
+        return QIcon(str(resources_dir() / "icons" / "changen2.svg"))
+
+    def loadAlgorithms(self) -> None:
+        """Add one of each."""
+        for algorithm in ALGORITHMS:
+            self.addAlgorithm(algorithm(self.backend))

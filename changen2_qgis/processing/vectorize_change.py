@@ -1,0 +1,116 @@
+"""`changen2:vectorizechange`: polygons and binary map from a probability at another threshold, without a model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputRasterLayer,
+    QgsProcessingOutputVectorLayer,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsRasterLayer,
+)
+
+from ..errors import InputError
+from ..inputs import describe, direct_path
+from .base import BackendAlgorithm, advanced
+
+
+class VectorizeChange(BackendAlgorithm):
+    """Applies a threshold to the probability of an earlier run."""
+
+    PROBABILITY = "PROBABILITY"
+    THRESHOLD = "THRESHOLD"
+    MIN_AREA = "MIN_AREA"
+    OUTPUT_FOLDER = "OUTPUT_FOLDER"
+    OVERWRITE = "OVERWRITE"
+
+    def name(self) -> str:
+        """The part of the id after the colon."""
+        return "vectorizechange"
+
+    def displayName(self) -> str:
+        """Shown in the toolbox."""
+        return "Apply a threshold to a change probability"
+
+    def shortHelpString(self) -> str:
+        """Shown beside the parameters."""
+        return (
+            "Makes the binary map and the polygons again from the change probability of an earlier run, at another "
+            "threshold. No model runs, so this takes seconds.\n\n"
+            "The polygons have the area in m² on the ellipsoid and the mean probability. Smaller ones than the "
+            "smallest area are left out of the polygons, not of the map."
+        )
+
+    def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
+        """Declare parameters and outputs."""
+        number = QgsProcessingParameterNumber
+        self.addParameter(QgsProcessingParameterRasterLayer(self.PROBABILITY, "Change probability"))
+        self.addParameter(
+            number(self.THRESHOLD, "Threshold (probability)", number.Type.Double, 0.5, minValue=0, maxValue=1)
+        )
+        self.addParameter(number(self.MIN_AREA, "Smallest area (m²)", number.Type.Double, 0.0, minValue=0))
+        self.addParameter(QgsProcessingParameterFolderDestination(self.OUTPUT_FOLDER, "Output folder"))
+        self.addParameter(
+            advanced(QgsProcessingParameterBoolean(self.OVERWRITE, "Replace results in the output folder", False))
+        )
+        self.addOutput(QgsProcessingOutputRasterLayer("CHANGE", "Change (yes or no)"))
+        self.addOutput(
+            QgsProcessingOutputVectorLayer("POLYGONS", "Changed places", QgsProcessing.SourceType.TypeVectorPolygon)
+        )
+        self.addOutput(QgsProcessingOutputNumber("POLYGON_COUNT", "Number of changed places"))
+        self.addOutput(QgsProcessingOutputNumber("CHANGE_AREA", "Changed area (m²)"))
+
+    def prepare_inputs(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> None:
+        """Read the parameters."""
+        layer = self.parameterAsRasterLayer(parameters, self.PROBABILITY, context)
+        path = direct_path(layer)
+        if path is None:
+            raise InputError(
+                f"The layer {describe(layer)} is no file.", "Choose the change_probability.tif of a run.", "unreadable"
+            )
+        self._params = {
+            "probability": path,
+            "threshold": self.parameterAsDouble(parameters, self.THRESHOLD, context),
+            "min_area": self.parameterAsDouble(parameters, self.MIN_AREA, context),
+            "out_dir": os.path.abspath(self.parameterAsString(parameters, self.OUTPUT_FOLDER, context)),
+            "overwrite": self.parameterAsBoolean(parameters, self.OVERWRITE, context),
+        }
+
+    def run(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
+        """Ask the backend for it."""
+        result = self.ask("vectorize", self._params, feedback)
+        outputs, summary = result["outputs"], result["summary"]
+        self.load_on_completion(
+            context,
+            {
+                "change": ("CHANGE", outputs["change"]),
+                "polygons": ("POLYGONS", shown_polygons(outputs["polygons"], self._params["probability"])),
+            },
+        )
+        return {
+            self.OUTPUT_FOLDER: str(Path(self._params["out_dir"])),
+            "CHANGE": outputs["change"],
+            "POLYGONS": outputs["polygons"],
+            "POLYGON_COUNT": summary["polygons"],
+            "CHANGE_AREA": summary["change_area_m2"],
+        }
+
+
+def shown_polygons(polygons: str, probability: str) -> str:
+    """The layer source of polygons that lie over their raster in QGIS, which a raster without CRS needs."""
+    from ..results import display_polygons
+
+    shown, _ = display_polygons(polygons, QgsRasterLayer(probability, "probability", "gdal"))
+    return f"{shown}|layername=change"

@@ -1,0 +1,125 @@
+"""The two images of a detection: where to look in them, and files for the backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsCoordinateTransformContext,
+    QgsCsException,
+    QgsFeatureSource,
+    QgsProcessingFeedback,
+    QgsProcessingMultiStepFeedback,
+    QgsRasterLayer,
+    QgsRectangle,
+)
+
+from .errors import InputError
+from .inputs import describe, direct_path, with_layer_crs
+from .rendering import choose_grid, ground_resolution, render
+
+
+class RasterPair:
+    """Two raster layers; `before` gives the grid.
+
+    Raises:
+        InputError: one of them is broken.
+    """
+
+    def __init__(self, before: QgsRasterLayer, after: QgsRasterLayer) -> None:
+        self.before = before
+        self.after = after
+        self._paths = {"before": direct_path(before), "after": direct_path(after)}
+
+    def direct_paths(self) -> dict[str, str]:
+        """Both images as the backend opens them.
+
+        Raises:
+            InputError: one must be written to a file first, see `files`.
+        """
+        for role, path in self._paths.items():
+            if path is None:
+                raise InputError(
+                    f"The {role} image is no file and will be rendered first.", "Run to see what it takes."
+                )
+        return {role: path for role, path in self._paths.items() if path is not None}
+
+    def window(self, extent: QgsRectangle, polygons: QgsFeatureSource | None) -> QgsRectangle:
+        """Where to look, in the CRS of `before`: the extent, or what the polygons span; null for everywhere."""
+        if polygons is None or not extent.isNull():
+            return extent
+        return _moved(polygons.sourceExtent(), polygons.sourceCrs(), self.before.crs())
+
+    def ground_resolution(self) -> float | None:
+        """Metres per pixel of the image that is a file (`before` if both are), None where none is."""
+        for role, layer in (("before", self.before), ("after", self.after)):
+            if self._paths[role] is not None:
+                return ground_resolution(layer.extent(), layer.crs(), layer.width(), layer.height())
+        return None
+
+    def files(
+        self,
+        window: QgsRectangle,
+        folder: Path,
+        resolution: Callable[[], float],
+        max_megapixels: float,
+        feedback: QgsProcessingFeedback,
+    ) -> dict[str, str]:
+        """Both images as files that the backend opens; those that are none are written into `folder`.
+
+        Args:
+            window: where to look, in the CRS of `before`; null for everywhere.
+            folder: for written images.
+            resolution: gives metres per pixel for layers without pixels of their own.
+            max_megapixels: the largest picture to write.
+            feedback: progress, warnings and cancel.
+
+        Raises:
+            InputError: there is no telling what to render, or it cannot be.
+            Cancelled: `feedback` was cancelled.
+        """
+        files = {}
+        for role, layer in (("before", self.before), ("after", self.after)):
+            path = self._paths[role]
+            if path is not None:
+                files[role] = with_layer_crs(path, layer, folder, role)
+                continue
+            grid = choose_grid(layer, self._window_on(layer, window), resolution)
+            metres = ground_resolution(grid.extent, layer.crs(), grid.width, grid.height)
+            feedback.pushInfo(
+                f"Writing {describe(layer)} to a file: {grid.width} × {grid.height} pixels of {metres:.2f} m"
+            )
+            target = folder / f"{role}.tif"
+            step = QgsProcessingMultiStepFeedback(1, feedback)
+            for warning in render(layer, grid, target, max_megapixels, step):
+                feedback.pushWarning(warning)
+            files[role] = str(target)
+        return files
+
+    def _window_on(self, layer: QgsRasterLayer, window: QgsRectangle) -> QgsRectangle | None:
+        """The window in a layer's own CRS; where none is given, what the other image covers."""
+        if not window.isNull():
+            return _moved(window, self.before.crs(), layer.crs())
+        other_role, other = ("after", self.after) if layer is self.before else ("before", self.before)
+        if self._paths[other_role] is None:
+            return None
+        return _moved(other.extent(), other.crs(), layer.crs())
+
+
+def _moved(
+    extent: QgsRectangle, source: QgsCoordinateReferenceSystem, target: QgsCoordinateReferenceSystem
+) -> QgsRectangle:
+    """An extent in another CRS: what bounds it there. Without CRS on a side, coordinates stay as they are."""
+    if not source.isValid() or not target.isValid() or source == target:
+        return extent
+    try:
+        return QgsCoordinateTransform(source, target, QgsCoordinateTransformContext()).transformBoundingBox(extent)
+    except QgsCsException as error:
+        raise InputError(
+            f"The extent {extent.toString(3)} cannot be brought to {target.authid()}: {error}",
+            "Choose an extent inside both coordinate systems' areas.",
+            "no_overlap",
+        ) from error

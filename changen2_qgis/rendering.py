@@ -1,0 +1,231 @@
+"""Writes a raster layer that is no file (web map, virtual raster, …) to a GeoTIFF at a stated resolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from osgeo import gdal
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransformContext,
+    QgsCsException,
+    QgsDistanceArea,
+    QgsFeedback,
+    QgsPointXY,
+    QgsRasterBlockFeedback,
+    QgsRasterFileWriter,
+    QgsRasterInterface,
+    QgsRasterLayer,
+    QgsRasterPipe,
+    QgsRectangle,
+)
+
+from .errors import Cancelled, InputError
+from .inputs import describe
+
+BLOCK = 256
+"""Side in pixels of the squares that are looked at for emptiness: a web map's usual tile."""
+
+
+@dataclass(frozen=True)
+class RenderGrid:
+    """The pixels to write: an extent in the layer's CRS, cut into columns and rows."""
+
+    extent: QgsRectangle
+    width: int
+    height: int
+
+    @property
+    def megapixels(self) -> float:
+        """Millions of pixels."""
+        return self.width * self.height / 1e6
+
+
+def ground_resolution(extent: QgsRectangle, crs: QgsCoordinateReferenceSystem, width: int, height: int) -> float:
+    """The mean side of a pixel in true metres on the ellipsoid, measured through the extent's centre.
+
+    Args:
+        extent: in `crs`; without a valid CRS its units are taken for metres.
+        crs: any, geographic ones and Web Mercator (whose metres are not metres) included.
+        width: pixels across.
+        height: pixels down.
+    """
+    across, down = _ground_size(extent, crs)
+    return math.sqrt(across / width * down / height)
+
+
+def render_grid(extent: QgsRectangle, crs: QgsCoordinateReferenceSystem, resolution_m: float) -> RenderGrid:
+    """The pixels that cut an extent at a ground resolution in metres; at least one.
+
+    Raises:
+        InputError: the resolution is not above zero or the extent is empty.
+    """
+    if not resolution_m > 0:
+        raise InputError(f"The resolution must be above 0 m, not {resolution_m}.", "Give it in metres per pixel.")
+    if extent.isEmpty() or not extent.isFinite():
+        raise InputError("The extent to render is empty.", "Draw a larger one.", "empty_extent")
+    across, down = _ground_size(extent, crs)
+    return RenderGrid(extent, max(1, round(across / resolution_m)), max(1, round(down / resolution_m)))
+
+
+def choose_grid(layer: QgsRasterLayer, window: QgsRectangle | None, resolution: Callable[[], float]) -> RenderGrid:
+    """The pixels to write of a layer: its own, or as many as the resolution asks for where it has none.
+
+    Args:
+        layer: any valid raster layer.
+        window: in the layer's CRS; None for all of it, which only a layer with pixels of its own allows.
+        resolution: gives metres on the ground per pixel; asked only for a layer without own pixels.
+
+    Raises:
+        InputError: a window is missing, or lies outside the layer.
+    """
+    if window is not None and not layer.extent().isEmpty():
+        window = window.intersect(layer.extent())
+        if window.isEmpty():
+            raise InputError(
+                f"The extent lies outside the layer “{layer.name()}”.", "Choose another extent.", "no_overlap"
+            )
+    if layer.dataProvider().capabilities() & QgsRasterInterface.Capability.Size:
+        return _own_grid(layer, window or layer.extent())
+    if window is None:
+        raise InputError(
+            f"The layer “{layer.name()}” has no end: it would be rendered for the whole world.",
+            "Give an extent or polygons to look in.",
+            "empty_extent",
+        )
+    return render_grid(window, layer.crs(), resolution())
+
+
+def _own_grid(layer: QgsRasterLayer, window: QgsRectangle) -> RenderGrid:
+    """The layer's own pixels that a window touches."""
+    extent = layer.extent()
+    size_x, size_y = layer.rasterUnitsPerPixelX(), layer.rasterUnitsPerPixelY()
+    left = math.floor((window.xMinimum() - extent.xMinimum()) / size_x + 1e-6)
+    right = math.ceil((window.xMaximum() - extent.xMinimum()) / size_x - 1e-6)
+    top = math.floor((extent.yMaximum() - window.yMaximum()) / size_y + 1e-6)
+    bottom = math.ceil((extent.yMaximum() - window.yMinimum()) / size_y - 1e-6)
+    snapped = QgsRectangle(
+        extent.xMinimum() + left * size_x,
+        extent.yMaximum() - bottom * size_y,
+        extent.xMinimum() + right * size_x,
+        extent.yMaximum() - top * size_y,
+    )
+    return RenderGrid(snapped, right - left, bottom - top)
+
+
+def _ground_size(extent: QgsRectangle, crs: QgsCoordinateReferenceSystem) -> tuple[float, float]:
+    """Width and height through the centre in metres."""
+    if not crs.isValid():
+        return extent.width(), extent.height()
+    measure = QgsDistanceArea()
+    measure.setSourceCrs(crs, QgsCoordinateTransformContext())
+    measure.setEllipsoid("WGS84")
+    centre = extent.center()
+    # A thousandth about the centre, scaled up: the ends of a large extent may lie outside what the CRS is for.
+    dx, dy = extent.width() / 2000, extent.height() / 2000
+    try:
+        across = measure.measureLine(QgsPointXY(centre.x() - dx, centre.y()), QgsPointXY(centre.x() + dx, centre.y()))
+        down = measure.measureLine(QgsPointXY(centre.x(), centre.y() - dy), QgsPointXY(centre.x(), centre.y() + dy))
+    except QgsCsException as error:
+        raise InputError(
+            f"The extent {extent.toString(3)} is outside what {crs.authid()} is for.", "Choose a smaller one."
+        ) from error
+    return across * 1000, down * 1000
+
+
+def render(
+    layer: QgsRasterLayer, grid: RenderGrid, path: Path, max_megapixels: float, feedback: QgsFeedback
+) -> list[str]:
+    """Write a layer's pixels to a GeoTIFF: colours from a web map, the values themselves from all others.
+
+    Args:
+        layer: any valid raster layer; may live in another thread.
+        grid: which pixels, in the layer's CRS.
+        path: the GeoTIFF to write; replaced if there.
+        max_megapixels: the largest picture allowed.
+        feedback: progress 0..100 and cancel.
+
+    Returns:
+        Warnings, one sentence each.
+
+    Raises:
+        InputError: too many pixels, the layer gives no picture, or the file cannot be written.
+        Cancelled: `feedback` was cancelled.
+    """
+    if grid.megapixels > max_megapixels:
+        raise InputError(
+            f"The layer “{layer.name()}” would be rendered to {grid.width} × {grid.height} pixels "
+            f"({grid.megapixels:,.0f} million), at most {max_megapixels:,.0f} million are allowed.",
+            "Choose a smaller extent or a coarser resolution.",
+            "too_large",
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(layer, grid, path, feedback)
+    if feedback.isCanceled():
+        path.unlink(missing_ok=True)
+        raise Cancelled
+    blank = blank_share(path)
+    if blank == 1.0:
+        path.unlink()
+        raise InputError(
+            f"The layer {describe(layer)} gave an empty picture.",
+            "Look at it in QGIS at this place and scale: the server may have nothing there, want a key or be down.",
+            "empty_picture",
+        )
+    if blank > 0.1:
+        return [f"{blank:.0%} of the picture of “{layer.name()}” is empty; there, no change is looked for."]
+    return []
+
+
+def _write(layer: QgsRasterLayer, grid: RenderGrid, path: Path, feedback: QgsFeedback) -> None:
+    writer = QgsRasterFileWriter(str(path))
+    writer.setOutputFormat("GTiff")
+    writer.setCreateOptions(["TILED=YES", "COMPRESS=DEFLATE", "BIGTIFF=IF_SAFER"])
+    # A provider belongs to the thread it was made in; the clone belongs to this one.
+    provider = layer.dataProvider().clone()
+    pipe = QgsRasterPipe()
+    block_feedback = QgsRasterBlockFeedback()
+    feedback.canceled.connect(block_feedback.cancel)
+    block_feedback.progressChanged.connect(feedback.setProgress)
+    if not pipe.set(provider):
+        raise InputError(f"The layer {describe(layer)} gives no pixels.", "Choose another layer.", "unreadable")
+    result = writer.writeRaster(
+        pipe,
+        grid.width,
+        grid.height,
+        grid.extent,
+        layer.crs(),
+        QgsCoordinateTransformContext(),
+        block_feedback,
+    )
+    code = getattr(result, "value", result)  # an int with Qt 5, an enum with Qt 6
+    if code != 0 and not feedback.isCanceled():
+        raise InputError(
+            f"The layer {describe(layer)} cannot be written to {path} (error {code}).",
+            "Check the disk and the network, and whether QGIS draws the layer.",
+            "unreadable",
+        )
+
+
+def blank_share(path: Path) -> float:
+    """The share 0..1 of blocks that show nothing: all transparent or nodata, or all of one value."""
+    dataset = gdal.Open(str(path))
+    blank = total = 0
+    for top in range(0, dataset.RasterYSize, BLOCK):
+        for left in range(0, dataset.RasterXSize, BLOCK):
+            width = min(BLOCK, dataset.RasterXSize - left)
+            height = min(BLOCK, dataset.RasterYSize - top)
+            blank += _is_blank(dataset, (left, top, width, height))
+            total += 1
+    return blank / total
+
+
+def _is_blank(dataset: gdal.Dataset, window: tuple[int, int, int, int]) -> bool:
+    if not any(dataset.GetRasterBand(1).GetMaskBand().ReadRaster(*window)):
+        return True
+    pixels = np.asarray(dataset.ReadAsArray(*window)).reshape(dataset.RasterCount, -1)
+    return bool(np.all(pixels == pixels[:, :1]))
