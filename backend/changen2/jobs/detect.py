@@ -1,0 +1,383 @@
+"""Find change between two rasters: the detect job."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rasterio.windows import Window
+
+from changen2.errors import InputError
+from changen2.jobs.change_map import Decoder, DetectionMaps, polygons_of
+from changen2.jobs.manifest import describe_input, versions, write_manifest
+from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.models.devices import choose_device, choose_precision, default_threads
+from changen2.models.predictor import Predictor
+from changen2.models.registry import ModelCard, card_of, load_model
+from changen2.protocol import DetectRequest, EstimateRequest, validate
+from changen2.raster.area import Area
+from changen2.raster.blending import Carry
+from changen2.raster.grid import Grid
+from changen2.raster.ground import ground_sampling_distance
+from changen2.raster.pipeline import run_tiles
+from changen2.raster.reading import AlignedRaster, check_overlap, gdal_environment, open_raster
+from changen2.raster.registration import Shift, estimate_shift
+from changen2.raster.resampling import blocks_of, resample_nearest, resample_probability, source_window
+from changen2.raster.tiles import TileGrid
+from changen2.raster.vectors import Classes
+from changen2.raster.writing import OutputFolder
+
+SAME_GSD = 0.05
+"""Relative difference of ground sampling distances below which resampling would only blur."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a request means for these rasters, decided before anything is computed.
+
+    Attributes:
+        request: as validated.
+        card: the model's card.
+        grid: the reference grid, that of ``before``.
+        area: what of it is asked for.
+        gsd: true metres of its pixels, None without CRS.
+        factor: pixels of the working grid per pixel of the reference grid, along a side.
+        work_grid: the grid the model sees.
+        wanted: the window of the working grid that is needed.
+        tiles: the tiles over the working grid.
+        warnings: what the user should know.
+    """
+
+    request: DetectRequest
+    card: ModelCard
+    grid: Grid
+    area: Area
+    gsd: float | None
+    factor: float
+    work_grid: Grid
+    wanted: Window
+    tiles: TileGrid
+    warnings: list[str]
+
+
+def detect(
+    before: str | Path,
+    after: str | Path,
+    out_dir: str | Path,
+    *,
+    on_progress: OnProgress | None = None,
+    is_cancelled: IsCancelled | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Detect change and write the maps, the polygons and the manifest.
+
+    Args:
+        before, after: rasters; see ``DetectRequest`` for them and every option.
+        out_dir: folder for the outputs.
+        on_progress: receives ``Progress``.
+        is_cancelled: asked between tiles.
+        **options: fields of ``DetectRequest``.
+
+    Returns:
+        ``outputs`` (name → path), ``summary`` and ``warnings``.
+
+    Raises:
+        InputError: bad input; nothing is left behind.
+        JobError: the job failed; nothing is left behind.
+        Cancelled: ``is_cancelled`` said so.
+    """
+    given = {"before": str(before), "after": str(after), "out_dir": str(out_dir), **options}
+    request = validate(DetectRequest, given)
+    return run(request, Reporter(on_progress, is_cancelled))
+
+
+def run(request: DetectRequest, reporter: Reporter) -> dict[str, Any]:
+    """Run a validated request with the model that it names."""
+    with gdal_environment():
+        plan = make_plan(request)
+        folder = OutputFolder(request.out_dir, overwrite=request.overwrite)
+        return run_plan(plan, load_predictor(plan), folder, reporter)
+
+
+def make_plan(request: DetectRequest) -> Plan:
+    """Check a request against its rasters.
+
+    Raises:
+        InputError: whatever cannot work, before anything is computed or written.
+    """
+    card = card_of(request.model)
+    with open_raster(request.before) as dataset:
+        grid = Grid.of(dataset)
+    if grid.is_rotated:
+        raise InputError(
+            f"{request.before} is rotated against its coordinate axes (transform {list(grid.transform)[:6]}).",
+            hint="Make it north-up first: gdalwarp IN OUT, or Raster > Projections > Warp in QGIS.",
+            code="rotated",
+        )
+    with open_raster(request.after) as dataset:
+        check_overlap(Grid.of(dataset), grid)
+    area = Area.choose(grid, request.bounds, request.aoi)
+    gsd = ground_sampling_distance(grid)
+    factor = _scale_factor(request, card, gsd)
+    work_grid = grid if factor == 1 else grid.scaled(factor)
+    wanted = area.window if factor == 1 else source_window(area.window, factor, work_grid.height, work_grid.width)
+    planes = max(1, len(card.change_classes)) + 2 * _semantic_channels(card)
+    tiles = TileGrid.plan(
+        work_grid.height,
+        work_grid.width,
+        request.tile_size or card.tile_size,
+        card.overlap if request.overlap is None else request.overlap,
+        planes,
+    )
+    warnings = _gsd_warnings(card, gsd, factor)
+    return Plan(request, card, grid, area, gsd, factor, work_grid, wanted, tiles, warnings)
+
+
+def load_predictor(plan: Plan) -> Predictor:
+    """Load the plan's model onto its device."""
+    import torch
+
+    request = plan.request
+    device = choose_device(request.device)
+    torch.set_num_threads(request.threads or default_threads())
+    batch = request.batch_size or (1 if device.type == "cpu" else 8)
+    return Predictor(load_model(plan.card), device, choose_precision(request.precision, device), batch)
+
+
+def run_plan(plan: Plan, predictor: Predictor, folder: OutputFolder, reporter: Reporter) -> dict[str, Any]:
+    """Carry out a plan: read, detect, write, vectorize."""
+    began, clock = datetime.now(timezone.utc), time.monotonic()
+    request, warnings = plan.request, list(plan.warnings)
+    with folder, ExitStack() as stack:
+        reporter.step("read", 0, 1)
+        before = stack.enter_context(AlignedRaster(request.before, plan.work_grid, request.bands))
+        after, shift = _open_after(plan, before, stack, reporter)
+        if shift and shift.samples == 0:
+            warnings.append("No reliable shift between the dates was found; they were compared as they are.")
+        planes = predictor.probe((plan.tiles.rows.tile, plan.tiles.columns.tile))
+        decoder = Decoder(plan.card)
+        maps = DetectionMaps(folder.work, plan.grid, plan.area, decoder, _threshold(plan))
+        stack.callback(maps.close)
+        _compute(plan, predictor, before, after, planes, maps, folder.work, reporter)
+        if maps.valid_px == 0:
+            raise InputError(
+                "No pixel is valid on both dates in the area asked for.",
+                hint="Check the nodata values of both rasters, and that the extent lies where both have data.",
+                code="no_valid_pixels",
+            )
+        rasters = maps.finish(reporter)
+        probability = folder.work / "change_probability.tif"
+        classes = Classes.beside(probability)
+        polygons = polygons_of(folder.work, probability, plan.grid, classes, request.min_area, reporter)
+        if not polygons:
+            warnings.append(f"No change found at threshold {_threshold(plan):.2f}.")
+        areas = [polygon.area_m2 for polygon in polygons]
+        summary = {
+            "polygons": len(polygons),
+            "change_area_m2": None if None in areas else sum(areas),  # type: ignore[arg-type]
+            "change_px": maps.change_px,
+            "valid_px": maps.valid_px,
+            "threshold": _threshold(plan),
+            "device": str(predictor.device),
+            "model": plan.card.name,
+            "seconds": round(time.monotonic() - clock, 2),
+        }
+        names = {**rasters, "polygons": "change.gpkg"}
+        write_manifest(
+            folder.work / "manifest.json",
+            _manifest(plan, predictor, before, after, shift, began, summary, names, warnings),
+        )
+        placed = folder.publish([*names.values(), "manifest.json"])
+    outputs = {key: str(placed[name]) for key, name in names.items()}
+    return {
+        "outputs": {**outputs, "manifest": str(placed["manifest.json"])},
+        "summary": summary,
+        "warnings": warnings,
+    }
+
+
+def estimate(request: EstimateRequest) -> dict[str, Any]:
+    """Tell what a detection would take: tiles, memory and disk in bytes. Nothing is computed or written."""
+    with gdal_environment():
+        plan = make_plan(request)
+    rows, columns = plan.tiles.rows, plan.tiles.columns
+    side = (rows.tiles_per_block * rows.stride + rows.overlap) * (
+        columns.tiles_per_block * columns.stride + columns.overlap
+    )
+    planes = max(1, len(plan.card.change_classes)) + 2 * _semantic_channels(plan.card)
+    tile = rows.tile * columns.tile
+    window = plan.area.window
+    pixels = window.width * window.height
+    return {
+        "width": window.width,
+        "height": window.height,
+        "gsd_m": plan.gsd,
+        "tiles": plan.tiles.count_tiles(plan.wanted),
+        # Three blocks of imagery, two of sums; a model's activations, some 600 bytes a pixel of its tile; torch.
+        "memory_bytes": side * (3 * 7 + 2 * 4 * planes) + tile * 600 + 400_000_000,
+        # Four byte planes twice: once raw, once as COG (never larger), for a moment together.
+        "disk_bytes": pixels * 4 * 2 + (plan.wanted.width * plan.wanted.height * 3 if plan.factor != 1 else 0),
+        "seconds": None,
+        "warnings": plan.warnings,
+    }
+
+
+def _open_after(
+    plan: Plan, before: AlignedRaster, stack: ExitStack, reporter: Reporter
+) -> tuple[AlignedRaster, Shift | None]:
+    request = plan.request
+    bands = request.bands_after if request.bands_after is not None else request.bands
+    after = AlignedRaster(request.after, plan.work_grid, bands)
+    if not request.coregister:
+        return stack.enter_context(after), None
+    with after:
+        reporter.step("coregister", 0, 1)
+        shift = estimate_shift(before, after, plan.work_grid)
+        reporter.step("coregister", 1, 1)
+        stretch = after.stretch
+    moved = plan.work_grid.shifted(shift.columns, shift.rows) if shift.samples else plan.work_grid
+    return stack.enter_context(AlignedRaster(request.after, moved, bands, stretch)), shift
+
+
+def _compute(
+    plan: Plan,
+    predictor: Predictor,
+    before: AlignedRaster,
+    after: AlignedRaster,
+    planes: int,
+    maps: DetectionMaps,
+    work: Path,
+    reporter: Reporter,
+) -> None:
+    """Fill the maps, by way of the model's ground sampling distance where that differs."""
+    total = plan.tiles.count_tiles(plan.wanted)
+    done = 0
+
+    def on_tiles(count: int) -> None:
+        nonlocal done
+        done += count
+        reporter.step("detect", done, total)
+
+    carry_folder = work / "carry"
+    carry_folder.mkdir()
+    reporter.step("detect", 0, total)
+    scaled = None if plan.factor == 1 else maps.at_scale(plan.work_grid, plan.wanted)
+    target = scaled or maps
+    run_tiles(
+        before,
+        after,
+        plan.tiles,
+        plan.wanted,
+        predictor.predict,
+        planes=planes,
+        batch_size=predictor.batch_size,
+        carry=Carry(carry_folder, plan.tiles),
+        write_core=target.write_core,
+        on_tiles=on_tiles,
+    )
+    if scaled:
+        _resample_back(plan, scaled, maps, reporter)
+
+
+def _resample_back(plan: Plan, scaled: DetectionMaps, maps: DetectionMaps, reporter: Reporter) -> None:
+    blocks = blocks_of(plan.area.window)
+    for count, block in enumerate(blocks, 1):
+        source = source_window(block, plan.factor, plan.work_grid.height, plan.work_grid.width)
+        layers = scaled.read(source)
+        values = [resample_probability(layers[0], source, block, plan.factor)]
+        values += [resample_nearest(layer, source, block, plan.factor) for layer in layers[1:]]
+        maps.write(block, values)
+        reporter.step("write", count, len(blocks))
+    scaled.close()
+
+
+def _threshold(plan: Plan) -> float:
+    return plan.card.threshold if plan.request.threshold is None else plan.request.threshold
+
+
+def _semantic_channels(card: ModelCard) -> int:
+    """One sigmoid channel for one class beside background, else a channel a class."""
+    return 1 if len(card.classes) <= 2 else len(card.classes)
+
+
+def _scale_factor(request: DetectRequest, card: ModelCard, gsd: float | None) -> float:
+    if request.gsd is None:
+        return 1.0
+    if gsd is None:
+        raise InputError(
+            f"--gsd {request.gsd} needs the ground size of a pixel, and {request.before} has no coordinate system.",
+            hint="Assign the raster its CRS, or leave --gsd out.",
+            code="bad_value",
+        )
+    target = card.gsd_native if request.gsd == "auto" else request.gsd
+    if request.gsd == "auto" and card.gsd_min <= gsd <= card.gsd_max:
+        return 1.0
+    factor = gsd / target
+    if not 1 / 64 <= factor <= 64:
+        raise InputError(
+            f"From {gsd:.3g} m pixels to {target:.3g} m is a factor of {factor:.3g}; allowed is 1/64 to 64.",
+            hint="Choose a ground sampling distance nearer to the raster's own.",
+            code="bad_value",
+        )
+    return 1.0 if abs(factor - 1) < SAME_GSD else factor
+
+
+def _gsd_warnings(card: ModelCard, gsd: float | None, factor: float) -> list[str]:
+    if gsd is None:
+        return ["The raster has no coordinate system: areas are in pixels and the ground resolution is unknown."]
+    seen = gsd / factor
+    if card.gsd_min * (1 - SAME_GSD) <= seen <= card.gsd_max * (1 + SAME_GSD):
+        return []
+    return [
+        f"The model sees pixels of {seen:.2f} m; it was trained at {card.gsd_min:g} to {card.gsd_max:g} m, so expect "
+        "worse results. Resampling to its resolution (--gsd auto) may help."
+    ]
+
+
+def _manifest(
+    plan: Plan,
+    predictor: Predictor,
+    before: AlignedRaster,
+    after: AlignedRaster,
+    shift: Shift | None,
+    began: datetime,
+    summary: dict[str, Any],
+    outputs: dict[str, str],
+    warnings: list[str],
+) -> dict[str, Any]:
+    import torch
+
+    request, card = plan.request, plan.card
+    return {
+        "job": "detect",
+        "began": began.isoformat(),
+        "versions": versions(),
+        "model": card.model_dump(include={"name", "title", "sha256", "licence", "noncommercial"}),
+        "inputs": {
+            name: {
+                **describe_input(path),
+                "bands": raster.bands,
+                "stretch": raster.stretch.model_dump(),
+            }
+            for name, path, raster in (("before", request.before, before), ("after", request.after, after))
+        },
+        "parameters": request.model_dump(exclude={"before", "after"}),
+        "grid": {"gsd_m": plan.gsd, "scale_factor": plan.factor, "window": list(plan.area.window.flatten())},
+        "tiles": {
+            "size": [plan.tiles.rows.tile, plan.tiles.columns.tile],
+            "overlap": plan.tiles.rows.overlap,
+            "count": plan.tiles.count_tiles(plan.wanted),
+            "batch_size": predictor.batch_size,
+        },
+        "shift": shift.model_dump() if shift else None,
+        "device": str(predictor.device),
+        "precision": str(predictor.precision).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "summary": summary,
+        "warnings": warnings,
+        "outputs": outputs,
+    }

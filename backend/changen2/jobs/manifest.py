@@ -1,0 +1,66 @@
+"""``manifest.json``: what made a result, completely enough to make it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import rasterio
+
+from changen2 import __version__
+from changen2.raster.grid import Grid
+from changen2.raster.reading import open_raster
+
+_SECRET = re.compile(
+    r"(?i)\b((?:api[_-]?key|key|token|access[_-]?token|password|passwd|pwd|secret|sig|signature|username|user)"
+    r"(?:=|%3D))[^&\s'\"]+"
+)
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def redact(text: str) -> str:
+    """Hide credentials in a layer source: keys and passwords in queries, and user:password@host."""
+    return _USERINFO.sub("***@", _SECRET.sub(r"\1***", text))
+
+
+def describe_input(path: str | Path) -> dict[str, Any]:
+    """Return what identifies an input raster: source, CRS, size, data types, modification time."""
+    with open_raster(path) as dataset:
+        grid = Grid.of(dataset)
+        known = {
+            "path": redact(str(path)),
+            "crs": grid.crs.to_string() if grid.crs else None,
+            "width": grid.width,
+            "height": grid.height,
+            "transform": list(grid.transform)[:6],
+            "dtypes": list(dataset.dtypes),
+            "nodata": None if dataset.nodata is None else str(dataset.nodata),
+        }
+    if os.path.exists(path):  # noqa: PTH110 - also true for what is no plain path
+        stat = Path(path).stat()
+        known["bytes"] = stat.st_size
+        known["modified"] = datetime.fromtimestamp(stat.st_mtime, timezone.utc).isoformat()
+    return known
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    import torch
+
+    return {
+        "changen2": __version__,
+        "torch": str(torch.__version__),
+        "gdal": rasterio.__gdal_version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def write_manifest(path: Path, content: dict[str, Any]) -> None:
+    """Write a manifest as readable JSON."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf8")

@@ -1,0 +1,67 @@
+"""Progress and cancel through one callback, with a remaining time that means something."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from changen2.errors import Cancelled
+
+
+class Progress(NamedTuple):
+    """How far a job is.
+
+    Attributes:
+        stage: ``read``, ``coregister``, ``detect``, ``write`` or ``vectorize``.
+        done, total: units of that stage; total 0 where it is not known.
+        eta_s: remaining seconds of the stage, or None while too early to say.
+    """
+
+    stage: str
+    done: int
+    total: int
+    eta_s: float | None
+
+
+OnProgress = Callable[[Progress], None]
+IsCancelled = Callable[[], bool]
+
+
+class Reporter:
+    """Tells a caller how far a job is and stops the job where the caller wants that.
+
+    Args:
+        on_progress: called at most ten times a second and at the end of each stage.
+        is_cancelled: asked at every step.
+    """
+
+    INTERVAL_S = 0.1
+    FIRST_GUESS_S = 1.0
+
+    def __init__(self, on_progress: OnProgress | None = None, is_cancelled: IsCancelled | None = None) -> None:
+        self._on_progress = on_progress or (lambda _: None)
+        self._is_cancelled = is_cancelled or (lambda: False)
+        self._stage, self._began, self._told = "", 0.0, 0.0
+
+    def check(self) -> None:
+        """Raise ``Cancelled`` where the caller asked for it."""
+        if self._is_cancelled():
+            raise Cancelled()
+
+    def step(self, stage: str, done: int, total: int) -> None:
+        """Report ``done`` of ``total`` units; the stage's first report starts its clock.
+
+        Raises:
+            Cancelled: where the caller asked for it.
+        """
+        self.check()
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._began, self._told = stage, now, 0.0
+        if now - self._told < self.INTERVAL_S and done != total:
+            return
+        self._told = now
+        spent = now - self._began
+        known = total > 0 and done > 0 and spent > self.FIRST_GUESS_S
+        self._on_progress(Progress(stage, done, total, round(spent / done * (total - done), 1) if known else None))

@@ -1,0 +1,83 @@
+"""Which device computes, and how precisely. Never silently another one than was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from changen2.errors import InputError
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that torch can use on this machine.
+
+    Attributes:
+        name: what ``--device`` takes.
+        label: for a person.
+        memory_total, memory_free: bytes.
+    """
+
+    name: str
+    label: str
+    memory_total: int
+    memory_free: int
+
+
+def devices() -> list[Device]:
+    """Return every usable device, best first."""
+    found = []
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        found.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), total, free))
+    memory = psutil.virtual_memory()
+    if torch.backends.mps.is_available():
+        found.append(Device("mps", "Apple GPU", memory.total, memory.available))
+    cores = default_threads()
+    label = f"CPU ({cores} core{'s' if cores > 1 else ''})"
+    return [*found, Device("cpu", label, memory.total, memory.available)]
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises:
+        InputError: ``bad_value`` where this machine has no such device.
+    """
+    names = [device.name for device in devices()]
+    wanted = {"auto": names[0], "cuda": "cuda:0"}.get(name, name)
+    if wanted not in names:
+        raise InputError(
+            f"There is no device {name!r} here; available: auto, {', '.join(names)}.",
+            hint="Run `changen2 doctor` to see why a GPU is not found.",
+            code="bad_value",
+        )
+    return torch.device(wanted)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the dtype for ``auto``, ``fp32``, ``bf16`` or ``fp16`` on a device.
+
+    ``auto`` is bf16 where the hardware multiplies in it, fp16 on older GPUs, else fp32.
+    """
+    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if name in named:
+        if name == "fp16" and device.type == "cpu":
+            raise InputError(
+                "Precision fp16 does not work on a CPU; allowed there: auto, fp32, bf16.",
+                hint="Use --precision auto.",
+                code="bad_value",
+            )
+        return named[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
+    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
+        return torch.bfloat16
+    return torch.float32
+
+
+def default_threads() -> int:
+    """Return the number of physical cores this process may use."""
+    return max(1, psutil.cpu_count(logical=False) or psutil.cpu_count() or 1)

@@ -1,0 +1,92 @@
+"""A detector as the raster engine sees it: uint8 tiles in, whole-numbered probabilities out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from changen2.errors import JobError
+from changen2.models.detection import Detection, normalize
+
+logger = logging.getLogger(__name__)
+
+QUANTUM = 65535
+"""Probabilities leave as round(p · 65535)."""
+
+Tiles = NDArray[np.uint8]
+
+
+class Predictor:
+    """Runs a detector on batches of one fixed size.
+
+    Args:
+        model: returns a ``Detection`` for normalised pairs.
+        device: where it runs.
+        precision: float32, bfloat16 or float16 (autocast).
+        batch_size: pairs at once; fewer are padded, since a batch's size can change the last bits.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device, precision: torch.dtype, batch_size: int) -> None:
+        self._model = model.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = device
+        self.precision = precision
+        self.batch_size = batch_size
+
+    def probe(self, tile: tuple[int, int]) -> int:
+        """Run one batch of empty tiles, halving the batch while the GPU runs out of memory.
+
+        Args:
+            tile: height and width.
+
+        Returns:
+            The number of planes that ``predict`` returns.
+
+        Raises:
+            JobError: ``out_of_memory`` where not even one pair fits.
+        """
+        while True:
+            empty = np.zeros((self.batch_size, 3, *tile), np.uint8)
+            try:
+                return int(self.predict(empty, empty).shape[1])
+            except torch.OutOfMemoryError as error:
+                torch.cuda.empty_cache()
+                if self.batch_size == 1:
+                    raise JobError(
+                        f"One pair of {tile[0]} × {tile[1]} tiles does not fit into the memory of {self.device}.",
+                        hint="Use a smaller tile size (--tile-size 256) or another device.",
+                        code="out_of_memory",
+                    ) from error
+                self.batch_size //= 2
+                logger.warning("%s ran out of memory; the batch is now %d.", self.device, self.batch_size)
+
+    @torch.inference_mode()
+    def predict(self, before: Tiles, after: Tiles) -> NDArray[np.uint16]:
+        """Detect change in up to ``batch_size`` pairs.
+
+        Args:
+            before, after: ``[n, 3, h, w]`` uint8 RGB.
+
+        Returns:
+            ``[n, planes, h, w]``: the change head's channels, then the semantic head's for each date.
+        """
+        count = len(before)
+        pair = [self._to_device(tiles) for tiles in (before, after)]
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            detection: Detection = self._model(*pair)
+        planes = [detection["change"], detection["semantic_before"], detection["semantic_after"]]
+        stacked = torch.cat([plane[:count].float() for plane in planes], dim=1)
+        return (stacked * QUANTUM).round_().to(torch.int32).cpu().numpy().astype(np.uint16)
+
+    def _to_device(self, tiles: Tiles) -> Tensor:
+        if len(tiles) < self.batch_size:
+            tiles = np.concatenate([tiles, np.zeros((self.batch_size - len(tiles), *tiles.shape[1:]), np.uint8)])
+        moved = torch.from_numpy(tiles).to(self.device, non_blocking=True)
+        return normalize(moved).contiguous(memory_format=torch.channels_last)
+
+
+PredictTiles = Callable[[Tiles, Tiles], NDArray[np.uint16]]

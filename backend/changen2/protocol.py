@@ -1,0 +1,175 @@
+"""The only schema of the wire: requests, replies, notifications (JSON-RPC 2.0, one message a line)."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from changen2.errors import Cancelled, Changen2Error, InputError
+
+PROTOCOL = 1
+
+LINE_LIMIT = 1024 * 1024
+"""Bytes of one message, its newline included."""
+
+PARSE_ERROR, INVALID_REQUEST, UNKNOWN_METHOD, BAD_INPUT = -32700, -32600, -32601, -32602
+JOB_FAILED, CANCELLED = -32000, -32800
+
+
+def _split(value: object) -> object:
+    """Accept ``1,2,3`` beside ``[1, 2, 3]``."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+Bands = Annotated[tuple[int, ...] | None, BeforeValidator(_split)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Request(BaseModel):
+    """Parameters of a request; unknown ones are refused, so that a typing error is not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DetectRequest(Request):
+    """Find change between two rasters.
+
+    Attributes:
+        before: raster that gives the grid.
+        after: raster, warped to that grid.
+        out_dir: folder for the outputs; must not hold anything unless ``overwrite``.
+        model: name of an installed detector.
+        bounds: left, bottom, right, top in the CRS of ``before``; crops.
+        aoi: vector file whose polygons crop and mask.
+        bands, bands_after: one band or three, from 1; None chooses red, green, blue.
+        threshold: 0..1; None takes the model card's.
+        min_area: m² below which a polygon is left out.
+        gsd: None keeps the raster's pixels, ``auto`` resamples to the model's, a number to that many metres.
+        coregister: measure and undo a global shift of ``after``.
+        tile_size, overlap, batch_size: pixels, pixels, pairs; None takes the model card's.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32, bf16 or fp16.
+        threads: torch threads; None takes the physical cores.
+        overwrite: replace results that are in ``out_dir``.
+    """
+
+    before: str
+    after: str
+    out_dir: str
+    model: str = "tiny"
+    bounds: tuple[float, float, float, float] | None = None
+    aoi: str | None = None
+    bands: Bands = None
+    bands_after: Bands = None
+    threshold: Probability | None = None
+    min_area: Annotated[float, Field(ge=0)] = 0.0
+    gsd: Literal["auto"] | Annotated[float, Field(gt=0)] | None = None
+    coregister: bool = False
+    tile_size: Annotated[int, Field(ge=32)] | None = None
+    overlap: Annotated[int, Field(ge=0)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    threads: Annotated[int, Field(ge=1)] | None = None
+    resume: bool = False
+    overwrite: bool = False
+
+    @field_validator("gsd", mode="before")
+    @classmethod
+    def _number_or_auto(cls, value: object) -> object:
+        if isinstance(value, str) and value != "auto":
+            try:
+                return float(value)
+            except ValueError:
+                return value
+        return value
+
+
+class EstimateRequest(DetectRequest):
+    """What a detection would take; nothing is written."""
+
+    out_dir: str = ""
+
+
+class VectorizeRequest(Request):
+    """Make the binary map and the polygons again at another threshold, without a model.
+
+    Attributes:
+        probability: a ``change_probability.tif``.
+        out_dir: folder for ``change.tif`` and ``change.gpkg``.
+        threshold: 0..1.
+        min_area: m² below which a polygon is left out.
+        overwrite: replace ``change.tif`` and ``change.gpkg`` there; other files are left alone.
+    """
+
+    probability: str
+    out_dir: str
+    threshold: Probability = 0.5
+    min_area: Annotated[float, Field(ge=0)] = 0.0
+    overwrite: bool = False
+
+
+class SampleRequest(Request):
+    """Draw the simulated sample scene (before and after GeoTIFF) into a folder."""
+
+    out_dir: str
+    size: Annotated[int, Field(ge=128, le=8192)] = 1024
+    seed: int = 7
+
+
+class NoParameters(Request):
+    """For requests that take none."""
+
+
+class CancelRequest(Request):
+    """Cancel the request with this id."""
+
+    id: int | str
+
+
+class Message(BaseModel):
+    """One incoming line."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    jsonrpc: Literal["2.0"]
+    id: int | str | None = None
+    method: str
+    params: dict[str, Any] = {}
+
+
+def validate(schema: type[Request], params: dict[str, Any]) -> Any:
+    """Check parameters against a schema.
+
+    Raises:
+        InputError: naming each parameter, its value and what is allowed.
+    """
+    try:
+        return schema.model_validate(params)
+    except ValidationError as error:
+        problems = []
+        for detail in error.errors(include_url=False):
+            place = ".".join(str(part) for part in detail["loc"] if not str(part).startswith(("function", "literal")))
+            given = "" if detail["type"] == "missing" else f" (given: {detail['input']!r:.80})"
+            problems.append(f"{place}: {detail['msg']}{given}")
+        code = "bad_band" if any(problem.startswith("bands") for problem in problems) else "bad_value"
+        raise InputError(
+            "; ".join(dict.fromkeys(problems)) + ".",
+            hint=f"Allowed parameters: {', '.join(schema.model_fields)}.",
+            code=code,
+        ) from error
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """Return one line of the wire."""
+    return json.dumps({"jsonrpc": "2.0", **message}, allow_nan=False, default=str).encode() + b"\n"
+
+
+def error_body(error: Changen2Error) -> dict[str, Any]:
+    """Return a JSON-RPC error for one of our own."""
+    code = BAD_INPUT if isinstance(error, InputError) else CANCELLED if isinstance(error, Cancelled) else JOB_FAILED
+    return {"code": code, "message": error.message, "data": {"code": error.code, "hint": error.hint}}

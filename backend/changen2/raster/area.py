@@ -1,0 +1,102 @@
+"""The area of interest: a window of the reference grid and, inside it, the polygons that count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyproj import Transformer
+from rasterio.features import rasterize
+from rasterio.windows import Window, transform
+from shapely.geometry.base import BaseGeometry
+
+from changen2.errors import InputError
+from changen2.raster.grid import Bounds, Grid
+
+
+class Area:
+    """What part of the reference grid is asked for.
+
+    Args:
+        grid: the reference grid.
+        window: the pixels that the outputs cover.
+        polygons: in the grid's coordinates; pixels whose centre lies in none are masked. None: all count.
+    """
+
+    def __init__(self, grid: Grid, window: Window, polygons: list[BaseGeometry] | None = None) -> None:
+        self.grid = grid
+        self.window = window
+        self._polygons = polygons
+        self._tree = shapely.STRtree(polygons) if polygons else None
+
+    @classmethod
+    def choose(cls, grid: Grid, bounds: Bounds | None = None, aoi: str | Path | None = None) -> Area:
+        """Take the whole grid, a rectangle in its coordinates, or the polygons of a vector file.
+
+        Raises:
+            InputError: both given, an unreadable file, an extent without pixels or off the raster.
+        """
+        if bounds is not None and aoi is not None:
+            raise InputError(
+                "Both --bounds and --aoi are given; only one can say where.",
+                hint="Leave one of them out.",
+                code="bad_value",
+            )
+        if aoi is not None:
+            polygons = read_polygons(aoi, grid)
+            merged = shapely.total_bounds(polygons)
+            return cls(grid, grid.window_of(_outward(grid, tuple(merged))), polygons)
+        return cls(grid, grid.window_of(bounds) if bounds is not None else grid.window)
+
+    def mask(self, window: Window) -> NDArray[np.bool_] | None:
+        """Return which pixels of a window count ``[h, w]``; None where all do."""
+        if self._polygons is None or self._tree is None:
+            return None
+        part = self.grid.crop(window)
+        near = [self._polygons[index] for index in self._tree.query(shapely.box(*part.bounds()))]
+        if not near:
+            return np.zeros((window.height, window.width), bool)
+        burnt = rasterize(
+            near, out_shape=(window.height, window.width), transform=transform(window, self.grid.transform), fill=0
+        )
+        return burnt.astype(bool)
+
+
+def read_polygons(path: str | Path, grid: Grid) -> list[BaseGeometry]:
+    """Read the polygons of any vector file in the grid's coordinates.
+
+    Without a CRS on the grid, coordinates are taken as (column, row), whatever the file claims.
+
+    Raises:
+        InputError: ``missing_file``, ``unreadable`` or ``empty_extent`` (no polygon in it).
+    """
+    if not Path(path).exists():
+        raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
+    try:
+        meta, _, wkb, _ = pyogrio.raw.read(path, columns=[])
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise InputError(
+            f"{path} cannot be read as a vector layer: {error}", hint="Export it as GeoPackage.", code="unreadable"
+        ) from error
+    shapes = shapely.make_valid(shapely.from_wkb(wkb))
+    polygons = [shape for shape in shapes if shape is not None and shape.area > 0]
+    if not polygons:
+        raise InputError(
+            f"{path} holds no polygon with an area ({len(shapes)} features read).",
+            hint="Give a polygon layer; points and lines enclose nothing.",
+            code="empty_extent",
+        )
+    if grid.crs is not None and meta["crs"]:
+        to_grid = Transformer.from_crs(meta["crs"], grid.crs.to_wkt(), always_xy=True)
+        if not to_grid.source_crs.equals(to_grid.target_crs):  # type: ignore[union-attr]
+            polygons = [shapely.transform(shape, to_grid.transform, interleaved=False) for shape in polygons]
+    return polygons
+
+
+def _outward(grid: Grid, bounds: tuple[float, ...]) -> Bounds:
+    """Widen bounds by half a pixel: rounding to the nearest pixel must not cut a polygon's rim."""
+    half_x, half_y = abs(grid.transform.a) / 2, abs(grid.transform.e) / 2
+    return bounds[0] - half_x, bounds[1] - half_y, bounds[2] + half_x, bounds[3] + half_y

@@ -1,0 +1,111 @@
+"""The pixel grid that everything is worked on: CRS, affine transform, width and height.
+
+Rows and columns count from the raster's first pixel. A raster without CRS is worked on in pixel
+space: its coordinates are (column, row), y down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.windows import Window
+
+from changen2.errors import InputError
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+Bounds = tuple[float, float, float, float]
+"""left, bottom, right, top in the grid's coordinates."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A north-up (or south-up) raster grid.
+
+    Args:
+        crs: coordinate reference system, or None for pixel space.
+        transform: (column, row) → (x, y); the identity where ``crs`` is None.
+        width: columns.
+        height: rows.
+    """
+
+    crs: CRS | None
+    transform: Affine
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, dataset: DatasetReader) -> Grid:
+        """Return the grid of an open dataset; without CRS, its pixel space."""
+        if not dataset.crs:
+            return cls(None, Affine.identity(), dataset.width, dataset.height)
+        return cls(dataset.crs, dataset.transform, dataset.width, dataset.height)
+
+    @property
+    def is_rotated(self) -> bool:
+        """Whether rows or columns are not parallel to the axes of the CRS."""
+        pixel = abs(self.transform.a) + abs(self.transform.e)
+        return abs(self.transform.b) + abs(self.transform.d) > 1e-9 * pixel
+
+    @property
+    def window(self) -> Window:
+        """The whole grid as a window."""
+        return Window(0, 0, self.width, self.height)
+
+    def scaled(self, factor: float) -> Grid:
+        """Return the grid that covers the same ground with ``factor`` times as many pixels a side.
+
+        Sizes round up, so that the last row and column cover the edge.
+        """
+        width, height = (max(1, -int(-side * factor // 1)) for side in (self.width, self.height))
+        return Grid(self.crs, self.transform @ Affine.scale(1 / factor), width, height)
+
+    def shifted(self, columns: float, rows: float) -> Grid:
+        """Return the same grid moved by a (fractional) number of pixels."""
+        return replace(self, transform=self.transform @ Affine.translation(columns, rows))
+
+    def crop(self, window: Window) -> Grid:
+        """Return the grid of a window with whole-numbered offsets."""
+        moved = self.transform @ Affine.translation(window.col_off, window.row_off)
+        return Grid(self.crs, moved, window.width, window.height)
+
+    def bounds(self) -> Bounds:
+        """Return left, bottom, right, top."""
+        x0, y0 = self.transform @ (0, 0)
+        x1, y1 = self.transform @ (self.width, self.height)
+        return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+
+    def window_of(self, bounds: Bounds) -> Window:
+        """Return the part of this grid inside ``bounds``, edges rounded to the nearest pixel.
+
+        Raises:
+            InputError: ``empty_extent`` where no pixel is inside, ``no_overlap`` where the bounds
+                lie outside the raster.
+        """
+        left, bottom, right, top = bounds
+        corners = [~self.transform @ (x, y) for x, y in ((left, top), (right, bottom))]
+        columns = sorted(column for column, _ in corners)
+        rows = sorted(row for _, row in corners)
+        if columns[1] <= 0 or rows[1] <= 0 or columns[0] >= self.width or rows[0] >= self.height:
+            raise InputError(
+                f"The extent {_spoken(bounds)} lies outside the raster, which covers {_spoken(self.bounds())}.",
+                hint="Give left, bottom, right, top in the CRS of the before raster.",
+                code="no_overlap",
+            )
+        c0, c1 = (min(max(round(column), 0), self.width) for column in columns)
+        r0, r1 = (min(max(round(row), 0), self.height) for row in rows)
+        if c1 <= c0 or r1 <= r0:
+            raise InputError(
+                f"The extent {_spoken(bounds)} is {c1 - c0} × {r1 - r0} pixels: at least one is needed.",
+                hint="Draw a larger extent, or leave it out to use the whole raster.",
+                code="empty_extent",
+            )
+        return Window(c0, r0, c1 - c0, r1 - r0)
+
+
+def _spoken(bounds: Bounds) -> str:
+    return "(" + ", ".join(f"{value:.10g}" for value in bounds) + ")"

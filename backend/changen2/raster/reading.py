@@ -1,0 +1,275 @@
+"""Read any raster on the reference grid: uint8 bands and one valid mask, window by window."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.transform import from_bounds
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window
+
+from changen2.errors import InputError
+from changen2.raster.grid import Grid
+from changen2.raster.radiometry import Stretch, stretch_of
+
+GDAL_CACHE_MB = 64
+"""Small and fixed: blocks are read once, so a larger cache would only grow with the raster."""
+
+PIXEL_SPACE = CRS.from_epsg(3857)
+"""Stands in where a raster without CRS has to be resampled; never written to an output."""
+
+FILL = np.array([124, 116, 104], np.uint8)
+"""What invalid pixels look like to a model, on both dates: ImageNet's mean, so neither bright nor dark."""
+
+WARP_TOLERANCE = 1e-6
+"""Source pixels; as good as exact (rasterio 1.4 fails on 0 itself)."""
+
+MaskReader = Callable[[], NDArray[np.bool_]]
+
+UNREADABLE_HINT = "Open it in QGIS or run gdalinfo on it; a truncated download has to be fetched again."
+
+
+@contextmanager
+def gdal_environment() -> Iterator[None]:
+    """GDAL as every job needs it: a small cache and nothing written beside the inputs."""
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB, GDAL_PAM_ENABLED="NO"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def open_raster(path: str | Path) -> DatasetReader:
+    """Open a raster for reading.
+
+    Raises:
+        InputError: ``missing_file`` or ``unreadable``.
+    """
+    if not _is_virtual(str(path)) and not Path(path).exists():
+        raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path)
+    except RasterioError as error:
+        raise InputError(
+            f"{path} cannot be read as a raster: {error}", hint=UNREADABLE_HINT, code="unreadable"
+        ) from error
+    if dataset.count == 0 or dataset.width == 0 or dataset.height == 0:
+        raise InputError(
+            f"{path} holds no raster band ({dataset.count} bands, {dataset.width} × {dataset.height} pixels).",
+            hint="For a container file, name one of its subdatasets.",
+            code="unreadable",
+        )
+    return dataset
+
+
+def choose_bands(dataset: DatasetReader, wanted: tuple[int, ...] | None) -> tuple[int, int, int]:
+    """Return the three bands that a model sees as red, green and blue, counted from 1.
+
+    Args:
+        dataset: an open raster.
+        wanted: one band (repeated) or three; None takes red, green and blue by colour
+            interpretation, else bands 1, 2, 3, else band 1 repeated.
+
+    Raises:
+        InputError: ``bad_band``.
+    """
+    usable = [i + 1 for i, colour in enumerate(dataset.colorinterp) if colour != ColorInterp.alpha]
+    if wanted is None:
+        colours = {colour: i + 1 for i, colour in reversed(list(enumerate(dataset.colorinterp)))}
+        rgb = [colours.get(colour, 0) for colour in (ColorInterp.red, ColorInterp.green, ColorInterp.blue)]
+        chosen = rgb if all(rgb) else (usable[:3] if len(usable) >= 3 else usable[:1])
+    else:
+        chosen = list(wanted)
+    if len(chosen) == 1:
+        chosen = chosen * 3
+    if len(chosen) != 3 or not all(band in range(1, dataset.count + 1) for band in chosen):
+        raise InputError(
+            f"Bands {','.join(map(str, chosen)) or 'none'} for {dataset.name}: it has bands 1 to {dataset.count}.",
+            hint="Give one band or three, such as 1,2,3.",
+            code="bad_band",
+        )
+    return chosen[0], chosen[1], chosen[2]
+
+
+class AlignedRaster:
+    """One date on the reference grid.
+
+    A raster already on the grid is read as it is; any other is warped to it on the fly (bilinear),
+    over the whole grid without tolerance, so a window does not depend on what else is read. Use
+    as a context manager; use from one thread at a time.
+
+    Args:
+        path: the raster.
+        grid: the reference grid.
+        bands: see ``choose_bands``.
+        stretch: the raster's radiometry; measured where None.
+    """
+
+    def __init__(
+        self, path: str | Path, grid: Grid, bands: tuple[int, ...] | None = None, stretch: Stretch | None = None
+    ) -> None:
+        self._dataset = open_raster(path)
+        self.bands = choose_bands(self._dataset, bands)
+        self.own_grid = Grid.of(self._dataset)
+        self._grid = grid
+        self._distinct = tuple(dict.fromkeys(self.bands))
+        self._place = [self._distinct.index(band) for band in self.bands]
+        flags = {flag for band in self._distinct for flag in self._dataset.mask_flag_enums[band - 1]}
+        self._masked = MaskFlags.per_dataset in flags  # an alpha band sets this flag too
+        self._nodata = tuple(self._dataset.nodatavals[band - 1] for band in self._distinct)
+        self._floating = any(self._dataset.dtypes[band - 1].startswith("float") for band in self._distinct)
+        self._warps = self.own_grid != grid
+        self._reader = self._warped() if self._warps else self._dataset
+        self.stretch = stretch or self._measure()
+
+    def __enter__(self) -> AlignedRaster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._warps:
+            self._reader.close()
+        self._dataset.close()
+
+    def read(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Read one window.
+
+        Args:
+            window: inside the reference grid.
+
+        Returns:
+            ``[3, h, w]`` uint8 (as stored; invalid pixels hold anything) and the valid mask ``[h, w]``.
+
+        Raises:
+            InputError: ``unreadable`` where the file turns out broken.
+        """
+        try:
+            values = self._reader.read(self._distinct, window=window)
+            valid = self._valid(values, lambda: self._reader.dataset_mask(window=window) > 0, self._warps)
+        except (RasterioError, OSError) as error:
+            raise self._broken(error) from error
+        return self.stretch(values)[self._place], valid
+
+    def _measure(self) -> Stretch:
+        def valid_of(values: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.bool_]:
+            return self._valid(values, lambda: self._dataset.dataset_mask(out_shape=shape) > 0, False)
+
+        try:
+            whole = stretch_of(self._dataset, self._distinct, valid_of)
+        except (RasterioError, OSError) as error:
+            raise self._broken(error) from error
+        return whole
+
+    def _broken(self, error: Exception) -> InputError:
+        return InputError(
+            f"{self._dataset.name} is broken: {error}. It opens, but its pixels cannot be read.",
+            hint=UNREADABLE_HINT,
+            code="unreadable",
+        )
+
+    def _warped(self) -> WarpedVRT:
+        grid, own = self._grid, self.own_grid
+        if (own.crs is None) != (grid.crs is None):
+            without = self._dataset.name if own.crs is None else "the before raster"
+            raise InputError(
+                f"Only one of the two rasters has a coordinate reference system: {without} has none.",
+                hint="Assign it its CRS (in QGIS: Raster > Projections > Assign projection).",
+                code="no_overlap",
+            )
+        # The warper would derive the resampling kernel's size from each window; fixed here, it is the
+        # same everywhere, and so are the pixels of any two windows that share them.
+        across, down = _scale(own, grid)
+        return WarpedVRT(
+            self._dataset,
+            src_crs=own.crs or PIXEL_SPACE,
+            src_transform=own.transform,
+            crs=grid.crs or PIXEL_SPACE,
+            transform=grid.transform,
+            width=grid.width,
+            height=grid.height,
+            resampling=Resampling.bilinear,
+            tolerance=WARP_TOLERANCE,
+            warp_mem_limit=GDAL_CACHE_MB,
+            warp_extras={"XSCALE": f"{across:.9g}", "YSCALE": f"{down:.9g}"},
+            **self._destination(),
+        )
+
+    def _destination(self) -> dict[str, object]:
+        if self._masked:
+            return {} if ColorInterp.alpha in self._dataset.colorinterp else {"add_alpha": True}
+        if self._dataset.nodata is not None:
+            return {"nodata": self._dataset.nodata}
+        if self._floating:
+            return {"src_nodata": float("nan"), "nodata": float("nan")}
+        return {"add_alpha": True}
+
+    def _valid(self, values: NDArray[np.generic], mask: MaskReader, warped: bool) -> NDArray[np.bool_]:
+        """Valid is what is finite, is not nodata in every chosen band, and is not masked away."""
+        shape = values.shape[1:]
+        if self._masked or (warped and self._dataset.nodata is None and not self._floating):
+            valid = mask()
+        elif self._dataset.nodata is not None:
+            valid = np.zeros(shape, bool)
+            for band, nodata in zip(values, self._nodata, strict=True):
+                valid |= band != nodata if nodata == nodata else np.isfinite(band)
+        else:
+            valid = np.ones(shape, bool)
+        if self._floating:
+            valid = valid & np.isfinite(values).all(axis=0)
+        return valid
+
+
+def check_overlap(after: Grid, before: Grid) -> None:
+    """Refuse two rasters that share no ground.
+
+    Raises:
+        InputError: ``no_overlap``.
+    """
+    bounds = after.bounds()
+    if after.crs is not None and before.crs is not None and after.crs != before.crs:
+        bounds = transform_bounds(after.crs, before.crs, *bounds)
+    left, bottom, right, top = before.bounds()
+    if bounds[0] >= right or bounds[2] <= left or bounds[1] >= top or bounds[3] <= bottom:
+        raise InputError(
+            "The two rasters do not overlap: in the CRS of the before raster they cover "
+            f"{_spoken((left, bottom, right, top))} and {_spoken(bounds)}.",
+            hint="Check that both show the same place and carry the right CRS.",
+            code="no_overlap",
+        )
+
+
+def _scale(own: Grid, grid: Grid) -> tuple[float, float]:
+    """Output pixels per source pixel, across and down, at the middle of the grid."""
+    own_crs, grid_crs = own.crs or PIXEL_SPACE, grid.crs or PIXEL_SPACE
+    middle = Grid(grid_crs, grid.transform, grid.width, grid.height).crop(
+        Window(grid.width // 2, grid.height // 2, 1, 1)
+    )
+    left, bottom, right, top = transform_bounds(grid_crs, own_crs, *middle.bounds())
+    pixel = from_bounds(left, bottom, right, top, 1, 1)
+    own_width = float(np.hypot(own.transform.a, own.transform.d))
+    own_height = float(np.hypot(own.transform.b, own.transform.e))
+    across, down = own_width / abs(pixel.a), own_height / abs(pixel.e)
+    # Within a thousandth of 1 it is 1: the plain 2 × 2 kernel, which is what equal resolutions want.
+    return tuple(1.0 if abs(scale - 1) < 1e-3 else min(scale, 1.0) for scale in (across, down))  # type: ignore[return-value]
+
+
+def _is_virtual(path: str) -> bool:
+    return path.startswith("/vsi") or (":" in path[2:] and not Path(path).exists())
+
+
+def _spoken(bounds: tuple[float, float, float, float]) -> str:
+    return "(" + ", ".join(f"{value:.10g}" for value in bounds) + ")"

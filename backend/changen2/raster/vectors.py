@@ -1,0 +1,190 @@
+"""From a change map to polygons with true areas, streamed: the raster is never held whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import rasterio
+import shapely
+from numpy.typing import NDArray
+from rasterio.features import geometry_mask, geometry_window, shapes
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from changen2.raster.grid import Grid
+from changen2.raster.ground import area_m2
+
+CHUNK = 2048
+"""Side of the windows in which a large polygon is measured."""
+
+SEGMENT_PIXELS = 64
+"""Longest straight edge, in pixels, before it is projected to the ellipsoid."""
+
+FIELDS = {
+    "area_m2": np.float64,
+    "area_px": np.int64,
+    "mean_probability": np.float64,
+    "from_class": object,
+    "to_class": object,
+    "review": object,
+}
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Class maps of both dates beside a change map.
+
+    Attributes:
+        before, after: class index rasters on the change map's grid.
+        names: index → name; an index without one is written as a number.
+    """
+
+    before: Path
+    after: Path
+    names: dict[int, str]
+
+    @classmethod
+    def beside(cls, probability: Path) -> Classes | None:
+        """Return the class maps in the same folder, named by their own metadata; None where there are none."""
+        before, after = probability.with_name("semantic_before.tif"), probability.with_name("semantic_after.tif")
+        if not (before.exists() and after.exists()):
+            return None
+        with rasterio.open(before) as dataset:
+            tags = dataset.tags()
+        return cls(before, after, read_class_tags(tags))
+
+
+def class_tags(names: dict[int, str]) -> dict[str, str]:
+    """Return metadata items that carry class names with a class map."""
+    return {f"CLASS_{index}": name for index, name in names.items()}
+
+
+def read_class_tags(tags: dict[str, str]) -> dict[int, str]:
+    """Return the class names that ``class_tags`` wrote."""
+    return {int(key[6:]): name for key, name in tags.items() if key.startswith("CLASS_") and key[6:].isdigit()}
+
+
+@dataclass(frozen=True)
+class ChangePolygon:
+    """One connected change (4-connected, so that its polygon is valid).
+
+    Attributes:
+        geometry: in the raster's CRS; without one in (column, row), y down.
+        area_m2: on the ellipsoid; None without CRS.
+        area_px: pixels.
+        mean_probability: 0..1 over its pixels.
+        from_class: most frequent class before, or None without a semantic model.
+        to_class: most frequent class after, or None.
+    """
+
+    geometry: BaseGeometry
+    area_m2: float | None
+    area_px: int
+    mean_probability: float
+    from_class: str | None
+    to_class: str | None
+
+
+def change_polygons(
+    change: Path,
+    probability: Path,
+    *,
+    min_area: float = 0.0,
+    classes: Classes | None = None,
+    on_polygon: Callable[[int], None] = lambda _: None,
+) -> Iterator[ChangePolygon]:
+    """Yield the connected changes of a change map.
+
+    Args:
+        change: 0/1 raster, nodata 255.
+        probability: change probability on the same grid, v in 1..255 is p = (v − 1) / 254.
+        min_area: m² below which a polygon is left out (pixels where there is no CRS).
+        classes: class maps of both dates, for ``from_class`` and ``to_class``.
+        on_polygon: called with the number of polygons seen so far; may raise to cancel.
+    """
+    with rasterio.open(change) as dataset, rasterio.open(probability) as probabilities:
+        grid = Grid.of(dataset)
+        edge = SEGMENT_PIXELS * max(abs(grid.transform.a), abs(grid.transform.e))
+        maps = [rasterio.open(path) for path in (classes.before, classes.after)] if classes else []
+        try:
+            found = shapes(rasterio.band(dataset, 1), connectivity=4, transform=grid.transform)
+            changed = (shape(geometry) for geometry, value in found if value == 1)
+            for count, geometry in enumerate(changed, 1):
+                on_polygon(count)
+                area = area_m2(geometry, grid.crs, edge)
+                pixels = round(geometry.area / abs(grid.transform.determinant))
+                if (pixels if area is None else area) < min_area:
+                    continue
+                mean, indices = _measure(geometry, grid, probabilities, maps)
+                pair = [classes.names.get(index, str(index)) for index in indices] if classes else [None, None]
+                yield ChangePolygon(geometry, area, pixels, mean, *pair)
+        finally:
+            for opened in maps:
+                opened.close()
+
+
+def write_polygons(path: Path, polygons: list[ChangePolygon], grid: Grid) -> None:
+    """Write ``change.gpkg`` (layer ``change``), every polygon unreviewed."""
+    columns: dict[str, list[object]] = {
+        "area_m2": [np.nan if p.area_m2 is None else p.area_m2 for p in polygons],
+        "area_px": [p.area_px for p in polygons],
+        "mean_probability": [p.mean_probability for p in polygons],
+        "from_class": [p.from_class for p in polygons],
+        "to_class": [p.to_class for p in polygons],
+        "review": ["unreviewed" for _ in polygons],
+    }
+    pyogrio.raw.write(
+        path,
+        geometry=shapely.to_wkb(np.array([p.geometry for p in polygons], dtype=object)),
+        field_data=[np.array(columns[name], dtype=kind) for name, kind in FIELDS.items()],
+        fields=list(FIELDS),
+        layer="change",
+        driver="GPKG",
+        geometry_type="Polygon",
+        crs=grid.crs.to_wkt() if grid.crs else None,
+        nan_as_null=True,
+    )
+
+
+def _measure(
+    geometry: BaseGeometry, grid: Grid, probabilities: DatasetReader, maps: list[DatasetReader]
+) -> tuple[float, list[int]]:
+    """Mean probability and the most frequent class of each map under one polygon."""
+    whole = geometry_window(probabilities, [geometry]) if grid.crs else _pixel_window(geometry, grid)
+    total, pixels = 0.0, 0
+    counts = [np.zeros(256, np.int64) for _ in maps]
+    for window in _chunks(whole):
+        inside = _inside(geometry, grid, window)
+        values = probabilities.read(1, window=window)[inside].astype(np.int64)
+        total += float((values - 1).sum()) / 254
+        pixels += values.size
+        for count, opened in zip(counts, maps, strict=True):
+            count += np.bincount(opened.read(1, window=window)[inside], minlength=256)
+    return total / max(1, pixels), [int(count[:255].argmax()) for count in counts]
+
+
+def _inside(geometry: BaseGeometry, grid: Grid, window: Window) -> NDArray[np.bool_]:
+    shape_hw = (int(window.height), int(window.width))
+    return geometry_mask([geometry], shape_hw, grid.crop(window).transform, invert=True)
+
+
+def _pixel_window(geometry: BaseGeometry, grid: Grid) -> Window:
+    left, top, right, bottom = (round(value) for value in geometry.bounds)
+    return Window(left, top, min(right, grid.width) - left, min(bottom, grid.height) - top)
+
+
+def _chunks(whole: Window) -> Iterator[Window]:
+    for row in range(0, int(whole.height), CHUNK):
+        for column in range(0, int(whole.width), CHUNK):
+            yield Window(
+                int(whole.col_off) + column,
+                int(whole.row_off) + row,
+                min(CHUNK, int(whole.width) - column),
+                min(CHUNK, int(whole.height) - row),
+            )

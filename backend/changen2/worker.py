@@ -1,0 +1,240 @@
+"""The worker: JSON-RPC on stdin and stdout, one job at a time, cancelled at once.
+
+Four threads: the *reader* (answers ``cancel`` and ``models`` at once, also during a job), the *main*
+thread (runs jobs in order), the *heartbeat* (``alive`` every 5 s), and whatever a job starts. Stdout
+belongs to the protocol alone: file descriptor 1 is pointed at stderr before anything can print.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+from pydantic import ValidationError
+
+from changen2 import __version__
+from changen2.errors import Cancelled, Changen2Error
+from changen2.jobs.progress import Progress, Reporter
+from changen2.protocol import (
+    BAD_INPUT,
+    INVALID_REQUEST,
+    JOB_FAILED,
+    LINE_LIMIT,
+    PARSE_ERROR,
+    PROTOCOL,
+    UNKNOWN_METHOD,
+    CancelRequest,
+    DetectRequest,
+    EstimateRequest,
+    Message,
+    NoParameters,
+    Request,
+    SampleRequest,
+    VectorizeRequest,
+    encode,
+    error_body,
+    validate,
+)
+
+HEARTBEAT_S = 5.0
+
+Job = tuple[type[Request], Callable[[Any, Reporter], dict[str, Any]]]
+
+
+def _jobs() -> dict[str, Job]:
+    """Return method → schema and function; imported late, so that ``hello`` does not wait for them."""
+    from changen2.jobs import detect, sample, vectorize
+
+    return {
+        "detect": (DetectRequest, detect.run),
+        "estimate": (EstimateRequest, lambda request, _: detect.estimate(request)),
+        "vectorize": (VectorizeRequest, vectorize.run),
+        "sample": (SampleRequest, sample.run),
+    }
+
+
+class Worker:
+    """Serves one client until its stdin ends.
+
+    Args:
+        incoming: lines from the client.
+        outgoing: lines to the client.
+    """
+
+    def __init__(self, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+        self._incoming, self._outgoing = incoming, outgoing
+        self._lock = threading.Lock()
+        self._waiting: queue.Queue[Message | None] = queue.Queue()
+        self._cancelled: dict[int | str, threading.Event] = {}
+        self._jobs = _jobs()
+
+    def serve(self) -> None:
+        """Say hello and run jobs until ``shutdown``."""
+        self._send({"method": "hello", "params": hello()})
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        threading.Thread(target=self._read, name="reader", daemon=True).start()
+        while (message := self._waiting.get()) is not None:
+            self._run(message)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        line = encode(message)
+        if len(line) > LINE_LIMIT:
+            line = encode({"id": message.get("id"), "error": _error(JOB_FAILED, "The reply is too long.", "too_long")})
+        with self._lock:
+            self._outgoing.write(line)
+            self._outgoing.flush()
+
+    def _notify(self, method: str, params: dict[str, Any]) -> None:
+        self._send({"method": method, "params": params})
+
+    def _beat(self) -> None:
+        stop = threading.Event()
+        while not stop.wait(HEARTBEAT_S):
+            self._notify("alive", {})
+
+    def _read(self) -> None:
+        """Read requests; at the end of stdin the client is gone, and so are we."""
+        while line := self._incoming.readline(LINE_LIMIT + 1):
+            if len(line) > LINE_LIMIT:
+                while line and not line.endswith(b"\n"):
+                    line = self._incoming.readline(LINE_LIMIT)
+                self._refuse(None, PARSE_ERROR, f"A message is longer than {LINE_LIMIT} bytes.", "parse_error")
+                continue
+            if line.strip():
+                self._take(line)
+        os._exit(0)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            parsed = json.loads(line)
+        except ValueError as error:
+            return self._refuse(None, PARSE_ERROR, f"The line is not JSON: {error}.", "parse_error")
+        try:
+            message = Message.model_validate(parsed)
+        except ValidationError:
+            identity = parsed.get("id") if isinstance(parsed, dict) else None
+            return self._refuse(
+                identity if isinstance(identity, int | str) else None,
+                INVALID_REQUEST,
+                "The message is no JSON-RPC 2.0 request: jsonrpc, id, method and params (an object) are needed.",
+                "invalid_request",
+            )
+        if message.id is None:
+            return None  # a notification wants no answer, and none of ours has an effect
+        return self._dispatch(message)
+
+    def _dispatch(self, message: Message) -> None:
+        if message.method == "cancel":
+            return self._answer(message, CancelRequest, lambda request: {"cancelled": self._cancel(request.id)})
+        if message.method == "models":
+            return self._answer(message, NoParameters, lambda _: {"models": describe_models()})
+        if message.method == "shutdown":
+            self._send({"id": message.id, "result": {"ok": True}})
+            os._exit(0)
+        if message.method not in self._jobs:
+            known = ", ".join([*self._jobs, "models", "cancel", "shutdown"])
+            return self._refuse(
+                message.id, UNKNOWN_METHOD, f"There is no method {message.method!r}; known: {known}.", "unknown_method"
+            )
+        self._cancelled[message.id] = threading.Event()  # type: ignore[index]
+        return self._waiting.put(message)
+
+    def _answer(self, message: Message, schema: type[Request], answer: Callable[[Any], dict[str, Any]]) -> None:
+        try:
+            self._send({"id": message.id, "result": answer(validate(schema, message.params))})
+        except Changen2Error as error:
+            self._send({"id": message.id, "error": error_body(error)})
+
+    def _cancel(self, identity: int | str) -> bool:
+        event = self._cancelled.get(identity)
+        if event is not None:
+            event.set()
+        return event is not None
+
+    def _run(self, message: Message) -> None:
+        schema, function = self._jobs[message.method]
+        event = self._cancelled[message.id]  # type: ignore[index]
+
+        def on_progress(progress: Progress) -> None:
+            self._notify("progress", {"id": message.id, **progress._asdict()})
+
+        try:
+            if event.is_set():
+                raise Cancelled()
+            request = validate(schema, message.params)
+            reply = {"result": function(request, Reporter(on_progress, event.is_set))}
+        except Changen2Error as error:
+            reply = {"error": error_body(error)}
+        except MemoryError:
+            reply = {"error": _error(JOB_FAILED, "The machine ran out of memory.", "out_of_memory")}
+        except Exception as error:  # the process's edge: a bug must reach the person as a message, not as silence
+            traceback.print_exc()
+            text = f"The backend failed unexpectedly: {type(error).__name__}: {error}"
+            reply = {"error": _error(JOB_FAILED, text, "internal")}
+        finally:
+            self._cancelled.pop(message.id, None)  # type: ignore[arg-type]
+        self._send({"id": message.id, **reply})
+
+    def _refuse(self, identity: int | str | None, code: int, text: str, name: str) -> None:
+        self._send({"id": identity, "error": _error(code, text, name)})
+
+
+class _LogToClient(logging.Handler):
+    """Passes warnings of the backend on as ``log`` notifications."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(logging.INFO)
+        self._worker = worker
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "warning" if record.levelno >= logging.WARNING else "info"
+        self._worker._notify("log", {"level": level, "message": record.getMessage()})
+
+
+def hello() -> dict[str, Any]:
+    """Return what the backend says first."""
+    from changen2.models.devices import devices
+    from changen2.models.registry import torch_version
+
+    return {
+        "protocol": PROTOCOL,
+        "version": __version__,
+        "pid": os.getpid(),
+        "torch": torch_version(),
+        "devices": [asdict(device) for device in devices()],
+        "models": describe_models(),
+    }
+
+
+def describe_models() -> list[dict[str, Any]]:
+    """Return the models' cards without their long details."""
+    from changen2.models.registry import ModelCard, cards
+
+    return [card.model_dump(include=set(ModelCard.model_fields)) for card in cards().values()]
+
+
+def main() -> None:
+    """Take over stdin and stdout and serve until the client is gone."""
+    outgoing = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    worker = Worker(sys.stdin.buffer, outgoing)
+    package = logging.getLogger("changen2")
+    package.setLevel(logging.INFO)
+    package.addHandler(_LogToClient(worker))
+    try:
+        worker.serve()
+    except BrokenPipeError:
+        os._exit(0)
+
+
+def _error(code: int, message: str, name: str) -> dict[str, Any]:
+    hint = "See the log for details." if code == JOB_FAILED else "Check the client's version against the backend's."
+    return {"code": code, "message": message, "data": {"code": name, "hint": hint if code != BAD_INPUT else ""}}
