@@ -33,9 +33,7 @@ class SimplePyramid(nn.Module):
         super().__init__()
 
         def level(inputs: int, *resize: nn.Module) -> nn.Sequential:
-            return nn.Sequential(
-                *resize, nn.Sequential(*conv_norm(inputs, 1)), nn.Sequential(*conv_norm(CHANNELS, 1))
-            )
+            return nn.Sequential(*resize, nn.Sequential(*conv_norm(inputs, 1)), nn.Sequential(*conv_norm(CHANNELS, 1)))
 
         self.simfp_2 = level(
             NECK // 4,
@@ -49,6 +47,7 @@ class SimplePyramid(nn.Module):
         self.simfp_5 = level(NECK, nn.MaxPool2d(2))
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Map at stride 16 to maps ``[b, 256, h, w]`` at strides 4, 8, 16, 32."""
         return [self.simfp_2(x), self.simfp_3(x), self.simfp_4(x), self.simfp_5(x)]
 
 
@@ -59,11 +58,10 @@ class FPN(nn.Module):
         super().__init__()
         for i in range(1, LEVELS + 1):
             self.add_module(f"fpn_inner{i}", nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 1, bias=False)))
-            self.add_module(
-                f"fpn_layer{i}", nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False))
-            )
+            self.add_module(f"fpn_layer{i}", nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False)))
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
+        """Maps ``[b, 256, h, w]``, finest first, to maps of the same sizes."""
         outs: list[Tensor] = []
         above: Tensor | None = None
         for i in range(LEVELS, 0, -1):
@@ -82,9 +80,7 @@ class SceneRelation(nn.Module):
         super().__init__()
 
         def encoder(inputs: int, *, times: int = 1, bias: bool = True) -> nn.Sequential:
-            return nn.Sequential(
-                *(m for _ in range(times) for m in (*conv_norm(inputs, 1, bias=bias), nn.GELU()))
-            )
+            return nn.Sequential(*(m for _ in range(times) for m in (*conv_norm(inputs, 1, bias=bias), nn.GELU())))
 
         self.scene_encoder = nn.ModuleList(encoder(CHANNELS, times=2) for _ in range(LEVELS))
         self.content_encoders = nn.ModuleList(encoder(CHANNELS) for _ in range(LEVELS))
@@ -124,6 +120,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, levels: list[Tensor]) -> Tensor:
+        """Maps ``[b, 256, h, w]`` at strides 4, 8, 16, 32 to one at stride 4."""
         total = self.blocks[0](levels[0])
         for block, x in zip(self.blocks[1:], levels[1:], strict=True):
             total = total + block(x)
@@ -140,6 +137,7 @@ class FarSeg(nn.Module):
         self.dec = Decoder()
 
     def forward(self, levels: list[Tensor]) -> Tensor:
+        """Maps at strides 4, 8, 16, 32 to one ``[b, 256, h, w]`` at stride 4."""
         scene = levels[-1].mean(dim=(2, 3), keepdim=True)
         return self.dec(self.fsr(scene, self.fpn(levels)))
 
@@ -154,6 +152,7 @@ class Encoder(nn.Module):
         self.farseg = FarSeg()
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[b, 3, h, w]`` to ``[b, 256, h/4, w/4]``; h and w multiples of 32."""
         return self.farseg(self.sfp(self.vit(x)))
 
 
@@ -167,6 +166,7 @@ class Head(nn.Module):
         self.semantic_conv = nn.Sequential(nn.Conv2d(CHANNELS, semantic_classes, 1))
 
     def forward(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Two ``[b, 256, h, w]`` to the logits of change, and of what either date shows."""
         change = self.conv(torch.cat([before, after], dim=1)) + self.conv(torch.cat([after, before], dim=1))
         return self.change_conv(change), self.semantic_conv(before), self.semantic_conv(after)
 

@@ -67,17 +67,19 @@ class TimestepEmbedder(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(self.frequencies, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
 
     def forward(self, t: Tensor) -> Tensor:
+        """``[b]`` to ``[b, hidden]``."""
         half = self.frequencies // 2
         steps = torch.arange(half, dtype=torch.float32, device=t.device)
         angles = t.float()[:, None] * torch.exp(-math.log(self.max_period) / half * steps)
         sinusoids = torch.cat([angles.cos(), angles.sin()], dim=-1)
-        return self.mlp(sinusoids.to(self.mlp[0].weight.dtype))
+        return self.mlp(sinusoids.to(next(self.parameters()).dtype))
 
 
 class ChannelLayerNorm(nn.LayerNorm):
     """Layer norm over the channels of ``[b, c, h, w]``; free of copies where memory is channels-last."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[b, c, h, w]``, in and out."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -100,7 +102,8 @@ class LabelEmbedder(nn.Module):
         self.convs = nn.Sequential(*layers[:-1])
 
     def forward(self, y: Tensor) -> Tensor:
-        y = y.to(self.convs[0].weight.dtype).contiguous(memory_format=torch.channels_last)
+        """``[b, labels, 8h, 8w]`` to ``[b, h/2, w/2, hidden]``; h and w even."""
+        y = y.to(next(self.parameters()).dtype).contiguous(memory_format=torch.channels_last)
         return self.convs(y).permute(0, 2, 3, 1)
 
 
@@ -115,6 +118,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(hidden, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[b, h, w, hidden]``, in and out."""
         b, h, w, _ = x.shape
         qkv = self.qkv(x)
         if self.window is None:
@@ -142,6 +146,7 @@ class ConvMLP(nn.Module):
         self.fc2 = nn.Linear(4 * hidden, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[b, h, w, hidden]``, in and out."""
         x = self.fc1(x)
         x = self.dwconv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return self.fc2(F.gelu(x, approximate="tanh"))
@@ -159,6 +164,7 @@ class Block(nn.Module):
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden, 6 * hidden))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Tokens and their condition ``[b, h, w, hidden]`` to tokens."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.adaLN_modulation(condition).chunk(6, dim=-1)
         x = torch.addcmul(x, gate_a, self.attn(modulate(self.norm1(x), shift_a, scale_a)))
         return torch.addcmul(x, gate_m, self.mlp(modulate(self.norm2(x), shift_m, scale_m)))
@@ -174,6 +180,7 @@ class FinalLayer(nn.Module):
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden, 2 * hidden))
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Tokens and their condition ``[b, h, w, hidden]`` to ``[b, h, w, patch² * 2 * 4]``."""
         shift, scale = self.adaLN_modulation(condition).chunk(2, dim=-1)
         return self.linear(modulate(self.norm_final(x), shift, scale))
 
@@ -186,6 +193,7 @@ class PatchEmbedder(nn.Module):
         self.proj = nn.Conv2d(LATENT_CHANNELS, hidden, PATCH, PATCH)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[b, 4, h, w]`` to ``[b, h/2, w/2, hidden]``."""
         return self.proj(x).permute(0, 2, 3, 1)
 
 
@@ -204,8 +212,7 @@ class RSDiT(nn.Module):
         self.t_embedder = TimestepEmbedder(hidden)
         self.y_embedder = LabelEmbedder(config.label_channels, hidden)
         self.blocks = nn.ModuleList(
-            Block(hidden, config.heads, None if (i + 1) % GLOBAL_EVERY == 0 else WINDOW)
-            for i in range(config.depth)
+            Block(hidden, config.heads, None if (i + 1) % GLOBAL_EVERY == 0 else WINDOW) for i in range(config.depth)
         )
         self.final_layer = FinalLayer(hidden)
 
@@ -237,24 +244,17 @@ class RSDiT(nn.Module):
             x: noisy latents ``[b, 4, h, w]``; any h and w (odd ones are padded and cropped).
             t: timesteps ``[b]``, 0..999.
             y: semantic condition ``[b, label_channels, 8h, 8w]``.
-            label_embedding: ``embed_labels(y)``, in place of `y`; a batch of 1 serves all samples.
+            label_embedding: ``embed_labels(y)``, used in place of `y`; a batch of 1 serves all samples.
 
         Returns:
             ``[b, 8, h, w]``: the noise, then the variance's share between its bounds (−1..1).
 
         Raises:
-            InputError: without exactly one of `y` and `label_embedding`, or where its size does not fit `x`.
+            InputError: with neither `y` nor `label_embedding`, or where its size does not fit `x`.
         """
         h, w = x.shape[-2:]
-        if (y is None) == (label_embedding is None):
-            raise InputError("RS-DiT takes either the labels y or their embedding, one of the two.")
-        if y is not None:
-            if y.shape[-2:] != (LATENT_STRIDE * h, LATENT_STRIDE * w):
-                raise InputError(
-                    f"The condition is {y.shape[-2]}×{y.shape[-1]}; a latent of {h}×{w} takes "
-                    f"{LATENT_STRIDE * h}×{LATENT_STRIDE * w}."
-                )
-            label_embedding = self.embed_labels(y)
+        if label_embedding is None:
+            label_embedding = self.embed_labels(fitting(y, h, w))
         tokens = self.x_embedder(pad_to_multiple(x, PATCH))  # [b, h/2, w/2, hidden]
         if label_embedding.shape[1:3] != tokens.shape[1:3]:
             raise InputError(
@@ -265,6 +265,15 @@ class RSDiT(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, condition)
         return unpatchify(self.final_layer(tokens, condition))[..., :h, :w]
+
+
+def fitting(y: Tensor | None, h: int, w: int) -> Tensor:
+    """Return the condition of a latent of h×w, or refuse it."""
+    wanted = (LATENT_STRIDE * h, LATENT_STRIDE * w)
+    if y is None or y.shape[-2:] != wanted:
+        given = "none" if y is None else f"{y.shape[-2]}×{y.shape[-1]}"
+        raise InputError(f"A latent of {h}×{w} takes a condition of {wanted[0]}×{wanted[1]}; it got {given}.")
+    return y
 
 
 def unpatchify(tokens: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ class LayerNorm2d(nn.LayerNorm):
         super().__init__(channels, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[b, c, h, w]``, in and out."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -56,6 +57,7 @@ class PerSize:
         self.kept: dict[tuple[object, ...], Tensor] = {}
 
     def __call__(self, table: Tensor, *size: int) -> Tensor:
+        """What `make` makes of `table` for `size`, kept unless gradients are wanted."""
         if torch.is_grad_enabled():
             return self.make(table, *size)
         key = (size, table.dtype, table.device, table.data_ptr(), table._version)
@@ -113,6 +115,7 @@ class Attention(nn.Module):
         self.relative_w = PerSize(relative_positions)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[b, h, w, c]``, in and out."""
         b, h, w, _ = x.shape
         qkv = self.qkv(x)
         if self.window is None:
@@ -154,6 +157,7 @@ class MLP(nn.Module):
         self.lin2 = nn.Linear(4 * hidden, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[..., c]``, in and out."""
         return self.lin2(F.gelu(self.lin1(x)))
 
 
@@ -168,6 +172,7 @@ class Block(nn.Module):
         self.mlp = MLP(hidden)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[b, h, w, c]``, in and out."""
         x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
@@ -180,6 +185,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, hidden, PATCH, PATCH)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[b, 3, h, w]`` to ``[b, h/16, w/16, c]``."""
         return self.proj(x).permute(0, 2, 3, 1)
 
 
@@ -207,6 +213,7 @@ class SamViT(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[b, 3, h, w]`` to ``[b, 256, h/16, w/16]``."""
         x = self.patch_embed(x)
         x = x + self.positions(self.pos_embed, *x.shape[1:3])
         for block in self.blocks:
