@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,13 @@ def write_polygons(path: Path, polygons: list[ChangePolygon], grid: Grid) -> Non
         "to_class": [p.to_class for p in polygons],
         "review": ["unreviewed" for _ in polygons],
     }
+    with warnings.catch_warnings():
+        # Without CRS is meant: such polygons are in pixels.
+        warnings.filterwarnings("ignore", message="'crs' was not provided")
+        _write(path, columns, polygons, grid)
+
+
+def _write(path: Path, columns: dict[str, list[object]], polygons: list[ChangePolygon], grid: Grid) -> None:
     pyogrio.raw.write(
         path,
         geometry=shapely.to_wkb(np.array([p.geometry for p in polygons], dtype=object)),

@@ -1,0 +1,83 @@
+# Changen2 for QGIS. `make help` lists the targets.
+PYTHON ?= python3
+QGIS_PYTHON ?= /usr/bin/python3
+VENV := .venv
+VENV_QGIS := .venv-qgis
+RUN := $(VENV)/bin/python
+RUN_QGIS := QT_QPA_PLATFORM=offscreen $(VENV_QGIS)/bin/python
+SOURCES := backend/changen2 changen2_qgis tests docs
+STAGE := build/changen2_qgis
+VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
+DEMO ?= demo
+
+.PHONY: help setup setup-backend setup-qgis demo test test-backend test-plugin test-e2e lint format bench docs stage package deploy clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+setup: setup-backend setup-qgis ## Build both environments (installs QGIS where apt is there)
+
+setup-backend: $(VENV)/.ready
+
+$(VENV)/.ready: backend/pyproject.toml backend/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q -c backend/constraints.txt -e 'backend[dev]'
+	touch $@
+
+setup-qgis: $(VENV_QGIS)/.ready
+
+$(VENV_QGIS)/.ready: tests/install-qgis.sh
+	bash tests/install-qgis.sh $(QGIS_PYTHON)
+	$(QGIS_PYTHON) -m venv --system-site-packages $(VENV_QGIS)
+	$(VENV_QGIS)/bin/pip install -q 'pytest<9.1' pytest-qt pytest-qgis==5.0.2
+	touch $@
+
+demo: setup stage ## Sample scene (or BEFORE=… AFTER=…) → change map, QGIS project, picture in demo/
+	$(if $(BEFORE),,rm -rf $(DEMO)/scene && $(VENV)/bin/changen2 sample -o $(DEMO)/scene)
+	$(VENV)/bin/changen2 detect '$(or $(BEFORE),$(DEMO)/scene/before.tif)' '$(or $(AFTER),$(DEMO)/scene/after.tif)' -o $(DEMO)/run --overwrite
+	bash tests/e2e/show-in-qgis.sh $(DEMO)/run $(DEMO)
+
+test: setup stage test-backend test-plugin test-e2e ## Set up what is needed and pass every test
+
+test-backend: setup-backend
+	$(RUN) -m pytest tests/backend -p no:cacheprovider
+
+test-plugin: setup stage
+	$(RUN_QGIS) -m pytest tests/plugin -p no:cacheprovider
+
+test-e2e: setup stage
+	$(RUN_QGIS) -m pytest tests/e2e -p no:cacheprovider
+
+lint: setup-backend ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: setup-backend ## Let ruff put the code into shape
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: setup-backend ## Measure speed and memory as ratios taken in one run
+	$(RUN) -m tests.benchmarks.detect
+
+docs: setup stage ## Refresh the pictures in docs/
+	bash docs/pictures.sh
+
+stage: ## Lay the installable plugin out in build/changen2_qgis
+	rm -rf $(STAGE)
+	mkdir -p $(STAGE)/backend
+	cp -r changen2_qgis/. $(STAGE)/
+	cp -r metadata.txt LICENSE README.md CHANGELOG.md resources $(STAGE)/
+	cp -r backend/pyproject.toml backend/README.md backend/constraints.txt backend/changen2 $(STAGE)/backend/
+	find $(STAGE) \( -name __pycache__ -o -name '*.egg-info' -o -name ruff.toml \) -prune -exec rm -rf {} +
+
+package: stage ## Zip the plugin for the QGIS plugin repository
+	cd build && rm -f changen2_qgis-$(VERSION).zip && $(PYTHON) -m zipfile -c changen2_qgis-$(VERSION).zip changen2_qgis
+	@test $$(stat -c %s build/changen2_qgis-$(VERSION).zip) -lt 25000000 || (echo "The zip is over 25 MB"; exit 1)
+
+deploy: stage ## Link the staged plugin into the default QGIS profile
+	mkdir -p $(HOME)/.local/share/QGIS/QGIS3/profiles/default/python/plugins
+	ln -sfn $(abspath $(STAGE)) $(HOME)/.local/share/QGIS/QGIS3/profiles/default/python/plugins/changen2_qgis
+
+clean: ## Remove what was built
+	rm -rf build demo $(VENV) $(VENV_QGIS)

@@ -1,0 +1,296 @@
+import json
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from rasterio.windows import Window
+
+from changen2.errors import Cancelled, InputError
+from changen2.jobs.progress import Reporter
+
+MAPS = ("change_probability", "change", "semantic_before", "semantic_after")
+NAIP = ("geo/naip/m_4709963_se_14_1_20090818.tif", "geo/naip/m_4709963_se_14_1_20200831.tif")
+
+
+def read(path):
+    with rasterio.open(path) as dataset:
+        return dataset.read(1)
+
+
+def polygons(result):
+    meta, _, wkb, fields = pyogrio.raw.read(result["outputs"]["polygons"], layer="change")
+    return shapely.from_wkb(wkb), dict(zip(meta["fields"], fields, strict=True)), meta["crs"]
+
+
+def leftovers(folder):
+    return sorted(path.name for path in folder.rglob("*")) if folder.exists() else []
+
+
+def test_a_built_square_becomes_a_polygon_of_its_size(pair, tmp_path, difference):
+    result = difference(*pair, tmp_path / "run", min_area=10)
+    shapes, fields, crs = polygons(result)
+    assert len(shapes) == 1 and crs == "EPSG:32633"
+    square = shapely.box(500_075, 5_199_920, 500_115, 5_199_950)
+    overlap = shapes[0].intersection(square).area / shapes[0].union(square).area
+    assert overlap > 0.8
+    # Half-metre pixels near the central meridian: 0.9996 of true length.
+    assert fields["area_m2"][0] == pytest.approx(fields["area_px"][0] * 0.25 / 0.9996**2, rel=1e-3)
+    assert fields["from_class"][0] == "other" and fields["to_class"][0] == "bright"
+    assert fields["review"][0] == "unreviewed" and 0.5 < fields["mean_probability"][0] <= 1
+    assert result["summary"]["polygons"] == 1
+    assert result["summary"]["change_area_m2"] == pytest.approx(fields["area_m2"][0])
+
+
+def test_outputs_are_cogs_on_the_grid_of_before_with_a_manifest(pair, tmp_path, difference):
+    result = difference(*pair, tmp_path / "run")
+    with rasterio.open(pair[0]) as before:
+        for name in MAPS:
+            with rasterio.open(result["outputs"][name]) as output:
+                assert (output.crs, output.transform, output.shape) == (before.crs, before.transform, before.shape)
+                assert output.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+                assert output.dtypes == ("uint8",)
+                assert output.nodata == (0 if name == "change_probability" else 255)
+    manifest = json.loads((tmp_path / "run/manifest.json").read_text())
+    assert manifest["inputs"]["before"]["crs"] == "EPSG:32633"
+    assert manifest["model"]["name"] == "difference" and manifest["threads"] >= 1
+    assert set(manifest["outputs"]) == {*MAPS, "polygons"}
+    assert leftovers(tmp_path / "run") == sorted([*(f"{name}.tif" for name in MAPS), "change.gpkg", "manifest.json"])
+
+
+def test_the_binary_map_is_the_stored_probability_at_the_threshold(pair, tmp_path, difference):
+    for threshold in (0.0, 0.3, 0.5, 1.0):
+        result = difference(*pair, tmp_path / "run", threshold=threshold, overwrite=True)
+        stored = read(result["outputs"]["change_probability"]).astype(int)
+        assert ((read(result["outputs"]["change"]) == 1) == ((stored - 1) / 254 >= threshold)).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"gsd": 0.8}, {"gsd": 0.3}, {"batch_size": 3}])
+def test_a_part_gives_what_the_whole_gives_there(pair, tmp_path, difference, options):
+    whole = difference(*pair, tmp_path / "whole", **options)
+    left, top = UTM_AT(pair[0], 131, 57)
+    right, bottom = UTM_AT(pair[0], 290, 201)
+    part = difference(*pair, tmp_path / "part", bounds=(left, bottom, right, top), **options)
+    for name in MAPS:
+        assert (read(whole["outputs"][name])[57:201, 131:290] == read(part["outputs"][name])).all(), name
+    with rasterio.open(part["outputs"]["change"]) as output:
+        assert output.transform == Affine(0.5, 0, left, 0, -0.5, top)
+
+
+def UTM_AT(path, column, row):
+    with rasterio.open(path) as dataset:
+        return dataset.transform @ (column, row)
+
+
+@pytest.mark.parametrize("block", [128, 256, 4096])
+def test_the_size_of_a_block_changes_nothing(pair, tmp_path, difference, monkeypatch, block):
+    usual = difference(*pair, tmp_path / "usual")
+    monkeypatch.setattr("changen2.raster.tiles.BLOCK_PIXELS", block)
+    other = difference(*pair, tmp_path / "other")
+    for name in MAPS:
+        assert (read(usual["outputs"][name]) == read(other["outputs"][name])).all()
+
+
+def test_after_may_lie_on_another_grid(scene, tmp_path, write_raster, difference):
+    before = write_raster("before.tif", scene[0])
+    wide = np.pad(scene[1], ((0, 0), (7, 0), (11, 0)), mode="edge")
+    after = write_raster("after.tif", wide, transform=Affine(0.5, 0, 500_000 - 5.5, 0, -0.5, 5_200_000 + 3.5))
+    same = difference(before, write_raster("same.tif", scene[1]), tmp_path / "same")
+    other = difference(before, after, tmp_path / "other")
+    for name in MAPS:
+        assert (read(same["outputs"][name]) == read(other["outputs"][name])).all()
+
+
+def test_where_a_date_is_missing_is_nodata(scene, tmp_path, write_raster, difference):
+    before, after = (values.copy() for values in scene)
+    before[:, :40] = 0
+    after[:, :, :50] = 0
+    paths = write_raster("b.tif", before, nodata=0), write_raster("a.tif", after, nodata=0)
+    result = difference(*paths, tmp_path / "run")
+    missing = np.zeros((300, 400), bool)
+    missing[:40] = missing[:, :50] = True
+    assert ((read(result["outputs"]["change_probability"]) == 0) == missing).all()
+    assert ((read(result["outputs"]["change"]) == 255) == missing).all()
+    # The edge of the data is no change.
+    assert (read(result["outputs"]["change"])[40:95, 50:] == 0).all()
+
+
+def test_nan_is_nodata_and_the_stretch_is_one_for_the_raster(scene, tmp_path, write_raster, difference):
+    before, after = (values.astype(np.float32) * 17.3 - 400 for values in scene)
+    before[:, 20:30, 20:30] = np.nan
+    result = difference(write_raster("b.tif", before), write_raster("a.tif", after), tmp_path / "run")
+    lost = read(result["outputs"]["change_probability"]) == 0
+    assert lost.sum() == 100 and lost[20:30, 20:30].all()
+    stretch = json.loads((tmp_path / "run/manifest.json").read_text())["inputs"]["before"]["stretch"]
+    assert stretch["low"][0] == pytest.approx(np.nanpercentile(before[0], 2), rel=1e-5)
+
+
+def test_polygons_of_interest_crop_and_mask(pair, tmp_path, difference):
+    triangle = shapely.Polygon([(500_070, 5_199_970), (500_130, 5_199_970), (500_070, 5_199_910)])
+    pyogrio.raw.write(
+        tmp_path / "aoi.gpkg",
+        np.array([shapely.to_wkb(triangle)], dtype=object),
+        field_data=[],
+        fields=[],
+        geometry_type="Polygon",
+        crs="EPSG:32633",
+    )
+    whole = read(difference(*pair, tmp_path / "whole")["outputs"]["change_probability"])
+    result = difference(*pair, tmp_path / "run", aoi=str(tmp_path / "aoi.gpkg"))
+    with rasterio.open(result["outputs"]["change_probability"]) as output:
+        values, (left, top) = output.read(1), output.transform @ (0, 0)
+        inside = ~rasterio.features.geometry_mask([triangle], values.shape, output.transform)
+    row, column = round((5_200_000 - top) / 0.5), round((left - 500_000) / 0.5)
+    part = whole[row : row + values.shape[0], column : column + values.shape[1]]
+    assert (values == np.where(inside, part, 0)).all()
+    assert inside.any() and not inside.all()
+
+
+def test_a_pair_of_pngs_is_worked_on_in_pixels(scene, tmp_path, write_raster, difference):
+    paths = write_raster("b.png", scene[0]), write_raster("a.png", scene[1])
+    result = difference(*paths, tmp_path / "run", bounds=(100, 200, 300, 50))
+    shapes, fields, crs = polygons(result)
+    assert crs is None and np.isnan(fields["area_m2"][0]) and result["summary"]["change_area_m2"] is None
+    # Cropped to columns 100–300 and rows 50–200; y counts down.
+    assert np.allclose(shapes[0].bounds, (50, 50, 130, 110), atol=4)
+    with rasterio.open(result["outputs"]["change"]) as output:
+        assert output.crs is None and output.shape == (150, 200)
+    assert not list(tmp_path.glob("*.aux.xml"))
+
+
+def test_coregistration_finds_a_known_shift(tmp_path, write_raster, difference):
+    import scipy.ndimage
+
+    random = np.random.default_rng(3)
+    ground = scipy.ndimage.gaussian_filter(random.normal(size=(700, 700)), 3)
+    ground = (ground - ground.min()) / np.ptp(ground) * 220
+    moved = scipy.ndimage.shift(ground, (2.4, -3.7), order=3, mode="nearest")
+    paths = [
+        write_raster(name, np.stack([values] * 3).clip(0, 255).astype(np.uint8))
+        for name, values in (("b.tif", ground), ("a.tif", moved))
+    ]
+    difference(*paths, tmp_path / "run", coregister=True)
+    shift = json.loads((tmp_path / "run/manifest.json").read_text())["shift"]
+    assert (shift["rows"], shift["columns"]) == pytest.approx((2.4, -3.7), abs=0.1)
+    assert shift["metres"] == pytest.approx(np.hypot(2.4, 3.7) * 0.5, abs=0.1)
+    plain = read(difference(*paths, tmp_path / "plain")["outputs"]["change_probability"])
+    assert read(tmp_path / "run/change_probability.tif").mean() < plain.mean()
+
+
+def test_progress_reaches_its_total_and_cancel_leaves_nothing(pair, tmp_path, difference):
+    seen = []
+    difference(*pair, tmp_path / "run", reporter=Reporter(seen.append))
+    last = [step for step in seen if step.stage == "detect"][-1]
+    assert last.done == last.total == 12
+
+    count = 0
+
+    def cancelled():
+        nonlocal count
+        count += 1
+        return count > 6
+
+    with pytest.raises(Cancelled):
+        difference(*pair, tmp_path / "deep/er/run", reporter=Reporter(None, cancelled))
+    assert leftovers(tmp_path / "deep") == []
+
+
+def test_no_change_is_said_in_words(pair, tmp_path, difference):
+    result = difference(pair[0], pair[0], tmp_path / "run")
+    assert result["summary"]["polygons"] == 0
+    assert any("No change found" in warning for warning in result["warnings"])
+    assert len(polygons(result)[0]) == 0
+
+
+def test_a_resolution_outside_the_models_range_is_said(scene, tmp_path, write_raster, difference):
+    coarse = [
+        write_raster(name, values, transform=Affine(30, 0, 5e5, 0, -30, 5.2e6))
+        for name, values in zip("ba", scene, strict=True)
+    ]
+    assert any("30.0" in warning for warning in difference(*coarse, tmp_path / "run")["warnings"])
+
+
+class TestBadInput:
+    @pytest.fixture
+    def refused(self, tmp_path, difference):
+        def refuse(code, before, after, out=None, **options):
+            with pytest.raises(InputError) as caught:
+                difference(before, after, out or tmp_path / "out", **options)
+            assert caught.value.code == code
+            assert caught.value.message and caught.value.hint
+            if out is None:
+                assert leftovers(tmp_path / "out") == []
+
+        return refuse
+
+    def test_missing_and_unreadable(self, pair, tmp_path, refused):
+        (tmp_path / "text.tif").write_text("no raster")
+        refused("missing_file", tmp_path / "none.tif", pair[1])
+        refused("missing_file", pair[0], tmp_path / "none.tif")
+        refused("unreadable", pair[0], tmp_path / "text.tif")
+
+    def test_no_overlap(self, pair, scene, write_raster, refused):
+        far = write_raster("far.tif", scene[1], transform=Affine(0.5, 0, 600_000, 0, -0.5, 5_200_000))
+        refused("no_overlap", pair[0], far)
+        refused("no_overlap", pair[0], write_raster("plain.png", scene[1]))
+
+    @pytest.mark.parametrize("bands", ["7", "1,2", "0,1,2", "1,2,3,4"])
+    def test_unknown_band(self, pair, refused, bands):
+        refused("bad_band", *pair, bands=bands)
+
+    def test_empty_extent(self, pair, refused):
+        refused("empty_extent", *pair, bounds=(500_010, 5_199_990, 500_010, 5_199_990))
+
+    def test_output_folder(self, pair, tmp_path, refused):
+        refused("bad_out_dir", *pair, out=pair[0] / "under" / "a file")
+        refused("bad_out_dir", *pair, out=pair[0])
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "precious.txt").write_text("keep")
+        refused("not_empty", *pair, out=tmp_path / "full")
+        assert leftovers(tmp_path / "full") == ["precious.txt"]
+
+    def test_a_truncated_file_that_opens_and_breaks_later(self, scene, tmp_path, write_raster, pair, refused):
+        path = write_raster("cut.tif", np.tile(scene[1], (1, 3, 3)), tiled=True, blockxsize=256, blockysize=256)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        refused("unreadable", path, pair[1])
+
+    def test_rotated(self, scene, write_raster, pair, refused):
+        rotated = write_raster("r.tif", scene[0], transform=Affine(0.5, 0, 5e5, 0, -0.5, 5.2e6) @ Affine.rotation(10))
+        refused("rotated", rotated, pair[1])
+
+    def test_nan_everywhere_and_nodata_everywhere(self, scene, write_raster, pair, refused):
+        refused("no_valid_pixels", write_raster("n.tif", np.full(scene[0].shape, np.nan, np.float32)), pair[1])
+        refused("no_valid_pixels", write_raster("z.tif", np.zeros_like(scene[0]), nodata=0), pair[1])
+
+    def test_values_out_of_range(self, pair, refused):
+        refused("bad_value", *pair, threshold=1.5)
+        refused("bad_value", *pair, tile_size=100)
+        refused("bad_value", *pair, device="tpu")
+        refused("bad_value", *pair, typo=1)
+
+
+class TestRealRasters:
+    def test_naip_keeps_the_grid_of_before_and_parts_agree(self, shared_data, tmp_path, difference):
+        paths = [shared_data / name for name in NAIP]
+        whole = difference(*paths, tmp_path / "whole")
+        with rasterio.open(paths[0]) as before, rasterio.open(whole["outputs"]["change"]) as output:
+            assert (output.transform, output.shape, output.crs) == (before.transform, before.shape, before.crs)
+            window = Window(333, 257, 367, 354)
+            bounds = before.window_bounds(window)
+        part = difference(*paths, tmp_path / "part", bounds=bounds)
+        for name in MAPS:
+            assert (read(whole["outputs"][name])[257:611, 333:700] == read(part["outputs"][name])).all()
+
+    def test_uint16_with_oblong_pixels(self, shared_data, tmp_path, difference):
+        folder = shared_data / "geo/sentinel2_pair"
+        result = difference(folder / "before.tif", folder / "after.tif", tmp_path / "run", bands="3,2,1")
+        _, fields, _ = polygons(result)
+        assert fields["area_m2"] == pytest.approx(fields["area_px"] * 10.001 * 9.998, rel=2e-3)
+
+    def test_degrees(self, shared_data, tmp_path, difference):
+        folder = shared_data / "geo/landsat"
+        result = difference(folder / "1985.tif", folder / "2020.tif", tmp_path / "run")
+        _, fields, _ = polygons(result)
+        assert fields["area_m2"] == pytest.approx(fields["area_px"] * 89.03 * 89.42, rel=1e-2)

@@ -1,0 +1,57 @@
+import pyogrio
+import pytest
+import rasterio
+
+from changen2.errors import InputError
+from changen2.jobs.vectorize import vectorize
+
+
+def read(path):
+    with rasterio.open(path) as dataset:
+        return dataset.read(1)
+
+
+def rows(path):
+    return pyogrio.raw.read(path, layer="change")[3]
+
+
+def test_the_same_threshold_gives_the_same_map_and_polygons(pair, tmp_path, difference):
+    detected = difference(*pair, tmp_path / "run", threshold=0.4)["outputs"]
+    again = vectorize(detected["change_probability"], tmp_path / "again", threshold=0.4)["outputs"]
+    assert (read(detected["change"]) == read(again["change"])).all()
+    for first, second in zip(rows(detected["polygons"]), rows(again["polygons"]), strict=True):
+        assert list(first)[:2] == list(second)[:2]
+
+
+def test_a_higher_threshold_never_adds_change(pair, tmp_path, difference):
+    probability = difference(*pair, tmp_path / "run")["outputs"]["change_probability"]
+    sizes = [
+        vectorize(probability, tmp_path / str(threshold), threshold=threshold)["summary"]["change_px"]
+        for threshold in (0.0, 0.2, 0.5, 0.9)
+    ]
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] == 300 * 400
+
+
+def test_beside_the_detection_it_replaces_only_its_own_outputs(pair, tmp_path, difference):
+    detected = difference(*pair, tmp_path / "run")["outputs"]
+    before = (tmp_path / "run/manifest.json").read_bytes()
+    with pytest.raises(InputError) as caught:
+        vectorize(detected["change_probability"], tmp_path / "run", threshold=0.9)
+    assert caught.value.code == "not_empty"
+    vectorize(detected["change_probability"], tmp_path / "run", threshold=0.9, overwrite=True)
+    assert (tmp_path / "run/manifest.json").read_bytes() == before
+    assert read(detected["change_probability"]).any()
+
+
+def test_class_names_are_kept(pair, tmp_path, difference):
+    probability = difference(*pair, tmp_path / "run")["outputs"]["change_probability"]
+    again = vectorize(probability, tmp_path / "again", threshold=0.6)["outputs"]
+    meta, _, _, fields = pyogrio.raw.read(again["polygons"], layer="change")
+    assert fields[list(meta["fields"]).index("to_class")][0] == "bright"
+
+
+def test_another_raster_is_refused(pair, tmp_path):
+    with pytest.raises(InputError) as caught:
+        vectorize(pair[0], tmp_path / "out")
+    assert "change_probability.tif" in caught.value.hint
+    assert not (tmp_path / "out").exists()

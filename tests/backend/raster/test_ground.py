@@ -1,0 +1,46 @@
+import math
+
+import pytest
+from affine import Affine
+from pyproj import Transformer
+from rasterio.crs import CRS
+from shapely import box
+
+from changen2.raster.grid import Grid
+from changen2.raster.ground import area_m2, ground_sampling_distance, pixel_size_m
+
+
+def grid_at(epsg, lon, lat, pixel):
+    x, y = Transformer.from_crs(4326, epsg, always_xy=True).transform(lon, lat)
+    return Grid(CRS.from_epsg(epsg), Affine(pixel, 0, x, 0, -pixel, y), 10, 10)
+
+
+def test_web_mercator_metres_shrink_with_latitude():
+    assert ground_sampling_distance(grid_at(3857, 10, 60, 1.0)) == pytest.approx(math.cos(math.radians(60)), rel=4e-3)
+
+
+def test_us_feet_are_metres():
+    assert ground_sampling_distance(grid_at(2263, -74, 40.7, 1.0)) == pytest.approx(0.3048, rel=1e-3)
+
+
+def test_degrees_are_metres():
+    across, down = pixel_size_m(grid_at(4326, 0, 60, 0.001))
+    assert across == pytest.approx(55.8, rel=1e-3)
+    assert down == pytest.approx(111.4, rel=1e-3)
+
+
+def test_without_crs_nothing_is_known():
+    assert ground_sampling_distance(Grid(None, Affine.identity(), 10, 10)) is None
+    assert area_m2(box(0, 0, 1, 1), None, 1) is None
+
+
+@pytest.mark.parametrize("epsg", [32633, 3857, 4326, 3035])
+def test_the_same_ground_has_the_same_area_in_every_crs(epsg):
+    to_crs = Transformer.from_crs(32633, epsg, always_xy=True)
+    corners = [
+        to_crs.transform(x, y) for x, y in ((5e5, 5.3e6), (5.001e5, 5.3e6), (5.001e5, 5.3001e6), (5e5, 5.3001e6))
+    ]
+    from shapely import Polygon
+
+    # The scale factor of UTM on its central meridian is 0.9996, so 100 m of grid are 100.04 m of ground.
+    assert area_m2(Polygon(corners), CRS.from_epsg(epsg), 1e3) == pytest.approx(1e4 / 0.9996**2, rel=2e-4)

@@ -1,0 +1,76 @@
+"""The command line as a user meets it: a process, its streams and its exit code."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+
+def changen2(*arguments, **options):
+    command = [sys.executable, "-m", "changen2", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+def test_detect_prints_one_json_object_last(pair, tmp_path):
+    done = changen2("detect", *pair, "-o", tmp_path / "run", "--json", "--threshold", "0.4", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["summary"]["threshold"] == 0.4
+    for name in ("change_probability.tif", "change.tif", "change.gpkg", "manifest.json"):
+        assert (tmp_path / "run" / name).exists()
+    again = changen2("vectorize", tmp_path / "run/change_probability.tif", "-o", tmp_path / "v", "--threshold", "0.2")
+    assert again.returncode == 0 and (tmp_path / "v/change.gpkg").exists()
+
+
+def test_negative_bounds_are_numbers(pair, tmp_path):
+    done = changen2("detect", *pair, "-o", tmp_path / "run", "--json", "--bounds", "-20", "-10", "-5", "-1")
+    assert done.returncode == 2
+    assert json.loads(done.stdout.splitlines()[-1])["error"]["code"] == "no_overlap"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("detect", "none.tif", "none.tif"), "none.tif"),
+        (("detect", "{0}", "{1}", "--model", "huge"), "huge"),
+        (("detect", "{0}", "{1}", "--bands", "1,9,2"), "9"),
+        (("detect", "{0}", "{1}", "--threshold", "7"), "7"),
+        (("detect", "{0}", "{1}", "--gsd", "fine"), "fine"),
+        (("detect", "{0}", "{1}", "--device", "abacus"), "abacus"),
+        (("detect", "{0}", "{1}", "--precision", "fp16", "--device", "cpu"), "fp16"),
+        (("detect", "{0}", "{1}", "--no-such-option"), "no-such-option"),
+    ],
+)
+def test_bad_input_exits_with_2_names_the_value_and_leaves_nothing(pair, tmp_path, arguments, said):
+    filled = [argument.format(*pair) for argument in arguments]
+    done = changen2(*filled, "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_interrupting_exits_with_130_and_leaves_nothing(pair, tmp_path):
+    command = [sys.executable, "-m", "changen2", "detect", *map(str, pair), "-o", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        [*command, "--tile-size", "32", "--overlap", "0", "--threads", "1"], stderr=subprocess.PIPE
+    )
+    while not (tmp_path / "out").exists() and process.poll() is None:
+        pass
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_and_doctor_speak_json():
+    listed = json.loads(changen2("models", "list", "--json").stdout)
+    assert "tiny" in {card["name"] for card in listed["models"]}
+    report = json.loads(changen2("doctor", "--json").stdout)
+    assert {"Python", "device cpu", "model tiny"} <= {check["name"] for check in report["checks"]}
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, changen2; print('torch' in sys.modules, changen2.__version__)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.startswith("False")

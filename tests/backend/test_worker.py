@@ -1,0 +1,131 @@
+"""The real worker process, spoken to as QGIS does."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+class Client:
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "changen2", "worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self.seen = []
+
+    def send(self, line):
+        self.process.stdin.write(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def request(self, identity, method, **params):
+        self.send({"jsonrpc": "2.0", "id": identity, "method": method, "params": params})
+
+    def until(self, wanted):
+        """Read lines until one satisfies ``wanted``."""
+        for line in self.process.stdout:
+            message = json.loads(line)
+            assert message["jsonrpc"] == "2.0"
+            self.seen.append(message)
+            if wanted(message):
+                return message
+        raise AssertionError(f"the worker ended with {self.process.wait()}")
+
+    def answer(self, identity):
+        return self.until(lambda message: "method" not in message and message["id"] == identity)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    client = Client()
+    yield client
+    client.process.kill()
+    client.process.wait()
+
+
+@pytest.fixture
+def client():
+    client = Client()
+    yield client
+    client.process.kill()
+    client.process.wait()
+
+
+def test_it_speaks_first(shared):
+    hello = shared.until(lambda message: message.get("method") == "hello")["params"]
+    assert hello["protocol"] == 1 and hello["pid"] == shared.process.pid
+    assert hello["devices"][-1]["name"] == "cpu"
+    assert "tiny" in {card["name"] for card in hello["models"]}
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "identity"),
+    [
+        (b"no json\n", -32700, None),
+        (b"[1, 2]\n", -32600, None),
+        (b'{"jsonrpc": "2.0", "id": 5}\n', -32600, 5),
+        (b'{"jsonrpc": "2.0", "id": 6, "method": "dance"}\n', -32601, 6),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": "detect", "params": {"before": 3}}\n', -32602, 7),
+        (b'{"x": "' + b"y" * 2_000_000 + b'"}\n', -32700, None),
+    ],
+)
+def test_what_it_cannot_take_is_answered_with_a_code(shared, line, code, identity):
+    shared.send(line)
+    reply = shared.until(lambda message: "error" in message)
+    assert reply["id"] == identity and reply["error"]["code"] == code
+    assert reply["error"]["message"] and reply["error"]["data"]["code"]
+
+
+def test_bad_input_names_value_and_next_step(shared, tmp_path):
+    shared.request("x", "detect", before=str(tmp_path / "none.tif"), after="b.tif", out_dir=str(tmp_path / "out"))
+    error = shared.answer("x")["error"]
+    assert error["code"] == -32602 and error["data"] == {"code": "missing_file", "hint": "Check the path."}
+    assert "none.tif" in error["message"]
+
+
+def test_detect_reports_and_answers(shared, pair, tmp_path):
+    shared.request(11, "detect", before=str(pair[0]), after=str(pair[1]), out_dir=str(tmp_path / "run"), tile_size=128)
+    result = shared.answer(11)["result"]
+    assert set(result["outputs"]) >= {"change_probability", "change", "polygons", "manifest"}
+    steps = [message["params"] for message in shared.seen if message.get("method") == "progress"]
+    detect = [step for step in steps if step["id"] == 11 and step["stage"] == "detect"]
+    assert detect[-1]["done"] == detect[-1]["total"] > 1
+
+
+def test_estimate_writes_nothing(shared, pair, tmp_path):
+    shared.request(12, "estimate", before=str(pair[0]), after=str(pair[1]))
+    estimate = shared.answer(12)["result"]
+    assert (estimate["width"], estimate["height"]) == (400, 300) and estimate["tiles"] >= 1
+    assert estimate["gsd_m"] == pytest.approx(0.5, rel=1e-2)
+
+
+def test_cancel_during_a_job_and_before_it(client, pair, tmp_path):
+    common = {"before": str(pair[0]), "after": str(pair[1]), "tile_size": 32, "overlap": 0}
+    client.request(1, "detect", out_dir=str(tmp_path / "a"), **common)
+    client.request(2, "detect", out_dir=str(tmp_path / "b"), **common)
+    client.until(lambda message: message.get("method") == "progress" and message["params"]["stage"] == "detect")
+    client.request(3, "cancel", id=2)
+    client.request(4, "cancel", id=1)
+    assert client.answer(1)["error"]["code"] == -32800
+    assert client.answer(2)["error"]["code"] == -32800
+    replies = {message["id"]: message["result"] for message in client.seen if message.get("id") in (3, 4)}
+    assert replies == {3: {"cancelled": True}, 4: {"cancelled": True}}
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
+    client.request(5, "cancel", id=99)
+    assert client.answer(5)["result"] == {"cancelled": False}
+
+
+def test_it_ends_with_its_client(client):
+    client.until(lambda message: message.get("method") == "hello")
+    client.process.stdin.close()
+    assert client.process.wait(timeout=20) == 0
+
+
+def test_shutdown_is_answered(client):
+    client.request(1, "shutdown")
+    assert client.answer(1)["result"] == {"ok": True}
+    assert client.process.wait(timeout=20) == 0
+
+
+def test_it_beats_while_idle(shared):
+    assert shared.until(lambda message: message.get("method") == "alive")["params"] == {}
