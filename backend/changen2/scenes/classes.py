@@ -10,7 +10,7 @@ BACKGROUND, WATER, LAND, ROAD, BUILDING, VEGETATION = range(6)
 CLASSES: dict[int, tuple[str, tuple[int, int, int]]] = {
     BACKGROUND: ("background", (190, 190, 190)),
     WATER: ("water", (66, 133, 200)),
-    LAND: ("bare land", (196, 164, 116)),
+    LAND: ("land", (196, 164, 116)),
     ROAD: ("road", (110, 110, 120)),
     BUILDING: ("building", (204, 60, 52)),
     VEGETATION: ("vegetation", (92, 148, 72)),

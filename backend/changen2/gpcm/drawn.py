@@ -1,0 +1,98 @@
+"""Events that an analyst drew: a polygon says what happens, to which class, at which step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from rasterio.transform import Affine
+from shapely.geometry.base import BaseGeometry
+
+from changen2.errors import InputError
+from changen2.gpcm.labels import BLOCK, NODATA, Box, LabelMap
+from changen2.gpcm.simulation import KINDS, Event, OnMark
+
+
+@dataclass(frozen=True)
+class DrawnEvent:
+    """A polygon with its meaning.
+
+    Attributes:
+        kind: create, remove or edit.
+        to_class: class index after the event.
+        step: 1..N; the map S_step is the first to show it.
+        geometry: polygon in pixel coordinates (column, row), y down, (0, 0) the upper left corner.
+    """
+
+    kind: str
+    to_class: int
+    step: int
+    geometry: BaseGeometry
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"{self.kind!r} is no event.", hint=f"Events are {', '.join(KINDS)}.", code="bad_event")
+        if self.step < 1:
+            raise InputError(f"Step {self.step} of an event.", hint="Steps count from 1.", code="bad_step")
+
+
+def burn(box: Box, geometry: BaseGeometry) -> NDArray[np.bool_]:
+    """The pixels [h, w] of a window whose centre lies in the polygon."""
+    shift = Affine.translation(box.left, box.top)
+    burnt = rasterize([(geometry, 1)], out_shape=box.shape, transform=shift, fill=0, dtype="uint8")
+    return burnt.astype(bool)
+
+
+def extent(geometry: BaseGeometry, shape: tuple[int, int]) -> Box:
+    """The window of a map of that shape in which the polygon may have pixels (possibly empty)."""
+    left, top, right, bottom = geometry.bounds
+    box = Box(int(np.floor(top)), int(np.floor(left)), int(np.ceil(bottom)), int(np.ceil(right)))
+    return box.clip(shape)
+
+
+def apply_drawn(
+    then: LabelMap,
+    events: list[DrawnEvent],
+    step: int,
+    *,
+    block: int = BLOCK,
+    on_mark: OnMark | None = None,
+    first_number: int = 1,
+) -> list[Event]:
+    """Burn the events of one step into a map; later polygons lie over earlier ones.
+
+    Only the windows of the polygons are read and written. Pixels without a label stay without one.
+
+    Args:
+        then: a copy of S_t, which becomes S_{t+1}.
+        events: of all steps.
+        step: which of them happen now.
+        block: largest window.
+        on_mark: receives where each event acted.
+        first_number: number of the first event.
+
+    Returns:
+        One event for each polygon of this step, in their order; ``from_class`` is the class that most of its
+        pixels had, ``area`` counts the pixels burnt (0 outside the map or between pixel centres).
+    """
+    happened = []
+    for number, drawn in enumerate((event for event in events if event.step == step), first_number):
+        counts = np.zeros(256, np.int64)
+        box = extent(drawn.geometry, then.shape)
+        for part in box.blocks(block):
+            inside = burn(part, drawn.geometry)
+            values = then.read(part)
+            inside &= values != NODATA
+            if not inside.any():
+                continue
+            counts += np.bincount(values[inside], minlength=256)
+            values[inside] = drawn.to_class
+            then.write(part, values)
+            if on_mark:
+                on_mark(part, np.where(inside, number, 0).astype(np.int32))
+        area = int(counts.sum())
+        most = int(counts.argmax()) if area else None
+        happened.append(Event(drawn.kind, number, most, drawn.to_class, area, box))
+    return happened

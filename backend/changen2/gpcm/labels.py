@@ -1,0 +1,101 @@
+"""Label maps of any size, read and written by windows, and the change between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.uint8]
+
+NODATA = 255
+"""A pixel without a label: no event touches it, and the change there is unknown."""
+
+BLOCK = 2048
+"""Side of the square blocks in which a map is walked through; results do not depend on it."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A window: rows ``top`` to ``bottom`` (excluded), columns ``left`` to ``right`` (excluded)."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, columns."""
+        return self.bottom - self.top, self.right - self.left
+
+    def clip(self, shape: tuple[int, int]) -> Box:
+        """The part inside a map of that shape (possibly empty)."""
+        return Box(
+            min(max(self.top, 0), shape[0]),
+            min(max(self.left, 0), shape[1]),
+            min(max(self.bottom, 0), shape[0]),
+            min(max(self.right, 0), shape[1]),
+        )
+
+    def blocks(self, side: int = BLOCK) -> Iterator[Box]:
+        """Square pieces of at most ``side`` pixels, row by row."""
+        for top in range(self.top, self.bottom, side):
+            for left in range(self.left, self.right, side):
+                yield Box(top, left, min(top + side, self.bottom), min(left + side, self.right))
+
+
+class LabelMap(Protocol):
+    """Class indices on a grid; nothing says that it is held in memory."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, columns."""
+        ...
+
+    def read(self, box: Box) -> Labels:
+        """The labels of a window [h, w] inside the map."""
+        ...
+
+    def write(self, box: Box, values: Labels) -> None:
+        """Replace the labels of a window."""
+        ...
+
+
+class ArrayLabels:
+    """A label map in memory.
+
+    Args:
+        values: uint8 [h, w]; written to in place.
+    """
+
+    def __init__(self, values: Labels) -> None:
+        self.values = values
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows, columns."""
+        return self.values.shape[0], self.values.shape[1]
+
+    def read(self, box: Box) -> Labels:
+        """A copy of a window."""
+        return self.values[box.top : box.bottom, box.left : box.right].copy()
+
+    def write(self, box: Box, values: Labels) -> None:
+        """Replace a window."""
+        self.values[box.top : box.bottom, box.left : box.right] = values
+
+
+def whole(labels: LabelMap) -> Box:
+    """The window of a whole map."""
+    return Box(0, 0, *labels.shape)
+
+
+def change(now: Labels, then: Labels) -> Labels:
+    """The change label C = [S_t ≠ S_{t+1}]: 0 or 1, ``NODATA`` where either map has none."""
+    differs = (now != then).astype(np.uint8)
+    differs[(now == NODATA) | (then == NODATA)] = NODATA
+    return differs
