@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from qgis.core import QgsRaster, QgsRasterLayer
-from qgis.gui import QgsRasterBandComboBox
-from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
+from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
 
 COLOURS = (
     ("red", QgsRaster.ColorInterpretation.RedBand),
@@ -43,13 +42,14 @@ class BandMapping(QWidget):
         super().__init__(parent)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        self.combos: list[QgsRasterBandComboBox] = []
+        row.setSpacing(3)
+        self.combos: list[QComboBox] = []
         for colour, _ in COLOURS:
-            combo = QgsRasterBandComboBox(self)
+            combo = QComboBox(self)
             combo.setToolTip(f"The band of the image {date} the change that the model sees as {colour}")
             combo.setAccessibleName(f"Band for {colour}, {date}")
             combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-            combo.bandChanged.connect(self.changed)
+            combo.currentIndexChanged.connect(self.changed)
             row.addWidget(combo, 1)
             self.combos.append(combo)
         self.setFocusProxy(self.combos[0])
@@ -58,12 +58,26 @@ class BandMapping(QWidget):
         """Offer the bands of a raster, with the default chosen."""
         mappable = layer is not None and layer.providerType() == "gdal"
         self.setEnabled(mappable)  # web maps are rendered to red, green and blue
+        self.blockSignals(True)
         for combo in self.combos:
-            combo.setLayer(layer if mappable else None)
+            combo.clear()
         if mappable:
             for combo, band in zip(self.combos, default_bands(layer)):
-                combo.setBand(band)
+                _offer_bands(combo, layer)
+                combo.setCurrentIndex(combo.findData(band))
+        self.blockSignals(False)
+        self.changed.emit()
 
     def bands(self) -> list[int]:
         """The bands for red, green and blue; empty where there is nothing to choose."""
-        return [combo.currentBand() for combo in self.combos] if self.isEnabled() else []
+        return [combo.currentData() for combo in self.combos] if self.isEnabled() else []
+
+
+def _offer_bands(combo: QComboBox, layer: QgsRasterLayer) -> None:
+    """Number first, because the lists are narrow; the band's full name as a tooltip."""
+    provider = layer.dataProvider()
+    colours = {interpretation: colour for colour, interpretation in COLOURS}
+    for band in range(1, layer.bandCount() + 1):
+        colour = colours.get(provider.colorInterpretation(band), "")
+        combo.addItem(f"{band} {colour}".strip(), band)
+        combo.setItemData(band - 1, layer.bandName(band), Qt.ItemDataRole.ToolTipRole)

@@ -6,7 +6,7 @@ from typing import Any
 
 from qgis.core import QgsProject, QgsRasterLayer
 from qgis.gui import QgsCollapsibleGroupBox, QgsDoubleSpinBox, QgsMapCanvas
-from qgis.PyQt.QtCore import pyqtSignal
+from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -82,7 +82,7 @@ class DetectForm(QWidget):
         self.pixel_size.setValue(0.5)
         self.pixel_size.setShowClearButton(False)
         self.pixel_size.setSuffix(" m")
-        self.pixel_size.setEnabled(False)
+        self.pixel_size.setVisible(False)
         self.pixel_size.setToolTip("Pixel size on the ground, in metres, at which the model sees the images")
         self.pixel_size.setAccessibleName("Pixel size in metres")
         self.coregister.setToolTip("Find one shift between the two images, down to parts of a pixel, and undo it first")
@@ -99,10 +99,14 @@ class DetectForm(QWidget):
             ("Smallest change", self.min_area),
         ):
             form.addRow(_label(text, control), control)
-        resolution = QHBoxLayout()
-        resolution.addWidget(self.resolution, 1)
-        resolution.addWidget(self.pixel_size)
+        # In a widget of their own: the group box shows all its direct children when it is opened.
+        resolution = QWidget(self.advanced)
+        row = QHBoxLayout(resolution)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.resolution, 1)
+        row.addWidget(self.pixel_size)
         details = _form()
+        details.setContentsMargins(8, 4, 8, 8)
         details.addRow(_label("Bands before", self.bands_before), self.bands_before)
         details.addRow(_label("Bands after", self.bands_after), self.bands_after)
         details.addRow(_label("Resolution", self.resolution), resolution)
@@ -119,7 +123,7 @@ class DetectForm(QWidget):
         self.before.changed.connect(lambda: self.bands_before.set_layer(self.before.layer()))
         self.after.changed.connect(lambda: self.bands_after.set_layer(self.after.layer()))
         self.model.currentIndexChanged.connect(self._follow_model)
-        self.resolution.currentIndexChanged.connect(lambda way: self.pixel_size.setEnabled(way == OTHER))
+        self.resolution.currentIndexChanged.connect(lambda way: self.pixel_size.setVisible(way == OTHER))
         self.threshold.valueChanged.connect(self._show_if_recommended)
         for picker in (self.before, self.after):
             picker.failed.connect(self.failed)
@@ -143,7 +147,7 @@ class DetectForm(QWidget):
         }
         _fill(self.model, [(card.get("title") or name, name) for name, card in self._cards.items()])
         for row, card in enumerate(self._cards.values()):
-            self.model.setItemData(row, card.get("summary", ""), 3)  # 3: tool tip
+            self.model.setItemData(row, card.get("summary", ""), Qt.ItemDataRole.ToolTipRole)
         best = hello.devices[0]["label"] if hello.devices else "processor"
         devices = [(device["label"], device["name"]) for device in hello.devices]
         _fill(self.device, [(f"Automatic: {best}", "auto"), *devices])
@@ -172,6 +176,8 @@ class DetectForm(QWidget):
             return "Choose the image after the change."
         if self.before.layer() == self.after.layer():
             return "Both images are the same layer: choose another one as After."
+        if self.model.count() == 0:
+            return "The backend has no model that detects change. Set it up again or add a model."
         return self.extent.problem()
 
     def parameters(self) -> dict[str, Any]:
@@ -188,7 +194,7 @@ class DetectForm(QWidget):
         }
         for name, mapping in (("BANDS_BEFORE", self.bands_before), ("BANDS_AFTER", self.bands_after)):
             if mapping.bands():
-                parameters[name] = ",".join(str(band) for band in mapping.bands())
+                parameters[name] = mapping.bands()
         way = self.resolution.currentIndex()
         if way != AS_IMAGES:
             parameters["GSD"] = "auto" if way == AS_MODEL else str(round(self.pixel_size.value(), 4))

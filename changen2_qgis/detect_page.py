@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from qgis.core import Qgis, QgsCsException, QgsProject, QgsRasterLayer
+from qgis.core import Qgis, QgsCsException, QgsProcessingContext, QgsProject, QgsRasterLayer
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
@@ -15,8 +15,8 @@ from .backend import Backend
 from .background import AlgorithmRun, BackgroundCall, message_of
 from .detect_form import DetectForm
 from .errors import PluginError
-from .estimate import estimate_request
 from .icons import own_icon
+from .processing.detect_change import DetectChange
 from .result_panel import ResultPanel
 from .results import DetectionGroup, add_detection_group, find_group
 from .run_bar import RunBar, describe_estimate
@@ -134,12 +134,11 @@ class DetectPage(QWidget):
         if self.bar.running or self.form.problem():
             return
         try:
-            request = estimate_request(self.form.parameters())
+            request = (
+                DetectChange(self._backend).create().estimate_request(self.form.parameters(), QgsProcessingContext())
+            )
         except (PluginError, QgsCsException) as error:
-            self.bar.say(message_of(error))
-            return
-        if request is None:
-            self._estimate_text = "Images that are no files are rendered when the run starts."
+            self._estimate_text = message_of(error)
             self.bar.say(self._estimate_text)
             return
         self._call("estimate", "Estimate", lambda task: self._backend.request("estimate", request))
@@ -214,7 +213,7 @@ class DetectPage(QWidget):
 
     def _show_result(self, outputs: dict[str, Any], title: str, threshold: float, classes: Any) -> None:
         paths = _paths_by_role(outputs)
-        node = add_detection_group(QgsProject.instance(), paths, title, None, threshold, classes)
+        node = add_detection_group(QgsProject.instance(), paths, title, _summary(outputs), threshold, classes)
         self.results.refresh(newest=True)
         group = self.results.current()
         if group is not None and group.count == 0:
@@ -247,7 +246,7 @@ class DetectPage(QWidget):
         if group is None:
             self._warn(f"The result is no longer in the project. Its new files are in {outputs}.")
             return
-        kept = group.replace(_paths_by_role(outputs), threshold)
+        kept = group.replace(_paths_by_role(outputs), threshold, _summary(outputs))
         self.results.refresh(newest=False)
         self.results.show_current()
         marks = f" {kept} review marks were kept." if kept else ""
@@ -265,6 +264,10 @@ class DetectPage(QWidget):
 
     def _warn(self, text: str) -> None:
         self._tell(text, Qgis.MessageLevel.Warning)
+
+
+def _summary(outputs: dict[str, Any]) -> dict[str, Any]:
+    return {"polygons": outputs["POLYGON_COUNT"], "change_area_m2": outputs["CHANGE_AREA"]}
 
 
 def _paths_by_role(outputs: dict[str, Any]) -> dict[str, str]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from qgis.gui import QgisInterface
+from qgis.gui import QgisInterface, QgsDockWidget
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QShowEvent
-from qgis.PyQt.QtWidgets import QDockWidget, QStackedWidget, QTabWidget, QWidget
+from qgis.PyQt.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
 from .backend import Backend
 from .detect_page import DetectPage
 from .icons import own_icon
 from .setup_page import SetupPage
 
-MINIMUM_WIDTH = 320
+MINIMUM_WIDTH = 350
+"""Pixels at which no control is cut off."""
 
 
-class ChangeDock(QDockWidget):
+class ChangeDock(QgsDockWidget):
     """Changen2's panel. Nothing is started before it is first seen.
 
     Args:

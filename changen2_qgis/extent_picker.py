@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgis.core import QgsMapLayerProxyModel, QgsReferencedRectangle
+from qgis.core import QgsMapLayerProxyModel, QgsProcessingFeatureSourceDefinition, QgsReferencedRectangle
 from qgis.gui import QgsMapCanvas, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QStackedWidget, QWidget
@@ -70,7 +70,8 @@ class ExtentPicker(QWidget):
         if way == RECTANGLE and self.drawing.extent is not None:
             return {"EXTENT": self.drawing.extent}
         if way == POLYGONS and self.polygons.currentLayer() is not None:
-            return {"AOI": self.polygons.currentLayer()}
+            layer = self.polygons.currentLayer()
+            return {"AOI": QgsProcessingFeatureSourceDefinition(layer.id(), layer.selectedFeatureCount() > 0)}
         return {}
 
     def problem(self) -> str:

@@ -6,7 +6,7 @@ from qgis.core import QgsProject
 from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import QTimer, QUrl, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
-from qgis.PyQt.QtWidgets import QComboBox, QGroupBox, QHBoxLayout, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from .icons import qgis_icon
 from .results import DetectionGroup, detection_groups, find_group
@@ -14,7 +14,7 @@ from .review_bar import ReviewBar
 from .threshold_bar import ThresholdBar
 
 
-class ResultPanel(QGroupBox):
+class ResultPanel(QWidget):
     """Follows the project: hidden without results, and the newest result is chosen first.
 
     Signals:
@@ -26,10 +26,9 @@ class ResultPanel(QGroupBox):
     refused = pyqtSignal(str)
 
     def __init__(self, canvas: QgsMapCanvas, parent: QWidget | None = None) -> None:
-        super().__init__("Result", parent)
+        super().__init__(parent)
         self.choice = QComboBox(self)
         self.choice.setToolTip("The detection to look at; each run is a group in the Layers panel")
-        self.choice.setAccessibleName("Detection to look at")
         self.choice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.open_folder = QToolButton(self)
         self.open_folder.setIcon(qgis_icon("mActionFolder"))
@@ -37,10 +36,18 @@ class ResultPanel(QGroupBox):
         self.open_folder.setAccessibleName("Open the run folder")
         self.threshold = ThresholdBar(self)
         self.review = ReviewBar(canvas, self)
+        label = QLabel("Result", self)
+        label.setBuddy(self.choice)
+        rule = QFrame(self)
+        rule.setFrameShape(QFrame.Shape.HLine)
+        rule.setFrameShadow(QFrame.Shadow.Sunken)
         top = QHBoxLayout()
+        top.addWidget(label)
         top.addWidget(self.choice, 1)
         top.addWidget(self.open_folder)
         column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(rule)
         column.addLayout(top)
         column.addWidget(self.threshold)
         column.addWidget(self.review)

@@ -6,6 +6,7 @@ all as custom properties, so nothing has to be remembered outside the project fi
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from .styles import set_probability_threshold, style_detection_layer
 __all__ = [
     "DetectionGroup",
     "add_detection_group",
+    "add_run_folder",
     "describe",
     "detection_groups",
     "display_polygons",
@@ -182,6 +184,24 @@ def add_detection_group(
         tree_layer.setExpanded(shown)
         tree_layer.setCustomProperty("showFeatureCount", role == "polygons")
     return node
+
+
+def add_run_folder(project: QgsProject, folder: str, title: str) -> QgsLayerTreeGroup:
+    """Add the result that a detect run has left in a folder, as its manifest describes it.
+
+    Raises:
+        OSError: there is no manifest, or an output is missing.
+        ValueError: the manifest is broken.
+    """
+    with open(os.path.join(folder, "manifest.json"), encoding="utf8") as file:
+        manifest = json.load(file)
+    roles = {role for role, _, _ in LAYERS}
+    outputs = {
+        role: os.path.join(folder, os.path.basename(path))  # the folder may have been moved
+        for role, path in manifest["outputs"].items()
+        if role in roles
+    }
+    return add_detection_group(project, outputs, title, manifest["summary"], manifest["summary"]["threshold"])
 
 
 def detection_groups(project: QgsProject) -> list[DetectionGroup]:

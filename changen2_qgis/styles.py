@@ -42,6 +42,9 @@ REVIEW_STATES = (
     ("rejected", "Rejected", "#8c8c8c", "#00000000", True),
 )
 
+LABELLED_FROM_MM = 5.0
+"""Places smaller than this on the screen have no label: on an overview they would hide the map."""
+
 AREA_LABEL = (
     'CASE WHEN "area_m2" IS NULL THEN format_number("area_px", 0) || \' px\' '
     'WHEN "area_m2" >= 10000 THEN format_number("area_m2" / 10000, 2) || \' ha\' '
@@ -127,8 +130,7 @@ def _style_change(layer: QgsRasterLayer) -> None:
 def _style_classes(layer: QgsRasterLayer, classes: Sequence[dict[str, Any]]) -> None:
     if classes:
         entries = [
-            QgsPalettedRasterRenderer.Class(entry["index"], QColor(entry["color"]), entry["name"])
-            for entry in classes
+            QgsPalettedRasterRenderer.Class(entry["index"], QColor(entry["color"]), entry["name"]) for entry in classes
         ]
     else:
         entries = QgsPalettedRasterRenderer.colorTableToClassData(layer.dataProvider().colorTable(1))
@@ -177,7 +179,10 @@ def _area_labels() -> QgsPalLayerSettings:
     labels = QgsPalLayerSettings()
     labels.isExpression = True
     labels.fieldName = AREA_LABEL
-    labels.placement = QgsPalLayerSettings.Placement.Horizontal
+    labels.placement = QgsPalLayerSettings.Placement.OutsidePolygons  # the place itself stays visible
+    thinning = labels.thinningSettings()
+    thinning.setMinimumFeatureSize(LABELLED_FROM_MM)
+    labels.setThinningSettings(thinning)
     labels.setFormat(text)
     return labels
 

@@ -33,6 +33,7 @@ class ThresholdBar(QWidget):
         self.number.setSingleStep(0.01)
         self.number.setDecimals(2)
         self.number.setShowClearButton(False)
+        self.number.setMaximumWidth(70)
         self.number.setAccessibleName("Threshold shown")
         self.number.setToolTip("Show change from this probability up; nothing is computed again")
         self.apply = QPushButton("Apply", self)
