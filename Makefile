@@ -58,7 +58,7 @@ format: setup-backend ## Let ruff put the code into shape
 	$(VENV)/bin/ruff format .
 
 bench: setup-backend ## Measure speed and memory as ratios taken in one run
-	$(RUN) -m tests.benchmarks.detect
+	$(RUN) tests/benchmarks/detect.py
 
 docs: setup stage ## Refresh the pictures in docs/
 	bash docs/pictures.sh

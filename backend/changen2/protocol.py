@@ -75,7 +75,6 @@ class DetectRequest(Request):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
-    resume: bool = False
     overwrite: bool = False
 
     @field_validator("gsd", mode="before")
