@@ -22,6 +22,7 @@ from qgis.core import (
     QgsCoordinateTransformContext,
     QgsFeature,
     QgsFeatureSource,
+    QgsFields,
     QgsMapLayer,
     QgsProviderRegistry,
     QgsRasterLayer,
@@ -156,8 +157,8 @@ def direct_path(layer: QgsRasterLayer) -> str | None:
     decoded = QgsProviderRegistry.instance().decodeUri("gdal", source)
     if decoded.get("openOptions") or source.startswith("/vsimem/") or "authcfg=" in source:
         return None
-    dataset = gdal.OpenEx(source, gdal.OF_RASTER)
-    if dataset is None or dataset.GetDriver().ShortName not in BACKEND_DRIVERS:
+    driver = gdal.IdentifyDriverEx(source, gdal.OF_RASTER)
+    if driver is None or driver.ShortName not in BACKEND_DRIVERS:
         return None
     return os.path.abspath(source) if os.path.exists(source) else source
 
@@ -208,7 +209,7 @@ def _is_plain_file(layer: QgsVectorLayer) -> bool:
     if layer.providerType() != "ogr" or layer.isModified() or layer.subsetString():
         return False
     path = layer.source().split("|")[0]
-    return os.path.isfile(path) and len(layer.dataProvider().subLayers()) == 1
+    return os.path.isfile(path) and len(QgsProviderRegistry.instance().querySublayers(path)) == 1
 
 
 def _export_polygons(source: QgsFeatureSource, frame: PixelFrame | None, folder: Path) -> str:
@@ -219,12 +220,10 @@ def _export_polygons(source: QgsFeatureSource, frame: PixelFrame | None, folder:
     options.layerName = "aoi"
     crs = source.sourceCrs() if frame is None else QgsCoordinateReferenceSystem()
     kind = QgsWkbTypes.multiType(QgsWkbTypes.flatType(source.wkbType()))
-    writer = QgsVectorFileWriter.create(
-        str(target), source.fields(), kind, crs, QgsCoordinateTransformContext(), options
-    )
+    writer = QgsVectorFileWriter.create(str(target), QgsFields(), kind, crs, QgsCoordinateTransformContext(), options)
     for feature in source.getFeatures():
-        copy = QgsFeature(feature)
-        geometry = copy.geometry()
+        # Only the shapes matter; attributes such as the fid of an unsaved feature would be refused.
+        copy, geometry = QgsFeature(), feature.geometry()
         if frame is not None:
             geometry.transform(frame.to_pixels())
         geometry.convertToMultiType()

@@ -65,8 +65,9 @@ class Changen2Plugin:
             self.iface.removePluginRasterMenu(MENU, self.action)
             self.action.deleteLater()
         if self.dock is not None:
+            self.dock.shut_down()
+            self.dock.shut_down()
             self.iface.removeDockWidget(self.dock)
-            self.dock.close()
             self.dock.deleteLater()
         if self.provider is not None:
             QgsApplication.processingRegistry().removeProvider(self.provider)

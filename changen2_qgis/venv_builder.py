@@ -243,12 +243,12 @@ def _run_logged(
             lines += fresh
             if fresh:
                 tell(fresh[-1].strip()[:120])
-            if process.returncode is not None:
-                break
             if cancelled():
                 process.kill()
                 process.wait()
                 raise Cancelled
+            if process.returncode is not None:
+                break
     if process.returncode != 0:
         raise SetupError(
             f"A step of the setup failed (exit code {process.returncode}): " + "\n".join(lines[-8:]).strip(),

@@ -196,12 +196,14 @@ class WorkerProcess:
         """End the process if it still runs, then wake everybody who waits; the first reason stays."""
         with self._lock:
             self._closing = True
+            self._end_reason = self._end_reason or reason or ""
         self._end_process()
         with self._lock:
             if self._ended.is_set():
                 return
-            reason = reason or f"The backend stopped unexpectedly ({_exit(self.popen.returncode)})."
-            self._end_reason = reason + self._stderr_tail()
+            if not self._end_reason:
+                self._end_reason = f"The backend stopped unexpectedly ({_exit(self.popen.returncode)})."
+            self._end_reason += self._stderr_tail()
             self._stderr.close()
             self._ended.set()
             receivers = list(self._waiting.values())
@@ -336,9 +338,7 @@ def _outcome(message: Mapping[str, Any]) -> dict[str, Any]:
     if error.get("code") == CANCELLED_CODE:
         raise Cancelled
     data = error.get("data") or {}
-    raise BackendError(
-        error.get("message", "The backend failed."), data.get("hint", ""), data.get("code", "")
-    )
+    raise BackendError(error.get("message", "The backend failed."), data.get("hint", ""), data.get("code", ""))
 
 
 def _tell(message: Mapping[str, Any], callbacks: Callbacks) -> None:
