@@ -27,12 +27,14 @@ class BackgroundCall(QgsTask):
 
     Signals:
         done: the function's result.
-        failed: the error. Nothing is signalled after a cancel.
+        failed: the error.
+        cancelled: the task was cancelled; neither of the others follows.
         said: what the function is doing, from `say`.
     """
 
     done = pyqtSignal(object)
     failed = pyqtSignal(object)
+    cancelled = pyqtSignal()
     said = pyqtSignal(str)
 
     def __init__(self, description: str, function: Callable[[BackgroundCall], Any]) -> None:
@@ -51,22 +53,21 @@ class BackgroundCall(QgsTask):
         self.said.emit(text)
 
     def run(self) -> bool:
-        """Called by QGIS on a pool thread."""
+        """Called by QGIS on a pool thread. Never False, for which QGIS has a message of its own."""
         try:
             self._result = self._function(self)
-        except Cancelled:
-            return False
         except Exception as error:  # the edge of a thread: it becomes a message on the main thread
             self._error = error
-            return False
         return True
 
     def finished(self, successful: bool) -> None:
         """Called by QGIS on the main thread."""
-        if successful:
-            self.done.emit(self._result)
-        elif self._error is not None and not self.isCanceled():
+        if self.isCanceled() or isinstance(self._error, Cancelled):
+            self.cancelled.emit()
+        elif self._error is not None:
             self.failed.emit(self._error)
+        else:
+            self.done.emit(self._result)
 
 
 class AlgorithmFeedback(QgsProcessingFeedback):
@@ -144,7 +145,8 @@ class AlgorithmRun(QObject):
 
     def cancel(self) -> None:
         """Ask the algorithm to stop; `cancelled` follows when it has."""
-        self._feedback.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     def _finish(self, successful: bool, results: dict[str, Any]) -> None:
         if self._feedback.isCanceled():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from qgis.core import Qgis, QgsCsException, QgsProcessingContext, QgsProject, QgsRasterLayer
 from qgis.gui import QgisInterface
-from qgis.PyQt.QtCore import Qt, QTimer
+from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from .backend import Backend
@@ -33,7 +34,12 @@ class DetectPage(QWidget):
     Args:
         iface: QGIS's window: its canvas and message bar.
         backend: shared with the algorithms; asked for models, devices and estimates.
+
+    Signals:
+        backend_failed: the backend did not start; carries the message.
     """
+
+    backend_failed = pyqtSignal(str)
 
     def __init__(self, iface: QgisInterface, backend: Backend, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,6 +57,8 @@ class DetectPage(QWidget):
         self._delay = QTimer(self)
         self._delay.setSingleShot(True)
         self._delay.setInterval(ESTIMATE_DELAY_MS)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
         self._lay_out()
         self._connect()
         self._follow_project()
@@ -88,21 +96,26 @@ class DetectPage(QWidget):
         self.results.refused.connect(self._warn)
         self.sample.clicked.connect(self._make_sample)
         self._delay.timeout.connect(self._estimate)
+        self._later.timeout.connect(self._follow_project)
         project = QgsProject.instance()
         for signal in (project.layersAdded, project.layersRemoved, project.cleared):
-            signal.connect(lambda *_: QTimer.singleShot(0, self._follow_project))
+            signal.connect(self._project_changed)
 
     # The project and the backend
 
     def meet_backend(self) -> None:
         """Start the backend in the background and show its models and devices."""
         self.bar.say("Starting the backend…")
-        self._call("hello", "Start the Changen2 backend", lambda task: self._backend.hello(task.isCanceled))
-        self._calls["hello"].done.connect(self._show_backend)
+        call = self._call("hello", "Start the backend", lambda task: self._backend.hello(task.isCanceled))
+        call.done.connect(self._show_backend)
+        call.failed.connect(lambda error: self.backend_failed.emit(message_of(error)))
 
     def _show_backend(self, hello: Hello) -> None:
         self.form.set_backend(hello)
         self._settings_changed()
+
+    def _project_changed(self, *_: Any) -> None:
+        self._later.start(0)  # once for many layers, and after the lists of layers have followed
 
     def _follow_project(self) -> None:
         """Offer the sample where there is nothing to compare; choose for the user where there is no choice."""
@@ -110,14 +123,14 @@ class DetectPage(QWidget):
         self.empty.setVisible(len(rasters) < 2)
         self.form.choose_only_pair()
 
-    def _call(self, kind: str, description: str, function: Any) -> None:
-        """Run a function of the backend in the background; a newer call of its kind replaces it."""
-        former = self._calls.pop(kind, None)
-        if former is not None:
-            former.cancel()
+    def _call(self, kind: str, description: str, function: Any) -> BackgroundCall:
+        """Call the backend in the background; the call is kept until it is over."""
         call = BackgroundCall(description, function)
         call.failed.connect(lambda error: self.bar.say(message_of(error)))
-        self._calls[kind] = call.start()
+        for over in (call.done, call.failed, call.cancelled):
+            over.connect(lambda *_: self._calls.pop(kind, None))
+        self._calls[kind] = call
+        return call.start()
 
     # Before a run
 
@@ -133,6 +146,9 @@ class DetectPage(QWidget):
     def _estimate(self) -> None:
         if self.bar.running or self.form.problem():
             return
+        if self._calls:  # one question at a time; ask this one a little later
+            self._delay.start()
+            return
         try:
             request = (
                 DetectChange(self._backend).create().estimate_request(self.form.parameters(), QgsProcessingContext())
@@ -141,8 +157,8 @@ class DetectPage(QWidget):
             self._estimate_text = message_of(error)
             self.bar.say(self._estimate_text)
             return
-        self._call("estimate", "Estimate", lambda task: self._backend.request("estimate", request))
-        self._calls["estimate"].done.connect(self._show_estimate)
+        call = self._call("estimate", "Estimate", lambda task: self._backend.request("estimate", request))
+        call.done.connect(self._show_estimate)
 
     def _show_estimate(self, estimate: dict[str, Any]) -> None:
         self._estimate_text = "\n".join([describe_estimate(estimate), *estimate.get("warnings", ())])
@@ -151,17 +167,21 @@ class DetectPage(QWidget):
 
     def _make_sample(self) -> None:
         folder = runs_folder(QgsProject.instance()) / "Sample scene"
+        files = {date: str(folder / f"{date}.tif") for date in ("before", "after")}
+        if all(os.path.exists(path) for path in files.values()):  # drawn on an earlier day
+            self._open_sample({"outputs": files})
+            return
         self.sample.setEnabled(False)
-        self._call(
-            "sample", "Make the sample scene", lambda task: self._backend.request("sample", {"out_dir": str(folder)})
-        )
-        self._calls["sample"].done.connect(self._open_sample)
-        self._calls["sample"].taskTerminated.connect(lambda: self.sample.setEnabled(True))
+        self.bar.say("Drawing the sample scene…")
+        request = {"out_dir": str(folder)}
+        call = self._call("sample", "Sample scene", lambda task: self._backend.request("sample", request))
+        call.done.connect(self._open_sample)
+        for over in (call.done, call.failed, call.cancelled):
+            over.connect(lambda *_: self.sample.setEnabled(True))
 
-    def _open_sample(self, sample: dict[str, str]) -> None:
-        self.sample.setEnabled(True)
+    def _open_sample(self, sample: dict[str, Any]) -> None:
         for date, picker in (("before", self.form.before), ("after", self.form.after)):
-            layer = QgsRasterLayer(sample[date], f"Sample {date}", "gdal")
+            layer = QgsRasterLayer(sample["outputs"][date], f"Sample {date}", "gdal")
             QgsProject.instance().addMapLayer(layer)
             picker.set_layer(layer)
         self._iface.setActiveLayer(layer)
@@ -171,10 +191,11 @@ class DetectPage(QWidget):
 
     def _detect(self) -> None:
         before, after = self.form.before.layer(), self.form.after.layer()
-        folder = new_run_folder(QgsProject.instance(), f"detect {before.name()} to {after.name()}", datetime.now())
+        now = datetime.now()
+        folder = new_run_folder(QgsProject.instance(), f"detect {before.name()} to {after.name()}", now)
         parameters = {**self.form.parameters(), "OUTPUT_FOLDER": str(folder)}
         self.form.remember()
-        title = f"Change {datetime.now():%Y-%m-%d %H:%M}"
+        title = f"Change {now:%Y-%m-%d %H:%M}"
         classes = self.form.card().get("classes", ())
         self._start(
             AlgorithmRun("changen2:detectchange", parameters, self),
@@ -195,7 +216,9 @@ class DetectPage(QWidget):
         run.start()
 
     def _end(self, report: Any, warnings: Any = ()) -> None:
-        self._run = None
+        if self._run is not None:
+            self._run.deleteLater()
+            self._run = None
         self._set_running(False)
         self._settings_changed()
         for warning in warnings:
@@ -255,9 +278,10 @@ class DetectPage(QWidget):
     def shut_down(self) -> None:
         """Stop everything that this page has started; for the dock's end."""
         self._cancel()
-        for call in self._calls.values():
+        for call in list(self._calls.values()):
             call.cancel()
-        self.form.extent.drawing.clear()
+        self.form.extent.drawing.remove()
+        self.results.review.show_result(None)
 
     def _tell(self, text: str, level: Qgis.MessageLevel = Qgis.MessageLevel.Info) -> None:
         self._iface.messageBar().pushMessage("Changen2", text, level, 0 if level == Qgis.MessageLevel.Warning else 8)

@@ -42,6 +42,8 @@ class ChangeDock(QgsDockWidget):
         self._stack.setMinimumWidth(MINIMUM_WIDTH)
         self.setWidget(self._stack)
         self.setup.ready.connect(self._meet_backend)
+        self.setup.retry.connect(self._meet_backend)
+        self.detect.backend_failed.connect(self._backend_failed)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Look for the backend when the panel is first seen."""
@@ -54,6 +56,10 @@ class ChangeDock(QgsDockWidget):
         self._stack.setCurrentWidget(self.pages if self._met else self.setup)
         if self._met:
             self.detect.meet_backend()
+
+    def _backend_failed(self, message: str) -> None:
+        self.setup.explain_failure(message)
+        self._stack.setCurrentWidget(self.setup)
 
     def shut_down(self) -> None:
         """Stop what the pages have started; call before the dock is removed."""

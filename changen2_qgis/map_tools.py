@@ -68,6 +68,11 @@ class ExtentDrawing(QObject):
             self.extent = None
             self.changed.emit()
 
+    def remove(self) -> None:
+        """Leave nothing on the canvas; for the end of the plugin."""
+        self.stop()
+        self._canvas.scene().removeItem(self._band)
+
     def set_visible(self, visible: bool) -> None:
         """Show or hide the rectangle on the canvas, without forgetting it."""
         self._band.setVisible(visible)

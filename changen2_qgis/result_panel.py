@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qgis.core import QgsProject
 from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import QTimer, QUrl, pyqtSignal
@@ -65,8 +67,11 @@ class ResultPanel(QWidget):
         self.review.refused.connect(self.refused)
         project = QgsProject.instance()
         for signal in (project.layersAdded, project.layersRemoved, project.readProject, project.cleared):
-            signal.connect(lambda *_: self._later.start(0))
-        project.layerTreeRoot().nameChanged.connect(lambda *_: self._later.start(0))
+            signal.connect(self._project_changed)
+        project.layerTreeRoot().nameChanged.connect(self._project_changed)
+
+    def _project_changed(self, *_: Any) -> None:
+        self._later.start(0)
 
     def current(self) -> DetectionGroup | None:
         """The chosen result, if it is still in the project."""

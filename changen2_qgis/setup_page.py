@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from .backend import Backend
 from .background import BackgroundCall, message_of
@@ -21,9 +21,11 @@ class SetupPage(QWidget):
 
     Signals:
         ready: the environment works.
+        retry: the backend, which did not start, is to be tried again.
     """
 
     ready = pyqtSignal()
+    retry = pyqtSignal()
 
     def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -33,15 +35,26 @@ class SetupPage(QWidget):
         welcome.setWordWrap(True)
         self.bar = RunBar("Set up the backend", "Build the Python environment that the model runs in", self)
         self.bar.cancel.setToolTip("Stop building; what was there before stays as it was")
+        self.again = QPushButton("Try again", self)
+        self.again.setToolTip("Start the backend that is there once more")
+        self.again.hide()
         column = QVBoxLayout(self)
         column.addWidget(welcome)
         column.addSpacing(8)
         column.addWidget(self.bar)
+        column.addWidget(self.again)
         column.addStretch(1)
+        self.again.clicked.connect(self.retry)
         self.bar.run_clicked.connect(self._build)
         self.bar.cancel_clicked.connect(self.shut_down)
 
+    def explain_failure(self, message: str) -> None:
+        """Say why the backend that is there does not start, and offer to try or build it again."""
+        self.again.show()
+        self.bar.say(message)
+
     def _build(self) -> None:
+        self.again.hide()
         self.bar.set_running(True)
         self.bar.say("Starting…")
         self._task = BackgroundCall("Set up the Changen2 backend", self._build_on_thread)
@@ -49,7 +62,9 @@ class SetupPage(QWidget):
         self._task.said.connect(self.bar.say)
         self._task.done.connect(self._succeed)
         self._task.failed.connect(lambda error: self._stop(message_of(error)))
-        self._task.taskTerminated.connect(self._stop_if_cancelled)
+        self._task.cancelled.connect(
+            lambda: self._stop("Stopped. Nothing was changed; set up again whenever you like.")
+        )
         self._task.start()
 
     def _build_on_thread(self, task: BackgroundCall) -> object:
@@ -67,10 +82,6 @@ class SetupPage(QWidget):
     def _succeed(self, probe: object) -> None:
         self._stop("")
         self.ready.emit()
-
-    def _stop_if_cancelled(self) -> None:
-        if self._task is not None and self._task.isCanceled():
-            self._stop("Stopped. Nothing was changed; set up again whenever you like.")
 
     def _stop(self, text: str) -> None:
         self._task = None
