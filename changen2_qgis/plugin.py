@@ -66,7 +66,6 @@ class Changen2Plugin:
             self.action.deleteLater()
         if self.dock is not None:
             self.dock.shut_down()
-            self.dock.shut_down()
             self.iface.removeDockWidget(self.dock)
             self.dock.deleteLater()
         if self.provider is not None:

@@ -55,9 +55,7 @@ def write_polygons(path, boxes, crs=32633):
     return str(path)
 
 
-def write_run(
-    folder, crs=32633, boxes=((500002, 4999990, 500006, 4999995), (500010, 4999987, 500012, 4999999))
-):
+def write_run(folder, crs=32633, boxes=((500002, 4999990, 500006, 4999995), (500010, 4999987, 500012, 4999999))):
     """A run folder whose probability rises from left to right, with nodata in the first row."""
     folder.mkdir(parents=True, exist_ok=True)
     values = np.tile(np.linspace(1, 255, WIDTH).round().astype(np.uint8), (HEIGHT, 1))

@@ -1,0 +1,404 @@
+"""The dock in a window of its own: layout, keyboard, empty states, and what each control does."""
+
+import tempfile
+from datetime import datetime
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from osgeo import gdal
+from qgis.core import QgsProject, QgsRasterLayer
+from qgis.gui import QgsMapCanvas, QgsMessageBar
+from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QMainWindow,
+    QScrollBar,
+    QWidget,
+)
+
+from changen2_qgis.band_mapping import default_bands
+from changen2_qgis.dock import ChangeDock
+from changen2_qgis.errors import SetupError
+from changen2_qgis.results import add_detection_group, detection_groups
+from changen2_qgis.run_bar import describe_bytes, describe_estimate, describe_seconds
+from changen2_qgis.run_folders import new_run_folder, runs_folder
+from changen2_qgis.worker_client import Hello
+
+DOCK_HEIGHT_AT_768 = 637
+"""What QGIS leaves to a dock in a window of 1366 × 768 with its default toolbars."""
+
+CARD = {
+    "name": "tiny",
+    "title": "Buildings, small and fast",
+    "task": "detect",
+    "summary": "Finds new and lost buildings.",
+    "classes": [{"index": 0, "name": "other", "color": "#cccccc"}, {"index": 1, "name": "building", "color": "#d00"}],
+    "gsd_min": 0.2,
+    "gsd_max": 0.6,
+    "gsd_native": 0.4,
+    "threshold": 0.45,
+    "licence": "CC-BY-SA-4.0",
+    "installed": True,
+}
+HELLO = Hello(1, "0.1.0", 1, "2.13.0", ({"name": "cpu", "label": "CPU (2 cores)"},), (CARD,))
+ESTIMATE = {
+    "width": 1024,
+    "height": 1024,
+    "tiles": 9,
+    "memory_bytes": 1.1e9,
+    "disk_bytes": 3.4e6,
+    "seconds": 21,
+    "warnings": ["The model sees pixels of 5 m; it was trained at 0.2 to 0.6 m."],
+}
+
+
+class AnsweringBackend:
+    """Stands in for the worker where only its answers matter; `test_dock_with_worker.py` has the real one."""
+
+    def __init__(self, set_up=True):
+        self.is_set_up = set_up
+        self.asked = []
+        self.set_up_error = None
+
+    def hello(self, cancelled=lambda: False):
+        return HELLO
+
+    def request(self, method, params, callbacks=None):
+        self.asked.append((method, dict(params)))
+        return ESTIMATE
+
+    def set_up(self, progress, cancelled):
+        progress(0.5, "Installing torch")
+        if self.set_up_error is not None:
+            raise self.set_up_error
+        self.is_set_up = True
+
+
+@pytest.fixture
+def window(qgis_new_project, qtbot):
+    """A main window as far as the dock needs QGIS's."""
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    canvas = QgsMapCanvas(window)
+    window.setCentralWidget(canvas)
+    bar = QgsMessageBar(window)
+    window.iface = SimpleNamespace(mapCanvas=lambda: canvas, messageBar=lambda: bar, mainWindow=lambda: window)
+    window.resize(1366, 768)
+    window.show()
+    return window
+
+
+@pytest.fixture
+def open_dock(window, settings, qtbot):
+    """A function that opens the dock with a backend and waits for its models."""
+
+    def open_with(backend):
+        dock = ChangeDock(window.iface, backend)
+        window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+        if backend.is_set_up:
+            qtbot.waitUntil(lambda: dock.detect.form.card() != {}, timeout=5000)
+        opened.append(dock)
+        return dock
+
+    opened = []
+    yield open_with
+    for dock in opened:
+        dock.shut_down()
+
+
+@pytest.fixture
+def dock(open_dock):
+    return open_dock(AnsweringBackend())
+
+
+@pytest.fixture
+def pair(tmp_path, write_raster):
+    """Two small RGB layers in the project, before and after."""
+    pixels = np.random.default_rng(5).integers(0, 255, (3, 64, 64)).astype(np.uint8)
+    layers = [QgsRasterLayer(write_raster(tmp_path / f"{name}.tif", pixels), name) for name in ("before", "after")]
+    QgsProject.instance().addMapLayers(layers)
+    return layers
+
+
+def controls(root):
+    """Everything in a widget that takes input; not the inner parts of other controls."""
+    kinds = (QAbstractButton, QAbstractSlider, QAbstractSpinBox, QComboBox, QLineEdit)
+    inner = (QScrollBar,)
+    return [
+        child
+        for child in root.findChildren(QWidget)
+        if isinstance(child, kinds)
+        and not isinstance(child, inner)
+        and not isinstance(child.parent(), (QAbstractSpinBox, QComboBox, QLineEdit))
+        and not child.objectName().startswith(("qt_", "collapseButton", "ScrollLeft", "ScrollRight"))
+        and child.parent().objectName() != "qt_tabwidget_tabbar"
+    ]
+
+
+def names(control):
+    """How a person, or a screen reader, knows what a control is for."""
+    text = control.text() if isinstance(control, QAbstractButton) else ""
+    return text or control.accessibleName()
+
+
+def test_every_control_has_a_tooltip(dock):
+    missing = [control for control in controls(dock.pages) + controls(dock.setup) if not control.toolTip()]
+    assert missing == []
+
+
+def test_every_control_has_a_label_with_it_as_buddy_or_a_name_of_its_own(dock):
+    buddies = {label.buddy() for label in dock.findChildren(QLabel) if label.buddy() is not None}
+    missing = [
+        (type(control).__name__, control.toolTip())
+        for control in controls(dock.pages)
+        if control not in buddies and not names(control)
+    ]
+    assert missing == []
+
+
+def test_the_keyboard_reaches_every_visible_control(dock, pair, window, qtbot):
+    dock.detect.form.choose_only_pair()
+    dock.detect.form.advanced.setCollapsed(False)
+    qtbot.waitExposed(window)
+    QApplication.setActiveWindow(window)
+    wanted = {control for control in controls(dock.detect) if control.isVisible() and control.isEnabled()}
+    first = dock.detect.form.before.combo
+    first.setFocus()
+    reached, at = set(), first
+    for _ in range(3 * len(wanted)):
+        reached.add(at)
+        dock.focusNextPrevChild(True)
+        at = QApplication.focusWidget()
+        if at is first:
+            break
+    assert len(wanted) > 15
+    assert [control.toolTip() for control in wanted - reached] == []
+
+
+def test_tab_goes_down_the_page(dock, pair, window, qtbot):
+    dock.detect.form.choose_only_pair()
+    QApplication.setActiveWindow(window)
+    form = dock.detect.form
+    order = [form.before.combo, form.before.browse, form.after.combo, form.after.browse, form.extent.way, form.model]
+    order += [form.device, form.threshold, form.min_area]
+    order[0].setFocus()
+    for expected in order[1:]:
+        dock.focusNextPrevChild(True)
+        assert QApplication.focusWidget() is expected
+
+
+def test_nothing_is_cut_off_beside_a_window_of_1366_by_768(dock, pair, tmp_path, qtbot):
+    add_result(tmp_path / "run")
+    dock.detect.form.choose_only_pair()
+    dock.resize(350, DOCK_HEIGHT_AT_768)
+    dock.setFloating(True)
+    dock.resize(350, DOCK_HEIGHT_AT_768)
+    qtbot.waitUntil(lambda: dock.detect.results.isVisible())
+    assert dock.minimumSizeHint().height() <= DOCK_HEIGHT_AT_768
+    form, page = dock.detect.form, dock.detect
+    for control in (*controls(form), *controls(page.bar), *controls(page.results)):
+        if not control.isVisible():
+            continue
+        corner = control.mapTo(dock, control.rect().bottomRight())
+        assert corner.x() <= dock.width() and corner.y() <= dock.height(), control.toolTip()
+        assert control.visibleRegion().boundingRect().size() == control.size(), control.toolTip()
+
+
+def test_buttons_are_wide_enough_for_their_text(dock, pair, tmp_path, qtbot):
+    add_result(tmp_path / "run")
+    qtbot.waitUntil(lambda: dock.detect.results.isVisible())
+    buttons = [control for control in controls(dock.detect) if isinstance(control, QAbstractButton)]
+    narrow = [
+        button.text() for button in buttons if button.isVisible() and button.width() < button.minimumSizeHint().width()
+    ]
+    assert narrow == []
+
+
+def add_result(folder):
+    """A result in the project as a run leaves it, without a run."""
+    folder.mkdir()
+    values = np.tile(np.linspace(1, 255, 64).round().astype(np.uint8), (64, 1))
+    outputs = {}
+    for role, pixels, nodata in (("change_probability", values, 0), ("change", (values > 127).astype(np.uint8), 255)):
+        path = str(folder / f"{role}.tif")
+        dataset = gdal.GetDriverByName("GTiff").Create(path, 64, 64, 1, gdal.GDT_Byte)
+        dataset.SetGeoTransform((500000, 0.5, 0, 5000000, 0, -0.5))
+        dataset.GetRasterBand(1).WriteArray(pixels)
+        dataset.GetRasterBand(1).SetNoDataValue(nodata)
+        dataset = None
+        outputs[role] = path
+    add_detection_group(QgsProject.instance(), outputs, "Change")
+    return detection_groups(QgsProject.instance())[0]
+
+
+def test_an_empty_project_offers_the_sample_and_says_what_is_missing(dock):
+    assert dock.detect.sample.isVisible()
+    assert not dock.detect.bar.run.isEnabled()
+    assert dock.detect.bar.note.text() == "Choose the image before the change."
+
+
+def test_the_only_two_images_are_chosen_lower_one_first(dock, pair, qtbot):
+    qtbot.waitUntil(lambda: dock.detect.form.after.layer() is not None)
+    chosen = [dock.detect.form.before.layer().name(), dock.detect.form.after.layer().name()]
+    tree = [node.name() for node in QgsProject.instance().layerTreeRoot().findLayers()]
+    assert chosen == tree[::-1]
+    assert not dock.detect.sample.isVisible()
+
+
+def test_the_same_image_twice_is_refused_in_words(dock, pair, qtbot):
+    qtbot.waitUntil(lambda: dock.detect.form.after.layer() is not None)
+    dock.detect.form.after.set_layer(dock.detect.form.before.layer())
+    assert not dock.detect.bar.run.isEnabled()
+    assert "same layer" in dock.detect.bar.note.text()
+
+
+def test_the_estimate_is_shown_with_its_warnings(dock, pair, qtbot):
+    qtbot.waitUntil(lambda: "9 tiles" in dock.detect.bar.note.text(), timeout=5000)
+    assert "trained at 0.2 to 0.6 m" in dock.detect.bar.note.text()
+    assert dock.detect.bar.run.isEnabled()
+
+
+def test_the_estimate_is_asked_with_what_the_form_says(dock, pair, qtbot):
+    qtbot.waitUntil(lambda: bool(dock._backend.asked), timeout=5000)
+    dock.detect.form.bands_before.combos[0].setCurrentIndex(2)
+    dock.detect.form.resolution.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: dock._backend.asked[-1][1].get("gsd") == "auto", timeout=5000)
+    method, params = dock._backend.asked[-1]
+    assert method == "estimate"
+    assert params["bands"] == [3, 2, 3]
+    assert params["before"] == dock.detect.form.before.layer().source()
+
+
+def test_the_recommended_threshold_comes_from_the_model_and_is_named(dock):
+    threshold = dock.detect.form.threshold
+    assert threshold.value() == pytest.approx(0.45)
+    assert "recommended" in threshold.text()
+    threshold.setValue(0.6)
+    assert "recommended" not in threshold.text()
+    threshold.clear()
+    assert threshold.value() == pytest.approx(0.45)
+
+
+def test_the_pixel_size_appears_only_when_another_one_is_wanted(dock):
+    form = dock.detect.form
+    form.advanced.setCollapsed(False)
+    assert not form.pixel_size.isVisible()
+    form.resolution.setCurrentIndex(2)
+    assert form.pixel_size.isVisible()
+    assert form.parameters()["GSD"] == "0.4"
+
+
+def test_bands_follow_the_colours_of_the_file(tmp_path, write_raster, qgis_app):
+    path = write_raster(tmp_path / "bgrn.tif", np.zeros((4, 8, 8), np.uint8))
+    dataset = gdal.Open(path, gdal.GA_Update)
+    for band, colour in ((1, gdal.GCI_BlueBand), (2, gdal.GCI_GreenBand), (3, gdal.GCI_RedBand)):
+        dataset.GetRasterBand(band).SetColorInterpretation(colour)
+    dataset = None
+    assert default_bands(QgsRasterLayer(path, "bgrn")) == [3, 2, 1]
+
+
+def test_without_colours_the_first_three_bands_and_one_band_thrice(tmp_path, write_raster, qgis_app):
+    five = write_raster(tmp_path / "five.tif", np.zeros((5, 8, 8), np.uint16))
+    one = write_raster(tmp_path / "one.tif", np.zeros((1, 8, 8), np.uint8))
+    assert default_bands(QgsRasterLayer(five, "five")) == [1, 2, 3]
+    assert default_bands(QgsRasterLayer(one, "one")) == [1, 1, 1]
+
+
+def test_moving_the_threshold_restyles_the_layer_and_computes_nothing(dock, tmp_path, qtbot):
+    group = add_result(tmp_path / "run")
+    qtbot.waitUntil(lambda: dock.detect.results.isVisible())
+    bar = dock.detect.results.threshold
+    assert not bar.apply.isEnabled()
+    with qtbot.waitSignal(bar.moved):
+        bar.slider.setValue(80)
+    function = group.layer("change_probability").renderer().shader().rasterShaderFunction()
+    assert function.legendSettings().minimumLabel() == "0.80 (threshold)"
+    assert bar.apply.isEnabled()
+    assert group.threshold == pytest.approx(0.5)
+
+
+def test_slider_and_number_stay_equal(dock, tmp_path, qtbot):
+    add_result(tmp_path / "run")
+    qtbot.waitUntil(lambda: dock.detect.results.isVisible())
+    bar = dock.detect.results.threshold
+    bar.number.setValue(0.29)
+    assert bar.slider.value() == 29
+    bar.slider.setValue(71)
+    assert bar.value() == pytest.approx(0.71)
+
+
+def test_the_result_panel_goes_when_its_group_goes(dock, tmp_path, qtbot):
+    group = add_result(tmp_path / "run")
+    qtbot.waitUntil(lambda: dock.detect.results.isVisible())
+    QgsProject.instance().layerTreeRoot().removeChildNode(group.node)
+    QgsProject.instance().clear()
+    qtbot.waitUntil(lambda: not dock.detect.results.isVisible())
+
+
+def test_without_a_backend_there_is_one_button_that_builds_it(open_dock, qtbot):
+    dock = open_dock(AnsweringBackend(set_up=False))
+    qtbot.waitUntil(dock.setup.isVisible)
+    assert not dock.pages.isVisible()
+    assert [control.text() for control in controls(dock.setup) if control.isVisible()] == ["Set up the backend"]
+    dock.setup.bar.run.click()
+    qtbot.waitUntil(dock.pages.isVisible, timeout=5000)
+    qtbot.waitUntil(lambda: dock.detect.form.model.currentText() == CARD["title"], timeout=5000)
+
+
+def test_a_failed_set_up_says_why_and_can_be_tried_again(open_dock, qtbot):
+    backend = AnsweringBackend(set_up=False)
+    backend.set_up_error = SetupError("There is no Python 3.10 or newer.", "Install one and set up again.")
+    dock = open_dock(backend)
+    dock.setup.bar.run.click()
+    qtbot.waitUntil(lambda: "Python 3.10" in dock.setup.bar.note.text(), timeout=5000)
+    assert "Install one" in dock.setup.bar.note.text()
+    assert dock.setup.bar.run.isEnabled() and not dock.setup.bar.running
+
+
+def test_a_backend_that_does_not_start_is_explained(open_dock, window, qtbot):
+    class Dead(AnsweringBackend):
+        def hello(self, cancelled=lambda: False):
+            raise SetupError("The backend stopped at once.", "Set it up again.")
+
+    dock = ChangeDock(window.iface, Dead())
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+    qtbot.waitUntil(dock.setup.isVisible, timeout=5000)
+    assert "stopped at once" in dock.setup.bar.note.text()
+    assert dock.setup.again.isVisible()
+    dock.shut_down()
+
+
+def test_run_folders_are_new_and_beside_the_project(tmp_path, qgis_new_project):
+    project = QgsProject.instance()
+    project.write(str(tmp_path / "town.qgz"))
+    now = datetime(2026, 11, 23, 10, 5)
+    first = new_run_folder(project, "detect a/b to c:d", now)
+    assert first == tmp_path / "Changen2 runs" / "2026-11-23 10-05 detect a_b to c_d"
+    first.mkdir(parents=True)
+    assert new_run_folder(project, "detect a/b to c:d", now).name.endswith("(2)")
+
+
+def test_runs_of_an_unsaved_project_are_not_temporary(qgis_new_project):
+    assert not str(runs_folder(QgsProject.instance())).startswith(tempfile.gettempdir())
+
+
+def test_the_estimate_reads_as_a_sentence():
+    text = describe_estimate(ESTIMATE).replace("\u00a0", " ")
+    assert text == "1,024 × 1,024 px, 9 tiles, 1.1 GB memory, 3.4 MB disk, about 21 s"
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.2, "1 s"), (89, "89 s"), (600, "10 min"), (9000, "2 h 30 min")])
+def test_durations_as_people_say_them(seconds, words):
+    assert describe_seconds(seconds) == words
+
+
+@pytest.mark.parametrize(("count", "words"), [(12, "12 B"), (4100, "4.1 kB"), (25e6, "25 MB"), (3.2e12, "3.2 TB")])
+def test_sizes_in_decimal_units(count, words):
+    assert describe_bytes(count).replace("\u00a0", " ") == words
