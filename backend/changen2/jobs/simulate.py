@@ -1,0 +1,301 @@
+"""Simulate change events on a label map: a time series of semantic and change labels."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from changen2.errors import InputError
+from changen2.gpcm.classes import ClassTable
+from changen2.gpcm.drawn import DrawnEvent, apply_drawn
+from changen2.gpcm.labels import Box
+from changen2.gpcm.simulation import KINDS, Event, Rules, simulate_step
+from changen2.gpcm.transitions import default_transitions, read_transitions
+from changen2.jobs.change_events import EventRow, MarkRaster, footprints, read_events, to_grid, write_events
+from changen2.jobs.label_series import LabelRaster, LabelSource, copy_labels, write_change
+from changen2.jobs.manifest import describe_input, versions, write_manifest
+from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.protocol import Request, validate
+from changen2.raster.grid import Grid
+from changen2.raster.reading import gdal_environment
+from changen2.raster.writing import OutputFolder
+
+
+def _joined(value: object) -> object:
+    """Accept a list of kinds beside ``create,remove``."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+class SimulateRequest(Request):
+    """Let events happen to a label map.
+
+    Attributes:
+        labels: raster of class numbers, one band.
+        out_dir: folder for the outputs; must not hold anything unless ``overwrite``.
+        steps: length of the series; None takes the largest step of drawn events.
+        events: kinds to simulate (``create,remove,edit``) or a vector file of drawn events.
+        classes: CSV with index, name, colour; None takes the raster's own table, else OpenEarthMap's.
+        transitions: CSV with from, to; None takes the published table.
+        object_classes: classes that are created and removed, by name or number, parted by commas; None takes
+            ``building``, else all but the background.
+        background: class that removal leaves, by name or number.
+        least, most: number of objects created, and of objects removed, in a step.
+        edit_probability: of each object to change its class.
+        seed: the same seed gives the same series.
+        overwrite: replace results that are in ``out_dir``.
+    """
+
+    labels: str
+    out_dir: str
+    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    events: Annotated[str, BeforeValidator(_joined)] = ",".join(KINDS)
+    classes: str | None = None
+    transitions: str | None = None
+    object_classes: str | None = None
+    background: str = "0"
+    least: Annotated[int, Field(ge=0)] = 1
+    most: Annotated[int, Field(ge=0)] = 5
+    edit_probability: Annotated[float, Field(ge=0, le=1)] = 0.3
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    overwrite: bool = False
+
+
+def simulate(
+    labels: str | Path,
+    out_dir: str | Path,
+    *,
+    steps: int | None = None,
+    events: str | Path | Sequence[str] = KINDS,
+    classes: str | Path | None = None,
+    transitions: str | Path | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+    is_cancelled: IsCancelled | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Write ``labels_t0.tif … labels_tN.tif``, ``change_t0_t1.tif …``, ``change_events.gpkg`` and a manifest.
+
+    Args:
+        labels: raster of class numbers.
+        out_dir: folder for the outputs.
+        steps: length of the series.
+        events: kinds to simulate, or a vector file of drawn events.
+        classes: CSV of the class table.
+        transitions: CSV of allowed changes of class.
+        seed: the same seed gives the same series.
+        overwrite: replace results that are in ``out_dir``.
+        on_progress: receives ``Progress``.
+        is_cancelled: asked between blocks.
+        **options: further fields of ``SimulateRequest``.
+
+    Returns:
+        ``outputs`` (name → path), ``summary`` and ``warnings``.
+
+    Raises:
+        InputError: bad input; nothing is left behind.
+        Cancelled: ``is_cancelled`` said so.
+    """
+    given = {
+        "labels": str(labels),
+        "out_dir": str(out_dir),
+        "steps": steps,
+        "events": str(events) if isinstance(events, Path) else events,
+        "classes": None if classes is None else str(classes),
+        "transitions": None if transitions is None else str(transitions),
+        "seed": seed,
+        "overwrite": overwrite,
+        **options,
+    }
+    return run(validate(SimulateRequest, given), Reporter(on_progress, is_cancelled))
+
+
+def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
+    """Run a validated request."""
+    began, clock = datetime.now(timezone.utc), time.monotonic()
+    table = ClassTable.read(request.classes) if request.classes else None
+    with (
+        gdal_environment(),
+        LabelSource(request.labels, classes=table) as source,
+        OutputFolder(request.out_dir, overwrite=request.overwrite) as out,
+    ):
+        plan = _Plan(request, source)
+        series = _Series(out.work, source, plan, reporter)
+        series.run()
+        write_events(out.work / "change_events.gpkg", series.rows, source.grid)
+        if not series.rows:
+            plan.warnings.append("No event could happen: there are no objects to act on, or no room for new ones.")
+        summary = {
+            "steps": plan.steps,
+            "events": dict(Counter(row.event for row in series.rows)),
+            "changed_px": series.changed,
+            "seconds": round(time.monotonic() - clock, 2),
+        }
+        names = [*series.names, "change_events.gpkg", "manifest.json"]
+        manifest = {
+            "job": "simulate",
+            "began": began.isoformat(),
+            "versions": versions(),
+            "inputs": {"labels": describe_input(request.labels)},
+            "parameters": request.model_dump(exclude={"labels"}),
+            "classes": dict(source.classes.names),
+            "summary": summary,
+            "warnings": plan.warnings,
+            "outputs": {_key(name): name for name in names},
+        }
+        write_manifest(out.work / "manifest.json", manifest)
+        placed = out.publish(names)
+        _drop_older(out.path, set(names))
+    outputs = {_key(name): str(path) for name, path in placed.items()}
+    return {"outputs": outputs, "summary": summary, "warnings": plan.warnings}
+
+
+class _Plan:
+    """What will happen: drawn events or rules, and for how many steps."""
+
+    def __init__(self, request: SimulateRequest, source: LabelSource) -> None:
+        self.seed = request.seed
+        self.warnings: list[str] = []
+        self.drawn: list[DrawnEvent] | None = None
+        background = source.classes.resolve(request.background)
+        kinds = tuple(part.strip().casefold() for part in request.events.split(",") if part.strip())
+        if kinds and all(kind in KINDS for kind in kinds):
+            self.steps = request.steps or 1
+            self.rules = _rules(request, source.classes, kinds, background)
+            return
+        if not Path(request.events).exists():
+            raise InputError(
+                f"{request.events!r} is neither a list of events nor a file.",
+                hint=f"Events are {', '.join(KINDS)}, parted by commas; or name a vector file of drawn events.",
+                code="bad_event",
+            )
+        self.drawn, self.warnings = read_events(request.events, source.grid, source.classes, request.steps, background)
+        self.steps = request.steps or max(event.step for event in self.drawn)
+
+
+def _rules(request: SimulateRequest, classes: ClassTable, kinds: tuple[str, ...], background: int) -> Rules:
+    if request.least > request.most:
+        raise InputError(
+            f"At least {request.least} and at most {request.most} objects a step.",
+            hint="The least number must not exceed the most.",
+            code="bad_value",
+        )
+    if request.object_classes is not None:
+        objects = frozenset(classes.resolve(part) for part in request.object_classes.split(",") if part.strip())
+    else:
+        named = {index for index, name in classes.names.items() if name.casefold() == "building"}
+        objects = frozenset(named or set(classes.names) - {background})
+    transitions = None
+    if "edit" in kinds:
+        given = request.transitions
+        transitions = read_transitions(given, classes) if given else default_transitions(classes)
+    return Rules(
+        kinds=kinds,
+        object_classes=objects,
+        background=background,
+        count=(request.least, request.most),
+        edit_probability=request.edit_probability,
+        transitions=transitions,
+    )
+
+
+class _Series:
+    """The maps of all steps, written one after the other; only two are open at a time."""
+
+    def __init__(self, work: Path, source: LabelSource, plan: _Plan, reporter: Reporter) -> None:
+        self._work, self._source, self._plan, self._reporter = work, source, plan, reporter
+        self._grid: Grid = source.grid
+        self._blocks = len(list(Box(0, 0, *source.shape).blocks()))
+        self.names: list[str] = []
+        self.rows: list[EventRow] = []
+        self.changed: list[int] = []
+
+    def run(self) -> None:
+        """Make all steps."""
+        now = self._open(0)
+        then = now
+        try:
+            copy_labels(self._source, now, lambda done, total: self._reporter.step("read", done, total))
+            for step in range(1, self._plan.steps + 1):
+                then = self._open(step)
+                copy_labels(now, then, lambda done, total: self._reporter.check())
+                self._step(now, then, step)
+                now.finish()
+                now = then
+            now.finish()
+        finally:
+            now.close()
+            then.close()
+
+    def _open(self, step: int) -> LabelRaster:
+        self.names.append(f"labels_t{step}.tif")
+        return LabelRaster(self._work / self.names[-1], self._grid, self._source.classes)
+
+    def _step(self, now: LabelRaster, then: LabelRaster, step: int) -> None:
+        """Let the events of one step happen, and write its change map."""
+        total = self._blocks * self._plan.steps
+
+        def on_block(done: int, _: int) -> None:
+            self._reporter.step("simulate", (step - 1) * self._blocks + done, total)
+
+        name = f"change_t{step - 1}_t{step}.tif"
+        self.names.append(name)
+        if self._plan.drawn is not None:
+            events = apply_drawn(then, self._plan.drawn, step)
+            self.changed.append(write_change(self._work / name, self._grid, now, then))
+            self._keep_drawn(events, step)
+            on_block(self._blocks, self._blocks)
+            return
+        marks = MarkRaster(self._work / "marks.tif", self._grid)
+        try:
+            events = simulate_step(
+                now, then, self._plan.rules, self._plan.seed, step, on_mark=marks.mark, on_block=on_block
+            )
+        finally:
+            marks.close()
+        self.changed.append(write_change(self._work / name, self._grid, now, then))
+        by_number = {event.number: event for event in events}
+        for number, geometry in footprints(marks.path, self._work / name):
+            self._keep(by_number[number], step, geometry, "simulated")
+        marks.path.unlink()
+
+    def _keep_drawn(self, events: list[Event], step: int) -> None:
+        """Record drawn events with the polygons that were drawn."""
+        for event, drawn in zip(events, [e for e in self._plan.drawn or [] if e.step == step], strict=True):
+            self._keep(event, step, to_grid(drawn.geometry, self._grid), "drawn")
+            if event.area == 0:
+                self._plan.warnings.append(
+                    f"A drawn event ({event.kind}, step {step}) covers the centre of no labelled pixel."
+                )
+
+    def _keep(self, event: Event, step: int, geometry: Any, origin: str) -> None:
+        names = self._source.classes.names
+        self.rows.append(
+            EventRow(
+                geometry=geometry,
+                event=event.kind,
+                to_class=names[event.to_class],
+                step=step,
+                from_class=None if event.from_class is None else names.get(event.from_class),
+                area_px=event.area,
+                origin=origin,
+            )
+        )
+
+
+def _key(name: str) -> str:
+    return name.split(".")[0]
+
+
+def _drop_older(folder: Path, names: set[str]) -> None:
+    """Remove maps of an older, longer series that was overwritten: they would look like part of this one."""
+    for pattern in ("labels_t*.tif", "change_t*_t*.tif"):
+        for path in folder.glob(pattern):
+            if path.name not in names:
+                path.unlink()

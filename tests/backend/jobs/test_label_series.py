@@ -1,0 +1,46 @@
+"""Label rasters as they come: other types, other grids, floats with gaps."""
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+from changen2.gpcm.labels import NODATA, Box
+from changen2.jobs.label_series import LabelSource
+from changen2.raster.grid import Grid
+from changen2.scenes.sample import write_sample
+
+
+def written(path: Path, values: np.ndarray, transform: Affine, **profile: object) -> Path:
+    with rasterio.open(
+        path, "w", driver="GTiff", height=values.shape[0], width=values.shape[1], count=1, dtype=values.dtype,
+        crs="EPSG:32633", transform=transform, **profile,
+    ) as target:  # fmt: skip
+        target.write(values, 1)
+    return path
+
+
+def test_labels_on_another_grid_are_taken_by_nearest_neighbour(tmp_path: Path) -> None:
+    values = np.arange(9, dtype=np.uint8).reshape(3, 3)
+    path = written(tmp_path / "l.tif", values, Affine(4, 0, 1000, 0, -4, 2000))
+    grid = Grid(rasterio.crs.CRS.from_epsg(32633), Affine(1, 0, 998, 0, -1, 2000), 16, 12)
+    with LabelSource(path, grid) as source:
+        assert source.is_warped
+        seen = source.read(Box(0, 0, 12, 16))
+    assert np.array_equal(seen[:, 2:14], np.kron(values, np.ones((4, 4), np.uint8)))
+    assert (seen[:, :2] == NODATA).all() and (seen[:, 14:] == NODATA).all()
+
+
+def test_floats_with_gaps(tmp_path: Path) -> None:
+    values = np.array([[1, np.nan], [8, 2]], np.float32)
+    path = written(tmp_path / "l.tif", values, Affine(1, 0, 0, 0, -1, 0), nodata=np.nan)
+    with LabelSource(path) as source:
+        assert source.read(Box(0, 0, 2, 2)).tolist() == [[1, NODATA], [8, 2]]
+
+
+def test_the_samples_labels_bring_their_classes(tmp_path: Path) -> None:
+    paths = write_sample(tmp_path, size=128)
+    with LabelSource(paths["labels_before"]) as source:
+        assert source.classes.names[4] == "building"
+        assert source.classes.colours[1] == (66, 133, 200)
+        assert source.read(Box(0, 0, 128, 128)).max() <= 5
