@@ -1,0 +1,87 @@
+"""What a training run of the detector is made of: one YAML file per experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from changen2.errors import InputError
+
+
+class TrainingConfig(BaseModel):
+    """Everything that decides a run's outcome, and where it is kept.
+
+    Attributes:
+        data: folder that holds a folder per source.
+        out: folder for checkpoints and the log.
+        encoder_weights: ImageNet checkpoint of the encoder; ``package:NAME`` looks inside an installed package.
+        encoder: ``lite0``, ``lite1`` or ``lite2``.
+        sources: weight of each source in the mix.
+        kinds: weight of each kind of pair made of single dates.
+        pairs: weight of each folder of pairs (LEVIR-CD layout) beside the kinds.
+        folders: where a source or a folder of pairs lies, if not in ``data`` under its name.
+        crop_size: side of a training crop, a multiple of 32.
+        gsd_range: metres per pixel to train at.
+        max_shift: misregistration between the dates, pixels.
+        colour_strength: 0 leaves colours alone, 1 is strong.
+        semantic_weight: weight of both dates' building loss beside the change loss.
+        fused_weight: weight of the loss on the final probability, in which both heads agree.
+        batch_size: pairs a step.
+        steps: length of the run.
+        warmup: steps in which the learning rate rises and the decoder's batch norm still measures.
+        learning_rate: of AdamW, at its highest; it falls by a half cosine.
+        weight_decay: of AdamW.
+        ema: share of the averaged weights kept each step.
+        threads: for torch.
+        seed: of everything.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Path
+    out: Path
+    encoder_weights: str
+    encoder: str = "lite0"
+    sources: dict[str, float]
+    kinds: dict[str, float]
+    pairs: dict[str, float] = {}
+    folders: dict[str, Path] = {}
+    crop_size: int = Field(224, multiple_of=32, ge=64)
+    gsd_range: tuple[float, float] = (0.2, 0.6)
+    max_shift: int = Field(2, ge=0)
+    colour_strength: float = Field(1.0, ge=0)
+    semantic_weight: float = 0.5
+    fused_weight: float = 0.0
+    batch_size: int = 8
+    steps: int = 2000
+    warmup: int = 100
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    ema: float = Field(0.995, ge=0, lt=1)
+    threads: int = 2
+    seed: int = 0
+
+    def folder(self, source: str) -> Path:
+        """Where a source lies."""
+        return self.folders.get(source, self.data / source)
+
+
+def load_config(path: Path) -> TrainingConfig:
+    """Read and check a configuration.
+
+    Raises:
+        InputError: the file is missing, is no YAML mapping or holds a value that is not allowed.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return TrainingConfig.model_validate(content)
+    except OSError as error:
+        raise InputError(
+            f"The configuration {path} cannot be read.", hint="Check the path.", code="missing_file"
+        ) from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise InputError(
+            f"The configuration {path} is not valid: {error}", hint="Compare it with training/configs/tiny.yaml."
+        ) from error

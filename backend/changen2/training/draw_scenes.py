@@ -1,0 +1,59 @@
+"""Draw simulated scenes into a folder in the LEVIR-CD layout, to train on.
+
+Run as ``python -m changen2.training.draw_scenes FOLDER --count 200``; scenes that are there already are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from changen2.scenes import ScenePair, SceneStyle, draw_pair
+from changen2.scenes.classes import BUILDING
+
+SIZE = 320
+GSDS = (0.25, 0.3, 0.35, 0.4, 0.5)
+
+
+def draw_scene(index: int) -> tuple[ScenePair, float]:
+    """Scene number ``index`` and its metres per pixel; every other one is a suburb."""
+    rng = np.random.default_rng((2, index))
+    gsd = float(rng.choice(GSDS))
+    style = SceneStyle.random(rng, "suburb" if index % 2 else None)
+    return draw_pair(rng, SIZE, SIZE, gsd, style), gsd
+
+
+def write_scene(folder: Path, index: int) -> None:
+    """Write one scene: both dates, change and building maps (255 = yes); the name holds the centimetres per pixel."""
+    if list((folder / "A").glob(f"{index:05d}_*.png")):
+        return
+    pair, gsd = draw_scene(index)
+    layers = {
+        "A": pair.before,
+        "B": pair.after,
+        "semantic_A": (pair.semantic_before == BUILDING).astype(np.uint8) * 255,
+        "semantic_B": (pair.semantic_after == BUILDING).astype(np.uint8) * 255,
+        "label": pair.change.astype(np.uint8) * 255,
+    }
+    # A goes last: a scene whose A is there is whole.
+    for layer in reversed(layers):
+        (folder / layer).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(layers[layer]).save(folder / layer / f"{index:05d}_{round(gsd * 100)}.png")
+
+
+def main() -> None:
+    """Draw the scenes asked for on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0)
+    arguments = parser.parse_args()
+    for index in range(arguments.first, arguments.first + arguments.count):
+        write_scene(arguments.folder, index)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""How good a detector is: on held-out single dates, on pairs made of them, and on real pairs.
+
+Run as ``python -m changen2.training.measure WEIGHTS DATA`` for a table of all figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from changen2.models.changestar_tiny import ChangeStarTiny, pad_to_stride
+from changen2.models.detection import normalize
+from changen2.training.config import TrainingConfig
+from changen2.training.crops import Crop, resample
+from changen2.training.examples import make_pair
+from changen2.training.places import IGNORE, Bytes, Place
+
+Counts = NDArray[np.float64]  # one row per image: true positives, false positives, false negatives, pixels
+
+
+@dataclass(frozen=True)
+class Score:
+    """A pooled score with its 95 % bootstrap interval over images."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def count(probability: NDArray[np.float32], label: Bytes, threshold: float = 0.5) -> list[float]:
+    """Confusion counts of one image, pixels of unknown label left out."""
+    known = label != IGNORE
+    found, true = (probability >= threshold) & known, (label == 1) & known
+    return [float((found & true).sum()), float((found & ~true).sum()), float((~found & true).sum()), float(known.sum())]
+
+
+def f1(counts: Counts) -> float:
+    """F1 of counts pooled over images; 0 where there is nothing to find and nothing found."""
+    true, false, missed, _ = counts.sum(axis=0)
+    return float(2 * true / max(1.0, 2 * true + false + missed))
+
+
+def precision(counts: Counts) -> float:
+    """Share of what was found that is true."""
+    return float(counts[:, 0].sum() / max(1.0, counts[:, :2].sum()))
+
+
+def recall(counts: Counts) -> float:
+    """Share of what is true that was found."""
+    return float(counts[:, 0].sum() / max(1.0, counts[:, [0, 2]].sum()))
+
+
+def alarm_rate(counts: Counts) -> float:
+    """Share of all pixels that are called change though they are not."""
+    return float(counts[:, 1].sum() / max(1.0, counts[:, 3].sum()))
+
+
+def f1_score(counts: Counts, resamples: int = 1000, seed: int = 0) -> Score:
+    """Pooled F1 with the interval of a bootstrap over images."""
+    rng = np.random.default_rng(seed)
+    drawn = [f1(counts[rng.integers(len(counts), size=len(counts))]) for _ in range(resamples)]
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return Score(f1(counts), float(low), float(high))
+
+
+def to_input(image: NDArray[np.floating]) -> torch.Tensor:
+    """``[h, w, 3]`` in 0..255 to the detector's ``[1, 3, h, w]``."""
+    return normalize(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).permute(2, 0, 1)[None])
+
+
+@torch.inference_mode()
+def detect(model: ChangeStarTiny, before: Crop, after: Crop) -> dict[str, NDArray[np.float32]]:
+    """Probabilities ``[h, w]`` of one pair by key."""
+    detection = model.eval()(to_input(before.image), to_input(after.image))
+    return {key: value[0, 0].numpy() for key, value in detection.items()}
+
+
+@torch.inference_mode()
+def building_map(model: ChangeStarTiny, crop: Crop) -> NDArray[np.float32]:
+    """Probability of building ``[h, w]`` on one date."""
+    image = pad_to_stride(to_input(crop.image))
+    logits = model.eval().semantic_logits(image)[0, 0]
+    height, width = crop.label.shape
+    return logits.sigmoid()[:height, :width].numpy()
+
+
+def building_counts(model: ChangeStarTiny, places: Sequence[Place], gsd: float | None = None) -> Counts:
+    """Counts of the building map of single dates, at their own sampling distance or at ``gsd`` metres."""
+    crops = []
+    for place in places:
+        factor = place.gsd / (gsd or place.gsd)
+        shape = (round(place.label.shape[0] * factor), round(place.label.shape[1] * factor))
+        crops.append(resample(place, slice(None), slice(None), shape))
+    return np.array([count(building_map(model, crop), crop.label) for crop in crops])
+
+
+def made_pair_counts(
+    model: ChangeStarTiny, places: Sequence[Place], config: TrainingConfig, kinds: Iterable[str], pairs: int
+) -> Counts:
+    """Counts of change on ``pairs`` pairs made of places by the training's own rules, the same every time."""
+    sources = {name: [place for place in places if place.source == name] for name in {p.source for p in places}}
+    uniform = config.model_copy(update={"sources": dict.fromkeys(sorted(sources), 1.0)})
+    kinds = list(kinds)
+    rows = []
+    for index in range(pairs):
+        rng = np.random.default_rng((1_000_003, index))
+        pair = make_pair(sources, uniform, kinds[index % len(kinds)], rng)
+        rows.append(count(detect(model, pair.before, pair.after)["change"], pair.change))
+    return np.array(rows)
+
+
+def real_pairs(root: Path) -> list[tuple[Crop, Crop, Bytes]]:
+    """Pairs of a folder in the LEVIR-CD layout: A, B and label, the same file name in each."""
+    pairs = []
+    for path in sorted((root / "A").iterdir()):
+        label = (np.asarray(Image.open(root / "label" / path.name).convert("L")) > 0).astype(np.uint8)
+        first, second = (np.asarray(Image.open(root / date / path.name).convert("RGB"), np.float32) for date in "AB")
+        pairs.append((Crop(first, label), Crop(second, label), label))
+    return pairs
+
+
+def real_pair_counts(model: ChangeStarTiny, root: Path, threshold: float = 0.5) -> Counts:
+    """Counts of change on real pairs."""
+    return np.array(
+        [count(detect(model, before, after)["change"], label, threshold) for before, after, label in real_pairs(root)]
+    )

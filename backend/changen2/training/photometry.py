@@ -1,0 +1,59 @@
+"""What light, season, sensor and processing do to an image between two dates."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+Floats = NDArray[np.float32]
+
+
+def relight(image: Floats, rng: np.random.Generator, strength: float = 1.0) -> Floats:
+    """Another day's look of the same ground.
+
+    Args:
+        image: ``[h, w, 3]``, 0..255.
+        rng: source of randomness.
+        strength: 0 leaves colours alone, 1 is the full range.
+
+    Returns:
+        ``[h, w, 3]``, 0..255.
+    """
+    x = image / 255
+    gamma = np.exp(rng.normal(0, 0.25 * strength))
+    x = np.power(np.clip(x, 1e-4, 1), gamma)
+    mixing = np.eye(3) + rng.normal(0, 0.07 * strength, (3, 3))
+    x = x @ (mixing / mixing.sum(axis=1, keepdims=True)).T.astype(np.float32)
+    grey = x.mean(axis=2, keepdims=True)
+    x = grey + (x - grey) * np.exp(rng.normal(0, 0.3 * strength))
+    centre = x.mean()
+    x = centre + (x - centre) * np.exp(rng.normal(0, 0.22 * strength))
+    x = x * np.exp(rng.normal(0, 0.08 * strength, 3)) + rng.normal(0, 0.05 * strength)
+    x = x + rng.normal(0, 0.025 * strength, 3)
+    # Analysts look at stretched imagery: exposures differ, but hardly any is nearly black or white.
+    exposure = np.clip(x, 0, 1).mean()
+    wanted = np.clip(exposure, 0.2, 0.72) if strength < 0.5 else np.clip(rng.normal(0.42, 0.12), 0.18, 0.75)
+    x = x * (wanted / max(exposure, 0.02)) ** rng.uniform(0.5, 1)
+    return np.clip(x * 255, 0, 255).astype(np.float32)
+
+
+def resense(image: Floats, rng: np.random.Generator) -> Floats:
+    """Another sensor's sharpness, noise and compression; same shapes and range as :func:`relight`."""
+    if rng.random() < 0.4:
+        sigma = rng.uniform(0.3, 1.1)
+        image = ndimage.gaussian_filter(image, (sigma, sigma, 0), truncate=2.5)
+    elif rng.random() < 0.25:
+        soft = ndimage.gaussian_filter(image, (1, 1, 0), truncate=2.5)
+        image = image + rng.uniform(0.2, 0.8) * (image - soft)
+    if rng.random() < 0.4:
+        image = image + rng.normal(0, rng.uniform(1, 7), image.shape).astype(np.float32)
+    image = np.clip(image, 0, 255)
+    if rng.random() < 0.2:
+        buffer = io.BytesIO()
+        Image.fromarray(image.astype(np.uint8)).save(buffer, "JPEG", quality=int(rng.integers(40, 90)))
+        image = np.asarray(Image.open(buffer), dtype=np.float32)
+    return image.astype(np.float32, copy=False)

@@ -1,0 +1,27 @@
+"""Configurations: what is wrong is said before anything starts."""
+
+from pathlib import Path
+
+import changen2.training
+import pytest
+from changen2.errors import InputError
+from changen2.training.config import load_config
+
+
+def test_the_configurations_that_ship_are_valid() -> None:
+    folder = Path(changen2.training.__file__).parent / "configs"
+    found = [load_config(path) for path in sorted(folder.glob("*.yaml"))]
+    assert found and all(config.steps > 0 for config in found)
+
+
+@pytest.mark.parametrize("content", ["steps: -", "- a list", "data: a\nout: b\nsurprise: 1\n"])
+def test_a_wrong_configuration_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match="not valid"):
+        load_config(path)
+
+
+def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.yaml"):
+        load_config(tmp_path / "none.yaml")

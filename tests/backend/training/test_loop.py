@@ -1,0 +1,130 @@
+"""The training loop: what is frozen stays frozen, a resumed run is the same run, held-out places stay unseen."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from changen2.errors import Cancelled, InputError
+from changen2.models.efficientnet_lite import EfficientNetLite
+from changen2.training import loop
+from changen2.training.config import TrainingConfig
+from changen2.training.examples import TrainingPairs
+from changen2.training.places import Place, PlacePair
+
+
+@pytest.fixture
+def encoder_weights(tmp_path: Path) -> Path:
+    torch.manual_seed(1)
+    path = tmp_path / "encoder.pth"
+    torch.save(EfficientNetLite("lite0").state_dict(), path)
+    return path
+
+
+def _place(seed: int, held_out: bool = False) -> Place:
+    rng = np.random.default_rng(seed)
+    label = np.zeros((96, 96), np.uint8)
+    label[20:40, 20:50] = 1
+    image = rng.integers(0, 90, (96, 96, 3), dtype=np.uint8) + label[..., None] * np.uint8(120)
+    return Place("drawn", str(seed), image, label, 0.3, held_out)
+
+
+@pytest.fixture
+def imagery() -> loop.Imagery:
+    empty = Place("drawn", "empty", np.full((96, 96, 3), 60, np.uint8), np.zeros((96, 96), np.uint8), 0.3)
+    pair = PlacePair(empty, _place(5), _place(5))
+    return loop.Imagery({"drawn": [_place(1), _place(2), _place(3, held_out=True)]}, {"drawn": [pair]})
+
+
+def _config(out: Path, weights: Path, **changes: object) -> TrainingConfig:
+    settings = {
+        "data": out,
+        "out": out,
+        "encoder_weights": str(weights),
+        "sources": {"drawn": 1.0},
+        "kinds": {"star": 1.0, "mixed": 1.0, "none": 1.0},
+        "pairs": {"drawn": 1.0},
+        "crop_size": 64,
+        "batch_size": 2,
+        "steps": 4,
+        "warmup": 2,
+        "threads": 1,
+        "fused_weight": 1.0,
+    }
+    return TrainingConfig.model_validate({**settings, **changes})
+
+
+def test_a_run_changes_the_decoder_and_nothing_of_the_encoder(
+    tmp_path: Path, encoder_weights: Path, imagery: loop.Imagery
+) -> None:
+    config = _config(tmp_path / "run", encoder_weights)
+    begun = loop.start(config).model.state_dict()
+    ended = loop.train(config, imagery).state_dict()
+    for key, value in ended.items():
+        if key.startswith("encoder."):
+            torch.testing.assert_close(value, begun[key], rtol=0, atol=0)
+    assert not torch.equal(ended["semantic.weight"], begun["semantic.weight"])
+
+
+def test_a_resumed_run_ends_where_one_in_a_piece_does(
+    tmp_path: Path, encoder_weights: Path, imagery: loop.Imagery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    whole = loop.train(_config(tmp_path / "whole", encoder_weights), imagery).state_dict()
+
+    def stop_at_two(step: int, steps: int, means: dict[str, float]) -> None:
+        if step == 2:
+            raise Cancelled()
+
+    pieces = _config(tmp_path / "pieces", encoder_weights)
+    with pytest.raises(Cancelled):
+        loop.train(pieces, imagery, on_progress=stop_at_two)
+    resumed = loop.train(pieces, imagery, resumed=True).state_dict()
+    for key, value in whole.items():
+        torch.testing.assert_close(resumed[key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_second_run_does_not_overwrite_the_first(
+    tmp_path: Path, encoder_weights: Path, imagery: loop.Imagery
+) -> None:
+    config = _config(tmp_path / "run", encoder_weights, steps=1)
+    loop.train(config, imagery)
+    with pytest.raises(InputError, match="already holds"):
+        loop.train(config, imagery)
+
+
+def test_batch_norm_stands_still_after_the_warm_up(
+    tmp_path: Path, encoder_weights: Path, imagery: loop.Imagery
+) -> None:
+    config = _config(tmp_path / "run", encoder_weights, warmup=1)
+    run = loop.start(config)
+    examples = TrainingPairs(imagery.places, imagery.pairs, config, 0, 4)
+    batch = torch.utils.data.default_collate([examples[0], examples[1]])
+    loop.update(run, batch, config)
+    warm = run.model.change.norm.running_mean.clone()
+    loop.update(run, batch, config)
+    assert warm.abs().sum() > 0
+    torch.testing.assert_close(run.model.change.norm.running_mean, warm, rtol=0, atol=0)
+
+
+def test_the_learning_rate_rises_then_falls(tmp_path: Path, encoder_weights: Path) -> None:
+    config = _config(tmp_path, encoder_weights, steps=100, warmup=10, learning_rate=1.0)
+    rates = [loop.learning_rate(config, step) for step in range(100)]
+    assert max(rates) == rates[9] == 1.0 or max(rates) == rates[10] == 1.0
+    assert rates[0] == pytest.approx(0.1) and rates[99] < 0.02
+
+
+def test_examples_are_the_same_by_number_and_leave_held_out_places_aside(
+    tmp_path: Path, encoder_weights: Path, imagery: loop.Imagery
+) -> None:
+    config = _config(tmp_path, encoder_weights)
+    examples = TrainingPairs(imagery.places, imagery.pairs, config, 0, 6)
+    later = TrainingPairs(imagery.places, imagery.pairs, config, 3, 3)
+    for key, value in examples[4].items():
+        torch.testing.assert_close(later[1][key], value)
+    assert [place.name for place in examples.places["drawn"]] == ["1", "2"]
+
+
+def test_a_source_without_places_is_refused(tmp_path: Path, encoder_weights: Path) -> None:
+    with pytest.raises(InputError, match="nothing to train on"):
+        TrainingPairs({}, {}, _config(tmp_path, encoder_weights))
