@@ -70,6 +70,7 @@ def detect(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; the physical cores if left out.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in the folder.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -97,6 +98,7 @@ def detect(
             device=device,
             precision=precision,
             threads=threads,
+            resume=resume,
             overwrite=overwrite,
             on_progress=on_progress,
             is_cancelled=is_cancelled,

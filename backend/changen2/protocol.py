@@ -54,6 +54,7 @@ class DetectRequest(Request):
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16.
         threads: torch threads; None takes the physical cores.
+        resume: go on with the unfinished run of the same settings in ``out_dir``, if there is one.
         overwrite: replace results that are in ``out_dir``.
     """
 
@@ -75,6 +76,7 @@ class DetectRequest(Request):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
+    resume: bool = False
     overwrite: bool = False
 
     @field_validator("gsd", mode="before")

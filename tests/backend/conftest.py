@@ -5,8 +5,6 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
-from torch import nn
-
 from changen2.jobs import detect as job
 from changen2.jobs.progress import Reporter
 from changen2.models.detection import Detection
@@ -14,7 +12,7 @@ from changen2.models.predictor import Predictor
 from changen2.models.registry import ModelCard
 from changen2.protocol import DetectRequest, validate
 from changen2.raster.reading import gdal_environment
-from changen2.raster.writing import OutputFolder
+from torch import nn
 
 UTM = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)
 
@@ -57,8 +55,7 @@ def difference(monkeypatch):
             plan = job.make_plan(request)
             batch = request.batch_size or 1
             predictor = Predictor(Difference(), torch.device("cpu"), torch.float32, batch)
-            folder = OutputFolder(out, overwrite=request.overwrite)
-            return job.run_plan(plan, predictor, folder, reporter or Reporter())
+            return job.run_plan(plan, predictor, job.output_folder(request), reporter or Reporter())
 
     return run
 

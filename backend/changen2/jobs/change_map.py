@@ -76,20 +76,35 @@ class DetectionMaps:
         decoder: of the model in use.
         threshold: 0..1, or None for an intermediate result without a binary map.
         prefix: of the file names.
+        resume: go on with the rasters that are there.
     """
 
     def __init__(
-        self, folder: Path, grid: Grid, area: Area, decoder: Decoder, threshold: float | None, prefix: str = ""
+        self,
+        folder: Path,
+        grid: Grid,
+        area: Area,
+        decoder: Decoder,
+        threshold: float | None,
+        *,
+        prefix: str = "",
+        resume: bool = False,
     ) -> None:
         self._folder, self._area, self._decoder, self._threshold = folder, area, decoder, threshold
+        self._resume = resume
         own = grid.crop(area.window)
-
         tags = class_tags(decoder.class_names)
 
         def raster(name: str, nodata: int, colors: Colors | None, description: str) -> WindowedRaster:
             path = folder / f"{prefix}{name}.tif"
             return WindowedRaster(
-                path, own, nodata, colors=colors, description=description, tags=tags if "semantic" in name else None
+                path,
+                own,
+                nodata,
+                colors=colors,
+                description=description,
+                tags=tags if "semantic" in name else None,
+                resume=resume,
             )
 
         self._rasters = {
@@ -105,11 +120,14 @@ class DetectionMaps:
 
     def at_scale(self, grid: Grid, window: Window) -> DetectionMaps:
         """Return intermediate maps on another grid, in the same folder."""
-        return DetectionMaps(self._folder, grid, Area(grid, window), self._decoder, None, "scaled_")
+        area = Area(grid, window)
+        return DetectionMaps(self._folder, grid, area, self._decoder, None, prefix="scaled_", resume=self._resume)
 
     def write_core(self, core: Window, planes: NDArray[np.uint16], valid: NDArray[np.bool_]) -> None:
-        """Write what a block finished; see ``changen2.raster.pipeline``."""
+        """Write what a block finished, safe from a kill when it returns; see ``changen2.raster.pipeline``."""
         self.write(core, self._decoder(planes, valid))
+        for raster in self._rasters.values():
+            raster.flush()
 
     def write(self, window: Window, layers: list[Bytes]) -> None:
         """Write stored layers of a window of the grid; what lies outside the area is dropped or masked."""

@@ -9,10 +9,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.jobs.change_map import Decoder, DetectionMaps, polygons_of
+from changen2.jobs.journal import Journal, has_finished_blocks
 from changen2.jobs.manifest import describe_input, versions, write_manifest
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.devices import choose_device, choose_precision, default_threads
@@ -27,7 +30,7 @@ from changen2.raster.pipeline import run_tiles
 from changen2.raster.reading import AlignedRaster, check_overlap, gdal_environment, open_raster
 from changen2.raster.registration import Shift, estimate_shift
 from changen2.raster.resampling import blocks_of, resample_nearest, resample_probability, source_window
-from changen2.raster.tiles import TileGrid
+from changen2.raster.tiles import Block, TileGrid
 from changen2.raster.vectors import Classes
 from changen2.raster.writing import OutputFolder
 
@@ -99,8 +102,7 @@ def run(request: DetectRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request with the model that it names."""
     with gdal_environment():
         plan = make_plan(request)
-        folder = OutputFolder(request.out_dir, overwrite=request.overwrite)
-        return run_plan(plan, load_predictor(plan), folder, reporter)
+        return run_plan(plan, load_predictor(plan), output_folder(request), reporter)
 
 
 def make_plan(request: DetectRequest) -> Plan:
@@ -137,6 +139,23 @@ def make_plan(request: DetectRequest) -> Plan:
     return Plan(request, card, grid, area, gsd, factor, work_grid, wanted, tiles, warnings)
 
 
+def output_folder(request: DetectRequest) -> OutputFolder:
+    """Return the request's output folder.
+
+    Raises:
+        InputError: results or an unfinished run are there, or the folder cannot be made.
+    """
+    if request.resume and request.overwrite:
+        raise InputError(
+            "Both --resume and --overwrite are given: go on, or start anew?",
+            hint="Leave one of them out.",
+            code="bad_value",
+        )
+    return OutputFolder(
+        request.out_dir, overwrite=request.overwrite, resume=request.resume, resumable=has_finished_blocks
+    )
+
+
 def load_predictor(plan: Plan) -> Predictor:
     """Load the plan's model onto its device."""
     import torch
@@ -160,7 +179,7 @@ def run_plan(plan: Plan, predictor: Predictor, folder: OutputFolder, reporter: R
             warnings.append("No reliable shift between the dates was found; they were compared as they are.")
         planes = predictor.probe((plan.tiles.rows.tile, plan.tiles.columns.tile))
         decoder = Decoder(plan.card)
-        maps = DetectionMaps(folder.work, plan.grid, plan.area, decoder, _threshold(plan))
+        maps = DetectionMaps(folder.work, plan.grid, plan.area, decoder, _threshold(plan), resume=request.resume)
         stack.callback(maps.close)
         _compute(plan, predictor, before, after, planes, maps, folder.work, reporter)
         if maps.valid_px == 0:
@@ -254,29 +273,37 @@ def _compute(
     reporter: Reporter,
 ) -> None:
     """Fill the maps, by way of the model's ground sampling distance where that differs."""
+    journal = Journal(work, _identity(plan, predictor))
+    blocks = [block for block in plan.tiles.blocks(plan.wanted) if (block.i, block.j) not in journal.done]
     total = plan.tiles.count_tiles(plan.wanted)
-    done = 0
+    done = total - sum(len(block.row_tiles) * len(block.column_tiles) for block in blocks)
+    scaled = None if plan.factor == 1 else maps.at_scale(plan.work_grid, plan.wanted)
+    target = scaled or maps
+    target.valid_px = sum(block["valid_px"] for block in journal.blocks)
+    target.change_px = sum(block["change_px"] for block in journal.blocks)
 
     def on_tiles(count: int) -> None:
         nonlocal done
         done += count
         reporter.step("detect", done, total)
 
+    def write_core(block: Block, values: NDArray[np.uint16], valid: NDArray[np.bool_]) -> None:
+        valid_px, change_px = target.valid_px, target.change_px
+        target.write_core(block.core, values, valid)
+        journal.add(i=block.i, j=block.j, valid_px=target.valid_px - valid_px, change_px=target.change_px - change_px)
+
     carry_folder = work / "carry"
-    carry_folder.mkdir()
-    reporter.step("detect", 0, total)
-    scaled = None if plan.factor == 1 else maps.at_scale(plan.work_grid, plan.wanted)
-    target = scaled or maps
+    carry_folder.mkdir(exist_ok=True)
+    reporter.step("detect", done, total)
     run_tiles(
         before,
         after,
-        plan.tiles,
-        plan.wanted,
+        blocks,
         predictor.predict,
         planes=planes,
         batch_size=predictor.batch_size,
         carry=Carry(carry_folder, plan.tiles),
-        write_core=target.write_core,
+        write_core=write_core,
         on_tiles=on_tiles,
     )
     if scaled:
@@ -293,6 +320,23 @@ def _resample_back(plan: Plan, scaled: DetectionMaps, maps: DetectionMaps, repor
         maps.write(block, values)
         reporter.step("write", count, len(blocks))
     scaled.close()
+
+
+def _identity(plan: Plan, predictor: Predictor) -> dict[str, Any]:
+    """Return everything that the pixels of a run depend on; a run resumes only with the same."""
+    import torch
+
+    request = plan.request
+    return {
+        "versions": versions(),
+        "model": plan.card.sha256,
+        "before": describe_input(request.before),
+        "after": describe_input(request.after),
+        "parameters": request.model_dump(exclude={"out_dir", "resume", "overwrite", "min_area", "batch_size"}),
+        "threads": torch.get_num_threads(),
+        "device": str(predictor.device),
+        "precision": str(predictor.precision),
+    }
 
 
 def _threshold(plan: Plan) -> float:

@@ -14,17 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from changen2.raster.blending import BlockSums, Carry, Values
 from changen2.raster.reading import FILL, AlignedRaster, gdal_environment
-from changen2.raster.tiles import Block, TileGrid
+from changen2.raster.tiles import Block
 
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Values]
 """``[n, 3, h, w]`` uint8 of both dates to ``[n, planes, h, w]`` uint16."""
 
-WriteCore = Callable[[Window, Values, NDArray[np.bool_]], None]
-"""Takes a block's core window, its planes and its valid mask."""
+WriteCore = Callable[[Block, Values, NDArray[np.bool_]], None]
+"""Takes a block, and the planes and valid mask of its core."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,7 @@ def sum_block(
 def run_tiles(
     before: AlignedRaster,
     after: AlignedRaster,
-    tiles: TileGrid,
-    wanted: Window,
+    blocks: list[Block],
     predict: Predict,
     *,
     planes: int,
@@ -122,12 +120,11 @@ def run_tiles(
     write_core: WriteCore,
     on_tiles: Callable[[int], None],
 ) -> None:
-    """Run a model over every tile that a window needs and hand each finished core to ``write_core``.
+    """Run a model over the wanted tiles of blocks and hand each finished core to ``write_core``.
 
     Args:
-        before, after: both dates on the grid that ``tiles`` covers.
-        tiles: the tile grid.
-        wanted: the window that is asked for.
+        before, after: both dates on the grid that the blocks belong to.
+        blocks: what to work on, row by row.
         predict: the model, called from this thread only.
         planes: values per pixel it returns.
         batch_size: pairs at once.
@@ -139,12 +136,12 @@ def run_tiles(
     def finish(pixels: BlockPixels, sums: BlockSums) -> None:
         with gdal_environment():
             core = pixels.block.core
-            write_core(core, carry.finish(sums), pixels.valid[: core.height, : core.width])
+            write_core(pixels.block, carry.finish(sums), pixels.valid[: core.height, : core.width])
 
     with ThreadPoolExecutor(1, "writer") as writer:
         pending: Future[None] | None = None
         row = 0
-        for pixels in _prefetch(before, after, list(tiles.blocks(wanted))):
+        for pixels in _prefetch(before, after, blocks):
             sums = sum_block(pixels, predict, planes, batch_size, on_tiles)
             if pending:
                 pending.result()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -28,11 +28,14 @@ class OutputFolder:
     """A run's output folder as one transaction.
 
     Files are made in ``work`` and moved into place by ``publish``. Leaving the ``with`` block by an
-    error removes the work folder, and the output folder too if this run made it.
+    error removes the work folder, and the output folder too if this run made it, unless the error is
+    not the input's and there is work to go on from.
 
     Args:
         path: the folder.
-        overwrite: whether results that are there may be replaced.
+        overwrite: whether results, or an unfinished run, that are there may be replaced.
+        resume: go on with the unfinished run that is there, if any.
+        resumable: tells whether a work folder holds something to go on from.
         replaces: names of the outputs where other files may stay beside them; None: the folder must be empty.
 
     Raises:
@@ -40,13 +43,23 @@ class OutputFolder:
             where it cannot be made.
     """
 
-    def __init__(self, path: str | Path, *, overwrite: bool = False, replaces: Iterable[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        overwrite: bool = False,
+        replaces: Iterable[str] | None = None,
+        resume: bool = False,
+        resumable: Callable[[Path], bool] = lambda work: False,
+    ) -> None:
         self.path = Path(path)
         self.work = self.path / WORK_FOLDER
         self._made: Path | None = None
-        self._check(overwrite, None if replaces is None else set(replaces))
+        self._resumable = resumable
+        self._goes_on = resume and resumable(self.work)
+        self._check(overwrite, resume, None if replaces is None else set(replaces))
 
-    def _check(self, overwrite: bool, replaces: set[str] | None) -> None:
+    def _check(self, overwrite: bool, resume: bool, replaces: set[str] | None) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file, not a folder.", hint="Name a new folder.", code="bad_out_dir")
         if self.path.is_dir() and not overwrite:
@@ -58,13 +71,20 @@ class OutputFolder:
                     hint="Choose a new folder, or allow overwriting (--overwrite).",
                     code="not_empty",
                 )
+            if not resume and self._resumable(self.work):
+                raise InputError(
+                    f"{self.path} holds an unfinished run.",
+                    hint="Go on with it (--resume), start anew (--overwrite), or choose a new folder.",
+                    code="not_empty",
+                )
 
     def __enter__(self) -> OutputFolder:
         self._made = next((parent for parent in reversed((self.path, *self.path.parents)) if not parent.exists()), None)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(self.work, ignore_errors=True)
-            self.work.mkdir()
+            if not self._goes_on:
+                shutil.rmtree(self.work, ignore_errors=True)
+            self.work.mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"The output folder {self.path} cannot be made: {error.strerror or error}.",
@@ -76,6 +96,8 @@ class OutputFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and not isinstance(error, InputError) and self._resumable(self.work):
+            return
         shutil.rmtree(self.work, ignore_errors=True)
         if error is not None and self._made is not None:
             shutil.rmtree(self._made, ignore_errors=True)
@@ -97,6 +119,7 @@ class WindowedRaster:
         colors: colour table, value → (red, green, blue, alpha).
         description: the band's name.
         tags: metadata items.
+        resume: go on with the raw raster that is there.
     """
 
     def __init__(
@@ -108,10 +131,14 @@ class WindowedRaster:
         colors: Colors | None = None,
         description: str = "",
         tags: dict[str, str] | None = None,
+        resume: bool = False,
     ) -> None:
         self.path = path
         self._raw = path.with_suffix(".raw.tif")
         self._categorical = nodata == 255
+        if resume and self._raw.exists():
+            self._dataset = rasterio.open(self._raw, "r+")
+            return
         tiled = grid.width >= 256 and grid.height >= 256
         layout = {"tiled": True, "blockxsize": 256, "blockysize": 256} if tiled else {"tiled": False}
         self._dataset = rasterio.open(
@@ -126,7 +153,9 @@ class WindowedRaster:
             # An identity transform is what "no georeference" means; writing one would claim a CRS's units.
             transform=grid.transform if grid.crs else None,
             nodata=nodata,
-            sparse_ok=True,
+            # Every block is laid down at once, so that later writes change pixels only, never the file's
+            # structure: a run killed at any moment leaves a raster that opens.
+            sparse_ok=False,
             bigtiff="IF_SAFER",
             **layout,
         )
@@ -134,11 +163,18 @@ class WindowedRaster:
         self._dataset.update_tags(**(tags or {}))
         if colors:
             self._dataset.write_colormap(1, colors)
+        self.flush()
 
     def write(self, window: Window, values: NDArray[np.uint8]) -> None:
         """Write one window ``[h, w]``."""
         with _disk_errors(self.path):
             self._dataset.write(values, 1, window=window)
+
+    def flush(self) -> None:
+        """Bring everything written so far to disk."""
+        with _disk_errors(self.path):
+            self._dataset.close()
+            self._dataset = rasterio.open(self._raw, "r+")
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Read back one window ``[h, w]``."""

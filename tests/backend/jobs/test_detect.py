@@ -6,10 +6,9 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from rasterio.windows import Window
-
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.progress import Reporter
+from rasterio.windows import Window
 
 MAPS = ("change_probability", "change", "semantic_before", "semantic_after")
 NAIP = ("geo/naip/m_4709963_se_14_1_20090818.tif", "geo/naip/m_4709963_se_14_1_20200831.tif")
@@ -195,6 +194,61 @@ def test_progress_reaches_its_total_and_cancel_leaves_nothing(pair, tmp_path, di
     with pytest.raises(Cancelled):
         difference(*pair, tmp_path / "deep/er/run", reporter=Reporter(None, cancelled))
     assert leftovers(tmp_path / "deep") == []
+
+
+class TestResume:
+    @pytest.fixture
+    def interrupted(self, pair, tmp_path, difference, monkeypatch):
+        """Run a job and stop it after seven tiles."""
+        monkeypatch.setattr("changen2.raster.tiles.BLOCK_PIXELS", 128)
+        monkeypatch.setattr(Reporter, "INTERVAL_S", 0.0)
+
+        def interrupt(**options):
+            done = 0
+
+            def watch(progress):
+                nonlocal done
+                done = progress.done if progress.stage == "detect" else done
+
+            with pytest.raises(Cancelled):
+                difference(*pair, tmp_path / "run", reporter=Reporter(watch, lambda: done >= 7), **options)
+
+        return interrupt
+
+    @pytest.mark.parametrize("options", [{}, {"gsd": 0.4}])
+    def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(
+        self, pair, tmp_path, difference, interrupted, options
+    ):
+        interrupted(**options)
+        seen = []
+        again = difference(*pair, tmp_path / "run", reporter=Reporter(seen.append), resume=True, **options)
+        whole = difference(*pair, tmp_path / "whole", **options)
+        first = next(step for step in seen if step.stage == "detect")
+        assert 0 < first.done < first.total
+        for name in MAPS:
+            assert (read(again["outputs"][name]) == read(whole["outputs"][name])).all()
+        for key in ("polygons", "change_px", "valid_px", "change_area_m2"):
+            assert again["summary"][key] == whole["summary"][key]
+        assert ".changen2-work" not in leftovers(tmp_path / "run")
+
+    def test_unfinished_work_is_not_lost_by_accident(self, pair, tmp_path, difference, interrupted):
+        interrupted()
+        with pytest.raises(InputError) as caught:
+            difference(*pair, tmp_path / "run")
+        assert caught.value.code == "not_empty" and "--resume" in caught.value.hint
+        with pytest.raises(InputError) as caught:
+            difference(*pair, tmp_path / "run", resume=True, threshold=0.7)
+        assert caught.value.code == "other_job" and "parameters" in caught.value.message
+        difference(*pair, tmp_path / "run", resume=True)
+
+    def test_a_block_cut_off_in_the_middle_is_done_again(self, pair, tmp_path, difference, interrupted):
+        interrupted()
+        journal = tmp_path / "run/.changen2-work/journal.jsonl"
+        lines = journal.read_text().splitlines()
+        journal.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:9])
+        again = difference(*pair, tmp_path / "run", resume=True)
+        whole = difference(*pair, tmp_path / "whole")
+        assert (read(again["outputs"]["change_probability"]) == read(whole["outputs"]["change_probability"])).all()
 
 
 def test_no_change_is_said_in_words(pair, tmp_path, difference):

@@ -1,11 +1,12 @@
+import itertools
+
 import numpy as np
 import pytest
+from changen2.errors import InputError
+from changen2.raster.tiles import Axis, TileGrid
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.windows import Window
-
-from changen2.errors import InputError
-from changen2.raster.tiles import Axis, TileGrid
 
 axes = st.builds(
     lambda length, tile, overlap, per: Axis(length, tile * 32, min(overlap, tile * 16), per),
@@ -26,7 +27,7 @@ def test_tiles_cover_every_pixel_and_blocks_share_no_core(axis):
     assert seen.max() <= 2
     cores = [axis.core(block) for block in range(axis.blocks)]
     assert cores[0][0] == 0 and cores[-1][1] == axis.length
-    assert all(left[1] == right[0] for left, right in zip(cores, cores[1:], strict=False))
+    assert all(left[1] == right[0] for left, right in itertools.pairwise(cores))
 
 
 @given(axes)

@@ -1,0 +1,58 @@
+"""The journal of a run's finished blocks, so that a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from changen2.errors import InputError
+
+NAME = "journal.jsonl"
+
+
+class Journal:
+    """One line that says which job this is, then one line a finished block.
+
+    Args:
+        folder: the run's work folder.
+        job: what the result depends on; a journal of another job is refused.
+
+    Raises:
+        InputError: ``other_job`` where the journal in the folder belongs to another job.
+    """
+
+    def __init__(self, folder: Path, job: dict[str, Any]) -> None:
+        self._path = folder / NAME
+        self.blocks: list[dict[str, int]] = []
+        wanted = json.loads(json.dumps(job, default=str))
+        if not self._path.exists():
+            self._path.write_text(json.dumps(wanted) + "\n", encoding="utf8")
+            return
+        head, *lines = self._path.read_text(encoding="utf8").splitlines()
+        begun = json.loads(head)
+        if begun != wanted:
+            differing = sorted(key for key in {*begun, *wanted} if begun.get(key) != wanted.get(key))
+            raise InputError(
+                f"The unfinished run in {folder.parent} differs from this one in: {', '.join(differing)}.",
+                hint="Run it with the same inputs and settings, or start anew with --overwrite.",
+                code="other_job",
+            )
+        self.blocks = [json.loads(line) for line in lines if line.endswith("}")]
+
+    @property
+    def done(self) -> set[tuple[int, int]]:
+        """Rows and columns of the finished blocks."""
+        return {(block["i"], block["j"]) for block in self.blocks}
+
+    def add(self, **block: int) -> None:
+        """Note a block as finished, after everything it wrote is on disk."""
+        self.blocks.append(block)
+        with self._path.open("a", encoding="utf8") as file:
+            file.write(json.dumps(block) + "\n")
+
+
+def has_finished_blocks(work: Path) -> bool:
+    """Tell whether a work folder holds something to go on from."""
+    path = work / NAME
+    return path.exists() and len(path.read_text(encoding="utf8").splitlines()) > 1
