@@ -1,0 +1,89 @@
+"""Starts the real QGIS under Xvfb with the plugin in a profile of its own, and reads what a script in it reports."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = Path(__file__).parent / "scripts"
+PLUGIN = "changen2_qgis"
+
+
+@pytest.fixture(scope="session")
+def backend_python():
+    """The interpreter of the real backend."""
+    python = Path(os.environ.get("CHANGEN2_PYTHON") or ROOT / ".venv" / "bin" / "python")
+    if not python.exists():
+        pytest.skip(f"no backend at {python}: run make setup")
+    return python
+
+
+@pytest.fixture(scope="session")
+def qgis_program():
+    """The qgis binary and a screen to show it on."""
+    for program in ("qgis", "xvfb-run"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: run make setup")
+    return shutil.which("qgis")
+
+
+@pytest.fixture(scope="session")
+def plugin_path(tmp_path_factory):
+    """A folder with the plugin in it, laid out as QGIS looks for it; the files themselves stay in the sources."""
+    folder = tmp_path_factory.mktemp("plugins")
+    plugin = folder / PLUGIN
+    plugin.mkdir()
+    for source in (*(ROOT / PLUGIN).iterdir(), ROOT / "metadata.txt"):
+        if source.name != "__pycache__":
+            (plugin / source.name).symlink_to(source)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory, backend_python):
+    """before.tif and after.tif: two georeferenced images on different grids, drawn by the backend."""
+    folder = tmp_path_factory.mktemp("scene") / "files"
+    code = "import sys; from changen2.scenes.sample import write_sample; write_sample(sys.argv[1], size=768)"
+    subprocess.run([backend_python, "-c", code, folder], check=True, timeout=120)
+    return SimpleNamespace(before=folder / "before.tif", after=folder / "after.tif")
+
+
+@pytest.fixture(scope="session")
+def run_in_qgis(qgis_program, plugin_path, backend_python):
+    """A function that runs a script of `scripts/` inside QGIS and gives its report.
+
+    The script finds the folder to write to in CHANGEN2_E2E_OUT and leaves report.json and pictures there.
+    """
+
+    def run(script, out, arguments=(), size="1366x768", timeout=240, **variables):
+        profile = out / "profiles"
+        settings = profile / "profiles" / "default" / "QGIS" / "QGIS3.ini"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(f"[PythonPlugins]\n{PLUGIN}=true\n", encoding="utf8")
+        environ = {
+            **os.environ,
+            "QGIS_PLUGINPATH": str(plugin_path),
+            "CHANGEN2_PYTHON": str(backend_python),
+            "CHANGEN2_E2E": str(SCRIPTS),
+            "CHANGEN2_E2E_OUT": str(out),
+            "CHANGEN2_E2E_SIZE": size,
+            "LC_ALL": "C.UTF-8",
+            **{name: str(value) for name, value in variables.items()},
+        }
+        environ.pop("QT_QPA_PLATFORM", None)
+        command = ["xvfb-run", "-a", "-s", f"-screen 0 {size}x24", qgis_program, "--noversioncheck", "--nologo"]
+        command += ["--profiles-path", str(profile), "--code", str(SCRIPTS / script), *map(str, arguments)]
+        with (out / "qgis.log").open("w") as log:
+            subprocess.run(command, env=environ, stdout=log, stderr=log, timeout=timeout, check=False)
+        report = out / "report.json"
+        assert report.exists(), f"no report; QGIS said:\n{(out / 'qgis.log').read_text()[-3000:]}"
+        told = json.loads(report.read_text(encoding="utf8"))
+        assert "error" not in told, told["error"]
+        return told
+
+    return run
