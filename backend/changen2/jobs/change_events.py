@@ -15,6 +15,8 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.features import shapes
+from rasterio.io import DatasetReader
+from rasterio.windows import transform
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
@@ -22,6 +24,7 @@ from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.drawn import DrawnEvent
 from changen2.gpcm.labels import Box
+from changen2.gpcm.simulation import Event
 from changen2.jobs.label_series import as_window
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
@@ -105,20 +108,40 @@ def read_events(
     return drawn, repairs
 
 
-def footprints(marks: Path, change: Path) -> Iterator[tuple[int, BaseGeometry]]:
-    """Event number and polygon (in the grid's coordinates) of each marked area, streamed from disk.
+def footprints(marks: Path, change: Path, events: list[Event]) -> Iterator[tuple[Event, BaseGeometry]]:
+    """Each event with its polygon in the grid's coordinates, in the order of their numbers.
+
+    Few events are looked up in their own windows; many are traced in one pass over the raster, from disk.
 
     Args:
         marks: raster of event numbers.
         change: the change map of the same step; only changed pixels are looked at.
+        events: of that step; those whose pixels were all taken by later ones are left out.
     """
     with rasterio.open(marks) as numbers, rasterio.open(change) as changed:
-        # The polygons of a band come in the coordinates of its file, whatever transform is asked for.
-        found = shapes(rasterio.band(numbers, 1), mask=rasterio.band(changed, 1), connectivity=8)
-        for geometry, number in found:
-            if number > 0:
-                # Pixels that touch by a corner make one polygon that touches itself.
-                yield int(number), shapely.make_valid(shape(geometry))
+        boxes = sum(event.box.shape[0] * event.box.shape[1] for event in events)
+        if boxes <= numbers.width * numbers.height:
+            found = {event.number: _trace(numbers, event) for event in events}
+        else:
+            found = {}
+            # The polygons of a band come in the coordinates of its file, whatever transform is asked for.
+            for outline, number in shapes(rasterio.band(numbers, 1), mask=rasterio.band(changed, 1), connectivity=8):
+                found.setdefault(int(number), []).append(shape(outline))
+    for event in events:
+        if pieces := found.get(event.number):
+            # Pixels that touch by a corner make one polygon that touches itself.
+            yield event, shapely.union_all([shapely.make_valid(piece) for piece in pieces])
+
+
+def _trace(numbers: DatasetReader, event: Event) -> list[BaseGeometry]:
+    """The outlines of one event's pixels, block by block."""
+    pieces = []
+    for part in event.box.blocks():
+        window = as_window(part)
+        mine = numbers.read(1, window=window) == event.number
+        moved = transform(window, numbers.transform)
+        pieces += [shape(outline) for outline, _ in shapes(mine.astype(np.uint8), mine, 8, moved)]
+    return pieces
 
 
 class MarkRaster:

@@ -260,9 +260,8 @@ class _Series:
         finally:
             marks.close()
         self.changed.append(write_change(self._work / name, self._grid, now, then))
-        by_number = {event.number: event for event in events}
-        for number, geometry in footprints(marks.path, self._work / name):
-            self._keep(by_number[number], step, geometry, "simulated")
+        for event, geometry in footprints(marks.path, self._work / name, events):
+            self._keep(event, step, geometry, "simulated")
         marks.path.unlink()
 
     def _keep_drawn(self, events: list[Event], step: int) -> None:

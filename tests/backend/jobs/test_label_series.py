@@ -33,7 +33,7 @@ def test_labels_on_another_grid_are_taken_by_nearest_neighbour(tmp_path: Path) -
 
 def test_floats_with_gaps(tmp_path: Path) -> None:
     values = np.array([[1, np.nan], [8, 2]], np.float32)
-    path = written(tmp_path / "l.tif", values, Affine(1, 0, 0, 0, -1, 0), nodata=np.nan)
+    path = written(tmp_path / "l.tif", values, Affine(1, 0, 10, 0, -1, 20), nodata=np.nan)
     with LabelSource(path) as source:
         assert source.read(Box(0, 0, 2, 2)).tolist() == [[1, NODATA], [8, 2]]
 

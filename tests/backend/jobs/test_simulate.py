@@ -157,6 +157,19 @@ def test_the_events_of_one_run_can_be_replayed(town: Path, tmp_path: Path) -> No
         assert np.array_equal(read(tmp_path / "first" / name), read(tmp_path / "second" / name))
 
 
+def test_nested_objects_are_traced_whole(tmp_path: Path) -> None:
+    # The boxes of rings cover the raster many times over, which is when outlines are traced in one pass.
+    rows, columns = np.indices((60, 60))
+    rings = (np.maximum(np.abs(rows - 30), np.abs(columns - 30)) // 4 % 2 + 1).astype(np.uint8)
+    labels = write_labels(tmp_path / "l.tif", rings)
+    simulate(labels, tmp_path / "out", steps=1, events="edit", edit_probability=0.7, seed=2)
+    label = read(tmp_path / "out/change_t0_t1.tif")
+    _, geometries, _ = events_of(tmp_path / "out/change_events.gpkg")
+    assert len(geometries) > 3
+    assert np.array_equal(rasterize(geometries, out_shape=(60, 60), transform=TRANSFORM), label)
+    assert sum(geometry.area for geometry in geometries) == pytest.approx(0.25 * label.sum())
+
+
 def test_without_crs_coordinates_are_columns_and_rows(tmp_path: Path) -> None:
     labels = write_labels(tmp_path / "l.tif", np.full((40, 50), 2, np.uint8), crs=None)
     layer = write_drawn(tmp_path / "e.gpkg", [box(10, 5, 20, 15)], CRS, event=["create"], to_class=["road"], step=[1])
