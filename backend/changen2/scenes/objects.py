@@ -49,6 +49,8 @@ def draw_tree(canvas: Canvas, noise: Noise, seed: int, tree: Tree, date: DateSty
     over = cover > 0.5
     houses = canvas.building[patch.window] > 0
     canvas.semantic[patch.window][over & ~houses] = VEGETATION
+    # A bare crown is a veil: light falls through most of it.
+    over &= 0.5 * grain + leaf > 0.35
     view = canvas.elevation[patch.window]
     view[over] = np.maximum(view[over], top[over])
     lit = canvas.slope_light[patch.window]

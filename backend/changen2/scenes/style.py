@@ -82,7 +82,7 @@ class DateStyle:
             skylight=float(rng.uniform(0.2, 0.45)),
             lean=(float(tilt * np.cos(view)), float(tilt * np.sin(view))),
             haze=float(rng.beta(1, 10)),
-            exposure=float(np.exp(rng.normal(0.08, 0.2))),
+            exposure=float(np.exp(rng.normal(-0.05, 0.33))),
             cast=(float(cast[0]), float(cast[1]), float(cast[2])),
             contrast=float(rng.uniform(0.85, 1.25)),
             blur=float(rng.uniform(0.3, 0.95)),
