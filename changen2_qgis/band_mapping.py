@@ -74,10 +74,10 @@ class BandMapping(QWidget):
 
 
 def _offer_bands(combo: QComboBox, layer: QgsRasterLayer) -> None:
-    """Number first, because the lists are narrow; the band's full name as a tooltip."""
+    """Number and initial of the colour, because the lists are narrow; the band's full name as a tooltip."""
     provider = layer.dataProvider()
-    colours = {interpretation: colour for colour, interpretation in COLOURS}
+    initials = {interpretation: colour[0].upper() for colour, interpretation in COLOURS}
     for band in range(1, layer.bandCount() + 1):
-        colour = colours.get(provider.colorInterpretation(band), "")
-        combo.addItem(f"{band} {colour}".strip(), band)
+        initial = initials.get(provider.colorInterpretation(band), "")
+        combo.addItem(f"{band} {initial}".strip(), band)
         combo.setItemData(band - 1, layer.bandName(band), Qt.ItemDataRole.ToolTipRole)

@@ -111,6 +111,7 @@ class DetectionGroup:
         layer = self.layer("polygons")
         if layer is None or not _write_review(layer, feature_id, state):
             return False
+        layer.setRenderer(layer.renderer().clone())  # so that the legend counts the states again
         original = layer.customProperty(_ORIGINAL)
         if original:
             return _write_review(QgsVectorLayer(str(original), "original", "ogr"), feature_id, state)

@@ -99,15 +99,16 @@ def _probability_renderer(layer: QgsRasterLayer, threshold: float) -> QgsSingleB
     last = max(255, first + 1)  # a ramp needs two ends, also at threshold 1
     items = []
     for position, colour in PROBABILITY_STOPS:
+        probability = threshold + position * (1 - threshold)
+        said = {0.0: " (threshold)", 1.0: " (certain)"}.get(position, "")
         value = first + position * (last - first)
-        items.append(QgsColorRampShader.ColorRampItem(value, QColor(colour), f"{(value - 1) / 254:.2f}"))
+        items.append(QgsColorRampShader.ColorRampItem(value, QColor(colour), f"{probability:.2f}{said}"))
     ramp = QgsColorRampShader(first, last)
     ramp.setColorRampType(QgsColorRampShader.Type.Interpolated)
     ramp.setColorRampItemList(items)
     ramp.setClip(True)  # values under the first stop are not drawn at all
     legend = QgsColorRampLegendNodeSettings()
-    legend.setMinimumLabel(f"{threshold:.2f} (threshold)")
-    legend.setMaximumLabel("1.00 (certain change)")
+    legend.setUseContinuousLegend(False)  # its labels are black, also on QGIS's dark theme
     ramp.setLegendSettings(legend)
     shader = QgsRasterShader(first, last)
     shader.setRasterShaderFunction(ramp)

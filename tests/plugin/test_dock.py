@@ -319,7 +319,7 @@ def test_moving_the_threshold_restyles_the_layer_and_computes_nothing(dock, tmp_
     with qtbot.waitSignal(bar.moved):
         bar.slider.setValue(80)
     function = group.layer("change_probability").renderer().shader().rasterShaderFunction()
-    assert function.legendSettings().minimumLabel() == "0.80 (threshold)"
+    assert function.colorRampItemList()[0].label == "0.80 (threshold)"
     assert bar.apply.isEnabled()
     assert group.threshold == pytest.approx(0.5)
 

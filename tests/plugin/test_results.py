@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from osgeo import gdal, ogr, osr
-from qgis.core import QgsProject, QgsRasterLayer, QgsRectangle, QgsVectorLayer
+from qgis.core import QgsLayerTreeLayer, QgsProject, QgsRasterLayer, QgsRectangle, QgsVectorLayer
 
 from changen2_qgis.results import add_detection_group, describe, detection_groups
 from changen2_qgis.styles import first_value_at, set_probability_threshold, style_detection_layer
@@ -139,7 +139,10 @@ def test_the_probability_legend_names_the_threshold(run):
     layer = QgsRasterLayer(run["change_probability"], "p", "gdal")
     set_probability_threshold(layer, 0.37)
     function = layer.renderer().shader().rasterShaderFunction()
-    assert function.legendSettings().minimumLabel() == "0.37 (threshold)"
+    labels = [item.label for item in function.colorRampItemList()]
+    assert labels[0] == "0.37 (threshold)" and labels[-1] == "1.00 (certain)"
+    nodes = layer.renderer().createLegendNodes(QgsLayerTreeLayer(layer))
+    assert [node.data(0) for node in nodes][-len(labels) :] == labels
 
 
 def test_binary_change_shows_only_change(run):
