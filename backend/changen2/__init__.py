@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from changen2.jobs.detect import detect
+    from changen2.jobs.evaluate import evaluate
     from changen2.jobs.vectorize import vectorize
 
 __version__ = (Path(__file__).parent / "VERSION").read_text(encoding="utf8").strip()
 
-_JOBS = {"detect": "changen2.jobs.detect", "vectorize": "changen2.jobs.vectorize"}
+_JOBS = {"detect": "changen2.jobs.detect", "vectorize": "changen2.jobs.vectorize", "evaluate": "changen2.jobs.evaluate"}
 
-__all__ = ["__version__", "detect", "vectorize"]
+__all__ = ["__version__", "detect", "evaluate", "vectorize"]
 
 
 def __getattr__(name: str) -> Any:

@@ -133,6 +133,31 @@ def vectorize(
 
 
 @app.command()
+def evaluate(
+    prediction: Annotated[str, typer.Argument(help="A change map or probability, or a folder of them.")],
+    reference: Annotated[
+        str | None, typer.Argument(help="Map (non-zero is change), polygon layer, or a folder of maps.")
+    ] = None,
+    points: Annotated[
+        str | None, typer.Option(help="Point layer with a field `reference` (0 or 1): area-adjusted accuracy.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="For a change probability, 0 to 1.")] = 0.5,
+    as_json: Json = False,
+) -> None:
+    """Say how right a change map is, with intervals."""
+    from changen2.jobs.evaluate import evaluate as job
+
+    result = _run(as_json, lambda *_: job(prediction, reference, points=points, threshold=threshold))
+    if as_json:
+        return
+    for name in ("f1", "iou", "precision", "recall", "kappa"):
+        if name in result:
+            typer.echo(f"{name:>9}  {result[name]:.3f}  [{result[f'{name}_low']:.3f}, {result[f'{name}_high']:.3f}]")
+    for name, estimates in result.get("area_adjusted", {}).items():
+        typer.echo(f"{name}: {estimates}")
+
+
+@app.command()
 def sample(
     out_dir: Folder,
     size: Annotated[int, typer.Option(help="Pixels a side.")] = 1024,
@@ -216,7 +241,9 @@ def main() -> None:
     app()
 
 
-def _run(as_json: bool, job: Callable[[Callable[[Progress], None], Callable[[], bool]], dict[str, Any]]) -> None:
+def _run(
+    as_json: bool, job: Callable[[Callable[[Progress], None], Callable[[], bool]], dict[str, Any]]
+) -> dict[str, Any]:
     """Run a job with a progress bar, Ctrl-C as cancel, and the exit codes of the command line."""
     cancelled = threading.Event()
     previous = {number: signal.signal(number, lambda *_: cancelled.set()) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -235,6 +262,7 @@ def _run(as_json: bool, job: Callable[[Callable[[Progress], None], Callable[[], 
         stderr.print(f"{name}: {path}", highlight=False)
     if as_json:
         typer.echo(json.dumps(result, default=str))
+    return result
 
 
 def _explain(error: Changen2Error, as_json: bool) -> None:
