@@ -80,9 +80,7 @@ class Backend:
         """The running worker's process id, or None."""
         return self._client.pid
 
-    def request(
-        self, method: str, params: Mapping[str, Any], callbacks: Callbacks | None = None
-    ) -> dict[str, Any]:
+    def request(self, method: str, params: Mapping[str, Any], callbacks: Callbacks | None = None) -> dict[str, Any]:
         """Ask the worker and wait for the result; see `WorkerClient.request`."""
         return self._client.request(method, params, callbacks)
 

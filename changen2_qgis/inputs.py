@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from osgeo import gdal
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransformContext,
@@ -153,6 +152,8 @@ def direct_path(layer: QgsRasterLayer) -> str | None:
         )
     if layer.providerType() != "gdal":
         return None
+    from osgeo import gdal  # here, for the plugin to load fast
+
     source = layer.source()
     decoded = QgsProviderRegistry.instance().decodeUri("gdal", source)
     if decoded.get("openOptions") or source.startswith("/vsimem/") or "authcfg=" in source:
@@ -167,6 +168,8 @@ def with_layer_crs(path: str, layer: QgsRasterLayer, folder: Path, name: str) ->
     """The path, or a VRT over it where the user has given the layer another CRS than its file says."""
     if not layer.crs().isValid() or layer.crs() == layer.dataProvider().crs():
         return path
+    from osgeo import gdal
+
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.vrt"
     if gdal.Translate(str(target), path, format="VRT", outputSRS=layer.crs().toWkt()) is None:

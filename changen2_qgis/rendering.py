@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from osgeo import gdal
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransformContext,
@@ -213,6 +212,8 @@ def _write(layer: QgsRasterLayer, grid: RenderGrid, path: Path, feedback: QgsFee
 
 def blank_share(path: Path) -> float:
     """The share 0..1 of blocks that show nothing: all transparent or nodata, or all of one value."""
+    from osgeo import gdal  # here, for the plugin to load fast
+
     dataset = gdal.Open(str(path))
     blank = total = 0
     for top in range(0, dataset.RasterYSize, BLOCK):
@@ -224,8 +225,13 @@ def blank_share(path: Path) -> float:
     return blank / total
 
 
-def _is_blank(dataset: gdal.Dataset, window: tuple[int, int, int, int]) -> bool:
+def _is_blank(dataset: Any, window: tuple[int, int, int, int]) -> bool:
+    """Whether a window of a GDAL dataset is masked out, or every band of it has one value."""
     if not any(dataset.GetRasterBand(1).GetMaskBand().ReadRaster(*window)):
         return True
-    pixels = np.asarray(dataset.ReadAsArray(*window)).reshape(dataset.RasterCount, -1)
-    return bool(np.all(pixels == pixels[:, :1]))
+    for band in range(1, dataset.RasterCount + 1):
+        raw = dataset.GetRasterBand(band).ReadRaster(*window)
+        pixel = raw[: len(raw) // (window[2] * window[3])]
+        if raw != pixel * (window[2] * window[3]):
+            return False
+    return True

@@ -54,9 +54,7 @@ class WorkerClient:
         process = self._process
         return process.popen.pid if process is not None and process.alive else None
 
-    def request(
-        self, method: str, params: Mapping[str, Any], callbacks: Callbacks | None = None
-    ) -> dict[str, Any]:
+    def request(self, method: str, params: Mapping[str, Any], callbacks: Callbacks | None = None) -> dict[str, Any]:
         """Send a request and wait for its result; the time it may take has no limit, its silence has.
 
         Raises:

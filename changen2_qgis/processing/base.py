@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from qgis.core import (
     QgsProcessingLayerPostProcessorInterface,
     QgsProcessingParameterDefinition,
 )
+from qgis.PyQt import sip
 from qgis.PyQt.QtGui import QIcon
 
 from ..backend import Backend
-from ..errors import Cancelled, PluginError
+from ..errors import PluginError
 from ..paths import resources_dir
 from ..worker_client import Callbacks, Progress
 
@@ -46,13 +48,14 @@ LAYER_NAMES = {
 class BackendAlgorithm(QgsProcessingAlgorithm):
     """An algorithm whose work is done by the backend.
 
-    Subclasses implement `prepare_inputs` (main thread: clone layers, export unsaved edits) and `run` (pool
+    Subclasses implement `prepare_job` (main thread: clone layers, export unsaved edits) and `do_job` (pool
     thread); a `PluginError` from either becomes the message that Processing shows.
     """
 
     def __init__(self, backend: Backend) -> None:
         super().__init__()
         self.backend = backend
+        self._job: Any = None
 
     def createInstance(self) -> BackendAlgorithm:
         """A fresh one for each run, with the same backend."""
@@ -62,13 +65,13 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         """The plugin's icon."""
         return QIcon(str(resources_dir() / "icons" / "changen2.svg"))
 
-    def prepare_inputs(
+    def prepare_job(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
-    ) -> None:
-        """Read the parameters; called on the main thread."""
+    ) -> Any:
+        """Read the parameters; called on the main thread. What it returns goes to `do_job`."""
         raise NotImplementedError
 
-    def run(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
+    def do_job(self, job: Any, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
         """Do the work; called on a pool thread, returns the outputs."""
         raise NotImplementedError
 
@@ -76,16 +79,27 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
         """Called by Processing on the main thread."""
-        with _spoken():
-            self.prepare_inputs(parameters, context, feedback)
-        return True
+        try:
+            self._job = self.prepare_job(parameters, context, feedback)
+            return True
+        except PluginError as error:
+            message = str(error)
+        del parameters, context, feedback  # see `processAlgorithm`
+        raise QgsProcessingException(message)
 
     def processAlgorithm(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
         """Called by Processing on a pool thread."""
-        with _spoken():
-            return self.run(context, feedback)
+        job, self._job = self._job, None
+        try:
+            return self.do_job(job, context, feedback)
+        except PluginError as error:
+            message = str(error)
+        # QGIS never frees the traceback of what leaves here, so no layer may be within its reach: it would stay
+        # open until QGIS ends, and be closed too late.
+        del job, parameters, context, feedback
+        raise QgsProcessingException(message)
 
     def ask(self, method: str, params: Mapping[str, Any], feedback: QgsProcessingFeedback) -> dict[str, Any]:
         """Send a job to the backend and wait, with progress, log and cancel through `feedback`."""
@@ -102,19 +116,25 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         feedback.setProgress(100)
         return result
 
-    def load_on_completion(self, context: QgsProcessingContext, layers: Mapping[str, tuple[str, str]]) -> None:
+    def load_on_completion(
+        self, context: QgsProcessingContext, layers: Mapping[str, tuple[str, str]], threshold: float
+    ) -> None:
         """Have the toolbox load and style results; nothing happens where nobody asked for layers.
 
         Args:
             context: of this run.
             layers: by kind (see `LAYER_NAMES`), the output's name and the layer's source.
+            threshold: probability 0..1 from which change was counted.
         """
         project = context.project()
         if project is None:
             return
         for kind, (output, source) in layers.items():
             details = QgsProcessingContext.LayerDetails(LAYER_NAMES[kind], project, output)
-            details.setPostProcessor(_STYLERS[kind])
+            styler = _Styler(kind, threshold)
+            sip.transferto(styler, None)  # the context deletes it
+            _STYLERS.append(styler)
+            details.setPostProcessor(styler)
             context.addLayerToLoadOnCompletion(source, details)
 
 
@@ -155,37 +175,28 @@ class RunFolder:
 class _Styler(QgsProcessingLayerPostProcessorInterface):
     """Styles a loaded result; Processing calls it on the main thread."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, threshold: float) -> None:
         super().__init__()
         self.kind = kind
+        self.threshold = threshold
 
     def postProcessLayer(
         self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> None:
         from ..results import style_detection_layer
 
-        style_detection_layer(layer, self.kind)
+        style_detection_layer(layer, self.kind, self.threshold)
 
 
-# Processing keeps plain pointers to them: they must outlive every run.
-_STYLERS = {kind: _Styler(kind) for kind in LAYER_NAMES}
+# Owned by their contexts, but Python forgets the class of what nothing in Python refers to. Enough for some
+# runs; one that is dropped while it is needed styles nothing and does no harm.
+_STYLERS: deque[_Styler] = deque(maxlen=100)
 
 
 def advanced(parameter: QgsProcessingParameterDefinition) -> QgsProcessingParameterDefinition:
     """The parameter, shown under "Advanced parameters"."""
     parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
     return parameter
-
-
-@contextlib.contextmanager
-def _spoken() -> Iterator[None]:
-    """Our errors as Processing's, with the next step in the message."""
-    try:
-        yield
-    except Cancelled as error:
-        raise QgsProcessingException("Cancelled.") from error
-    except PluginError as error:
-        raise QgsProcessingException(str(error)) from error
 
 
 def _show(progress: Progress, feedback: QgsProcessingFeedback) -> None:

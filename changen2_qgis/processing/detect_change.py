@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from qgis.core import (
     QgsProcessingParameterString,
     QgsProject,
     QgsRasterLayer,
+    QgsRectangle,
 )
 
 from ..errors import InputError
@@ -49,6 +51,20 @@ to a new folder beside the project.
 
 Look in an extent or in polygons, not both. GSD is the pixel size at which the model sees the images: empty for
 that of the images, "auto" for the model's own, or metres."""
+
+
+@dataclass
+class DetectJob:
+    """One run, as prepared on the main thread."""
+
+    pair: RasterPair
+    folder: RunFolder
+    window: QgsRectangle
+    """Where to look, in the CRS of `before`; null for everywhere."""
+    render_resolution: float | None
+    """Metres per pixel for web maps, where given."""
+    request: dict[str, Any]
+    """What goes to the backend, less the files."""
 
 
 class DetectChange(BackendAlgorithm):
@@ -160,28 +176,33 @@ class DetectChange(BackendAlgorithm):
         where = {} if extent.isNull() else {"bounds": bounds(extent, before)}
         return {**paths, **where, **self._options(parameters, context)}
 
-    def prepare_inputs(
+    def prepare_job(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
-    ) -> None:
+    ) -> DetectJob:
         """Clone the layers and export polygons, on the main thread, where layers and their edits are."""
         before, after = (self.parameterAsRasterLayer(parameters, name, context) for name in ("BEFORE", "AFTER"))
-        self._options_given = self._options(parameters, context)
-        self._render_resolution = self._number(parameters, "RENDER_RESOLUTION", context)
-        self._extent = self.parameterAsExtent(parameters, "EXTENT", context, before.crs())
-        self._folder = RunFolder(
+        extent = self.parameterAsExtent(parameters, "EXTENT", context, before.crs())
+        polygons = self.parameterAsSource(parameters, "AOI", context)
+        if polygons is not None and not extent.isNull():
+            raise InputError("Both an extent and polygons are given.", "Leave one of them out.", "bad_value")
+        folder = RunFolder(
             self._output_folder(parameters, context, before, after),
             self.parameterAsBoolean(parameters, "OVERWRITE", context),
         )
-        self._pair = RasterPair(before.clone(), after.clone())
-        self._aoi = None
-        self._window = self._extent
-        source = self.parameterAsSource(parameters, "AOI", context)
-        if source is not None:
-            if not self._extent.isNull():
-                raise InputError("Both an extent and polygons are given.", "Leave one of them out.", "bad_value")
+        pair = RasterPair(before.clone(), after.clone())
+        where: dict[str, Any] = {}
+        if polygons is not None:
             layer = self.parameterAsVectorLayer(parameters, "AOI", context)
-            self._aoi = polygons_path(layer, source, before, self._folder.inputs)
-            self._window = self._pair.window(self._extent, source)
+            where["aoi"] = polygons_path(layer, polygons, before, folder.inputs)
+        elif not extent.isNull():
+            where["bounds"] = bounds(extent, before)
+        return DetectJob(
+            pair,
+            folder,
+            window=pair.window(extent, polygons),
+            render_resolution=self._number(parameters, "RENDER_RESOLUTION", context),
+            request={**self._options(parameters, context), **where},
+        )
 
     def _output_folder(
         self,
@@ -221,60 +242,47 @@ class DetectChange(BackendAlgorithm):
             return None
         return self.parameterAsDouble(parameters, name, context)
 
-    def run(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
+    def do_job(self, job: DetectJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
         """Make files of the layers where needed, then ask the backend."""
-        with self._folder.removed_on_error():
+        with job.folder.removed_on_error():
             feedback.setProgressText("Preparing the images")
-            files = self._pair.files(
-                self._window,
-                self._folder.inputs,
-                self._resolution_for_rendering,
+            files = job.pair.files(
+                job.window,
+                job.folder.inputs,
+                lambda: self._resolution_for_rendering(job),
                 self.backend.settings.render_megapixels,
                 feedback,
             )
-            request = {
-                **self._options_given,
-                **files,
-                "out_dir": str(self._folder.path),
-                "overwrite": self._folder.overwrite,
-            }
-            if self._aoi is not None:
-                request["aoi"] = self._aoi
-            elif not self._extent.isNull():
-                request["bounds"] = bounds(self._extent, self._pair.before)
-            result = self.ask("detect", request, feedback)
-        return self._deliver(result, context)
+            where = {"out_dir": str(job.folder.path), "overwrite": job.folder.overwrite}
+            result = self.ask("detect", {**job.request, **files, **where}, feedback)
+        return self._deliver(result, job, context)
 
-    def _resolution_for_rendering(self) -> float:
-        """As asked for, else the other image's, else what the model was made for."""
-        given = self._render_resolution or self._pair.ground_resolution()
+    def _resolution_for_rendering(self, job: DetectJob) -> float:
+        """As asked for, else the other image's, else what the model was made for; metres per pixel."""
+        given = job.render_resolution or job.pair.ground_resolution()
         if given is not None:
             return given
         cards = {card["name"]: card for card in self.backend.hello().models}
-        return float(cards.get(self._options_given["model"], {}).get("gsd_native") or 0.5)
+        return float(cards.get(job.request["model"], {}).get("gsd_native") or 0.5)
 
-    def _deliver(self, result: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any]:
+    def _deliver(self, result: dict[str, Any], job: DetectJob, context: QgsProcessingContext) -> dict[str, Any]:
+        """Have the results loaded, and name them as the contract does."""
         outputs, summary = result["outputs"], result["summary"]
-        layers = {
-            kind: (kind.upper(), outputs[kind])
-            for kind in ("semantic_before", "semantic_after", "change")
-            if kind in outputs
-        }
+        semantic = {kind: outputs[kind] for kind in ("semantic_before", "semantic_after") if kind in outputs}
+        layers = {kind: (kind.upper(), path) for kind, path in semantic.items()}
+        layers["change"] = ("CHANGE", outputs["change"])
         layers["change_probability"] = ("PROBABILITY", outputs["change_probability"])
         layers["polygons"] = ("POLYGONS", shown_polygons(outputs["polygons"], outputs["change_probability"]))
-        self.load_on_completion(context, layers)
-        delivered = {
-            "OUTPUT_FOLDER": str(self._folder.path),
+        self.load_on_completion(context, layers, summary["threshold"])
+        return {
+            "OUTPUT_FOLDER": str(job.folder.path),
             "PROBABILITY": outputs["change_probability"],
             "CHANGE": outputs["change"],
             "POLYGONS": outputs["polygons"],
             "MANIFEST": outputs["manifest"],
             "POLYGON_COUNT": summary["polygons"],
             "CHANGE_AREA": summary["change_area_m2"],
-        }
-        return {
-            **delivered,
-            **{kind.upper(): outputs[kind] for kind in ("semantic_before", "semantic_after") if kind in outputs},
+            **{kind.upper(): path for kind, path in semantic.items()},
         }
 
 

@@ -37,12 +37,12 @@ class SetUpBackend(BackendAlgorithm):
         for name, text in (("PYTHON", "Interpreter"), ("TORCH", "PyTorch"), ("DEVICE", "Device")):
             self.addOutput(QgsProcessingOutputString(name, text))
 
-    def prepare_inputs(
+    def prepare_job(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> None:
         """Nothing to read."""
 
-    def run(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
+    def do_job(self, job: None, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
         """Build it."""
 
         def report(share: float, text: str) -> None:

@@ -70,17 +70,17 @@ class VectorizeChange(BackendAlgorithm):
         self.addOutput(QgsProcessingOutputNumber("POLYGON_COUNT", "Number of changed places"))
         self.addOutput(QgsProcessingOutputNumber("CHANGE_AREA", "Changed area (m²)"))
 
-    def prepare_inputs(
+    def prepare_job(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
-    ) -> None:
-        """Read the parameters."""
+    ) -> dict[str, Any]:
+        """The backend's request."""
         layer = self.parameterAsRasterLayer(parameters, self.PROBABILITY, context)
         path = direct_path(layer)
         if path is None:
             raise InputError(
                 f"The layer {describe(layer)} is no file.", "Choose the change_probability.tif of a run.", "unreadable"
             )
-        self._params = {
+        return {
             "probability": path,
             "threshold": self.parameterAsDouble(parameters, self.THRESHOLD, context),
             "min_area": self.parameterAsDouble(parameters, self.MIN_AREA, context),
@@ -88,19 +88,22 @@ class VectorizeChange(BackendAlgorithm):
             "overwrite": self.parameterAsBoolean(parameters, self.OVERWRITE, context),
         }
 
-    def run(self, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
+    def do_job(
+        self, job: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> dict[str, Any]:
         """Ask the backend for it."""
-        result = self.ask("vectorize", self._params, feedback)
+        result = self.ask("vectorize", job, feedback)
         outputs, summary = result["outputs"], result["summary"]
         self.load_on_completion(
             context,
             {
                 "change": ("CHANGE", outputs["change"]),
-                "polygons": ("POLYGONS", shown_polygons(outputs["polygons"], self._params["probability"])),
+                "polygons": ("POLYGONS", shown_polygons(outputs["polygons"], job["probability"])),
             },
+            summary["threshold"],
         )
         return {
-            self.OUTPUT_FOLDER: str(Path(self._params["out_dir"])),
+            self.OUTPUT_FOLDER: str(Path(job["out_dir"])),
             "CHANGE": outputs["change"],
             "POLYGONS": outputs["polygons"],
             "POLYGON_COUNT": summary["polygons"],

@@ -1,0 +1,398 @@
+"""The algorithm with the real worker: contract, places, polygons, failure, cancel, and its place in models."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from osgeo import gdal, ogr
+from qgis.analysis import QgsNativeAlgorithms
+from qgis.core import (
+    QgsApplication,
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsFeature,
+    QgsGeometry,
+    QgsProcessing,
+    QgsProcessingAlgRunnerTask,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingModelAlgorithm,
+    QgsProcessingModelChildAlgorithm,
+    QgsProcessingModelChildParameterSource,
+    QgsProcessingModelOutput,
+    QgsProcessingModelParameter,
+    QgsProcessingParameterRasterLayer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsReferencedRectangle,
+    QgsVectorLayer,
+)
+
+from changen2_qgis.errors import InputError
+from changen2_qgis.processing.detect_change import DetectChange, parse_bands, parse_metres
+
+# The lowest threshold: something is always found, whatever the model thinks of a simulated scene.
+SENSITIVE = {"THRESHOLD": 0.01, "THREADS": 1}
+
+
+def pixels(path):
+    return gdal.Open(str(path)).ReadAsArray()
+
+
+def grid(path):
+    dataset = gdal.Open(str(path))
+    return dataset.RasterXSize, dataset.RasterYSize, dataset.GetGeoTransform(), dataset.GetProjection()
+
+
+@pytest.fixture(scope="module")
+def whole(provider, scene, tmp_path_factory):
+    """One run over the whole scene, for all tests that only look at its results."""
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("changen2:detectchange")
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    parameters = {"BEFORE": scene["before"], "AFTER": scene["after"], "OUTPUT_FOLDER": str(folder), **SENSITIVE}
+    results, succeeded = algorithm.run(parameters, QgsProcessingContext(), QgsProcessingFeedback())
+    assert succeeded
+    return results
+
+
+def test_the_contract_names_parameters_and_outputs(provider):
+    algorithm = provider.algorithm("detectchange")
+    parameters = [definition.name() for definition in algorithm.parameterDefinitions()]
+    for name in [
+        "BEFORE",
+        "AFTER",
+        "EXTENT",
+        "AOI",
+        "BANDS_BEFORE",
+        "BANDS_AFTER",
+        "MODEL",
+        "DEVICE",
+        "THRESHOLD",
+        "MIN_AREA",
+        "GSD",
+        "OUTPUT_FOLDER",
+        "COREGISTER",
+    ]:
+        assert name in parameters
+    outputs = {definition.name(): definition.type() for definition in algorithm.outputDefinitions()}
+    assert outputs["PROBABILITY"] == outputs["CHANGE"] == "outputRaster"
+    assert outputs["POLYGONS"] == "outputVector"
+
+
+def test_outputs_have_the_grid_of_before(whole, scene):
+    assert grid(whole["PROBABILITY"]) == grid(scene["before"])
+    assert grid(whole["CHANGE"]) == grid(scene["before"])
+    assert set(np.unique(pixels(whole["CHANGE"]))) <= {0, 1, 255}
+
+
+def test_polygons_are_counted_and_have_areas(whole):
+    dataset = ogr.Open(whole["POLYGONS"])
+    layer = dataset.GetLayerByName("change")
+    areas = [feature.GetField("area_m2") for feature in layer]
+    assert len(areas) == whole["POLYGON_COUNT"] > 0
+    assert sum(areas) == pytest.approx(whole["CHANGE_AREA"], rel=1e-6)
+
+
+def test_the_manifest_names_the_inputs(whole, scene):
+    manifest = json.loads(Path(whole["MANIFEST"]).read_text())
+    assert scene["before"] in json.dumps(manifest)
+
+
+def test_an_extent_in_another_crs_cuts_the_same_pixels(run, scene, whole, tmp_path):
+    before = QgsRasterLayer(scene["before"])
+    extent = before.extent()
+    inner = QgsRectangle(extent.xMinimum() + 20, extent.yMinimum() + 30, extent.xMinimum() + 80, extent.yMinimum() + 75)
+    degrees = QgsCoordinateReferenceSystem("EPSG:4326")
+    to_degrees = QgsCoordinateTransform(before.crs(), degrees, QgsProject.instance())
+    given = QgsReferencedRectangle(to_degrees.transformBoundingBox(inner), degrees)
+    made = run(
+        "detectchange",
+        {"BEFORE": before, "AFTER": scene["after"], "EXTENT": given, "OUTPUT_FOLDER": str(tmp_path / "r"), **SENSITIVE},
+    )
+    assert made.succeeded, made.error
+    width, height, transform, _ = grid(made.results["PROBABILITY"])
+    column = round((transform[0] - extent.xMinimum()) / transform[1])
+    row = round((extent.yMaximum() - transform[3]) / -transform[5])
+    covered = QgsRasterLayer(made.results["PROBABILITY"]).extent()
+    assert covered.contains(inner.buffered(-1.0)) and inner.buffered(5.0).contains(covered)
+    part = pixels(whole["PROBABILITY"])[row : row + height, column : column + width]
+    np.testing.assert_array_equal(pixels(made.results["PROBABILITY"]), part)
+
+
+def test_polygons_to_look_in_may_be_unsaved(run, scene, tmp_path):
+    before = QgsRasterLayer(scene["before"])
+    extent = before.extent()
+    layer = QgsVectorLayer(f"Polygon?crs={before.crs().authid()}", "places", "memory")
+    layer.startEditing()
+    feature = QgsFeature(layer.fields())
+    centre = extent.center()
+    inner = QgsRectangle(centre.x() - 20, centre.y() - 20, centre.x() + 20, centre.y() + 20)
+    feature.setGeometry(QgsGeometry.fromRect(inner))
+    layer.addFeature(feature)
+    parameters = {"BEFORE": before, "AFTER": scene["after"], "AOI": layer, "OUTPUT_FOLDER": str(tmp_path / "r")}
+    made = run("detectchange", {**parameters, **SENSITIVE})
+    layer.rollBack()
+    assert made.succeeded, made.error
+    covered = QgsRasterLayer(made.results["PROBABILITY"]).extent()
+    assert covered.contains(inner) and inner.buffered(2.0).contains(covered)
+    assert (tmp_path / "r" / "inputs" / "aoi.gpkg").exists()
+
+
+def test_extent_and_polygons_together_are_refused(run, scene, tmp_path):
+    layer = QgsVectorLayer("Polygon?crs=EPSG:4326", "places", "memory")
+    made = run(
+        "detectchange",
+        {
+            "BEFORE": scene["before"],
+            "AFTER": scene["after"],
+            "AOI": layer,
+            "EXTENT": "0,1,0,1 [EPSG:4326]",
+            "OUTPUT_FOLDER": str(tmp_path / "r"),
+        },
+    )
+    assert not made.succeeded and "Leave one of them out" in made.error
+
+
+def test_rasters_without_crs_are_cut_where_they_are_drawn(run, scene, tmp_path):
+    plain = {}
+    for date in ("before", "after"):
+        plain[date] = str(tmp_path / f"{date}.png")
+        gdal.Translate(plain[date], scene[date], format="PNG")
+        Path(plain[date] + ".aux.xml").unlink(missing_ok=True)
+    extent = QgsRectangle(32, -96, 128, -48)  # as drawn in QGIS, y up: columns 32–128, rows 48–96
+    made = run(
+        "detectchange",
+        {
+            "BEFORE": plain["before"],
+            "AFTER": plain["after"],
+            "EXTENT": extent,
+            "OUTPUT_FOLDER": str(tmp_path / "r"),
+            **SENSITIVE,
+        },
+    )
+    assert made.succeeded, made.error
+    probability = gdal.Open(made.results["PROBABILITY"])
+    assert (probability.RasterXSize, probability.RasterYSize) == (96, 48)
+    shown = {details.name: source for source, details in made.context.layersToLoadOnCompletion().items()}
+    polygons = QgsVectorLayer(shown["Changed places"], "polygons", "ogr")
+    raster = QgsRasterLayer(made.results["PROBABILITY"])
+    assert polygons.featureCount() == made.results["POLYGON_COUNT"] > 0
+    assert raster.extent().buffered(0.1).contains(polygons.extent())
+
+
+def test_a_virtual_raster_works_like_any_other(run, scene, whole, tmp_path):
+    source = QgsRasterLayer(scene["after"])
+    extent = source.extent()
+    virtual = QgsRasterLayer(
+        f"?crs={source.crs().authid()}&extent={extent.xMinimum()},{extent.yMinimum()},{extent.xMaximum()},"
+        f'{extent.yMaximum()}&width={source.width()}&height={source.height()}&formula="r@1"'
+        f"&r:uri={scene['after']}&r:provider=gdal",
+        "virtual",
+        "virtualraster",
+    )
+    assert virtual.isValid()
+    folder = tmp_path / "r"
+    made = run("detectchange", {"BEFORE": scene["before"], "AFTER": virtual, "OUTPUT_FOLDER": str(folder), **SENSITIVE})
+    assert made.succeeded, made.error
+    assert grid(made.results["CHANGE"]) == grid(whole["CHANGE"])
+    assert (folder / "inputs" / "after.tif").exists()
+    assert any("“virtual”" in info for info in made.feedback.infos)
+
+
+def test_bands_are_taken_in_the_order_given(run, scene, whole, tmp_path):
+    made = run(
+        "detectchange",
+        {
+            "BEFORE": scene["before"],
+            "AFTER": scene["after"],
+            "BANDS_BEFORE": "3,2,1",
+            "BANDS_AFTER": [3, 2, 1],
+            "OUTPUT_FOLDER": str(tmp_path / "r"),
+            **SENSITIVE,
+        },
+    )
+    assert made.succeeded, made.error
+    assert (pixels(made.results["PROBABILITY"]) != pixels(whole["PROBABILITY"])).any()
+
+
+def test_a_band_that_is_not_there_is_refused_with_the_next_step_and_nothing_left(run, scene, tmp_path):
+    folder = tmp_path / "r"
+    parameters = {"BEFORE": scene["before"], "AFTER": scene["after"], "BANDS_BEFORE": "9", "OUTPUT_FOLDER": str(folder)}
+    made = run("detectchange", parameters)
+    assert not made.succeeded and "9" in made.error
+    assert not folder.exists()
+
+
+def test_a_folder_with_results_is_refused_unless_overwritten(run, scene, tmp_path):
+    (tmp_path / "change.tif").write_text("precious")
+    parameters = {"BEFORE": scene["before"], "AFTER": scene["after"], "OUTPUT_FOLDER": str(tmp_path), **SENSITIVE}
+    refused = run("detectchange", parameters)
+    assert not refused.succeeded and (tmp_path / "change.tif").read_text() == "precious"
+    assert run("detectchange", {**parameters, "OVERWRITE": True}).succeeded
+
+
+def test_without_a_folder_the_results_go_beside_the_project(run, scene, tmp_path):
+    project = QgsProject.instance()
+    project.write(str(tmp_path / "town.qgz"))
+    made = run("detectchange", {"BEFORE": scene["before"], "AFTER": scene["after"], **SENSITIVE})
+    project.clear()
+    assert made.succeeded, made.error
+    assert Path(made.results["OUTPUT_FOLDER"]).parent.parent == tmp_path
+
+
+def test_cancel_stops_the_job_keeps_the_worker_and_leaves_nothing(provider, scene, tmp_path, real_backend):
+    worker = real_backend.hello().pid
+    folder = tmp_path / "r"
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("changen2:detectchange")
+    listening = CancelsAt(("Reading", "Looking"))
+    parameters = {"BEFORE": scene["before"], "AFTER": scene["after"], "OUTPUT_FOLDER": str(folder)}
+    _, succeeded = algorithm.run(parameters, QgsProcessingContext(), listening, catchExceptions=True)
+    assert not succeeded and listening.isCanceled()
+    assert not folder.exists()
+    assert real_backend.hello().pid == worker
+
+
+class CancelsAt(QgsProcessingFeedback):
+    """Cancels when the algorithm says a text that begins so."""
+
+    def __init__(self, beginnings):
+        super().__init__(False)
+        self.beginnings = beginnings
+
+    def setProgressText(self, text):
+        if text.startswith(self.beginnings):
+            self.cancel()
+
+
+def test_a_worker_killed_in_the_middle_is_told_and_replaced(run, scene, tmp_path, real_backend):
+    killed = real_backend.hello().pid
+    folder = tmp_path / "r"
+
+    def kill(text):
+        if text.startswith(("Reading", "Looking")) and real_backend.pid == killed:
+            os.kill(killed, signal.SIGKILL)
+
+    parameters = {"BEFORE": scene["before"], "AFTER": scene["after"], "OUTPUT_FOLDER": str(folder), **SENSITIVE}
+    made = run("detectchange", parameters, kill)
+    assert not made.succeeded
+    assert "stopped unexpectedly" in made.error and "Run it again" in made.error
+    again = run("detectchange", {**parameters, "OVERWRITE": True})
+    assert again.succeeded, again.error
+    assert real_backend.pid not in (None, killed)
+
+
+def test_progress_rises_to_the_end_and_names_the_stages(run, scene, tmp_path):
+    made = run(
+        "detectchange",
+        {"BEFORE": scene["before"], "AFTER": scene["after"], "OUTPUT_FOLDER": str(tmp_path / "r"), **SENSITIVE},
+    )
+    assert made.feedback.percents == sorted(made.feedback.percents) and made.feedback.percents[-1] == 100
+    assert any(text.startswith("Looking for change: ") for text in made.feedback.texts)
+
+
+def test_results_are_loaded_styled_by_the_toolbox(run, scene, tmp_path):
+    made = run(
+        "detectchange",
+        {"BEFORE": scene["before"], "AFTER": scene["after"], "OUTPUT_FOLDER": str(tmp_path / "r"), **SENSITIVE},
+    )
+    to_load = {
+        details.outputName: (source, details) for source, details in made.context.layersToLoadOnCompletion().items()
+    }
+    assert {"PROBABILITY", "CHANGE", "POLYGONS"} <= set(to_load)
+    source, details = to_load["PROBABILITY"]
+    layer = QgsRasterLayer(source, details.name)
+    details.postProcessor().postProcessLayer(layer, made.context, made.feedback)
+    assert layer.renderer().type() == "singlebandpseudocolor"
+    source, details = to_load["POLYGONS"]
+    layer = QgsVectorLayer(source, details.name)
+    details.postProcessor().postProcessLayer(layer, made.context, made.feedback)
+    assert layer.renderer().type() == "categorizedSymbol" and layer.labelsEnabled()
+
+
+def test_it_runs_on_a_pool_thread_as_the_dock_runs_it(provider, scene, tmp_path, qtbot):
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("changen2:detectchange")
+    context, feedback = QgsProcessingContext(), QgsProcessingFeedback()
+    parameters = {
+        "BEFORE": QgsRasterLayer(scene["before"], "before"),
+        "AFTER": QgsRasterLayer(scene["after"], "after"),
+        "OUTPUT_FOLDER": str(tmp_path / "r"),
+        **SENSITIVE,
+    }
+    task = QgsProcessingAlgRunnerTask(algorithm, parameters, context, feedback)
+    with qtbot.waitSignal(task.executed, timeout=120_000) as executed:
+        QgsApplication.taskManager().addTask(task)
+    succeeded, results = executed.args
+    assert succeeded and Path(results["POLYGONS"]).exists()
+
+
+@pytest.fixture
+def native_algorithms():
+    """QGIS's own algorithms, which the bare application of the tests does not have."""
+    registry = QgsApplication.processingRegistry()
+    if registry.providerById("native") is None:
+        registry.addProvider(QgsNativeAlgorithms(registry))
+
+
+def test_its_outputs_feed_other_algorithms_in_a_model(provider, native_algorithms, scene, tmp_path):
+    model = QgsProcessingModelAlgorithm("centres of change", "tests")
+    for name in ("BEFORE", "AFTER"):
+        model.addModelParameter(QgsProcessingParameterRasterLayer(name, name), QgsProcessingModelParameter(name))
+    source = QgsProcessingModelChildParameterSource
+    detect = QgsProcessingModelChildAlgorithm("changen2:detectchange")
+    detect.setChildId("detect")
+    for name in ("BEFORE", "AFTER"):
+        detect.addParameterSources(name, [source.fromModelParameter(name)])
+    for name, value in {"OUTPUT_FOLDER": str(tmp_path / "r"), **SENSITIVE}.items():
+        detect.addParameterSources(name, [source.fromStaticValue(value)])
+    model.addChildAlgorithm(detect)
+    centres = QgsProcessingModelChildAlgorithm("native:centroids")
+    centres.setChildId("centres")
+    centres.addParameterSources("INPUT", [source.fromChildOutput("detect", "POLYGONS")])
+    output = QgsProcessingModelOutput("CENTRES")
+    output.setChildId("centres")
+    output.setChildOutputName("OUTPUT")
+    centres.setModelOutputs({"CENTRES": output})
+    model.addChildAlgorithm(centres)
+    feedback = QgsProcessingFeedback()
+    parameters = {"BEFORE": scene["before"], "AFTER": scene["after"], "centres:CENTRES": str(tmp_path / "centres.gpkg")}
+    results, succeeded = model.run(parameters, QgsProcessingContext(), feedback)
+    assert succeeded, feedback.textLog()
+    points = QgsVectorLayer(str(tmp_path / "centres.gpkg"), "centres", "ogr")
+    assert points.featureCount() == results["CHILD_RESULTS"]["detect"]["POLYGON_COUNT"] > 0
+
+
+def test_the_estimate_takes_the_same_parameters(provider, scene, real_backend):
+    algorithm = DetectChange(real_backend).create()
+    request = algorithm.estimate_request(
+        {"BEFORE": QgsRasterLayer(scene["before"]), "AFTER": QgsRasterLayer(scene["after"]), "GSD": "auto"},
+        QgsProcessingContext(),
+    )
+    estimate = real_backend.request("estimate", request)
+    assert estimate["tiles"] >= 1 and estimate["width"] == QgsRasterLayer(scene["before"]).width()
+
+
+@pytest.mark.parametrize(
+    ("given", "bands"),
+    [(None, None), ("", None), ("4,3,2", [4, 3, 2]), ("4;3;2", [4, 3, 2]), ([4, 3], [4, 3]), (1, [1])],
+)
+def test_bands_are_read_in_every_form_that_processing_has(given, bands):
+    assert parse_bands(given) == bands
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "near", "inf", "nan"])
+def test_a_pixel_size_that_is_none_is_refused(text):
+    with pytest.raises(InputError, match="pixel size"):
+        parse_metres(text)
+
+
+def test_a_pixel_size_may_have_a_unit():
+    assert parse_metres("0,5 m") == parse_metres("0.5") == 0.5
+
+
+def test_polygon_type_of_aoi(provider):
+    aoi = provider.algorithm("detectchange").parameterDefinition("AOI")
+    assert aoi.dataTypes() == [QgsProcessing.SourceType.TypeVectorPolygon]
