@@ -49,7 +49,7 @@ def scene(tmp_path_factory, backend_python):
     """before.tif and after.tif: two georeferenced images on different grids, drawn by the backend."""
     folder = tmp_path_factory.mktemp("scene") / "files"
     code = "import sys; from changen2.scenes.sample import write_sample; write_sample(sys.argv[1], size=768)"
-    subprocess.run([backend_python, "-c", code, folder], check=True, timeout=120)
+    subprocess.run([backend_python, "-c", code, folder], check=True, timeout=180)
     return SimpleNamespace(before=folder / "before.tif", after=folder / "after.tif")
 
 
@@ -60,7 +60,7 @@ def run_in_qgis(qgis_program, plugin_path, backend_python):
     The script finds the folder to write to in CHANGEN2_E2E_OUT and leaves report.json and pictures there.
     """
 
-    def run(script, out, arguments=(), size="1366x768", timeout=240, **variables):
+    def run(script, out, arguments=(), size="1366x768", timeout=420, **variables):
         profile = out / "profiles"
         settings = profile / "profiles" / "default" / "QGIS" / "QGIS3.ini"
         settings.parent.mkdir(parents=True)
