@@ -24,6 +24,7 @@ class BackgroundCall(QgsTask):
     Args:
         description: what it does, for QGIS's list of tasks.
         function: called with this task; it may look at `isCanceled` and call `setProgress` (0..100) or `say`.
+        quiet: of no interest by itself: QGIS 3.26 and newer neither list it nor notify of its end.
 
     Signals:
         done: the function's result.
@@ -37,8 +38,11 @@ class BackgroundCall(QgsTask):
     cancelled = pyqtSignal()
     said = pyqtSignal(str)
 
-    def __init__(self, description: str, function: Callable[[BackgroundCall], Any]) -> None:
-        super().__init__(description, QgsTask.Flag.CanCancel)
+    def __init__(self, description: str, function: Callable[[BackgroundCall], Any], quiet: bool = False) -> None:
+        flags = QgsTask.Flag.CanCancel
+        if quiet and hasattr(QgsTask.Flag, "Silent"):
+            flags = flags | QgsTask.Flag.Hidden | QgsTask.Flag.Silent
+        super().__init__(description, flags)
         self._function = function
         self._result: Any = None
         self._error: Exception | None = None

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from qgis.core import QgsProject, QgsRasterLayer
@@ -19,6 +20,8 @@ from qgis.PyQt.QtWidgets import QDockWidget
 from qgis.utils import iface, loadPlugin, plugins, startPlugin
 
 PLUGIN = "changen2_qgis"
+PATIENCE_MS = 60_000
+"""The backend takes seconds to start; a picture without its estimate is better than none."""
 SETTLE_MS = 1500
 """The window's panels and previews are drawn a little after the map."""
 
@@ -39,9 +42,11 @@ def show() -> None:
     iface.setActiveLayer(before)
     iface.zoomToActiveLayer()
     iface.setActiveLayer(next(tree.layer() for tree in node.findLayers()))
+    _wait_until(lambda: "tile" in dock.detect.bar.note.text())  # the estimate, the last thing to appear
     canvas.waitWhileRendering()
     _wait(SETTLE_MS)
     canvas.waitWhileRendering()
+    iface.messageBar().clearWidgets()
     _save(project)
 
 
@@ -87,6 +92,13 @@ def _wait(milliseconds: int) -> None:
     loop = QEventLoop()
     QTimer.singleShot(milliseconds, loop.quit)
     loop.exec()
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(PATIENCE_MS // 100):
+        if condition():
+            return
+        _wait(100)
 
 
 def main() -> None:

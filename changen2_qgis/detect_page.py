@@ -125,7 +125,7 @@ class DetectPage(QWidget):
 
     def _call(self, kind: str, description: str, function: Any) -> BackgroundCall:
         """Call the backend in the background; the call is kept until it is over."""
-        call = BackgroundCall(description, function)
+        call = BackgroundCall(description, function, quiet=True)
         call.failed.connect(lambda error: self.bar.say(message_of(error)))
         for over in (call.done, call.failed, call.cancelled):
             over.connect(lambda *_: self._calls.pop(kind, None))
@@ -196,10 +196,9 @@ class DetectPage(QWidget):
         parameters = {**self.form.parameters(), "OUTPUT_FOLDER": str(folder)}
         self.form.remember()
         title = f"Change {now:%Y-%m-%d %H:%M}"
-        classes = self.form.card().get("classes", ())
         self._start(
             AlgorithmRun("changen2:detectchange", parameters, self),
-            lambda outputs: self._show_result(outputs, title, parameters["THRESHOLD"], classes),
+            lambda outputs: self._show_result(outputs, title, parameters["THRESHOLD"]),
         )
 
     def _start(self, run: AlgorithmRun, show: Any) -> None:
@@ -234,9 +233,9 @@ class DetectPage(QWidget):
         if self._run is not None:
             self._run.cancel()
 
-    def _show_result(self, outputs: dict[str, Any], title: str, threshold: float, classes: Any) -> None:
+    def _show_result(self, outputs: dict[str, Any], title: str, threshold: float) -> None:
         paths = _paths_by_role(outputs)
-        node = add_detection_group(QgsProject.instance(), paths, title, _summary(outputs), threshold, classes)
+        node = add_detection_group(QgsProject.instance(), paths, title, _summary(outputs), threshold)
         self.results.refresh(newest=True)
         group = self.results.current()
         if group is not None and group.count == 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from qgis.core import (
@@ -158,7 +158,6 @@ def add_detection_group(
     title: str,
     summary: dict[str, Any] | None = None,
     threshold: float = 0.5,
-    classes: Sequence[dict[str, Any]] = (),
 ) -> QgsLayerTreeGroup:
     """Add the outputs of a detect run at the top of the layer tree, styled, with their legends.
 
@@ -169,9 +168,8 @@ def add_detection_group(
         title: what the group is called; what was found is added to it in words.
         summary: the job's summary (`polygons`, `change_area_m2`, ...); counted from the polygons if absent.
         threshold: the threshold that the run used, 0..1.
-        classes: the model's classes, for the legends of the semantic layers.
     """
-    layers = list(_open_layers(outputs, threshold, classes))
+    layers = list(_open_layers(outputs, threshold))
     polygons = next((layer for role, layer, _ in layers if role == "polygons"), None)
     node = project.layerTreeRoot().insertGroup(0, f"{title}: {describe(summary or _count(polygons))}")
     node.setCustomProperty(_ID, uuid.uuid4().hex)
@@ -263,9 +261,7 @@ def display_polygons(path: str, raster: QgsRasterLayer | None) -> tuple[str, str
     return copy, _ogr_source(path)
 
 
-def _open_layers(
-    outputs: dict[str, str], threshold: float, classes: Sequence[dict[str, Any]]
-) -> Iterator[tuple[str, QgsMapLayer, bool]]:
+def _open_layers(outputs: dict[str, str], threshold: float) -> Iterator[tuple[str, QgsMapLayer, bool]]:
     """Each output as a styled layer with its role, and whether it is shown at first."""
     probability = None
     if "change_probability" in outputs:
@@ -282,7 +278,7 @@ def _open_layers(
         if not layer.isValid():
             raise OSError(f"QGIS cannot open {outputs[role]}. It may have been moved: run the detection again.")
         layer.setCustomProperty(_ROLE, role)
-        style_detection_layer(layer, role, threshold, classes)
+        style_detection_layer(layer, role, threshold)
         yield role, layer, shown
 
 

@@ -7,9 +7,8 @@ change runs from yellow to dark red, confirmed is green with a solid line, rejec
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
+from osgeo import gdal
 from qgis.core import (
     QgsCategorizedSymbolRenderer,
     QgsColorRampLegendNodeSettings,
@@ -56,7 +55,6 @@ def style_detection_layer(
     layer: QgsRasterLayer | QgsVectorLayer,
     kind: str,
     threshold: float = 0.5,
-    classes: Sequence[dict[str, Any]] = (),
 ) -> None:
     """Give a layer of a detection result its look and legend.
 
@@ -64,8 +62,6 @@ def style_detection_layer(
         layer: a raster layer, or the vector layer for `polygons`.
         kind: one of `KINDS`.
         threshold: probability in 0..1 from which change is shown (for `change_probability`).
-        classes: the model's classes, dicts with `index`, `name`, `color` (for the semantic kinds). Without
-            them the colour table of the file is used.
 
     Raises:
         ValueError: the kind is not known.
@@ -77,7 +73,7 @@ def style_detection_layer(
     elif kind == "polygons":
         _style_polygons(layer)
     elif kind in KINDS:
-        _style_classes(layer, classes)
+        _style_classes(layer)
     else:
         raise ValueError(f"There is no style for the kind {kind!r}; it is one of {', '.join(KINDS)}.")
 
@@ -128,14 +124,18 @@ def _style_change(layer: QgsRasterLayer) -> None:
     layer.triggerRepaint()
 
 
-def _style_classes(layer: QgsRasterLayer, classes: Sequence[dict[str, Any]]) -> None:
-    if classes:
-        entries = [
-            QgsPalettedRasterRenderer.Class(entry["index"], QColor(entry["color"]), entry["name"]) for entry in classes
-        ]
-    else:
-        entries = QgsPalettedRasterRenderer.colorTableToClassData(layer.dataProvider().colorTable(1))
-    layer.setRenderer(QgsPalettedRasterRenderer(layer.dataProvider(), 1, entries))
+def _style_classes(layer: QgsRasterLayer) -> None:
+    """Colours from the file's colour table, names from its metadata items CLASS_0, CLASS_1, ..."""
+    provider = layer.dataProvider()
+    tags = gdal.Open(provider.dataSourceUri()).GetMetadata()
+    names = {int(key[6:]): name for key, name in tags.items() if key.startswith("CLASS_") and key[6:].isdigit()}
+    entries = []
+    for item in provider.colorTable(1):
+        if int(item.value) in names:
+            entries.append(QgsPalettedRasterRenderer.Class(item.value, item.color, names[int(item.value)]))
+    if not entries:  # a class map from elsewhere: the values that occur in it
+        entries = QgsPalettedRasterRenderer.classDataFromRaster(provider, 1)
+    layer.setRenderer(QgsPalettedRasterRenderer(provider, 1, entries))
     layer.triggerRepaint()
 
 

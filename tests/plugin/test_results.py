@@ -152,14 +152,18 @@ def test_binary_change_shows_only_change(run):
     assert [label for label, _ in layer.renderer().legendSymbologyItems()] == ["Change", "No change"]
 
 
-def test_semantic_layers_show_the_model_classes(run):
+def test_class_maps_are_named_and_coloured_by_the_file(run):
+    dataset = gdal.Open(run["change"], gdal.GA_Update)
+    dataset.SetMetadata({"CLASS_0": "ground", "CLASS_1": "building"})
+    colours = gdal.ColorTable()
+    colours.SetColorEntry(1, (215, 38, 61, 255))
+    dataset.GetRasterBand(1).SetColorTable(colours)
+    dataset = None
     layer = QgsRasterLayer(run["change"], "s", "gdal")
-    classes = [
-        {"index": 0, "name": "ground", "color": "#dddddd"},
-        {"index": 1, "name": "building", "color": "#d7263d"},
-    ]
-    style_detection_layer(layer, "semantic_after", classes=classes)
-    assert [label for label, _ in layer.renderer().legendSymbologyItems()] == ["ground", "building"]
+    style_detection_layer(layer, "semantic_after")
+    items = layer.renderer().legendSymbologyItems()
+    assert [label for label, _ in items] == ["ground", "building"]
+    assert items[1][1].name() == "#d7263d"
 
 
 def test_an_unknown_kind_is_refused(run):
