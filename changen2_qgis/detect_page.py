@@ -105,10 +105,10 @@ class DetectPage(QWidget):
 
     def meet_backend(self) -> None:
         """Start the backend in the background and show its models and devices."""
-        self.bar.say("Starting the backend…")
         call = self._call("hello", "Start the backend", lambda task: self._backend.hello(task.isCanceled))
         call.done.connect(self._show_backend)
         call.failed.connect(lambda error: self.backend_failed.emit(message_of(error)))
+        self._settings_changed()
 
     def _show_backend(self, hello: Hello) -> None:
         self.form.set_backend(hello)
@@ -139,7 +139,8 @@ class DetectPage(QWidget):
             return
         problem = self.form.problem()
         self.bar.run.setEnabled(not problem)
-        self.bar.say(problem or self._estimate_text)
+        waiting = "Starting the backend…" if "hello" in self._calls else self._estimate_text
+        self.bar.say(problem or waiting)
         if not problem:
             self._delay.start()
 

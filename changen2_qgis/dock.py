@@ -9,6 +9,7 @@ from qgis.PyQt.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
 from .backend import Backend
 from .detect_page import DetectPage
+from .errors import SetupError
 from .icons import own_icon
 from .setup_page import SetupPage
 
@@ -52,10 +53,16 @@ class ChangeDock(QgsDockWidget):
             self._meet_backend()
 
     def _meet_backend(self) -> None:
-        self._met = self._backend.is_set_up
-        self._stack.setCurrentWidget(self.pages if self._met else self.setup)
-        if self._met:
-            self.detect.meet_backend()
+        try:
+            self._backend.environment()
+        except SetupError as error:
+            self._stack.setCurrentWidget(self.setup)
+            if error.code != "not_set_up":  # a named interpreter is missing, say
+                self.setup.explain_failure(str(error))
+            return
+        self._met = True
+        self._stack.setCurrentWidget(self.pages)
+        self.detect.meet_backend()
 
     def _backend_failed(self, message: str) -> None:
         self.setup.explain_failure(message)

@@ -67,6 +67,10 @@ class AnsweringBackend:
         self.asked = []
         self.set_up_error = None
 
+    def environment(self):
+        if not self.is_set_up:
+            raise SetupError("The backend is not set up yet.", "Set it up.", "not_set_up")
+
     def hello(self, cancelled=lambda: False):
         return HELLO
 
@@ -360,6 +364,18 @@ def test_a_failed_set_up_says_why_and_can_be_tried_again(open_dock, qtbot):
     qtbot.waitUntil(lambda: "Python 3.10" in dock.setup.bar.note.text(), timeout=5000)
     assert "Install one" in dock.setup.bar.note.text()
     assert dock.setup.bar.run.isEnabled() and not dock.setup.bar.running
+
+
+def test_a_named_interpreter_that_is_missing_is_explained(window, qtbot):
+    class Misled(AnsweringBackend):
+        def environment(self):
+            raise SetupError("There is no Python interpreter at /nowhere.", "Correct the path.", "no_python")
+
+    dock = ChangeDock(window.iface, Misled())
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+    qtbot.waitUntil(dock.setup.isVisible)
+    assert "/nowhere. Correct the path." in dock.setup.bar.note.text()
+    dock.shut_down()
 
 
 def test_a_backend_that_does_not_start_is_explained(open_dock, window, qtbot):
