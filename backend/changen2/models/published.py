@@ -1,6 +1,6 @@
 """The authors' published models, by name, from their published parameters.
 
-The networks are `changestar.ChangeStar` and `rsdit.RSDiT`; this file says which names exist and refuses weights
+The networks are `ChangeStar`, `RSDiT` and `AutoencoderKL`; this file says which names exist and refuses weights
 that are not the ones named.
 """
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from changen2.errors import InputError
+from changen2.models.autoencoder_kl import AutoencoderKL, current_names
 from changen2.models.changestar import ChangeStar
 from changen2.models.rsdit import RSDIT_SIZES, RSDiT
 from changen2.models.sam_vit import VIT_SIZES
@@ -44,7 +45,8 @@ CHANGESTAR_KINDS = {
     "changestar-vitb-s1c5": ChangeStarKind("vitb", 1, 5),
     "changestar-vitb-s0": ChangeStarKind("vitb", 1, 1, training_start=True),
 }
-PUBLISHED = (*CHANGESTAR_KINDS, *(f"rsdit-{size}" for size in RSDIT_SIZES))
+AUTOENCODER = "autoencoder-kl"
+PUBLISHED = (*CHANGESTAR_KINDS, *(f"rsdit-{size}" for size in RSDIT_SIZES), AUTOENCODER)
 
 
 def load_published(name: str, state_dict: Mapping[str, Tensor]) -> nn.Module:
@@ -55,8 +57,9 @@ def load_published(name: str, state_dict: Mapping[str, Tensor]) -> nn.Module:
         state_dict: the published parameters under their published names; copied.
 
     Returns:
-        The model in evaluation mode, float32, on the CPU: a `ChangeStar`, ``model(before, after)``, or an `RSDiT`,
-        ``model(x, t, y)``. Label channels and, for a start of training, classes are read off the weights.
+        The model in evaluation mode, float32, on the CPU: a `ChangeStar`, ``model(before, after)``, an `RSDiT`,
+        ``model(x, t, y)``, or the `AutoencoderKL` that the latter works in. Label channels and, for a start of
+        training, classes are read off the weights.
 
     Raises:
         InputError: for an unknown name, or if entries are missing, left over or of another shape.
@@ -67,6 +70,8 @@ def load_published(name: str, state_dict: Mapping[str, Tensor]) -> nn.Module:
             hint=f"Choose one of {', '.join(PUBLISHED)}.",
             code="unknown_model",
         )
+    if name == AUTOENCODER:
+        state_dict = current_names(state_dict)
     with torch.device("meta"):  # the shapes alone: nothing is drawn at random to be overwritten
         model = blueprint(name, state_dict)
     absent = check_entries(name, model, state_dict)
@@ -85,6 +90,8 @@ def blueprint(name: str, state_dict: Mapping[str, Tensor]) -> nn.Module:
         config = RSDIT_SIZES[name.removeprefix("rsdit-")]
         labels = leading_size(state_dict, "y_embedder.convs.0.weight", axis=1, default=1)
         return RSDiT(replace(config, label_channels=labels))
+    if name == AUTOENCODER:
+        return AutoencoderKL()
     kind = CHANGESTAR_KINDS[name]
     semantic, change = kind.semantic_classes, kind.change_classes
     if kind.training_start:
