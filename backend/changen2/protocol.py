@@ -27,6 +27,8 @@ def _split(value: object) -> object:
 
 Bands = Annotated[tuple[int, ...] | None, BeforeValidator(_split)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 class Request(BaseModel):
@@ -73,8 +75,8 @@ class DetectRequest(Request):
     tile_size: Annotated[int, Field(ge=32)] | None = None
     overlap: Annotated[int, Field(ge=0)] | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    device: DeviceName = "auto"
+    precision: Precision = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
     resume: bool = False
     overwrite: bool = False
@@ -111,6 +113,108 @@ class VectorizeRequest(Request):
     out_dir: str
     threshold: Probability = 0.5
     min_area: Annotated[float, Field(ge=0)] = 0.0
+    overwrite: bool = False
+
+
+def _joined(value: object) -> object:
+    """Accept a list of kinds beside ``create,remove``."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+Kinds = Annotated[str, BeforeValidator(_joined)]
+
+
+class EventRules(Request):
+    """What may happen to a label map, and how much of it.
+
+    Attributes:
+        classes: CSV with index, name, colour; None takes the label raster's own table, else a built-in one.
+        transitions: CSV with from, to; None takes the published table.
+        object_classes: classes that are created and removed, by name or number, parted by commas; None takes
+            ``building``, else all but the background.
+        background: class that removal leaves, by name or number.
+        least, most: number of objects created, and of objects removed, in a step.
+        edit_probability: of each object to change its class.
+        seed: the same seed gives the same series.
+    """
+
+    classes: str | None = None
+    transitions: str | None = None
+    object_classes: str | None = None
+    background: str = "0"
+    least: Annotated[int, Field(ge=0)] = 1
+    most: Annotated[int, Field(ge=0)] = 5
+    edit_probability: Probability = 0.3
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+
+class SimulateRequest(EventRules):
+    """Let events happen to a label map.
+
+    Attributes:
+        labels: raster of class numbers, one band.
+        out_dir: folder for the outputs; must not hold anything unless ``overwrite``.
+        steps: length of the series; None takes the largest step of drawn events.
+        events: kinds to simulate (``create,remove,edit``) or a vector file of drawn events.
+        overwrite: replace results that are in ``out_dir``.
+    """
+
+    labels: str
+    out_dir: str
+    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    events: Kinds = "create,remove,edit"
+    overwrite: bool = False
+
+
+class SynthesizeRequest(EventRules):
+    """Draw the images that follow from change events.
+
+    Attributes:
+        image: the raster to start from; gives grid, bands, data type and nodata value of all images.
+        out_dir: folder for the outputs; must not hold anything unless ``overwrite``.
+        events: vector file of drawn events (polygons with event, to_class, step).
+        simulate: kinds to simulate instead (``create,remove,edit``); without either, events are simulated.
+        labels: raster of classes at the first date, warped to the image's grid; None: unknown everywhere.
+        steps: length of the series; None takes the largest step of drawn events, else 1.
+        patches: write changed blocks and a virtual raster for each step instead of whole copies.
+        sampler: dpmpp, ddim or ddpm.
+        sampling_steps: reverse steps of the diffusion.
+        guidance_ratio: share of the reverse process that is held at the image before, 0..1.
+        init: ``noise``, or ``exemplar``: start from a patch of the wanted class.
+        exemplar_level: share of the diffusion that an exemplar is noised to, 0..1; higher is freer.
+        model: name of an installed generator.
+        bounds: left, bottom, right, top in the CRS of ``image``; crops the outputs.
+        aoi: vector file whose polygons crop the outputs; outside them nothing happens.
+        bands: one band or three that the model sees, from 1; None chooses red, green, blue.
+        batch_size: windows at once on a GPU; on a CPU always one.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32, bf16 or fp16.
+        threads: torch threads; None takes the physical cores.
+        resume: go on after the last finished step of the same run in ``out_dir``, if there is one.
+        overwrite: replace results that are in ``out_dir``.
+    """
+
+    image: str
+    out_dir: str
+    events: str | None = None
+    simulate: Annotated[str | None, BeforeValidator(_joined)] = None
+    labels: str | None = None
+    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    patches: bool = False
+    sampler: Literal["dpmpp", "ddim", "ddpm"] = "dpmpp"
+    sampling_steps: Annotated[int, Field(ge=1, le=1000)] = 20
+    guidance_ratio: Probability = 1.0
+    init: Literal["noise", "exemplar"] = "noise"
+    exemplar_level: Annotated[float, Field(gt=0, le=1)] = 0.6
+    model: str = "tiny"
+    bounds: tuple[float, float, float, float] | None = None
+    aoi: str | None = None
+    bands: Bands = None
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    device: DeviceName = "auto"
+    precision: Precision = "auto"
+    threads: Annotated[int, Field(ge=1)] | None = None
+    resume: bool = False
     overwrite: bool = False
 
 

@@ -7,9 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator, Field
+from typing import Any
 
 from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
@@ -21,49 +19,10 @@ from changen2.jobs.change_events import EventRow, MarkRaster, footprints, read_e
 from changen2.jobs.label_series import LabelRaster, LabelSource, copy_labels, write_change
 from changen2.jobs.manifest import describe_input, versions, write_manifest
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
-from changen2.protocol import Request, validate
+from changen2.protocol import EventRules, SimulateRequest, validate
 from changen2.raster.grid import Grid
 from changen2.raster.reading import gdal_environment
 from changen2.raster.writing import OutputFolder
-
-
-def _joined(value: object) -> object:
-    """Accept a list of kinds beside ``create,remove``."""
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
-
-
-class SimulateRequest(Request):
-    """Let events happen to a label map.
-
-    Attributes:
-        labels: raster of class numbers, one band.
-        out_dir: folder for the outputs; must not hold anything unless ``overwrite``.
-        steps: length of the series; None takes the largest step of drawn events.
-        events: kinds to simulate (``create,remove,edit``) or a vector file of drawn events.
-        classes: CSV with index, name, colour; None takes the raster's own table, else OpenEarthMap's.
-        transitions: CSV with from, to; None takes the published table.
-        object_classes: classes that are created and removed, by name or number, parted by commas; None takes
-            ``building``, else all but the background.
-        background: class that removal leaves, by name or number.
-        least, most: number of objects created, and of objects removed, in a step.
-        edit_probability: of each object to change its class.
-        seed: the same seed gives the same series.
-        overwrite: replace results that are in ``out_dir``.
-    """
-
-    labels: str
-    out_dir: str
-    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
-    events: Annotated[str, BeforeValidator(_joined)] = ",".join(KINDS)
-    classes: str | None = None
-    transitions: str | None = None
-    object_classes: str | None = None
-    background: str = "0"
-    least: Annotated[int, Field(ge=0)] = 1
-    most: Annotated[int, Field(ge=0)] = 5
-    edit_probability: Annotated[float, Field(ge=0, le=1)] = 0.3
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    overwrite: bool = False
 
 
 def simulate(
@@ -167,7 +126,7 @@ class _Plan:
         kinds = tuple(part.strip().casefold() for part in request.events.split(",") if part.strip())
         if kinds and all(kind in KINDS for kind in kinds):
             self.steps = request.steps or 1
-            self.rules = _rules(request, source.classes, kinds, background)
+            self.rules = make_rules(request, source.classes, kinds, background)
             return
         if not Path(request.events).exists():
             raise InputError(
@@ -179,7 +138,12 @@ class _Plan:
         self.steps = request.steps or max(event.step for event in self.drawn)
 
 
-def _rules(request: SimulateRequest, classes: ClassTable, kinds: tuple[str, ...], background: int) -> Rules:
+def make_rules(request: EventRules, classes: ClassTable, kinds: tuple[str, ...], background: int) -> Rules:
+    """What a request lets happen.
+
+    Raises:
+        InputError: contradicting counts, an unknown class, no transition table.
+    """
     if request.least > request.most:
         raise InputError(
             f"At least {request.least} and at most {request.most} objects a step.",
