@@ -10,7 +10,7 @@ from typing import Any
 from qgis.core import Qgis, QgsApplication
 
 from . import environment
-from .environment import Environment, child_environment
+from .environment import Environment, Probe, child_environment
 from .errors import PluginError, SetupError
 from .settings import Settings
 from .worker_client import Callbacks, Hello, Timing, WorkerClient
@@ -48,9 +48,7 @@ class Backend:
             return False
         return True
 
-    def set_up(
-        self, progress: Callable[[float, str], None], cancelled: Callable[[], bool] = lambda: False
-    ) -> environment.Probe:
+    def set_up(self, progress: Callable[[float, str], None], cancelled: Callable[[], bool] = lambda: False) -> Probe:
         """Build the plugin's own venv under the QGIS profile, replacing the one there.
 
         Args:

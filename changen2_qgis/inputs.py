@@ -164,15 +164,25 @@ def direct_path(layer: QgsRasterLayer) -> str | None:
     return os.path.abspath(source) if os.path.exists(source) else source
 
 
+def has_other_crs(layer: QgsRasterLayer) -> bool:
+    """Whether the user has given the layer another CRS than its file says, or one where the file has none."""
+    return layer.crs().isValid() and layer.crs() != layer.dataProvider().crs()
+
+
 def with_layer_crs(path: str, layer: QgsRasterLayer, folder: Path, name: str) -> str:
     """The path, or a VRT over it where the user has given the layer another CRS than its file says."""
-    if not layer.crs().isValid() or layer.crs() == layer.dataProvider().crs():
+    if not has_other_crs(layer):
         return path
     from osgeo import gdal
 
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.vrt"
-    if gdal.Translate(str(target), path, format="VRT", outputSRS=layer.crs().toWkt()) is None:
+    extent = layer.extent()
+    corners = [extent.xMinimum(), extent.yMaximum(), extent.xMaximum(), extent.yMinimum()]
+    placed = gdal.Open(path).GetGeoTransform(can_return_null=True) is not None
+    # A picture without place lies where QGIS draws it: below the origin.
+    where = {} if placed else {"outputBounds": corners}
+    if gdal.Translate(str(target), path, format="VRT", outputSRS=layer.crs().toWkt(), **where) is None:
         raise InputError(
             f"The CRS of the layer “{layer.name()}” cannot be given to a copy: {gdal.GetLastErrorMsg()}",
             "Assign the CRS to the file itself (Raster > Projections > Assign Projection).",

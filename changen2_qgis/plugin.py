@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import Qt
@@ -14,8 +14,6 @@ from .paths import resources_dir
 from .processing.provider import Changen2Provider
 
 if TYPE_CHECKING:
-    from qgis.gui import QgisInterface
-
     from .dock import ChangeDock
 
 MENU = "Changen2"
@@ -25,10 +23,10 @@ class Changen2Plugin:
     """One backend, shared by the algorithms and the dock.
 
     Args:
-        iface: QGIS's interface; None in ``qgis_process``, which calls `initProcessing` only.
+        iface: QGIS's `QgisInterface`; None in ``qgis_process``, which calls `initProcessing` only.
     """
 
-    def __init__(self, iface: QgisInterface | None) -> None:
+    def __init__(self, iface: Any) -> None:
         self.iface = iface
         self.backend = Backend()
         self.provider: Changen2Provider | None = None

@@ -18,7 +18,7 @@ from qgis.core import (
 )
 
 from .errors import InputError
-from .inputs import describe, direct_path, with_layer_crs
+from .inputs import describe, direct_path, has_other_crs, with_layer_crs
 from .rendering import choose_grid, ground_resolution, render
 
 
@@ -40,11 +40,9 @@ class RasterPair:
         Raises:
             InputError: one must be written to a file first, see `files`.
         """
-        for role, path in self._paths.items():
-            if path is None:
-                raise InputError(
-                    f"The {role} image is no file and will be rendered first.", "Run to see what it takes."
-                )
+        for role, layer in (("before", self.before), ("after", self.after)):
+            if self._paths[role] is None or has_other_crs(layer):
+                raise InputError(f"The {role} image will be written to a file first.", "Run to see what it takes.")
         return {role: path for role, path in self._paths.items() if path is not None}
 
     def window(self, extent: QgsRectangle, polygons: QgsFeatureSource | None) -> QgsRectangle:
@@ -101,6 +99,12 @@ class RasterPair:
 
     def _window_on(self, layer: QgsRasterLayer, window: QgsRectangle) -> QgsRectangle | None:
         """The window in a layer's own CRS; where none is given, what the other image covers."""
+        if layer.crs().isValid() and not self.before.crs().isValid():
+            raise InputError(
+                f"The layer “{layer.name()}” cannot be brought to an image without CRS.",
+                "Give the other image a CRS (Layer > Set CRS).",
+                "no_overlap",
+            )
         if not window.isNull():
             return _moved(window, self.before.crs(), layer.crs())
         other_role, other = ("after", self.after) if layer is self.before else ("before", self.before)

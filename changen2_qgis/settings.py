@@ -19,7 +19,7 @@ class Setting(Generic[T]):
     """
 
     def __init__(self, default: T) -> None:
-        self.default = default
+        self.default: T = default
         self.key = ""
 
     def __set_name__(self, owner: type, name: str) -> None:

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, NamedTuple
+from typing import IO, Any, Callable, NamedTuple
 
 from .errors import BackendCrashed, BackendError, Cancelled
 
@@ -106,6 +106,7 @@ class WorkerProcess:
         self._messages = 0
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self.popen = self._start(command, environ)
+        self._stdin: IO[bytes] = self.popen.stdin  # type: ignore[assignment]
         threading.Thread(target=self._read, name="changen2-worker-reader", daemon=True).start()
 
     def _start(self, command: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -144,7 +145,7 @@ class WorkerProcess:
 
     def _read(self) -> None:
         """Hand each message to whom it is for, until the worker ends or the wire breaks."""
-        stdout = self.popen.stdout
+        stdout: IO[bytes] = self.popen.stdout  # type: ignore[assignment]
         while True:
             line = stdout.readline(MAX_LINE + 1)
             if not line:
@@ -214,7 +215,7 @@ class WorkerProcess:
     def _end_process(self) -> None:
         """Close stdin, on which a healthy worker exits at once; then terminate; then kill."""
         with contextlib.suppress(OSError, ValueError):
-            self.popen.stdin.close()
+            self._stdin.close()
         for end in (lambda: None, self.popen.terminate, self.popen.kill):
             end()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -282,8 +283,8 @@ class WorkerProcess:
             raise BackendError(f"The request has {len(line)} bytes; at most {MAX_LINE} can be sent.")
         # A closed pipe means that the process has ended: the reader wakes the request with the reason.
         with self._write_lock, contextlib.suppress(OSError, ValueError):
-            self.popen.stdin.write(line)
-            self.popen.stdin.flush()
+            self._stdin.write(line)
+            self._stdin.flush()
 
     def _wait(self, request_id: int, answers: queue.Queue[Any], callbacks: Callbacks) -> dict[str, Any]:
         timing = self._timing

@@ -95,6 +95,12 @@ def test_a_crs_given_in_qgis_reaches_the_backend(without_crs, tmp_path):
     assert QgsRasterLayer(path, "copy").crs() == UTM
 
 
+def test_a_picture_that_is_given_a_crs_lies_where_qgis_draws_it(without_crs, tmp_path):
+    without_crs.setCrs(UTM)
+    path = with_layer_crs(direct_path(without_crs), without_crs, tmp_path / "run", "before")
+    assert QgsRasterLayer(path, "copy").extent() == QgsRectangle(0, -HEIGHT, WIDTH, 0)
+
+
 def test_a_crs_that_is_the_files_own_needs_no_copy(before, tmp_path):
     assert with_layer_crs(before.source(), before, tmp_path / "run", "before") == before.source()
     assert not (tmp_path / "run").exists()
@@ -188,12 +194,18 @@ def test_a_web_map_half_there_is_a_warning(tile_server, tmp_path):
 def test_a_web_map_takes_place_and_resolution_from_the_other_image(tile_server, tmp_path, write_raster, pixels):
     path = write_raster(tmp_path / "b.tif", pixels, crs=3857, origin=(-2000.0, 6_700_000.0), pixel_size=8.0)
     pair = RasterPair(QgsRasterLayer(path, "file"), QgsRasterLayer(tile_server, "web", "wms"))
-    with pytest.raises(InputError, match="rendered first"):
+    with pytest.raises(InputError, match="written to a file first"):
         pair.direct_paths()
     files = pair.files(QgsRectangle(), tmp_path / "in", pair.ground_resolution, 100, QgsProcessingFeedback())
     written = gdal.Open(files["after"])
     assert (written.RasterXSize, written.RasterYSize) == (WIDTH, HEIGHT)
     assert written.GetGeoTransform()[0] == -2000.0
+
+
+def test_a_web_map_cannot_be_brought_to_an_image_without_crs(tile_server, without_crs, tmp_path):
+    pair = RasterPair(without_crs, QgsRasterLayer(tile_server, "web", "wms"))
+    with pytest.raises(InputError, match="without CRS"):
+        pair.files(QgsRectangle(), tmp_path, lambda: 1.0, 100, QgsProcessingFeedback())
 
 
 def test_two_web_maps_need_an_extent(tile_server, tmp_path):
