@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from .backend import Backend
 from .background import BackgroundCall, message_of
 from .run_bar import RunBar
+from .settings import Settings
 
 WELCOME = (
     "<b>Changen2 finds what changed between two images of a place.</b><br><br>"
@@ -30,6 +31,7 @@ class SetupPage(QWidget):
     def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._backend = backend
+        self._settings = Settings()
         self._task: BackgroundCall | None = None
         welcome = QLabel(WELCOME, self)
         welcome.setWordWrap(True)
@@ -38,19 +40,25 @@ class SetupPage(QWidget):
         self.again = QPushButton("Try again", self)
         self.again.setToolTip("Start the backend that is there once more")
         self.again.hide()
+        self.existing = QPushButton("Use an existing Python…", self)
+        self.existing.setToolTip("Choose the interpreter of an environment in which the backend is installed")
+        self.existing.hide()
         column = QVBoxLayout(self)
         column.addWidget(welcome)
         column.addSpacing(8)
         column.addWidget(self.bar)
         column.addWidget(self.again)
+        column.addWidget(self.existing)
         column.addStretch(1)
         self.again.clicked.connect(self.retry)
+        self.existing.clicked.connect(self._ask_for_python)
         self.bar.run_clicked.connect(self._build)
         self.bar.cancel_clicked.connect(self.shut_down)
 
     def explain_failure(self, message: str) -> None:
-        """Say why the backend that is there does not start, and offer to try or build it again."""
+        """Say why the backend that is there does not start, and offer all ways to one that does."""
         self.again.show()
+        self.existing.show()
         self.bar.say(message)
 
     def _build(self) -> None:
@@ -61,7 +69,7 @@ class SetupPage(QWidget):
         self._task.progressChanged.connect(self.bar.set_progress)
         self._task.said.connect(self.bar.say)
         self._task.done.connect(self._succeed)
-        self._task.failed.connect(lambda error: self._stop(message_of(error)))
+        self._task.failed.connect(self._fail)
         self._task.cancelled.connect(
             lambda: self._stop("Stopped. Nothing was changed; set up again whenever you like.")
         )
@@ -79,7 +87,18 @@ class SetupPage(QWidget):
         if self._task is not None:
             self._task.cancel()
 
+    def _ask_for_python(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Interpreter with the Changen2 backend")
+        if path:
+            self._settings.backend_python = path
+            self.retry.emit()
+
+    def _fail(self, error: Exception) -> None:
+        self._stop(message_of(error))
+        self.existing.show()
+
     def _succeed(self, probe: object) -> None:
+        self._settings.backend_python = ""  # what was just built is to be used
         self._stop("")
         self.ready.emit()
 

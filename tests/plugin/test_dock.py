@@ -16,6 +16,7 @@ from qgis.PyQt.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
     QComboBox,
+    QFileDialog,
     QLabel,
     QLineEdit,
     QMainWindow,
@@ -354,6 +355,30 @@ def test_without_a_backend_there_is_one_button_that_builds_it(open_dock, qtbot):
     dock.setup.bar.run.click()
     qtbot.waitUntil(dock.pages.isVisible, timeout=5000)
     qtbot.waitUntil(lambda: dock.detect.form.model.currentText() == CARD["title"], timeout=5000)
+
+
+def test_a_built_environment_replaces_an_interpreter_that_was_named(open_dock, settings, qtbot):
+    settings.backend_python = "/nowhere/python"
+    dock = open_dock(AnsweringBackend(set_up=False))
+    qtbot.waitUntil(dock.setup.isVisible)
+    dock.setup.bar.run.click()
+    qtbot.waitUntil(dock.pages.isVisible, timeout=5000)
+    assert settings.backend_python == ""
+
+
+def test_an_existing_interpreter_can_be_chosen_after_a_failure(open_dock, settings, qtbot, monkeypatch):
+    backend = AnsweringBackend(set_up=False)
+    backend.set_up_error = SetupError("No space left on the disk.", "Free 1 GB.")
+    dock = open_dock(backend)
+    qtbot.waitUntil(dock.setup.isVisible)
+    assert not dock.setup.existing.isVisible()
+    dock.setup.bar.run.click()
+    qtbot.waitUntil(dock.setup.existing.isVisible, timeout=5000)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("/opt/changen2/bin/python", ""))
+    backend.is_set_up = True
+    dock.setup.existing.click()
+    assert settings.backend_python == "/opt/changen2/bin/python"
+    qtbot.waitUntil(dock.pages.isVisible, timeout=5000)
 
 
 def test_a_failed_set_up_says_why_and_can_be_tried_again(open_dock, qtbot):
