@@ -160,12 +160,16 @@ class RunFolder:
 
     @contextlib.contextmanager
     def removed_on_error(self) -> Iterator[None]:
-        """Leave nothing behind when the run fails or is cancelled."""
+        """Leave nothing behind when the run fails or is cancelled, but what the backend can go on from.
+
+        It cannot where inputs were written: a run goes on only with the very same files.
+        """
         try:
             yield
         except BaseException:
-            if self._empty:
-                shutil.rmtree(self.inputs, ignore_errors=True)
+            if self._empty and self.inputs.exists():
+                for entry in self.path.iterdir():
+                    shutil.rmtree(entry, ignore_errors=True)
             if self._made:
                 with contextlib.suppress(OSError):
                     self.path.rmdir()
@@ -204,7 +208,8 @@ def _show(progress: Progress, feedback: QgsProcessingFeedback) -> None:
     share = progress.done / progress.total if progress.total else 0.0
     feedback.setProgress(low + (high - low) * share)
     left = "" if progress.eta_s is None else f", about {_duration(progress.eta_s)} left"
-    feedback.setProgressText(f"{text}: {progress.done:,.0f} of {progress.total:,.0f}{left}")
+    count = f": {progress.done:,.0f} of {progress.total:,.0f}" if progress.total else ""
+    feedback.setProgressText(f"{text}{count}{left}")
 
 
 def _duration(seconds: float) -> str:

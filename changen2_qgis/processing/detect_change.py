@@ -144,6 +144,7 @@ class DetectChange(BackendAlgorithm):
                 )
             ),
             yes_no("OVERWRITE", "Replace results in the output folder", False),
+            yes_no("RESUME", "Go on with the unfinished run in the output folder", False),
         ):
             self.addParameter(advanced(parameter))
 
@@ -190,6 +191,7 @@ class DetectChange(BackendAlgorithm):
             self.parameterAsBoolean(parameters, "OVERWRITE", context),
         )
         pair = RasterPair(before.clone(), after.clone())
+        options = self._options(parameters, context)
         where: dict[str, Any] = {}
         if polygons is not None:
             layer = self.parameterAsVectorLayer(parameters, "AOI", context)
@@ -201,7 +203,7 @@ class DetectChange(BackendAlgorithm):
             folder,
             window=pair.window(extent, polygons),
             render_resolution=self._number(parameters, "RENDER_RESOLUTION", context),
-            request={**self._options(parameters, context), **where},
+            request={**options, **where},
         )
 
     def _output_folder(
@@ -230,6 +232,7 @@ class DetectChange(BackendAlgorithm):
             "gsd": gsd if gsd in ("", "auto") else parse_metres(gsd),
             "coregister": self.parameterAsBoolean(parameters, "COREGISTER", context),
             "precision": self.parameterAsEnumString(parameters, "PRECISION", context),
+            "resume": self.parameterAsBoolean(parameters, "RESUME", context),
         }
         for name in ("TILE_SIZE", "OVERLAP", "BATCH_SIZE", "THREADS"):
             value = self._number(parameters, name, context)
@@ -255,6 +258,8 @@ class DetectChange(BackendAlgorithm):
             )
             where = {"out_dir": str(job.folder.path), "overwrite": job.folder.overwrite}
             result = self.ask("detect", {**job.request, **files, **where}, feedback)
+        summary = result["summary"]
+        feedback.pushInfo(f"{summary['model']} on {summary['device']}, {summary['seconds']:.0f} s")
         return self._deliver(result, job, context)
 
     def _resolution_for_rendering(self, job: DetectJob) -> float:

@@ -244,16 +244,38 @@ def test_without_a_folder_the_results_go_beside_the_project(run, scene, tmp_path
     assert Path(made.results["OUTPUT_FOLDER"]).parent.parent == tmp_path
 
 
-def test_cancel_stops_the_job_keeps_the_worker_and_leaves_nothing(provider, scene, tmp_path, real_backend):
+def test_cancel_stops_the_job_and_keeps_the_worker_and_what_it_can_go_on_from(
+    run, provider, scene, whole, tmp_path, real_backend
+):
     worker = real_backend.hello().pid
-    folder = tmp_path / "r"
     algorithm = QgsApplication.processingRegistry().createAlgorithmById("changen2:detectchange")
     listening = CancelsAt(("Reading", "Looking"))
-    parameters = {"BEFORE": scene["before"], "AFTER": scene["after"], "OUTPUT_FOLDER": str(folder)}
+    parameters = {
+        "BEFORE": scene["before"],
+        "AFTER": scene["after"],
+        "OUTPUT_FOLDER": str(tmp_path / "r"),
+        **SENSITIVE,
+    }
     _, succeeded = algorithm.run(parameters, QgsProcessingContext(), listening, catchExceptions=True)
     assert not succeeded and listening.isCanceled()
-    assert not folder.exists()
+    assert not list((tmp_path / "r").glob("change*"))
     assert real_backend.hello().pid == worker
+    resumed = run("detectchange", {**parameters, "RESUME": True})
+    assert resumed.succeeded, resumed.error
+    np.testing.assert_array_equal(pixels(resumed.results["PROBABILITY"]), pixels(whole["PROBABILITY"]))
+
+
+def test_a_failed_run_removes_the_inputs_that_were_written_for_it(run, scene, tmp_path):
+    parameters = {"BEFORE": scene["before"], "AFTER": scene["after"], "OUTPUT_FOLDER": str(tmp_path / "r")}
+    places = QgsVectorLayer("Polygon?crs=EPSG:4326", "places", "memory")
+    feature = QgsFeature()
+    feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(100, -40, 101, -39)))  # far from the scene
+    places.dataProvider().addFeatures([feature])
+    QgsProject.instance().addMapLayer(places)
+    made = run("detectchange", {**parameters, "AOI": places.id()})
+    QgsProject.instance().removeMapLayer(places)
+    assert not made.succeeded and "outside" in made.error
+    assert not (tmp_path / "r").exists()
 
 
 class CancelsAt(QgsProcessingFeedback):
