@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import re
-import subprocess
+import subprocess  # nosec B404 - lists of arguments only, no shell
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,7 +149,7 @@ def run_captured(command: Sequence[str], environ: Mapping[str, str], timeout: fl
         SetupError: it cannot be started, fails, or takes longer than `timeout` seconds.
     """
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # nosec B603 - a program the user or plugin chose
             list(command),
             env=child_environment(environ),
             stdin=subprocess.DEVNULL,

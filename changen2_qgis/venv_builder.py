@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-import subprocess
+import subprocess  # nosec B404 - lists of arguments only, no shell
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -224,7 +224,7 @@ def _run_logged(
     with log.open("ab") as sink, log.open("rb") as tail:
         tail.seek(0, os.SEEK_END)
         try:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # nosec B603 - a program the user or plugin chose
                 command,
                 env=child_environment(environ),
                 cwd=log.parent,

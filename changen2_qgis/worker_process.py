@@ -12,7 +12,7 @@ import itertools
 import json
 import os
 import queue
-import subprocess
+import subprocess  # nosec B404 - lists of arguments only, no shell
 import tempfile
 import threading
 import time
@@ -111,7 +111,7 @@ class WorkerProcess:
 
     def _start(self, command: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
         try:
-            return subprocess.Popen(
+            return subprocess.Popen(  # nosec B603 - a program the user or plugin chose
                 list(command),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
