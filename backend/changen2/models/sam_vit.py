@@ -6,7 +6,7 @@ that are multiples of 16 work: the position tables are resampled to the grid of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,9 @@ PATCH = 16  # pixels along a token's side
 WINDOW = 14  # tokens along a window's side
 TABLE = 64  # tokens along a side of the image that SAM was trained on
 NECK = 256  # channels of the output
-BIAS_ELEMENTS = 8 << 20  # of the attention bias that exist at one time: bounds memory, keeps it near the cache
+# How much of the attention bias exists at one time. A slice of 4 MB stays in a processor's cache (a quarter faster than
+# the whole at 1024²); a GPU wants few, large kernels.
+BIAS_ELEMENTS = {"cpu": 1 << 20, "other": 64 << 20}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class PerSize:
 
     def __call__(self, table: Tensor, *size: int) -> Tensor:
         """What `make` makes of `table` for `size`, kept unless gradients are wanted."""
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or table.is_inference():  # the latter do not count their changes
             return self.make(table, *size)
         key = (size, table.dtype, table.device, table.data_ptr(), table._version)
         if key not in self.kept:
@@ -129,23 +131,32 @@ class Attention(nn.Module):
     def attend(self, qkv: Tensor, h: int, w: int) -> Tensor:
         """Attention within each of `n` grids of h×w tokens: ``[n, h * w, 3c]`` → ``[n, h * w, c]``.
 
-        The bias depends on the query, so it cannot be a table; it is made for some rows of queries at a time and
-        handed to the fused kernel.
+        The bias depends on the query, so it cannot be a table; it is made slice by slice and handed to the fused
+        kernel.
         """
         n = len(qkv)
-        q, k, v = qkv.view(n, h * w, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        grid = q.unflatten(2, (h, w))  # [n, heads, h, w, d]
-        relative_h = self.relative_h(self.rel_pos_h, h).to(q.dtype)
-        relative_w = self.relative_w(self.rel_pos_w, w).to(q.dtype)
-        rows = max(1, BIAS_ELEMENTS // (n * self.heads * w * h * w))
-        outs = []
+        heads = qkv.view(n, h * w, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = (x.flatten(0, 1) for x in heads)  # [n * heads, h * w, d]
+        rows = q.unflatten(1, (h, w))
+        bias_h = torch.einsum("nhwd,hkd->nhwk", rows, self.relative_h(self.rel_pos_h, h).to(q.dtype))
+        bias_w = torch.einsum("nhwd,wkd->nhwk", rows, self.relative_w(self.rel_pos_w, w).to(q.dtype))
+        out = torch.empty_like(rows)
+        for part, top in bias_slices(len(q), h, w, q.device.type):
+            bias = bias_h[part, top, :, :, None] + bias_w[part, top, :, None, :]  # [sets, rows, w, h, w]
+            query, bias = rows[part, top].flatten(1, 2), bias.flatten(3).flatten(1, 2)
+            attended = F.scaled_dot_product_attention(query[None], k[None, part], v[None, part], attn_mask=bias[None])
+            out[part, top] = attended[0].unflatten(1, (-1, w))
+        return out.view(n, self.heads, h * w, -1).transpose(1, 2).flatten(2)
+
+
+def bias_slices(sets: int, h: int, w: int, device: str) -> Iterator[tuple[slice, slice]]:
+    """Cut the attention bias ``[sets, h * w, h * w]`` into slices of sets and of rows that fit the memory for it."""
+    elements = BIAS_ELEMENTS["cpu" if device == "cpu" else "other"]
+    step = max(1, elements // (h * w) ** 2)
+    rows = max(1, min(h, elements // (w * h * w)))
+    for first in range(0, sets, step):
         for top in range(0, h, rows):
-            query = grid[:, :, top : top + rows]
-            bias_h = query @ relative_h[top : top + rows].transpose(1, 2)  # [n, heads, rows, w, h]
-            bias_w = (query.transpose(2, 3) @ relative_w.transpose(1, 2)).transpose(2, 3)  # [.., rows, w, w]
-            bias = (bias_h[..., :, None] + bias_w[..., None, :]).flatten(4).flatten(2, 3)
-            outs.append(F.scaled_dot_product_attention(query.flatten(2, 3), k, v, attn_mask=bias))
-        return torch.cat(outs, dim=2).transpose(1, 2).flatten(2)
+            yield slice(first, first + step), slice(top, top + rows)
 
 
 class MLP(nn.Module):
