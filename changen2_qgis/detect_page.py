@@ -21,7 +21,7 @@ from .processing.detect_change import DetectChange
 from .result_panel import ResultPanel
 from .results import DetectionGroup, add_detection_group, find_group
 from .run_bar import RunBar, describe_estimate
-from .run_folders import new_run_folder, runs_folder, threshold_folder
+from .run_folders import is_unfinished, new_run_folder, remove_unfinished, runs_folder, threshold_folder
 from .worker_client import Hello
 
 ESTIMATE_DELAY_MS = 400
@@ -196,14 +196,40 @@ class DetectPage(QWidget):
         folder = new_run_folder(QgsProject.instance(), f"detect {before.name()} to {after.name()}", now)
         parameters = {**self.form.parameters(), "OUTPUT_FOLDER": str(folder)}
         self.form.remember()
-        title = f"Change {now:%Y-%m-%d %H:%M}"
+        self._run_detection(parameters, f"Change {now:%Y-%m-%d %H:%M}")
+
+    def _run_detection(self, parameters: dict[str, Any], title: str) -> None:
         self._start(
             AlgorithmRun("changen2:detectchange", parameters, self),
             lambda outputs: self._show_result(outputs, title, parameters["THRESHOLD"]),
+            lambda text, level: self._give_up(text, level, parameters, title),
         )
 
-    def _start(self, run: AlgorithmRun, show: Any) -> None:
-        """Run an algorithm under the progress bar; `show` gets its outputs."""
+    def _give_up(self, text: str, level: Qgis.MessageLevel, parameters: dict[str, Any], title: str) -> None:
+        """Tell of an interrupted run, and offer to go on with what it has finished."""
+        folder = Path(parameters["OUTPUT_FOLDER"])
+        if not is_unfinished(folder):
+            remove_unfinished(folder)
+            self._tell(text, level)
+            return
+        bar = self._iface.messageBar()
+        item = bar.createMessage("Changen2", f"{text} The finished part is kept.")
+        go_on = QPushButton("Go on", item)
+        go_on.setObjectName("changen2_go_on")
+        go_on.setToolTip("Run the rest with the same settings")
+        go_on.clicked.connect(lambda: bar.popWidget(item))
+        go_on.clicked.connect(lambda: self._run_detection({**parameters, "RESUME": True}, title))
+        item.layout().addWidget(go_on)
+        bar.pushWidget(item, level, 0)
+
+    def _start(self, run: AlgorithmRun, show: Any, give_up: Any) -> None:
+        """Run an algorithm under the progress bar.
+
+        Args:
+            run: not yet started.
+            show: called with its outputs.
+            give_up: called with a message and its level where it fails or is cancelled.
+        """
         self._run = run
         self._delay.stop()
         self._set_running(True)
@@ -211,8 +237,8 @@ class DetectPage(QWidget):
         run.progressed.connect(self.bar.set_progress)
         run.stage_changed.connect(self.bar.say)
         run.done.connect(lambda outputs, warnings: self._end(lambda: show(outputs), warnings))
-        run.failed.connect(lambda message: self._end(lambda: self._warn(message)))
-        run.cancelled.connect(lambda: self._end(lambda: self._tell("Cancelled. Nothing was added.")))
+        run.failed.connect(lambda message: self._end(lambda: give_up(message, Qgis.MessageLevel.Warning)))
+        run.cancelled.connect(lambda: self._end(lambda: give_up("Cancelled.", Qgis.MessageLevel.Info)))
         run.start()
 
     def _end(self, report: Any, warnings: Any = ()) -> None:
@@ -262,6 +288,7 @@ class DetectPage(QWidget):
         self._start(
             AlgorithmRun("changen2:vectorizechange", parameters, self),
             lambda outputs: self._show_other_threshold(group.id, outputs, threshold),
+            self._tell,
         )
 
     def _show_other_threshold(self, group_id: str, outputs: dict[str, Any], threshold: float) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from qgis.core import QgsProject
 from qgis.PyQt.QtCore import QStandardPaths
 
 FOLDER_OF_RUNS = "Changen2 runs"
+WORK_FOLDER = ".changen2-work"
+"""Where the backend keeps the finished parts of a run until all is done."""
 
 
 def runs_folder(project: QgsProject) -> Path:
@@ -35,6 +39,19 @@ def new_run_folder(project: QgsProject, name: str, now: datetime) -> Path:
         count += 1
         folder = base.with_name(f"{base.name} ({count})")
     return folder
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether an interrupted run has left finished parts there, to go on from."""
+    journal = folder / WORK_FOLDER / "journal.jsonl"  # a line about the run, then one for each finished part
+    return journal.exists() and len(journal.read_text(encoding="utf8").splitlines()) > 1
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what an interrupted run has left, and its folder if there is nothing else in it."""
+    shutil.rmtree(folder / WORK_FOLDER, ignore_errors=True)
+    with contextlib.suppress(OSError):  # not there, or not empty
+        folder.rmdir()
 
 
 def threshold_folder(run_folder: Path, threshold: float) -> Path:

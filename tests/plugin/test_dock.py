@@ -2,12 +2,22 @@
 
 import tempfile
 from datetime import datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from osgeo import gdal
-from qgis.core import QgsProject, QgsRasterLayer
+from qgis.core import (
+    QgsApplication,
+    QgsProcessingAlgorithm,
+    QgsProcessingException,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterString,
+    QgsProcessingProvider,
+    QgsProject,
+    QgsRasterLayer,
+)
 from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import (
@@ -20,6 +30,7 @@ from qgis.PyQt.QtWidgets import (
     QLabel,
     QLineEdit,
     QMainWindow,
+    QPushButton,
     QScrollBar,
     QWidget,
 )
@@ -29,7 +40,7 @@ from changen2_qgis.dock import ChangeDock
 from changen2_qgis.errors import SetupError
 from changen2_qgis.results import add_detection_group, detection_groups
 from changen2_qgis.run_bar import describe_bytes, describe_estimate, describe_seconds
-from changen2_qgis.run_folders import new_run_folder, runs_folder
+from changen2_qgis.run_folders import WORK_FOLDER, is_unfinished, new_run_folder, remove_unfinished, runs_folder
 from changen2_qgis.worker_client import Hello
 
 DOCK_HEIGHT_AT_768 = 637
@@ -314,6 +325,63 @@ def test_without_colours_the_first_three_bands_and_one_band_thrice(tmp_path, wri
     one = write_raster(tmp_path / "one.tif", np.zeros((1, 8, 8), np.uint8))
     assert default_bands(QgsRasterLayer(five, "five")) == [1, 2, 3]
     assert default_bands(QgsRasterLayer(one, "one")) == [1, 1, 1]
+
+
+class Interrupted(QgsProcessingAlgorithm):
+    """Stands in for a detection that is interrupted after its first part, also when it goes on."""
+
+    def name(self):
+        return "detectchange"
+
+    displayName = name
+
+    def createInstance(self):
+        return Interrupted()
+
+    def initAlgorithm(self, configuration=None):
+        self.addParameter(QgsProcessingParameterString("OUTPUT_FOLDER", "Folder"))
+        self.addParameter(QgsProcessingParameterBoolean("RESUME", "Go on", False))
+
+    def processAlgorithm(self, parameters, context, feedback):
+        work = Path(parameters["OUTPUT_FOLDER"]) / WORK_FOLDER
+        work.mkdir(parents=True, exist_ok=True)
+        (work / "journal.jsonl").write_text('{"run": 1}\n{"block": 0}\n')
+        again = self.parameterAsBoolean(parameters, "RESUME", context)
+        raise QgsProcessingException("Interrupted again." if again else "Interrupted.")
+
+
+class InterruptedProvider(QgsProcessingProvider):
+    def id(self):
+        return "changen2"
+
+    name = id
+
+    def loadAlgorithms(self):
+        self.addAlgorithm(Interrupted())
+
+
+def test_an_interrupted_run_can_go_on_where_it_stopped(dock, pair, window, tmp_path, qtbot):
+    QgsProject.instance().write(str(tmp_path / "town.qgz"))
+    provider = InterruptedProvider()
+    QgsApplication.processingRegistry().addProvider(provider)
+    qtbot.waitUntil(dock.detect.bar.run.isEnabled)
+    bar = window.iface.messageBar()
+    dock.detect.bar.run.click()
+    qtbot.waitUntil(lambda: bar.currentItem() is not None, timeout=5000)
+    assert bar.currentItem().text() == "Interrupted. The finished part is kept."
+    bar.findChild(QPushButton, "changen2_go_on").click()
+    qtbot.waitUntil(lambda: bar.currentItem() is not None and "again" in bar.currentItem().text(), timeout=5000)
+    assert len(list((tmp_path / "Changen2 runs").iterdir())) == 1
+    QgsApplication.processingRegistry().removeProvider(provider)
+
+
+def test_an_interrupted_run_without_a_finished_part_leaves_nothing(tmp_path):
+    folder = tmp_path / "run"
+    (folder / WORK_FOLDER).mkdir(parents=True)
+    (folder / WORK_FOLDER / "journal.jsonl").write_text('{"run": 1}\n')
+    assert not is_unfinished(folder)
+    remove_unfinished(folder)
+    assert not folder.exists()
 
 
 def test_moving_the_threshold_restyles_the_layer_and_computes_nothing(dock, tmp_path, qtbot):

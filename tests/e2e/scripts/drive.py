@@ -57,12 +57,11 @@ def map_picture(name):
 
 
 def messages():
-    """What the message bar says now, and forget it."""
+    """What the message bar says, newest first, and forget it."""
     bar = iface.messageBar()
-    told = []
-    while bar.currentItem() is not None:
-        told.append(bar.currentItem().text())
-        bar.popWidget()
+    told = [item.text() for item in bar.items()]
+    for item in bar.items():
+        bar.popWidget(item)
     return told
 
 
