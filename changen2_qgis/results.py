@@ -265,7 +265,7 @@ def _open_layers(outputs: dict[str, str], threshold: float) -> Iterator[tuple[st
     """Each output as a styled layer with its role, and whether it is shown at first."""
     probability = None
     if "change_probability" in outputs:
-        probability = QgsRasterLayer(outputs["change_probability"], "", "gdal")
+        probability = _open_raster(outputs["change_probability"], "")
     for role, name, shown in LAYERS:
         if role not in outputs:
             continue
@@ -274,12 +274,18 @@ def _open_layers(outputs: dict[str, str], threshold: float) -> Iterator[tuple[st
             layer: QgsMapLayer = QgsVectorLayer(_ogr_source(path), name, "ogr")
             layer.setCustomProperty(_ORIGINAL, original)
         else:
-            layer = QgsRasterLayer(outputs[role], name, "gdal")
+            layer = _open_raster(outputs[role], name)
         if not layer.isValid():
             raise OSError(f"QGIS cannot open {outputs[role]}. It may have been moved: run the detection again.")
         layer.setCustomProperty(_ROLE, role)
         style_detection_layer(layer, role, threshold)
         yield role, layer, shown
+
+
+def _open_raster(path: str, name: str) -> QgsRasterLayer:
+    """Without a default style, for which QGIS would compute statistics and write them beside the file."""
+    options = QgsRasterLayer.LayerOptions(False)
+    return QgsRasterLayer(path, name, "gdal", options)
 
 
 def _ogr_source(path: str) -> str:
