@@ -32,7 +32,7 @@ class ModelCard(BaseModel):
     """What a person and a job need to know of a model; stored as JSON beside its weights.
 
     Attributes:
-        name: what ``--model`` takes.
+        name: what ``--model`` takes; unique among the models of one task.
         architecture: key of ``ARCHITECTURES``.
         task: what it does.
         classes: of the semantic head, by index; class 0 is background where there are two.
@@ -41,6 +41,7 @@ class ModelCard(BaseModel):
         gsd_native: metres that ``--gsd auto`` resamples to.
         tile_size, overlap: pixels; the smallest overlap that keeps seams invisible.
         threshold: recommended change threshold, 0..1.
+        weights: file name of the weights beside the card; the card's name by default.
         sha256: of the weights file.
         details: everything else worth keeping (data, credits, training, measured numbers).
     """
@@ -63,17 +64,18 @@ class ModelCard(BaseModel):
     licence: str
     noncommercial: bool = False
     size_bytes: int = 0
+    weights: str = ""
     sha256: str
     installed: bool = True
     embedded: bool = True
 
 
-def cards() -> dict[str, ModelCard]:
-    """Return every known model's card by name."""
-    found = {}
+def cards() -> dict[tuple[str, str], ModelCard]:
+    """Return every known model's card by task and name: ``tiny`` detects, and another ``tiny`` synthesizes."""
+    found: dict[tuple[str, str], ModelCard] = {}
     for path in sorted(EMBEDDED.glob("*.json")):
         card = ModelCard.model_validate_json(path.read_text(encoding="utf8"))
-        found[card.name] = card
+        found[card.task, card.name] = card
     return found
 
 
@@ -83,7 +85,7 @@ def card_of(name: str, task: str = "detect") -> ModelCard:
     Raises:
         InputError: ``unknown_model``.
     """
-    known = {card.name: card for card in cards().values() if card.task == task}
+    known = {card_name: card for (card_task, card_name), card in cards().items() if card_task == task}
     if name not in known:
         raise InputError(
             f"There is no model {name!r} to {task} with; known: {', '.join(known) or 'none'}.",
@@ -95,7 +97,7 @@ def card_of(name: str, task: str = "detect") -> ModelCard:
 
 def weights_path(card: ModelCard) -> Path:
     """Return where a model's weights lie."""
-    return EMBEDDED / f"{card.name}.safetensors"
+    return EMBEDDED / (card.weights or f"{card.name}.safetensors")
 
 
 def load_model(card: ModelCard) -> nn.Module:
@@ -126,8 +128,9 @@ def load_model(card: ModelCard) -> nn.Module:
 
 def _architectures() -> dict[str, Callable[[], nn.Module]]:
     from changen2.models.changestar_tiny import changestar_tiny
+    from changen2.models.generator_tiny import TinyGenerator
 
-    return {"changestar-tiny": changestar_tiny}
+    return {"changestar-tiny": changestar_tiny, "generator-tiny": TinyGenerator}
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,142 @@
+"""What the two training runs of the generator are made of: one YAML file each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from changen2.errors import InputError
+
+
+class CropsConfig(BaseModel):
+    """The augmented crops that both runs learn from.
+
+    Attributes:
+        data: folder that holds a folder per source.
+        out: folder for the crops, the drawn scenes and the latents.
+        sources: weight of each source; ``scenes`` are drawn by code.
+        folders: where a source lies, if not in ``data`` under its name.
+        count: crops in all; more may be added to a finished folder.
+        size: side of a crop in pixels.
+        gsd_range: metres per pixel.
+        colour_strength: of another day's look, 0 leaves colours alone.
+        scene_count, scene_size: simulated scenes to cut from, pixels along their side.
+        seed: of everything.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Path
+    out: Path
+    sources: dict[str, float]
+    folders: dict[str, Path] = {}
+    count: int = Field(4096, ge=1)
+    size: int = Field(256, multiple_of=32, ge=64)
+    gsd_range: tuple[float, float] = (0.25, 0.6)
+    colour_strength: float = Field(0.35, ge=0)
+    scene_count: int = Field(48, ge=0)
+    scene_size: int = Field(512, ge=64)
+    seed: int = 0
+
+    def folder(self, source: str) -> Path:
+        """Where a source lies."""
+        return self.folders.get(source, self.data / source)
+
+
+class RunConfig(BaseModel):
+    """What both runs have in common.
+
+    Attributes:
+        crops: what to learn from.
+        out: folder for the checkpoint, the log and the weights.
+        batch_size: crops a step.
+        crop_size: side of a crop in pixels.
+        steps: length of the run.
+        warmup: steps in which the learning rate rises.
+        learning_rate: at its highest.
+        weight_decay: of AdamW.
+        ema: share of the averaged weights kept each step, once warm.
+        threads: for torch.
+        bf16: compute in bfloat16 where that is possible. It pays only where the processor has units for it; without
+            them both runs are 1.4 times as fast in float32.
+        seed: of everything.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    crops: CropsConfig
+    out: Path
+    batch_size: int = Field(16, ge=1)
+    crop_size: int = Field(128, multiple_of=32, ge=32)
+    steps: int = Field(1500, ge=1)
+    warmup: int = Field(50, ge=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    ema: float = Field(0.999, ge=0, lt=1)
+    threads: int = Field(2, ge=1)
+    bf16: bool = False
+    seed: int = 0
+
+
+class AutoencoderConfig(RunConfig):
+    """The autoencoder's run.
+
+    Attributes:
+        encoder_weights: ImageNet checkpoint of the network whose features are compared; ``package:NAME`` looks
+            inside an installed package.
+        gradient_weight: weight of the loss on differences between neighbouring pixels.
+        feature_weight: weight of the loss on the features.
+    """
+
+    encoder_weights: str
+    gradient_weight: float = 1.0
+    feature_weight: float = 0.1
+    ema: float = Field(0.99, ge=0, lt=1)
+
+
+class RSDiTConfig(RunConfig):
+    """The denoiser's run.
+
+    Attributes:
+        autoencoder: weights that the autoencoder's run left.
+        large_crop_size: side of the crops at the end of the run; the batch shrinks as the area grows.
+        large_share: share of the run that has them.
+        outside_weight: weight of the loss where nothing changes; 1 where something does.
+        min_snr: highest signal-to-noise ratio that counts in the loss (Hang et al. 2023).
+    """
+
+    autoencoder: Path
+    batch_size: int = Field(64, ge=1)
+    steps: int = Field(8000, ge=1)
+    warmup: int = Field(200, ge=0)
+    learning_rate: float = Field(4e-4, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    large_crop_size: int = Field(256, multiple_of=32, ge=32)
+    large_share: float = Field(0.2, ge=0, le=1)
+    outside_weight: float = Field(0.1, ge=0)
+    min_snr: float = Field(5.0, gt=0)
+
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+def load_run_config(path: str | Path, kind: type[Config]) -> Config:
+    """Read and check a configuration.
+
+    Raises:
+        InputError: the file is missing, is no YAML mapping or holds a value that is not allowed.
+    """
+    try:
+        return kind.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(
+            f"The configuration {path} cannot be read.", hint="Check the path.", code="missing_file"
+        ) from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise InputError(
+            f"The configuration {path} is not valid: {error}",
+            hint="Compare it with those in changen2/training/configs.",
+        ) from error

@@ -1,0 +1,45 @@
+"""Latents of the crops, computed once: the denoiser's run spends no time on the encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from changen2.models.autoencoder_tiny import AutoencoderTiny
+from changen2.training.generator.crops import OnCrops, save_array, shard_paths
+from changen2.training.generator.run import load_weights
+
+BATCH = 8
+
+
+@torch.inference_mode()
+def encode_crops(folder: Path, weights: Path, on_crops: OnCrops) -> None:
+    """Encode the shards of a folder that have no latents yet, as fp16 ``[n, 4, size / 4, size / 4]``.
+
+    The latents belong to one autoencoder: remove ``latents-*.npy`` to encode with another.
+
+    Raises:
+        InputError: the autoencoder's weights are missing.
+    """
+    shards = shard_paths(folder, "images")
+    missing = [path for path in shards if not _latents_of(path).exists()]
+    if not missing:
+        return
+    model = AutoencoderTiny()
+    load_weights(model, weights)
+    model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for number, path in enumerate(missing):
+        images = np.load(path, mmap_mode="r")
+        parts = []
+        for start in range(0, len(images), BATCH):
+            pixels = torch.from_numpy(np.array(images[start : start + BATCH])).float() / 127.5 - 1
+            latents = model.encode(pixels.contiguous(memory_format=torch.channels_last))
+            parts.append(latents.numpy().astype(np.float16))
+        save_array(_latents_of(path), np.concatenate(parts))
+        on_crops("latents", number + 1, len(missing))
+
+
+def _latents_of(images: Path) -> Path:
+    return images.with_name(images.name.replace("images", "latents"))
