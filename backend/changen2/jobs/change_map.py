@@ -27,6 +27,14 @@ CHANGE_COLORS: Colors = {0: (238, 238, 238, 255), 1: (214, 39, 40, 255)}
 
 Bytes = NDArray[np.uint8]
 
+DESCRIPTIONS = {
+    "change_probability": "Change probability: (value - 1) / 254",
+    "semantic_before": "Class before",
+    "semantic_after": "Class after",
+    "change_class": "Class of change",
+    "change": "Change at threshold {:.3f}",
+}
+
 
 def lowest_change_value(threshold: float) -> int:
     """Return the smallest stored value that counts as change at a threshold in 0..1."""
@@ -42,6 +50,11 @@ def binary(probability: Bytes, threshold: float) -> Bytes:
 class Decoder:
     """Turns a model's planes into stored bytes.
 
+    Attributes:
+        layers: names of the layers that it returns, the probability first.
+        class_names: of the semantic head, by index.
+        change_names: of a change head with several classes (such as damage levels), by index.
+
     Args:
         card: says how many channels each head has and which classes they are.
     """
@@ -49,21 +62,38 @@ class Decoder:
     def __init__(self, card: ModelCard) -> None:
         self._change = max(1, len(card.change_classes))
         self._semantic = 1 if len(card.classes) <= 2 else len(card.classes)
-        self.has_classes = bool(card.classes)
         self.class_names = {entry.index: entry.name for entry in card.classes}
-        self.colors: Colors = {entry.index: _rgba(entry.color) for entry in card.classes}
+        self.change_names = {entry.index: entry.name for entry in card.change_classes}
+        self._colors = {
+            "semantic": {entry.index: _rgba(entry.color) for entry in card.classes},
+            "change": {entry.index: _rgba(entry.color) for entry in card.change_classes},
+        }
+        self.layers = ["change_probability"]
+        if card.classes:
+            self.layers += ["semantic_before", "semantic_after"]
+        if card.change_classes:
+            self.layers += ["change_class"]
+
+    def names_of(self, layer: str) -> dict[int, str]:
+        """Return index → name of a class layer."""
+        return self.change_names if layer == "change_class" else self.class_names
+
+    def colors_of(self, layer: str) -> Colors:
+        """Return index → colour of a class layer."""
+        return self._colors[layer.split("_")[0]]
 
     def __call__(self, planes: NDArray[np.uint16], valid: NDArray[np.bool_]) -> list[Bytes]:
-        """Return stored probability, and classes before and after, each ``[h, w]``."""
+        """Return the ``layers``, each ``[h, w]``: stored probability, then class indices."""
         change = planes[0] if self._change == 1 else QUANTUM - planes[0]
         stored = (change.astype(np.uint32) * LEVELS + QUANTUM // 2) // QUANTUM + 1
-        layers = [np.where(valid, stored, 0).astype(np.uint8)]
-        for date in range(2) if self.has_classes else ():
+        found = {"change_probability": np.where(valid, stored, 0).astype(np.uint8)}
+        for date, name in enumerate(("semantic_before", "semantic_after")):
             first = self._change + date * self._semantic
             scores = planes[first : first + self._semantic]
             index = scores[0] > QUANTUM // 2 if self._semantic == 1 else scores.argmax(axis=0)
-            layers.append(np.where(valid, index, NODATA).astype(np.uint8))
-        return layers
+            found[name] = np.where(valid, index, NODATA).astype(np.uint8)
+        found["change_class"] = np.where(valid, planes[: self._change].argmax(axis=0), NODATA).astype(np.uint8)
+        return [found[name] for name in self.layers]
 
 
 class DetectionMaps:
@@ -92,29 +122,19 @@ class DetectionMaps:
     ) -> None:
         self._folder, self._area, self._decoder, self._threshold = folder, area, decoder, threshold
         self._resume = resume
+        self._rasters = {}
         own = grid.crop(area.window)
-        tags = class_tags(decoder.class_names)
-
-        def raster(name: str, nodata: int, colors: Colors | None, description: str) -> WindowedRaster:
-            path = folder / f"{prefix}{name}.tif"
-            return WindowedRaster(
-                path,
+        for name in decoder.layers if threshold is None else [*decoder.layers, "change"]:
+            is_class = name not in ("change_probability", "change")
+            self._rasters[name] = WindowedRaster(
+                folder / f"{prefix}{name}.tif",
                 own,
-                nodata,
-                colors=colors,
-                description=description,
-                tags=tags if "semantic" in name else None,
+                0 if name == "change_probability" else NODATA,
+                colors=CHANGE_COLORS if name == "change" else decoder.colors_of(name) if is_class else None,
+                description=DESCRIPTIONS[name].format(threshold),
+                tags=class_tags(decoder.names_of(name)) if is_class else None,
                 resume=resume,
             )
-
-        self._rasters = {
-            "change_probability": raster("change_probability", 0, None, "Change probability: (value - 1) / 254")
-        }
-        if decoder.has_classes:
-            for date in ("before", "after"):
-                self._rasters[f"semantic_{date}"] = raster(f"semantic_{date}", NODATA, decoder.colors, f"Class {date}")
-        if threshold is not None:
-            self._rasters["change"] = raster("change", NODATA, CHANGE_COLORS, f"Change at threshold {threshold:.3f}")
         self.valid_px = 0
         self.change_px = 0
 
@@ -143,8 +163,8 @@ class DetectionMaps:
             part.col_off - self._area.window.col_off, part.row_off - self._area.window.row_off, part.width, part.height
         )
         self._rasters["change_probability"].write(own, probability)
-        for date, layer in zip(("before", "after"), classes, strict=False):
-            self._rasters[f"semantic_{date}"].write(own, layer)
+        for name, layer in zip(self._decoder.layers[1:], classes, strict=True):
+            self._rasters[name].write(own, layer)
         self.valid_px += int((probability > 0).sum())
         if self._threshold is not None:
             changed = binary(probability, self._threshold)
@@ -156,9 +176,7 @@ class DetectionMaps:
         area = self._area.window
         part, _ = _cut(window, area, [])
         layers = []
-        for name in ("change_probability", "semantic_before", "semantic_after"):
-            if name not in self._rasters:
-                continue
+        for name in self._decoder.layers:
             fill = 0 if name == "change_probability" else NODATA
             whole = np.full((window.height, window.width), fill, np.uint8)
             if part is not None:

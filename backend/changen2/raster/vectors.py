@@ -42,23 +42,28 @@ class Classes:
     """Class maps of both dates beside a change map.
 
     Attributes:
-        before, after: class index rasters on the change map's grid.
-        names: index → name; an index without one is written as a number.
+        before, after: class index rasters on the change map's grid; ``after`` is the class of change
+            where the model tells one (such as a damage level).
+        names: of each, index → name; an index without one is written as a number.
     """
 
     before: Path
     after: Path
-    names: dict[int, str]
+    names: tuple[dict[int, str], dict[int, str]]
 
     @classmethod
     def beside(cls, probability: Path) -> Classes | None:
         """Return the class maps in the same folder, named by their own metadata; None where there are none."""
         before, after = probability.with_name("semantic_before.tif"), probability.with_name("semantic_after.tif")
+        of_change = probability.with_name("change_class.tif")
+        after = of_change if of_change.exists() else after
         if not (before.exists() and after.exists()):
             return None
-        with rasterio.open(before) as dataset:
-            tags = dataset.tags()
-        return cls(before, after, read_class_tags(tags))
+        names = []
+        for path in (before, after):
+            with rasterio.open(path) as dataset:
+                names.append(read_class_tags(dataset.tags()))
+        return cls(before, after, (names[0], names[1]))
 
 
 def class_tags(names: dict[int, str]) -> dict[str, str]:
@@ -123,7 +128,9 @@ def change_polygons(
                 if (pixels if area is None else area) < min_area:
                     continue
                 mean, indices = _measure(geometry, grid, probabilities, maps)
-                pair = [classes.names.get(index, str(index)) for index in indices] if classes else [None, None]
+                pair: list[str | None] = [None, None]
+                if classes:
+                    pair = [names.get(i, str(i)) for names, i in zip(classes.names, indices, strict=True)]
                 yield ChangePolygon(geometry, area, pixels, mean, *pair)
         finally:
             for opened in maps:

@@ -348,3 +348,36 @@ class TestRealRasters:
         result = difference(folder / "1985.tif", folder / "2020.tif", tmp_path / "run")
         _, fields, _ = polygons(result)
         assert fields["area_m2"] == pytest.approx(fields["area_px"] * 89.03 * 89.42, rel=1e-2)
+
+
+def test_a_change_head_with_classes_tells_them(pair, tmp_path, monkeypatch):
+    """Damage levels: change is whatever is not class 0, and polygons carry the level."""
+    import torch
+
+    from changen2.jobs import detect as job
+    from changen2.models.detection import Detection
+    from changen2.models.predictor import Predictor
+    from changen2.models.registry import ModelCard
+
+    def classes(*names):
+        return [{"index": i, "name": name, "color": f"#{i}{i}{i}{i}{i}{i}"} for i, name in enumerate(names)]
+
+    class Damage(torch.nn.Module):
+        def forward(self, before, after):
+            brighter = torch.sigmoid(8 * ((after - before).mean(1, keepdim=True) - 0.7))
+            nothing = torch.zeros_like(brighter)
+            change = torch.cat([1 - brighter, nothing, 0.1 * brighter, 0.2 * brighter, 0.7 * brighter], dim=1)
+            return Detection(change=change, semantic_before=brighter, semantic_after=brighter)
+
+    card = ModelCard(
+        name="damage", architecture="none", title="Damage", gsd_min=0.2, gsd_max=1, gsd_native=0.5, tile_size=128,
+        overlap=32, licence="none", sha256="", classes=classes("other", "building"),
+        change_classes=classes("none", "intact", "minor", "major", "destroyed"),
+    )  # fmt: skip
+    monkeypatch.setattr(job, "card_of", lambda name, task="detect": card)
+    monkeypatch.setattr(job, "load_predictor", lambda plan: Predictor(Damage(), torch.device("cpu"), torch.float32, 1))
+    result = job.detect(*pair, tmp_path / "run")
+    levels = read(result["outputs"]["change_class"])
+    assert set(np.unique(levels)) == {0, 4} and (levels[110:150, 160:220] == 4).all()
+    assert list(polygons(result)[1]["to_class"]) == ["destroyed"]
+    assert read(result["outputs"]["change"])[110:150, 160:220].all()
