@@ -34,7 +34,7 @@ $(VENV_QGIS)/.ready: tests/install-qgis.sh
 
 demo: setup stage ## Sample scene (or BEFORE=… AFTER=…) → change map, QGIS project, picture in demo/
 	$(if $(BEFORE),,rm -rf $(DEMO)/scene && $(VENV)/bin/changen2 sample -o $(DEMO)/scene)
-	$(VENV)/bin/changen2 detect '$(or $(BEFORE),$(DEMO)/scene/before.tif)' '$(or $(AFTER),$(DEMO)/scene/after.tif)' -o $(DEMO)/run --overwrite
+	$(VENV)/bin/changen2 detect '$(or $(BEFORE),$(DEMO)/scene/before.tif)' '$(or $(AFTER),$(DEMO)/scene/after.tif)' -o $(DEMO)/run --min-area 10 --overwrite
 	bash tests/e2e/show-in-qgis.sh $(DEMO)/run $(DEMO)
 
 test: setup stage test-backend test-plugin test-e2e ## Set up what is needed and pass every test
@@ -60,8 +60,9 @@ format: setup-backend ## Let ruff put the code into shape
 bench: setup-backend ## Measure speed and memory as ratios taken in one run
 	$(RUN) tests/benchmarks/detect.py
 
-docs: setup stage ## Refresh the pictures in docs/
-	bash docs/pictures.sh
+docs: demo ## Refresh the picture in the README
+	mkdir -p docs/images
+	cp $(DEMO)/change.png docs/images/demo.png
 
 stage: ## Lay the installable plugin out in build/changen2_qgis
 	rm -rf $(STAGE)
