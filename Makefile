@@ -39,8 +39,8 @@ demo: setup stage ## Sample scene (or BEFORE=… AFTER=…) → change map, QGIS
 
 test: setup stage test-backend test-plugin test-e2e ## Set up what is needed and pass every test
 
-test-backend: setup-backend
-	$(RUN) -m pytest tests/backend -p no:cacheprovider
+test-backend: setup-backend stage
+	$(RUN) -m pytest tests/backend tests/test_walls.py tests/test_package.py -p no:cacheprovider
 
 test-plugin: setup stage
 	$(RUN_QGIS) -m pytest tests/plugin -p no:cacheprovider
