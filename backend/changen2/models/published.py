@@ -64,6 +64,26 @@ def load_published(name: str, state_dict: Mapping[str, Tensor]) -> nn.Module:
     Raises:
         InputError: for an unknown name, or if entries are missing, left over or of another shape.
     """
+    model, state_dict, absent = fit(name, state_dict)
+    model.to_empty(device="cpu")
+    model.load_state_dict(dict(state_dict), strict=not absent)
+    if absent:
+        for part in model.get_submodule("head").modules():
+            if isinstance(part, nn.Conv2d | nn.LayerNorm):
+                part.reset_parameters()
+    return model.eval()
+
+
+def fit(name: str, state_dict: Mapping[str, Tensor]) -> tuple[nn.Module, Mapping[str, Tensor], set[str]]:
+    """Check that weights are those of a published model, without taking memory for it.
+
+    Returns:
+        The model without memory for its weights, the weights under the names in use, the entries that may be absent
+        and are.
+
+    Raises:
+        InputError: as `load_published`.
+    """
     if name not in PUBLISHED:
         raise InputError(
             f"There is no published model {name!r}.",
@@ -74,14 +94,7 @@ def load_published(name: str, state_dict: Mapping[str, Tensor]) -> nn.Module:
         state_dict = current_names(state_dict)
     with torch.device("meta"):  # the shapes alone: nothing is drawn at random to be overwritten
         model = blueprint(name, state_dict)
-    absent = check_entries(name, model, state_dict)
-    model.to_empty(device="cpu")
-    model.load_state_dict(dict(state_dict), strict=not absent)
-    if absent:
-        for part in model.get_submodule("head").modules():
-            if isinstance(part, nn.Conv2d | nn.LayerNorm):
-                part.reset_parameters()
-    return model.eval()
+    return model, state_dict, check_entries(name, model, state_dict)
 
 
 def blueprint(name: str, state_dict: Mapping[str, Tensor]) -> nn.Module:

@@ -1,0 +1,120 @@
+"""The model manager: what can be had, what is installed, and installing it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from changen2.errors import InputError
+from changen2.jobs.progress import Reporter
+from changen2.models import store
+from changen2.models.registry import ModelCard, cards
+
+
+def list_models() -> list[dict[str, Any]]:
+    """Return every model, embedded or to be installed, as `info` does."""
+    known = [card for card in cards().values() if card.name not in store.CATALOGUE]
+    return [describe(card) for card in (*known, *store.store_cards().values())]
+
+
+def info(name: str) -> dict[str, Any]:
+    """Return what is known of one model.
+
+    Raises:
+        InputError: ``unknown_model``.
+    """
+    found = [model for model in list_models() if model["name"] == name]
+    if not found:
+        known = ", ".join(dict.fromkeys(model["name"] for model in list_models()))
+        raise InputError(
+            f"There is no model {name!r}; there are: {known}.",
+            hint="Run `changen2 models list`.",
+            code="unknown_model",
+        )
+    return found[0]
+
+
+def describe(card: ModelCard) -> dict[str, Any]:
+    """Return a card with where the model is from and what its licence asks, in plain words."""
+    about = card.model_dump()
+    about["consent"] = store.has_consent(card)
+    about["licence_text"] = store.consent_text(card)
+    if card.name in store.CATALOGUE:
+        model = store.CATALOGUE[card.name]
+        about["source"] = f"https://huggingface.co/{model.repository}"
+        about["reported_sha256"] = model.reported_sha256
+        about["path"] = str(store.weights_file(card.name)) if card.installed else ""
+    return about
+
+
+def download(name: str, *, accept_licence: bool = False, reporter: Reporter | None = None) -> dict[str, Any]:
+    """Fetch a published model from its authors' repository and install it.
+
+    Raises:
+        InputError: ``unknown_model``, ``consent_needed`` and what `store.install` raises.
+        JobError: ``offline``, ``not_found``, ``disk_full``.
+        Cancelled: what was fetched is kept, and the next download goes on from there.
+    """
+    from changen2.models.hub import fetch
+
+    reporter = reporter or Reporter()
+    model = store.published(name)
+    agree(model.card, accept_licence)
+    folder = store.models_folder() / "downloads" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise store.writing_failed(folder, error) from error
+    # The file and the weights made from it lie side by side for a moment.
+    store.refuse_full_disk(folder, 2 * model.card.size_bytes)
+    try:
+        path = fetch(model, folder, lambda done, total: reporter.step("download", done, total))
+    except OSError as error:
+        raise store.writing_failed(folder, error) from error
+    card = install(name, path, f"https://huggingface.co/{model.repository}", reporter)
+    shutil.rmtree(folder, ignore_errors=True)
+    return describe(card)
+
+
+def import_(
+    name: str, path: str | Path, *, accept_licence: bool = False, reporter: Reporter | None = None
+) -> dict[str, Any]:
+    """Install a published model from a file that is already here; needs no network.
+
+    Raises:
+        InputError: ``unknown_model``, ``consent_needed`` and what `store.install` raises.
+        JobError: ``disk_full`` or ``write_failed``.
+    """
+    agree(store.published(name).card, accept_licence)
+    return describe(install(name, Path(path).expanduser(), str(path), reporter or Reporter()))
+
+
+def verify(name: str, *, reporter: Reporter | None = None) -> dict[str, Any]:
+    """Compare an installed or embedded model with its digest.
+
+    Raises:
+        InputError: ``unknown_model``, ``not_installed`` or ``tampered``.
+    """
+    reporter = reporter or Reporter()
+    if name in store.CATALOGUE:
+        return describe(store.verify(name, lambda done, total: reporter.step("verify", done, total)))
+    about = info(name)
+    from changen2.models.registry import load_model
+
+    for card in cards().values():
+        if card.name == name:
+            load_model(card)
+    return about
+
+
+def agree(card: ModelCard, accept_licence: bool) -> None:
+    """Record the user's consent where it was given, and go no further where it is missing."""
+    if accept_licence:
+        store.give_consent(card)
+    store.require_consent(card)
+
+
+def install(name: str, path: Path, origin: str, reporter: Reporter) -> ModelCard:
+    """Install a file, reporting its check."""
+    return store.install(name, path, origin, lambda done, total: reporter.step("check", done, total))
