@@ -1,4 +1,4 @@
-"""Small rasters, and a detector without weights whose answer is known: the difference of the dates."""
+"""Small rasters, and models without weights whose answers are known: a detector and a generator."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,11 @@ import torch
 from affine import Affine
 from changen2.jobs import detect as job
 from changen2.jobs.progress import Reporter
+from changen2.jobs.synthesize import run_with
 from changen2.models.detection import Detection
 from changen2.models.predictor import Predictor
 from changen2.models.registry import ModelCard
-from changen2.protocol import DetectRequest, validate
+from changen2.protocol import DetectRequest, SynthesizeRequest, validate
 from changen2.raster.reading import gdal_environment
 from torch import nn
 
@@ -98,3 +99,76 @@ def read(path):
     """Return a raster's first band."""
     with rasterio.open(path) as dataset:
         return dataset.read(1)
+
+
+class FlatGenerator(nn.Module):
+    """A generator whose answer is known: classes of flat colour with some noise, an autoencoder that averages 4 × 4.
+
+    Its denoiser is the exact one for Gaussian data around the class's colour, smoothed a little over space, so that it
+    would show where a window ends.
+    """
+
+    latent_stride = 4
+    latent_channels = 4
+    prediction = "v"
+    schedule = "cosine"
+    num_classes = 7
+    spread = 0.05
+    palette = torch.tensor(
+        [[0, 0, 0], [-0.6, 0, 0.6], [0.5, 0.3, 0], [-0.2, -0.2, -0.2], [0.8, -0.4, -0.4], [-0.5, 0.3, -0.5], [0, 0, 0]]
+    )
+
+    def encode(self, rgb):
+        pooled = nn.functional.avg_pool2d(rgb / 127.5 - 1, 4)
+        return torch.cat([pooled, pooled.mean(1, keepdim=True)], 1)
+
+    def decode(self, latents):
+        return nn.functional.interpolate(((latents[:, :3] + 1) * 127.5).clamp(0, 255), scale_factor=4)
+
+    def embed_labels(self, labels, gsd):
+        colour = self.palette[labels].permute(0, 3, 1, 2)
+        return self.encode((colour + 1) * 127.5)
+
+    def denoise(self, x_t, t, label_embedding, context_latent, mask):
+        wanted = nn.functional.avg_pool2d(mask * label_embedding + context_latent, 3, 1, 1, count_include_pad=False)
+        # Timesteps of the cosine schedule, continuous: its offset of 0.008 hardly matters to this stand-in.
+        angle = ((t.float() + 1) / 1000 * torch.pi / 2).clamp(max=1.57).view(-1, 1, 1, 1)
+        signal, noise = angle.cos(), angle.sin()
+        variance = self.spread**2
+        x0 = wanted + variance * signal * (x_t - signal * wanted) / (signal**2 * variance + noise**2)
+        return (signal * x_t - x0) / noise
+
+
+FLAT = ModelCard(
+    name="flat",
+    architecture="none",
+    title="Flat colours",
+    task="synthesize",
+    gsd_min=0.2,
+    gsd_max=1,
+    gsd_native=0.5,
+    licence="Apache-2.0",
+    sha256="",
+    classes=[
+        {"index": index, "name": name, "color": "#808080"}
+        for index, name in enumerate(["background", "water", "land", "road", "building", "vegetation", "contour"])
+    ],
+)
+
+
+@pytest.fixture
+def flat_generator():
+    """A generator without weights whose answer is known."""
+    return FlatGenerator().eval()
+
+
+@pytest.fixture
+def flat(flat_generator):
+    """Run the synthesize job with the flat generator: ``flat(image, out, **options)``."""
+
+    def run(image, out, reporter=None, **options):
+        given = {key: str(value) if hasattr(value, "parts") else value for key, value in options.items()}
+        request = validate(SynthesizeRequest, {"sampling_steps": 4, **given, "image": str(image), "out_dir": str(out)})
+        return run_with(request, FLAT, lambda: flat_generator, reporter or Reporter())
+
+    return run

@@ -1,0 +1,70 @@
+"""From the classes of a series to what a generator was told in training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from changen2.gpcm.classes import ClassTable
+from changen2.gpcm.labels import NODATA
+from changen2.models.registry import ModelCard
+from changen2.raster.reading import open_raster
+from changen2.raster.vectors import read_class_tags
+
+CONTOUR = "contour"
+"""The generator's class for boundaries of instances, where it has one; no class of the ground."""
+
+SAME = {
+    "unknown": "background", "bareland": "land", "developed space": "land", "rangeland": "vegetation",
+    "tree": "vegetation", "agriculture": "vegetation", "object": "background", "surroundings": "background",
+}  # fmt: skip
+"""Which class of aerial imagery stands for one of OpenEarthMap's (Xia et al. 2023) that a generator does not have."""
+
+INSTANCES = ClassTable({0: "surroundings", 1: "object"}, {0: (190, 190, 190), 1: (196, 120, 60)})
+"""Classes of a series without labels: all that is known is that something stands there, or no longer does."""
+
+
+def generator_table(card: ModelCard) -> ClassTable:
+    """The classes that a generator draws, as a class table."""
+    drawn = [known for known in card.classes if known.name != CONTOUR]
+    colours = {known.index: tuple(bytes.fromhex(known.color.lstrip("#"))) for known in drawn}
+    return ClassTable({known.index: known.name for known in drawn}, colours)  # type: ignore[arg-type]
+
+
+def class_table(classes: str | None, labels: str | None, card: ModelCard) -> ClassTable:
+    """The classes of a series: from a CSV, else from the label raster's own metadata, else the generator's."""
+    if classes:
+        table = ClassTable.read(classes)
+        if 0 not in table.names and labels is None:
+            # Without labels the first map is 0 everywhere, so it needs a name.
+            return ClassTable({0: "unknown", **table.names}, {0: (0, 0, 0), **table.colours})
+        return table
+    known = generator_table(card)
+    names = _own_names(labels) if labels else {}
+    grey = (128, 128, 128)
+    return ClassTable(names, {index: known.colours.get(index, grey) for index in names}) if names else known
+
+
+def generator_numbers(table: ClassTable, card: ModelCard) -> tuple[NDArray[np.uint8], list[str]]:
+    """The generator's class for each class of a table.
+
+    Returns:
+        Numbers [256], 0 (background) where the generator has no such class, and the names of those classes.
+    """
+    known = {entry.name.casefold(): entry.index for entry in card.classes if entry.name != CONTOUR}
+    numbers, strange = np.zeros(256, np.uint8), []
+    for index, name in table.names.items():
+        folded = name.casefold()
+        found = known.get(folded, known.get(SAME.get(folded, "")))
+        if found is None and index != 0:
+            strange.append(name)
+        numbers[index] = found or 0
+    numbers[NODATA] = 0
+    return numbers, strange
+
+
+def _own_names(path: str | Path) -> dict[int, str]:
+    with open_raster(path) as dataset:
+        return read_class_tags(dataset.tags()) or read_class_tags(dataset.tags(1))

@@ -1,0 +1,244 @@
+"""What a request for synthesis means for its rasters: inputs, events, and how the images are to be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from changen2.errors import InputError
+from changen2.gpcm.classes import ClassTable
+from changen2.gpcm.exemplar import Library
+from changen2.gpcm.labels import Box
+from changen2.gpcm.simulation import KINDS
+from changen2.gpcm.synthesis import Settings
+from changen2.jobs.change_events import read_events
+from changen2.jobs.condition import CONTOUR, INSTANCES, class_table, generator_numbers
+from changen2.jobs.event_series import EventSeries, Step, by_rules
+from changen2.jobs.exemplar_libraries import RasterLibrary, drawn_libraries
+from changen2.jobs.image_drawing import DrawingPlan
+from changen2.jobs.image_series import SourceImage
+from changen2.jobs.instance_raster import SIDE, InstanceLabels, InstanceRaster, Removals
+from changen2.jobs.label_series import LabelSource
+from changen2.jobs.manifest import describe_input, versions
+from changen2.jobs.overlays import FirstLabels
+from changen2.jobs.progress import Reporter
+from changen2.jobs.simulate import make_rules
+from changen2.models.devices import choose_device, choose_precision, default_threads
+from changen2.models.registry import ModelCard
+from changen2.protocol import SynthesizeRequest
+from changen2.raster.area import Area
+from changen2.raster.ground import ground_sampling_distance
+
+SAME_GSD = 0.05
+"""Relative difference of ground sampling distances that nobody can see."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a request means for these rasters.
+
+    Attributes:
+        image: of the first date.
+        area: what of it is asked for.
+        classes: of the series.
+        labels: at the first date, on the image's grid; None where none are given.
+        agnostic: whether instances of the image are removed, for want of labels and of drawn events.
+        numbers: the generator's class for each class [256].
+        gsd: metres of a pixel, None without CRS.
+        warnings: what the user should know.
+    """
+
+    image: SourceImage
+    area: Area
+    classes: ClassTable
+    labels: LabelSource | None
+    agnostic: bool
+    numbers: NDArray[np.uint8]
+    gsd: float | None
+    warnings: list[str]
+
+
+def open_inputs(request: SynthesizeRequest, card: ModelCard, stack: ExitStack) -> Inputs:
+    """Open the inputs and check that they go together."""
+    if request.events is not None and request.simulate is not None:
+        raise InputError(
+            "Both drawn events and kinds of events to simulate are given.",
+            hint="Leave --events or --simulate out.",
+            code="bad_value",
+        )
+    image = stack.enter_context(SourceImage(request.image, request.bands))
+    area = Area.choose(image.grid, request.bounds, request.aoi)
+    agnostic = request.events is None and request.labels is None
+    if agnostic and request.simulate is not None and "remove" not in _kinds(request.simulate):
+        raise InputError(
+            f"Without labels only removal can be simulated, not {request.simulate}.",
+            hint="Give --labels, or draw events (--events), or use --simulate remove.",
+            code="no_labels",
+        )
+    classes = INSTANCES if agnostic else class_table(request.classes, request.labels, card)
+    labels = None
+    if request.labels is not None:
+        labels = stack.enter_context(LabelSource(request.labels, image.grid, classes))
+    numbers, strange = generator_numbers(classes, card)
+    gsd = ground_sampling_distance(image.grid)
+    warnings = _gsd_warnings(card, gsd)
+    if labels is not None and labels.is_warped:
+        warnings.append("The labels lie on another grid; they were warped to the image's by nearest neighbour.")
+    if strange:
+        warnings.append(
+            f"The generator does not know the classes {', '.join(strange)}; it draws them as {_background(card)}."
+        )
+    unknown = image.radiometry().unknown
+    if unknown:
+        warnings.append(
+            f"The generator does not know band {', '.join(str(index + 1) for index in unknown)}: inside the change "
+            "its values are those of the eight pixels of most similar colour in the image, averaged."
+        )
+    return Inputs(image, area, classes, labels, agnostic, numbers, gsd, warnings)
+
+
+def let_happen(
+    request: SynthesizeRequest, inputs: Inputs, work: Path, files: ExitStack, reporter: Reporter
+) -> EventSeries:
+    """Let the events of all steps happen on labels."""
+    image, grid = inputs.image, inputs.image.grid
+    valid = image.valid if image.may_be_invalid else None
+    if inputs.agnostic:
+        steps = request.steps or 1
+        instances = InstanceRaster(work / "instances.tif", image)
+        files.callback(instances.close)
+        series = EventSeries(
+            work, grid, inputs.classes, FirstLabels(grid, InstanceLabels(instances), valid, inputs.area)
+        )
+        series.removals = Removals(instances, _around(inputs.area, SIDE * (1 + steps), image.shape), request.seed)
+        series.simulate(series.removals.happen, steps)
+        series.warnings.append("There are no labels: regions of even colour were taken for objects, and some removed.")
+    else:
+        series = EventSeries(work, grid, inputs.classes, FirstLabels(grid, inputs.labels, valid, inputs.area))
+        background = inputs.classes.resolve(request.background)
+        if request.events is not None:
+            drawn, repairs = read_events(request.events, grid, inputs.classes, request.steps, background)
+            series.warnings += repairs
+            series.draw(drawn, request.steps or max(event.step for event in drawn))
+        else:
+            kinds = _kinds(request.simulate or ",".join(KINDS))
+            rules = make_rules(request, inputs.classes, kinds, background)
+            happen = by_rules(rules, request.seed, lambda done, total: reporter.step("simulate", done, total))
+            series.simulate(happen, request.steps or 1)
+    if not any(step.blocks for step in series.steps):
+        series.warnings.append("No event could happen: there is nothing to act on, or no room for anything new.")
+    return series
+
+
+def _kinds(given: str) -> tuple[str, ...]:
+    kinds = tuple(part.strip().casefold() for part in given.split(",") if part.strip())
+    if not kinds or any(kind not in KINDS for kind in kinds):
+        raise InputError(
+            f"{given!r} is no list of events to simulate.",
+            hint=f"Events are {', '.join(KINDS)}, parted by commas.",
+            code="bad_event",
+        )
+    return kinds
+
+
+def make_drawing_plan(request: SynthesizeRequest, card: ModelCard, inputs: Inputs, series: EventSeries) -> DrawingPlan:
+    """How the images of a series are to be drawn."""
+    import torch
+
+    device = choose_device(request.device)
+    torch.set_num_threads(request.threads or default_threads())
+    precision = choose_precision(request.precision, device)
+    gsd = inputs.gsd or card.gsd_native
+    names = [entry.name for entry in sorted(card.classes, key=lambda entry: entry.index)]
+
+    def libraries() -> list[Library]:
+        drawn: list[Library] = list(drawn_libraries(inputs.image, names, gsd, request.seed))
+        if inputs.labels is None:
+            return drawn
+        return [RasterLibrary(inputs.image, inputs.labels, inputs.numbers), *drawn]
+
+    return DrawingPlan(
+        image=inputs.image,
+        area=inputs.area,
+        steps=series.steps,
+        condition=lambda step, stack: _condition(inputs, series, card, step, stack),
+        libraries=libraries if request.init == "exemplar" else None,
+        settings=Settings(
+            sampler=request.sampler,
+            steps=request.sampling_steps,
+            guidance_ratio=request.guidance_ratio,
+            seed=request.seed,
+            gsd=gsd,
+            exemplar_level=request.exemplar_level,
+        ),
+        patches=request.patches,
+        device=device,
+        precision=precision,
+        batch_size=request.batch_size or (1 if device.type == "cpu" else 8),
+        identity=_identity(request, card, str(device), str(precision)),
+    )
+
+
+def _condition(
+    inputs: Inputs, series: EventSeries, card: ModelCard, step: Step, stack: ExitStack
+) -> Callable[[Box], NDArray[np.uint8]]:
+    """The generator's classes after a step; contours of instances where no classes are known."""
+    then = series.open(step.then, stack)
+    contour = next((entry.index for entry in card.classes if entry.name == CONTOUR), None)
+    removals = series.removals
+    if removals is None or contour is None:
+        return lambda box: inputs.numbers[then.read(box)]
+    now = series.open(step.now, stack)
+    return lambda box: (removals.contours(now, then, box) * contour).astype(np.uint8)
+
+
+def _identity(request: SynthesizeRequest, card: ModelCard, device: str, precision: str) -> dict[str, Any]:
+    """Everything that the pixels of a run depend on; a run resumes only with the same."""
+    import torch
+
+    files = (request.events, request.labels, request.classes, request.transitions, request.aoi)
+    return {
+        "versions": versions(),
+        "model": card.sha256,
+        "image": describe_input(request.image),
+        "files": {path: Path(path).stat().st_mtime for path in files if path is not None and Path(path).exists()},
+        "parameters": request.model_dump(exclude={"out_dir", "resume", "overwrite"}),
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "precision": precision,
+    }
+
+
+def _background(card: ModelCard) -> str:
+    return next((entry.name for entry in card.classes if entry.index == 0), "class 0")
+
+
+def _gsd_warnings(card: ModelCard, gsd: float | None) -> list[str]:
+    if gsd is None:
+        return [
+            "The raster has no coordinate system: its ground resolution is unknown, and the generator takes it for "
+            f"{card.gsd_native:g} m."
+        ]
+    if card.gsd_min * (1 - SAME_GSD) <= gsd <= card.gsd_max * (1 + SAME_GSD):
+        return []
+    return [
+        f"The image's pixels are {gsd:.2f} m; the generator was trained at {card.gsd_min:g} to {card.gsd_max:g} m, so "
+        "expect worse results."
+    ]
+
+
+def _around(area: Area, reach: int, shape: tuple[int, int]) -> Box:
+    window = area.window
+    box = Box(
+        window.row_off - reach,
+        window.col_off - reach,
+        window.row_off + window.height + reach,
+        window.col_off + window.width + reach,
+    )
+    return box.clip(shape)

@@ -1,0 +1,202 @@
+"""Draw the images that follow from change events: the synthesize job."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import shapely
+
+from changen2.errors import InputError
+from changen2.gpcm.synthesis import Generator
+from changen2.jobs.change_events import EventRow, write_events
+from changen2.jobs.event_series import EventSeries
+from changen2.jobs.image_drawing import Drawing, DrawingPlan
+from changen2.jobs.journal import has_finished_blocks
+from changen2.jobs.label_series import LabelRaster, copy_labels, write_change
+from changen2.jobs.manifest import describe_input, versions, write_manifest
+from changen2.jobs.overlays import Cropped
+from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.jobs.synthesis_plan import Inputs, let_happen, make_drawing_plan, open_inputs
+from changen2.models.registry import ModelCard, card_of, load_model
+from changen2.protocol import SynthesizeRequest, validate
+from changen2.raster.area import Area
+from changen2.raster.reading import gdal_environment
+from changen2.raster.writing import OutputFolder
+
+
+def synthesize(
+    image: str | Path,
+    out_dir: str | Path,
+    *,
+    on_progress: OnProgress | None = None,
+    is_cancelled: IsCancelled | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Draw a time series from one image and change events.
+
+    Writes ``image_t1.tif … image_tN.tif``, ``labels_t0.tif … labels_tN.tif``, ``change_t0_t1.tif …``,
+    ``change_events.gpkg`` and ``manifest.json``. Outside the change the images equal the input.
+
+    Args:
+        image: the raster to start from; see ``SynthesizeRequest`` for it and every option.
+        out_dir: folder for the outputs.
+        on_progress: receives ``Progress``.
+        is_cancelled: asked between windows of the model.
+        **options: fields of ``SynthesizeRequest``.
+
+    Returns:
+        ``outputs`` (name → path), ``summary`` and ``warnings``.
+
+    Raises:
+        InputError: bad input; nothing is left behind.
+        JobError: the job failed; finished steps are kept and ``resume`` goes on after them.
+        Cancelled: ``is_cancelled`` said so; as above.
+    """
+    paths = ("events", "labels", "classes", "transitions", "aoi")
+    options = {key: str(value) if key in paths and value is not None else value for key, value in options.items()}
+    request = validate(SynthesizeRequest, {"image": str(image), "out_dir": str(out_dir), **options})
+    return run(request, Reporter(on_progress, is_cancelled))
+
+
+def run(request: SynthesizeRequest, reporter: Reporter) -> dict[str, Any]:
+    """Run a validated request with the generator that it names."""
+    card = card_of(request.model, "synthesize")
+    return run_with(request, card, lambda: load_model(card), reporter)  # type: ignore[arg-type, return-value]
+
+
+def run_with(
+    request: SynthesizeRequest, card: ModelCard, load: Callable[[], Generator], reporter: Reporter
+) -> dict[str, Any]:
+    """Run a validated request with a generator that is loaded once the inputs are found good."""
+    began, clock = datetime.now(timezone.utc), time.monotonic()
+    folder = _output_folder(request)
+    with gdal_environment(), ExitStack() as stack:
+        inputs = open_inputs(request, card, stack)
+        generator = load()
+        with folder, ExitStack() as files:
+            series = let_happen(request, inputs, folder.work, files, reporter)
+            names, changed = _write_labels(inputs, series, folder.work, reporter)
+            plan = make_drawing_plan(request, card, inputs, series)
+            drawing = Drawing(plan, generator, folder.work, reporter)
+            names += drawing.run()
+            rows = _rows_inside(series.rows, inputs.area)
+            write_events(folder.work / "change_events.gpkg", rows, inputs.area.grid)
+            summary = {
+                "steps": len(series.steps),
+                "events": dict(Counter(row.event for row in rows)),
+                "changed_px": changed,
+                **drawing.summary,
+                "model": card.name,
+                "seconds": round(time.monotonic() - clock, 2),
+            }
+            warnings = [*inputs.warnings, *series.warnings]
+            names += ["change_events.gpkg", "manifest.json"]
+            outputs = {_key(name): name for name in names}
+            manifest = {
+                **_manifest(request, card, inputs, plan, began),
+                "summary": summary,
+                "warnings": warnings,
+                "outputs": outputs,
+            }
+            write_manifest(folder.work / "manifest.json", manifest)
+            placed = folder.publish(names)
+            _drop_older(folder.path, set(names))
+    return {
+        "outputs": {key: str(placed[name]) for key, name in outputs.items()},
+        "summary": summary,
+        "warnings": warnings,
+    }
+
+
+def _output_folder(request: SynthesizeRequest) -> OutputFolder:
+    if request.resume and request.overwrite:
+        raise InputError(
+            "Both --resume and --overwrite are given: go on, or start anew?",
+            hint="Leave one of them out.",
+            code="bad_value",
+        )
+    return OutputFolder(
+        request.out_dir, overwrite=request.overwrite, resume=request.resume, resumable=has_finished_blocks
+    )
+
+
+def _write_labels(inputs: Inputs, series: EventSeries, work: Path, reporter: Reporter) -> tuple[list[str], list[int]]:
+    """Write label and change maps of the area asked for; return their names and the changed pixels of each step."""
+    window = inputs.area.window
+    grid = inputs.image.grid.crop(window)
+    names, changed = [], []
+    paths = [series.steps[0].now, *(step.then for step in series.steps)]
+    for number, path in enumerate(paths):
+        with ExitStack() as stack:
+            names.append(f"labels_t{number}.tif")
+            now = series.open(path, stack)
+            target = LabelRaster(work / names[-1], grid, inputs.classes)
+            stack.callback(target.close)
+            copy_labels(Cropped(now, window), target, lambda done, total: reporter.step("labels", done, total))
+            target.finish()
+            if number:
+                names.append(f"change_t{number - 1}_t{number}.tif")
+                before = series.open(paths[number - 1], stack)
+                changed.append(write_change(work / names[-1], grid, Cropped(before, window), Cropped(now, window)))
+    return names, changed
+
+
+def _rows_inside(rows: list[EventRow], area: Area) -> list[EventRow]:
+    """The events that meet the area asked for."""
+    frame = shapely.box(*area.grid.crop(area.window).bounds())
+    return [row for row in rows if row.geometry.intersects(frame)]
+
+
+def _manifest(
+    request: SynthesizeRequest, card: ModelCard, inputs: Inputs, plan: DrawingPlan, began: datetime
+) -> dict[str, Any]:
+    import torch
+
+    image = {
+        **describe_input(request.image),
+        "bands": inputs.image.aligned.bands,
+        "stretch": inputs.image.aligned.stretch.model_dump(),
+        "bands_guessed": [index + 1 for index in inputs.image.radiometry().unknown],
+    }
+    given = {"image": image}
+    if request.labels is not None:
+        given["labels"] = describe_input(request.labels)
+    started = "the sampler started from noise"
+    if request.init == "exemplar":
+        started = (
+            "changed places started from a patch of the wanted class, noised to "
+            f"{request.exemplar_level:g} of the diffusion (SDEdit, Meng et al. 2022)"
+        )
+    return {
+        "job": "synthesize",
+        "began": began.isoformat(),
+        "versions": versions(),
+        "model": card.model_dump(include={"name", "title", "sha256", "licence", "noncommercial"}),
+        "inputs": given,
+        "parameters": request.model_dump(exclude={"image"}),
+        "classes": dict(inputs.classes.names),
+        "grid": {"gsd_m": inputs.gsd, "window": list(inputs.area.window.flatten())},
+        "start": started,
+        "device": str(plan.device),
+        "precision": str(plan.precision).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "batch_size": plan.batch_size,
+    }
+
+
+def _key(name: str) -> str:
+    return name.split(".")[0]
+
+
+def _drop_older(folder: Path, names: set[str]) -> None:
+    """Remove files of an older, longer series that was overwritten: they would look like part of this one."""
+    for pattern in ("labels_t*.tif", "change_t*_t*.tif", "image_t*.tif", "image_t*.vrt"):
+        for path in folder.glob(pattern):
+            if path.name not in names:
+                path.unlink()
