@@ -105,18 +105,20 @@ class RSDiTConfig(RunConfig):
         large_crop_size: side of the crops at the end of the run; the batch shrinks as the area grows.
         large_share: share of the run that has them.
         outside_weight: weight of the loss where nothing changes; 1 where something does.
+        least_snr: lowest signal-to-noise ratio that counts in the loss.
         min_snr: highest signal-to-noise ratio that counts in the loss (Hang et al. 2023).
     """
 
     autoencoder: Path
-    batch_size: int = Field(64, ge=1)
-    steps: int = Field(8000, ge=1)
-    warmup: int = Field(200, ge=0)
-    learning_rate: float = Field(4e-4, gt=0)
+    batch_size: int = Field(32, ge=1)
+    steps: int = Field(16000, ge=1)
+    warmup: int = Field(100, ge=0)
+    learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     large_crop_size: int = Field(256, multiple_of=32, ge=32)
     large_share: float = Field(0.2, ge=0, le=1)
     outside_weight: float = Field(0.1, ge=0)
+    least_snr: float = Field(0.25, ge=0)
     min_snr: float = Field(5.0, gt=0)
 
 

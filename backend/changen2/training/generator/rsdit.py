@@ -109,18 +109,26 @@ def denoising_losses(
     places = samples.mask + config.outside_weight * (1 - samples.mask)
     each = (error * places).sum((1, 2, 3)) / places.sum((1, 2, 3))
     inside = (error * samples.mask).sum() / samples.mask.sum()
-    return {"total": (each * timestep_weights(schedule, samples.t, config.min_snr)).mean(), "inside": inside.detach()}
+    return {
+        "total": (each * timestep_weights(schedule, samples.t, config.least_snr, config.min_snr)).mean(),
+        "inside": inside.detach(),
+    }
 
 
-def timestep_weights(schedule: Schedule, t: Tensor, min_snr: float) -> Tensor:
+def timestep_weights(schedule: Schedule, t: Tensor, least_snr: float, min_snr: float) -> Tensor:
     """Min-SNR weights of velocity prediction, min(SNR, γ) / (SNR + 1) (Hang et al. 2023), with a mean of about 1.
+
+    Neighbouring latents are alike, so their large forms and colours rise above the noise long before the average
+    place does: at ratios where the published weight is next to nothing. They are what a short run has to learn first,
+    hence a least ratio beside the largest.
 
     Args:
         schedule: the noise schedule.
         t: timesteps ``[b]``.
-        min_snr: γ.
+        least_snr: lower ratios count as this one.
+        min_snr: higher ones as this one, γ.
     """
     alpha_bar = torch.from_numpy(schedule.alphas_cumprod)
     snr = alpha_bar / (1 - alpha_bar)
-    weights = snr.clamp(max=min_snr) / (snr + 1)
+    weights = snr.clamp(least_snr, min_snr) / (snr + 1)
     return (weights / weights.mean())[t].float()

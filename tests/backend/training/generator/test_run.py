@@ -82,16 +82,18 @@ def test_learning_rates(tmp_path: Path) -> None:
 
 def test_timestep_weights() -> None:
     schedule = cosine_schedule()
-    weights = rsdit.timestep_weights(schedule, torch.arange(1000), min_snr=5.0)
+    weights = rsdit.timestep_weights(schedule, torch.arange(1000), least_snr=0.0, min_snr=5.0)
     assert weights.mean() == pytest.approx(1, abs=1e-3)
     assert weights[0] < weights[300] and weights[999] < weights[300], "neither end is worth much"
+    lifted = rsdit.timestep_weights(schedule, torch.arange(1000), least_snr=0.25, min_snr=5.0)
+    assert lifted[999] > 100 * weights[999], "but the noisy end is where large forms are decided"
 
 
 def test_large_crops_come_at_the_end(tmp_path: Path) -> None:
     crops = CropsConfig(data=tmp_path, out=tmp_path, sources={})
     config = RSDiTConfig(crops=crops, out=tmp_path, autoencoder=tmp_path, steps=100)
-    assert rsdit.crop_size_at(config, 79) == (128, 64)
-    assert rsdit.crop_size_at(config, 80) == (256, 16)
+    assert rsdit.crop_size_at(config, 79) == (128, 32)
+    assert rsdit.crop_size_at(config, 80) == (256, 8)
 
 
 def test_gradient_loss_sees_edges_and_no_offsets() -> None:
