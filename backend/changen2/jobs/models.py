@@ -9,13 +9,13 @@ from typing import Any
 from changen2.errors import InputError
 from changen2.jobs.progress import Reporter
 from changen2.models import store
-from changen2.models.registry import ModelCard, cards
+from changen2.models.registry import ModelCard, cards, load_model
 
 
 def list_models() -> list[dict[str, Any]]:
     """Return every model, embedded or to be installed, as `info` does."""
-    known = [card for card in cards().values() if card.name not in store.CATALOGUE]
-    return [describe(card) for card in (*known, *store.store_cards().values())]
+    embedded = [card for card in cards().values() if card.embedded]
+    return [describe(card) for card in (*embedded, *store.store_cards().values())]
 
 
 def info(name: str) -> dict[str, Any]:
@@ -100,8 +100,6 @@ def verify(name: str, *, reporter: Reporter | None = None) -> dict[str, Any]:
     if name in store.CATALOGUE:
         return describe(store.verify(name, lambda done, total: reporter.step("verify", done, total)))
     about = info(name)
-    from changen2.models.registry import load_model
-
     for card in cards().values():
         if card.name == name:
             load_model(card)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from changen2.models.registry import ModelCard, ModelClass
+from changen2.models.card import ModelCard, ModelClass
 
 NONCOMMERCIAL = "CC-BY-NC-SA-4.0"
 LICENCES = {
@@ -108,9 +108,8 @@ def detector(
         sha256="",
         installed=False,
         embedded=False,
+        training_start=training_start,
     )
-    if training_start:
-        card = card.model_copy(update={"training_start": True})
     return PublishedModel(card, CHANGESTAR, config_key, reported_sha256=reported_sha256)
 
 

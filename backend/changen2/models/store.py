@@ -25,8 +25,8 @@ from pathlib import Path
 from torch import Tensor
 
 from changen2.errors import InputError, JobError
+from changen2.models.card import ModelCard
 from changen2.models.catalogue import CATALOGUE, LICENCES, PublishedModel
-from changen2.models.registry import ModelCard
 
 logger = logging.getLogger(__name__)
 
@@ -183,11 +183,7 @@ def verify(name: str, on_bytes: OnBytes = lambda done, total: None) -> ModelCard
     published(name)
     card = installed_card(name)
     if card is None:
-        raise InputError(
-            f"{name} is not installed in {models_folder()}.",
-            hint=f"Run `changen2 models download {name}`, or `changen2 models import {name} FILE`.",
-            code="not_installed",
-        )
+        raise not_installed(name)
     found = sha256(weights_file(name), on_bytes)
     if found != card.sha256:
         raise InputError(
@@ -196,6 +192,15 @@ def verify(name: str, on_bytes: OnBytes = lambda done, total: None) -> ModelCard
             code="tampered",
         )
     return card
+
+
+def not_installed(name: str) -> InputError:
+    """What to say of a model that could be here and is not."""
+    return InputError(
+        f"{name} is not installed in {models_folder()}.",
+        hint=f"Run `changen2 models download {name}`, or `changen2 models import {name} FILE`.",
+        code="not_installed",
+    )
 
 
 def check_pin(name: str, digest: str, source: Path) -> None:
