@@ -59,9 +59,8 @@ def some_footprints(label: Bytes, rng: np.random.Generator) -> Mask | None:
 
 def blob(shape: tuple[int, int], rng: np.random.Generator) -> Mask:
     """A random region of smooth outline, some 5 to 50 % of the grid."""
-    rough = ndimage.gaussian_filter(rng.standard_normal(shape), rng.uniform(2, 6), mode="wrap")
-    least = float(np.quantile(rough, rng.uniform(0.5, 0.95)))
-    return np.asarray(rough >= least, bool)
+    rough: NDArray[np.float64] = ndimage.gaussian_filter(rng.standard_normal(shape), rng.uniform(2, 6), mode="wrap")
+    return rough >= float(np.quantile(rough, rng.uniform(0.5, 0.95)))
 
 
 def on_latents(mask: Mask) -> Mask:
