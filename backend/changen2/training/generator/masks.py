@@ -66,7 +66,7 @@ def blob(shape: tuple[int, int], rng: np.random.Generator) -> Mask:
 def on_latents(mask: Mask) -> Mask:
     """A pixel mask [4h, 4w] on the latent grid [h, w]: a place counts that any of its pixels is in."""
     height, width = mask.shape[0] // STRIDE, mask.shape[1] // STRIDE
-    return mask.reshape(height, STRIDE, width, STRIDE).any((1, 3))
+    return mask.reshape(height, STRIDE, width, STRIDE).max((1, 3))
 
 
 def untell(label: Bytes, mask: Mask, rng: np.random.Generator) -> Bytes:
