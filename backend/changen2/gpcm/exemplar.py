@@ -107,6 +107,7 @@ def start_picture(
     change: Mask,
     libraries: Sequence[Library],
     seed: Sequence[int],
+    counted: Mask | None = None,
 ) -> tuple[Picture, dict[str, int]]:
     """Lay patches of the wanted classes into the change.
 
@@ -116,6 +117,7 @@ def start_picture(
         change: [h, w].
         libraries: searched in this order.
         seed: numbers that decide which patches are tried.
+        counted: only regions that meet it are counted [h, w]; all where None.
 
     Returns:
         The picture [3, h, w], equal to ``before`` outside the change, and how many regions came from which source.
@@ -131,6 +133,8 @@ def start_picture(
             if patch is not None:
                 picture[:, window[0], window[1]][:, inside] = _tiled(patch, inside.shape)[:, inside]
             source = patch.source if patch else SURROUNDINGS
+            if counted is not None and not counted[window][inside].any():
+                continue
             sources[source] = sources.get(source, 0) + 1
     return picture, sources
 

@@ -153,7 +153,9 @@ class Drawing:
         box = self._synthesizer.pixels(region.box)
         row, column = (int(place) for place in region.cells[0])
         seed = [self._plan.settings.seed, step.number, row, column]
-        picture, sources = start_picture(scene.rgb(box), scene.labels(box), scene.change(box), self._libraries, seed)
+        own = within(region.cells, box, CELL * self._stride)
+        seen = scene.rgb(box), scene.labels(box), scene.change(box)
+        picture, sources = start_picture(*seen, self._libraries, seed, own)
         self._sources.update(sources)
         return picture
 

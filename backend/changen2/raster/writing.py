@@ -28,8 +28,8 @@ class OutputFolder:
     """A run's output folder as one transaction.
 
     Files are made in ``work`` and moved into place by ``publish``. Leaving the ``with`` block by an
-    error removes the work folder, and the output folder too if this run made it, unless the error is
-    not the input's and there is work to go on from.
+    error removes the work folder, and the output folder too if this run made it, unless there is work to go on from
+    and the error is not the input's or this run was going on itself.
 
     Args:
         path: the folder.
@@ -96,7 +96,8 @@ class OutputFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and not isinstance(error, InputError) and self._resumable(self.work):
+        spoilt = isinstance(error, InputError) and not self._goes_on
+        if error is not None and not spoilt and self._resumable(self.work):
             return
         shutil.rmtree(self.work, ignore_errors=True)
         if error is not None and self._made is not None:

@@ -1,0 +1,322 @@
+"""The synthesize job with a stand-in generator: what stays identical, what does not depend on the way, refusals."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from changen2.errors import Cancelled, InputError
+from changen2.jobs.progress import Reporter
+from changen2.jobs.synthesize import synthesize
+from shapely.geometry import Polygon, box
+
+TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)
+
+
+def at(left, top, right, bottom):
+    """A rectangle given in pixels, in the raster's coordinates."""
+    (x0, y0), (x1, y1) = TRANSFORM @ (left, top), TRANSFORM @ (right, bottom)
+    return box(x0, y1, x1, y0)
+
+
+@pytest.fixture
+def events(tmp_path):
+    """Write an events layer: ``events((polygon, event, to_class, step), …)``."""
+
+    def write(*rows, name="events.gpkg", crs="EPSG:32633"):
+        polygons, kinds, classes, steps = zip(*rows, strict=True)
+        pyogrio.raw.write(
+            tmp_path / name, geometry=shapely.to_wkb(np.array(polygons, dtype=object)), geometry_type="Polygon",
+            crs=crs, driver="GPKG", fields=["event", "to_class", "step"],
+            field_data=[np.array(kinds, dtype=object), np.array(classes, dtype=object), np.array(steps)],
+        )  # fmt: skip
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def town(events):
+    """Two steps: a building and a pond near each other, a third far off; then the building goes."""
+    return events(
+        (at(50, 60, 90, 100), "create", "building", 1),
+        (at(100, 70, 150, 130), "edit", "water", 1),
+        (at(340, 240, 380, 280), "create", "building", 1),
+        (at(60, 70, 95, 95), "remove", "", 2),
+    )
+
+
+@pytest.fixture
+def image(write_raster):
+    """Three bytes of noise, 300 × 400."""
+    values = np.random.default_rng(0).integers(60, 140, (3, 300, 400)).astype(np.uint8)
+    return write_raster("image.tif", values)
+
+
+def bands(path):
+    with rasterio.open(path) as dataset:
+        return dataset.read()
+
+
+def steps_of(out, count):
+    return [(bands(out / f"image_t{i}.tif"), bands(out / f"change_t{i - 1}_t{i}.tif")[0]) for i in range(1, count + 1)]
+
+
+def test_a_series_differs_where_its_change_says(image, town, flat, tmp_path):
+    result = flat(image, tmp_path / "out", events=town, sampling_steps=10)
+    out = tmp_path / "out"
+    names = {"image_t1.tif", "image_t2.tif", "labels_t0.tif", "labels_t1.tif", "labels_t2.tif"}
+    names |= {"change_t0_t1.tif", "change_t1_t2.tif", "change_events.gpkg", "manifest.json"}
+    assert {path.name for path in out.iterdir()} == names
+    before, maps = bands(image), [bands(out / f"labels_t{i}.tif")[0] for i in range(3)]
+    for step, (after, change) in enumerate(steps_of(out, 2)):
+        assert np.array_equal(change, maps[step] != maps[step + 1]) and change.any()
+        assert np.array_equal(after[:, change == 0], before[:, change == 0])
+        assert (after[:, change == 1] != before[:, change == 1]).any(axis=0).mean() > 0.9
+        before = after
+    # The stand-in draws buildings red and water blue.
+    first = bands(out / "image_t1.tif")
+    assert first[0, 75:85, 65:75].mean() > 200 > first[2, 75:85, 65:75].mean()
+    assert first[2, 90:110, 115:135].mean() > 180 > first[0, 90:110, 115:135].mean()
+    with rasterio.open(out / "image_t2.tif") as written, rasterio.open(image) as given:
+        assert (written.transform, written.crs, written.dtypes) == (given.transform, given.crs, given.dtypes)
+        assert written.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    assert result["summary"]["events"] == {"create": 2, "edit": 1, "remove": 1}
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["parameters"]["seed"] == 0 and manifest["model"]["name"] == "flat"
+
+
+def test_sixteen_bits_five_bands_and_nodata(write_raster, events, flat, tmp_path):
+    rng = np.random.default_rng(1)
+    rgb = rng.integers(300, 2000, (3, 200, 200))
+    values = np.concatenate([rgb, rgb[:1] * 2, rng.integers(0, 9, (1, 200, 200))]).astype(np.uint16)
+    values[:, 90:100, 60:70] = 0
+    image = write_raster("five.tif", values, nodata=0)
+    layer = events((at(50, 60, 110, 120), "create", "building", 1))
+    result = flat(image, tmp_path / "out", events=layer)
+    ((after, change),) = steps_of(tmp_path / "out", 1)
+    with rasterio.open(tmp_path / "out/image_t1.tif") as written:
+        assert written.dtypes == ("uint16",) * 5 and written.nodata == 0
+    assert np.array_equal(after[:, change != 1], values[:, change != 1])
+    assert set(np.unique(change[90:100, 60:70])) == {255}
+    assert (after[:, change == 1] > 0).all()
+    inner = np.s_[65:85, 55:105]
+    # Red is drawn bright; the fourth band is twice the red in this image, and so it must be in the building.
+    assert after[0][inner].mean() > 1500
+    assert after[3][inner].mean() / after[0][inner].mean() == pytest.approx(2, rel=0.15)
+    assert any("band 4, 5" in warning for warning in result["warnings"])
+
+
+def test_the_extent_does_not_change_pixels(image, town, flat, tmp_path):
+    flat(image, tmp_path / "whole", events=town)
+    left, top, right, bottom = 70, 75, 130, 140
+    x0, y0 = TRANSFORM @ (left, bottom)
+    x1, y1 = TRANSFORM @ (right, top)
+    result = flat(image, tmp_path / "part", events=town, bounds=(x0, y0, x1, y1))
+    for name in ("image_t1.tif", "image_t2.tif", "labels_t1.tif", "change_t1_t2.tif"):
+        part, whole = bands(tmp_path / "part" / name), bands(tmp_path / "whole" / name)
+        assert np.array_equal(part, whole[:, top:bottom, left:right])
+    assert result["summary"]["regions"] == 2  # the building far off was not drawn
+    _, _, wkb, _ = pyogrio.raw.read(tmp_path / "part/change_events.gpkg")
+    assert len(wkb) == 3  # neither is it in the events layer
+
+
+def test_a_change_of_many_windows_is_the_same_for_any_extent(write_raster, events, flat, tmp_path):
+    values = np.random.default_rng(2).integers(60, 140, (3, 448, 704)).astype(np.uint8)
+    image = write_raster("wide.tif", values)
+    layer = events((at(90, 30, 610, 420), "create", "vegetation", 1))
+    whole = flat(image, tmp_path / "whole", events=layer, sampling_steps=3)
+    x0, y0 = TRANSFORM @ (100, 300)
+    x1, y1 = TRANSFORM @ (400, 100)
+    flat(image, tmp_path / "part", events=layer, sampling_steps=3, bounds=(x0, y0, x1, y1), batch_size=4)
+    after = bands(tmp_path / "whole/image_t1.tif")
+    assert np.array_equal(bands(tmp_path / "part/image_t1.tif"), after[:, 100:300, 100:400])
+    assert whole["summary"]["regions"] == 1 and whole["summary"]["sampled_tiles"] > 12
+    # Green all over: no window border leaves a line that the noise of the surface would not.
+    rows = np.abs(np.diff(after[1, 60:390, 120:580].astype(int), axis=0)).mean(1)
+    assert rows[rows > 0].max() < 4 * np.median(rows[rows > 0])
+
+
+def test_work_follows_the_change_not_the_raster(write_raster, town, flat, tmp_path):
+    counts = []
+    for side in (400, 1200):
+        values = np.random.default_rng(3).integers(60, 140, (3, side, side)).astype(np.uint8)
+        image = write_raster(f"{side}.tif", values)
+        summary = flat(image, tmp_path / str(side), events=town)["summary"]
+        counts.append((summary["encoded_tiles"], summary["sampled_tiles"]))
+    assert counts[0] == counts[1] == (3, 12)
+
+
+def test_the_seed_decides(image, town, flat, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        flat(image, tmp_path / name, events=town, seed=seed)
+    first, again, other = (bands(tmp_path / name / "image_t1.tif") for name in "abc")
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_a_cancelled_run_goes_on_after_its_last_step(image, town, flat, tmp_path):
+    flat(image, tmp_path / "once", events=town)
+    stages = []
+
+    def stop_in_step_two():
+        return bool(stages) and stages[-1] == ("write", 1)
+
+    reporter = Reporter(lambda progress: stages.append((progress.stage, progress.done)), stop_in_step_two)
+    with pytest.raises(Cancelled):
+        flat(image, tmp_path / "twice", reporter, events=town)
+    with pytest.raises(InputError, match="unfinished run"):
+        flat(image, tmp_path / "twice", events=town)
+    with pytest.raises(InputError, match="differs from this one in: parameters"):
+        flat(image, tmp_path / "twice", events=town, resume=True, seed=9)
+    result = flat(image, tmp_path / "twice", events=town, resume=True)
+    assert result["summary"]["encoded_tiles"] == 1  # only the second step was left
+    for name in ("image_t1.tif", "image_t2.tif"):
+        assert np.array_equal(bands(tmp_path / "once" / name), bands(tmp_path / "twice" / name))
+
+
+def test_patches_hold_the_change_and_a_virtual_raster_shows_the_whole(write_raster, town, flat, tmp_path):
+    values = np.random.default_rng(4).integers(60, 140, (3, 900, 900)).astype(np.uint8)
+    image = write_raster("image.tif", values)
+    flat(image, tmp_path / "whole", events=town)
+    result = flat(image, tmp_path / "patches", events=town, patches=True)
+    for step in (1, 2):
+        shown = bands(tmp_path / f"patches/image_t{step}.vrt")
+        assert np.array_equal(shown, bands(tmp_path / f"whole/image_t{step}.tif"))
+    assert (tmp_path / "patches/image_t1_patches.tif").stat().st_size < image.stat().st_size / 2
+    assert not list((tmp_path / "patches").glob("image_t?.tif"))
+    assert result["outputs"]["image_t1"].endswith(".vrt")
+
+
+def test_labels_on_another_grid_and_simulated_events(image, write_raster, flat, tmp_path):
+    labels = np.full((1, 150, 200), 5, np.uint8)
+    for top, left in ((10, 10), (30, 90), (60, 40), (100, 120), (120, 30)):
+        labels[0, top : top + 12, left : left + 15] = 4
+    coarse = write_raster("labels.tif", labels, transform=TRANSFORM @ Affine.scale(2))
+    result = flat(image, tmp_path / "out", labels=coarse, simulate="create,remove", steps=2, seed=3)
+    out = tmp_path / "out"
+    maps = [bands(out / f"labels_t{i}.tif")[0] for i in range(3)]
+    assert np.array_equal(maps[0], np.kron(labels[0], np.ones((2, 2), np.uint8)))
+    assert any("another grid" in warning for warning in result["warnings"])
+    before = bands(image)
+    for step, (after, change) in enumerate(steps_of(out, 2)):
+        assert np.array_equal(change, maps[step] != maps[step + 1]) and change.any()
+        assert np.array_equal(after[:, change == 0], before[:, change == 0])
+        before = after
+    with rasterio.open(out / "labels_t1.tif") as dataset:
+        assert dataset.tags()["CLASS_4"] == "building"
+
+
+def test_without_labels_instances_are_removed(write_raster, flat, tmp_path):
+    rng = np.random.default_rng(5)
+    values = rng.integers(95, 105, (3, 300, 300)).astype(np.uint8)
+    for row in range(8):
+        for column in range(8):
+            values[:, row * 36 + 8 : row * 36 + 28, column * 36 + 8 : column * 36 + 28] += 80
+    image = write_raster("blocks.tif", values)
+    result = flat(image, tmp_path / "out", steps=2, seed=1)
+    out = tmp_path / "out"
+    assert result["summary"]["events"]["remove"] > 2
+    now, then = bands(out / "labels_t0.tif")[0], bands(out / "labels_t1.tif")[0]
+    assert set(np.unique(now)) == {0, 1} and (then[now == 0] == 0).all()
+    (after, change), _ = steps_of(out, 2)
+    assert np.array_equal(after[:, change == 0], values[:, change == 0])
+    with pytest.raises(InputError, match="only removal can be simulated"):
+        flat(image, tmp_path / "no", simulate="create")
+
+
+def test_an_exemplar_start_is_recorded(image, write_raster, town, flat, tmp_path):
+    labels = np.full((1, 300, 400), 5, np.uint8)
+    labels[0, 200:250, 100:160] = 4
+    given = write_raster("labels.tif", labels)
+    flat(image, tmp_path / "noise", events=town, labels=given)
+    result = flat(image, tmp_path / "out", events=town, labels=given, init="exemplar")
+    sources = result["summary"]["exemplars"]
+    assert sources["same raster"] == 2 and sum(sources.values()) == 4
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert "patch of the wanted class" in manifest["start"]
+    after, other = bands(tmp_path / "out/image_t1.tif"), bands(tmp_path / "noise/image_t1.tif")
+    assert not np.array_equal(after, other)
+
+
+def test_an_area_of_interest_masks_what_lies_outside(image, town, flat, tmp_path):
+    aoi = tmp_path / "aoi.gpkg"
+    outline = Polygon([TRANSFORM @ corner for corner in ((40, 40), (200, 40), (40, 200))])
+    pyogrio.raw.write(
+        aoi, geometry=shapely.to_wkb(np.array([outline], dtype=object)), geometry_type="Polygon", crs="EPSG:32633",
+        fields=[], field_data=[], driver="GPKG",
+    )  # fmt: skip
+    flat(image, tmp_path / "out", events=town, aoi=aoi)
+    (after, change), _ = steps_of(tmp_path / "out", 2)
+    assert change.shape == (160, 160) and change[-1, -1] == 255 and (change == 1).any()
+    original = bands(image)[:, 40:200, 40:200]
+    assert np.array_equal(after[:, change != 1], original[:, change != 1])
+
+
+def test_a_raster_without_crs_and_a_mask(tmp_path, events, flat):
+    values = np.random.default_rng(6).integers(60, 140, (3, 120, 150)).astype(np.uint8)
+    path = tmp_path / "plain.tif"
+    profile = {"driver": "GTiff", "count": 3, "height": 120, "width": 150, "dtype": "uint8"}
+    mask = np.ones((120, 150), bool)
+    mask[:, :20] = False
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as target:
+        target.write(values)
+        target.write_mask(mask)
+    layer = events((box(10, 30, 60, 80), "create", "building", 1))
+    result = flat(path, tmp_path / "out", events=layer)
+    ((after, change),) = steps_of(tmp_path / "out", 1)
+    assert (change[30:80, 20:60] == 1).all() and (change[:, :20] == 255).all() and (change == 1).sum() == 50 * 40
+    assert np.array_equal(after[:, change != 1], values[:, change != 1])
+    with rasterio.open(tmp_path / "out/image_t1.tif") as written:
+        assert np.array_equal(written.dataset_mask() > 0, mask)
+    assert any("no coordinate system" in warning for warning in result["warnings"])
+
+
+def test_a_bow_tie_is_repaired_and_said(image, events, flat, tmp_path):
+    bow = Polygon([TRANSFORM @ corner for corner in ((50, 50), (90, 90), (90, 50), (50, 90))])
+    result = flat(image, tmp_path / "out", events=events((bow, "create", "road", 1)))
+    assert any("repaired" in warning for warning in result["warnings"])
+    assert result["summary"]["changed_px"][0] == pytest.approx(800, abs=80)
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "message"),
+    [
+        ((at(900, 900, 950, 950), "create", "building", 1), {}, "None of the 1 polygons"),
+        ((at(50, 60, 90, 100), "create", "lava", 1), {}, "no class 'lava'"),
+        ((at(50, 60, 90, 100), "create", "building", 0), {}, "Step 0"),
+        ((at(50, 60, 90, 100), "create", "building", 3), {"steps": 2}, "step 3, but the series has 2"),
+        ((at(50, 60, 90, 100), "burn", "building", 1), {}, "'burn' is no event"),
+        ((at(50, 60, 90, 100), "create", "building", 1), {"simulate": "create"}, "Both drawn events"),
+    ],
+)
+def test_bad_events_are_refused(image, events, flat, tmp_path, row, options, message):
+    with pytest.raises(InputError, match=message):
+        flat(image, tmp_path / "out", events=events(row), **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_outside_the_table_are_refused(image, town, write_raster, flat, tmp_path):
+    labels = np.full((1, 300, 400), 2, np.uint8)
+    labels[0, 200, 200] = 77
+    with pytest.raises(InputError, match="holds 77, which is no class"):
+        flat(image, tmp_path / "out", events=town, labels=write_raster("labels.tif", labels))
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_that_nothing_can_be_drawn_in_are_refused(write_raster, town, flat, tmp_path):
+    turned = write_raster("turned.tif", np.zeros((3, 40, 40), np.uint8), transform=TRANSFORM @ Affine.rotation(20))
+    with pytest.raises(InputError, match="rotated"):
+        flat(turned, tmp_path / "out", events=town)
+    waves = write_raster("waves.tif", np.zeros((1, 40, 40), np.complex64))
+    with pytest.raises(InputError, match="complex64"):
+        flat(waves, tmp_path / "out", events=town)
+
+
+def test_a_generator_that_is_not_installed_is_said(image, town, tmp_path):
+    with pytest.raises(InputError, match="no model 'nothing' to synthesize") as caught:
+        synthesize(image, tmp_path / "out", events=Path(town), model="nothing")
+    assert caught.value.code == "unknown_model" and not (tmp_path / "out").exists()
