@@ -31,6 +31,7 @@ class PublishedModel:
         repository: on huggingface.co.
         config_key: entry of the repository's config.json that names the file; empty where there is none.
         file_name: in the repository; empty where `config_key` or the repository's listing tells it.
+        part: of other models; nothing to choose by itself.
         reported_sha256: of the file, as others report it; not verified, so it is compared but never enforced.
     """
 
@@ -39,6 +40,7 @@ class PublishedModel:
     config_key: str = ""
     file_name: str = ""
     reported_sha256: str = ""
+    part: bool = False
 
 
 BUILDINGS = [
@@ -113,7 +115,9 @@ def detector(
     return PublishedModel(card, CHANGESTAR, config_key, reported_sha256=reported_sha256)
 
 
-def generator(name: str, title: str, summary: str, repository: str, gsd: tuple[float, float]) -> PublishedModel:
+def generator(
+    name: str, title: str, summary: str, repository: str, classes: list[ModelClass], gsd: tuple[float, float]
+) -> PublishedModel:
     """A published RS-DiT-B/2."""
     card = ModelCard(
         name=name,
@@ -121,6 +125,7 @@ def generator(name: str, title: str, summary: str, repository: str, gsd: tuple[f
         title=title,
         task="synthesize",
         summary=summary,
+        classes=classes,
         gsd_min=gsd[0],
         gsd_max=gsd[1],
         gsd_native=0.5,
@@ -153,6 +158,7 @@ AUTOENCODER = PublishedModel(
     ),
     "stabilityai/sd-vae-ft-mse",
     file_name="diffusion_pytorch_model.safetensors",
+    part=True,
 )
 
 CATALOGUE = {
@@ -199,6 +205,7 @@ CATALOGUE = {
             "RS-DiT-B/2: buildings",
             "Draws buildings into satellite images, or takes them out.",
             "EVER-Z/Changen2_RSDiT-B-2-xView2-256",
+            BUILDINGS,
             (0.3, 1.0),
         ),
         generator(
@@ -206,6 +213,7 @@ CATALOGUE = {
             "RS-DiT-B/2: land cover",
             "Redraws parts of aerial images as another kind of land cover.",
             "EVER-Z/Changen2_RSDiT-B-2-OEM-256",
+            LAND_COVER,
             (0.25, 0.5),
         ),
         AUTOENCODER,

@@ -13,8 +13,11 @@ from torch import nn
 
 from changen2.errors import InputError
 from changen2.models import store
+from changen2.models.autoencoder_kl import AutoencoderKL
 from changen2.models.card import ModelCard, ModelClass
-from changen2.models.published import load_published
+from changen2.models.generator_published import PublishedGenerator
+from changen2.models.published import AUTOENCODER, load_published
+from changen2.models.rsdit import RSDiT
 
 __all__ = ["ModelCard", "ModelClass", "card_of", "cards", "load_model", "torch_version", "weights_path"]
 
@@ -30,7 +33,7 @@ def cards() -> dict[tuple[str, str], ModelCard]:
     for path in sorted(EMBEDDED.glob("*.json")):
         card = ModelCard.model_validate_json(path.read_text(encoding="utf8"))
         found[card.task, card.name] = card
-    return found | {(card.task, card.name): card for card in store.store_cards().values() if card.installed}
+    return found | {(card.task, card.name): card for card in store.installed_cards()}
 
 
 def card_of(name: str, task: str = "detect") -> ModelCard:
@@ -85,10 +88,23 @@ def load_model(card: ModelCard) -> nn.Module:
             code="tampered",
         )
     if not card.embedded:
-        return load_published(card.architecture, load_file(path))
+        return _with_autoencoder(load_published(card.architecture, load_file(path)))
     model = _architectures()[card.architecture]()
     model.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     return model.eval()
+
+
+def _with_autoencoder(model: nn.Module) -> nn.Module:
+    """Complete a published RS-DiT to a generator; other models are complete."""
+    if not isinstance(model, RSDiT):
+        return model
+    card = store.installed_card(AUTOENCODER)
+    if card is None:
+        raise store.not_installed(AUTOENCODER)
+    autoencoder = load_model(card)
+    if not isinstance(autoencoder, AutoencoderKL):
+        raise TypeError(f"{AUTOENCODER} loaded as {type(autoencoder).__name__}")
+    return PublishedGenerator(autoencoder, model)
 
 
 def _architectures() -> dict[str, Callable[[], nn.Module]]:

@@ -74,6 +74,11 @@ def store_cards() -> dict[str, ModelCard]:
     return {name: installed_card(name) or model.card for name, model in CATALOGUE.items()}
 
 
+def installed_cards() -> list[ModelCard]:
+    """Return the cards of the installed models that can be chosen, without those that are only parts of others."""
+    return [card for name, card in store_cards().items() if card.installed and not CATALOGUE[name].part]
+
+
 def installed_card(name: str) -> ModelCard | None:
     """Return an installed model's card, or None where it is not installed."""
     path = models_folder() / f"{name}.json"
