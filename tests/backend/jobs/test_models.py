@@ -1,0 +1,99 @@
+"""The model manager's jobs."""
+
+import pytest
+import torch
+from changen2.errors import Cancelled, InputError, JobError
+from changen2.jobs import models
+from changen2.jobs.progress import Reporter
+from changen2.models import hub, store
+from changen2.models.rsdit import RSDIT_SIZES, RSDiT, RSDiTConfig
+
+NAME = "rsdit-b2-oem"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setitem(RSDIT_SIZES, "b2", RSDiTConfig(depth=1, hidden=16, heads=2))
+    monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def file(tmp_path):
+    torch.save(RSDiT(RSDIT_SIZES["b2"]).state_dict(), tmp_path / "published.pth")
+    return tmp_path / "published.pth"
+
+
+@pytest.fixture
+def fetched(file, monkeypatch):
+    """A download that copies the file."""
+
+    def fetch(model, folder, on_bytes):
+        on_bytes(5, 10)
+        target = folder / "weights.pth"
+        target.write_bytes(file.read_bytes())
+        return target
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    monkeypatch.setattr(store, "refuse_full_disk", lambda folder, needed: None)
+
+
+def test_the_list_says_what_is_here_and_what_could_be():
+    listed = {model["name"]: model for model in models.list_models()}
+    assert listed["tiny"]["installed"] and listed["tiny"]["embedded"]
+    published = listed["changestar-vitb-s1c1"]
+    assert not published["installed"] and not published["consent"] and published["noncommercial"]
+    assert "paid work for a client is commercial" in published["licence_text"]
+    assert published["source"] == "https://huggingface.co/EVER-Z/Changen2-ChangeStar1x256"
+    assert [entry["name"] for entry in listed["changestar-vitb-s9c1"]["classes"]][-1] == "building"
+
+
+def test_info_of_an_unknown_model_names_the_known():
+    with pytest.raises(InputError, match="changestar-vitb-s1c1") as caught:
+        models.info("absent")
+    assert caught.value.code == "unknown_model"
+
+
+def test_import_asks_for_consent_once(file):
+    with pytest.raises(InputError) as caught:
+        models.import_(NAME, file)
+    assert caught.value.code == "consent_needed"
+    assert models.import_(NAME, file, accept_licence=True)["installed"]
+    assert models.import_(NAME, file)["origin"] == str(file)
+    assert models.info(NAME)["consent"]
+
+
+def test_download_installs_and_clears_up(fetched, folder):
+    told = []
+    about = models.download(NAME, accept_licence=True, reporter=Reporter(told.append))
+    assert about["installed"] and about["origin"] == "https://huggingface.co/EVER-Z/Changen2_RSDiT-B-2-OEM-256"
+    assert {progress.stage for progress in told} == {"download", "check"}
+    assert not (folder / "downloads" / NAME).exists()
+
+
+def test_download_keeps_what_it_has_when_cancelled(fetched, folder):
+    with pytest.raises(Cancelled):
+        models.download(NAME, accept_licence=True, reporter=Reporter(is_cancelled=lambda: True))
+    assert (folder / "downloads" / NAME).is_dir() and not models.info(NAME)["installed"]
+
+
+def test_download_finds_a_full_disk_beforehand(monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(JobError) as caught:
+        models.download(NAME, accept_licence=True)
+    assert caught.value.code == "disk_full"
+
+
+def test_verify_reads_the_file_again(file, folder):
+    models.import_(NAME, file, accept_licence=True)
+    told = []
+    assert models.verify(NAME, reporter=Reporter(told.append))["name"] == NAME
+    assert told[-1].stage == "verify"
+    (folder / f"{NAME}.safetensors").write_bytes(b"x")
+    with pytest.raises(InputError) as caught:
+        models.verify(NAME)
+    assert caught.value.code == "tampered"
+
+
+def test_verify_of_an_embedded_model():
+    assert models.verify("tiny")["embedded"]
