@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from qgis.core import QgsProject, QgsRasterLayer
+from qgis.core import QgsProject, QgsRasterLayer, QgsSettings
 from qgis.PyQt.QtCore import QEventLoop, QTimer
 from qgis.PyQt.QtWidgets import QDockWidget
 from qgis.utils import iface, loadPlugin, plugins, startPlugin
@@ -30,6 +30,8 @@ def show() -> None:
     """Load, zoom, save, take the picture."""
     folder = Path(os.environ["CHANGEN2_DEMO_RUN"]).resolve()
     project = QgsProject.instance()
+    for key in ("projections/promptWhenMultipleTransformsExist", "app/projections/promptWhenMultipleTransformsExist"):
+        QgsSettings().setValue(key, False)  # a question that nobody would answer; the profile is the caller's own
     _arrange_window()
     dock = _open_plugin()
     before, after = _add_images(folder)

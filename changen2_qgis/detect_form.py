@@ -66,6 +66,7 @@ class DetectForm(QWidget):
         self.threshold.setRange(0.01, 0.99)
         self.threshold.setSingleStep(0.05)
         self.threshold.setDecimals(2)
+        self.threshold.setKeyboardTracking(False)  # the suffix changes with the value, not while one types
         self.threshold.setToolTip("Probability from which a pixel counts as changed; it can be moved after the run")
         self._recommend_threshold(0.5)
         self.min_area.setRange(0, 1e9)
@@ -182,6 +183,7 @@ class DetectForm(QWidget):
 
     def parameters(self) -> dict[str, Any]:
         """Parameters of `changen2:detectchange`, without the output folder."""
+        self.threshold.interpretText()  # what has been typed counts, also before the focus leaves
         parameters: dict[str, Any] = {
             "BEFORE": self.before.layer(),
             "AFTER": self.after.layer(),

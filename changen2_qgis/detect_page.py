@@ -200,7 +200,7 @@ class DetectPage(QWidget):
     def _run_detection(self, parameters: dict[str, Any], title: str) -> None:
         self._start(
             AlgorithmRun("changen2:detectchange", parameters, self),
-            lambda outputs: self._show_result(outputs, title, parameters["THRESHOLD"]),
+            lambda outputs, warnings: self._show_result(outputs, warnings, title, parameters["THRESHOLD"]),
             lambda text, level: self._give_up(text, level, parameters, title),
         )
 
@@ -226,7 +226,7 @@ class DetectPage(QWidget):
 
         Args:
             run: not yet started.
-            show: called with its outputs.
+            show: called with its outputs and warnings.
             give_up: called with a message and its level where it fails or is cancelled.
         """
         self._run = run
@@ -235,20 +235,21 @@ class DetectPage(QWidget):
         self.bar.say("Starting…")
         run.progressed.connect(self.bar.set_progress)
         run.stage_changed.connect(self.bar.say)
-        run.done.connect(lambda outputs, warnings: self._end(lambda: show(outputs), warnings))
+        run.done.connect(lambda outputs, warnings: self._end(lambda: show(outputs, warnings)))
         run.failed.connect(lambda message: self._end(lambda: give_up(message, Qgis.MessageLevel.Warning)))
         run.cancelled.connect(lambda: self._end(lambda: give_up("Cancelled.", Qgis.MessageLevel.Info)))
         run.start()
 
-    def _end(self, report: Any, warnings: Any = ()) -> None:
+    def _end(self, report: Any) -> None:
         if self._run is not None:
             self._run.deleteLater()
             self._run = None
         self._set_running(False)
         self._settings_changed()
-        for warning in warnings:
-            self._warn(warning)
-        report()
+        try:
+            report()
+        except OSError as error:  # an output that has gone, a full disk
+            self._warn(str(error))
 
     def _set_running(self, running: bool) -> None:
         self.form.setEnabled(not running)
@@ -259,18 +260,21 @@ class DetectPage(QWidget):
         if self._run is not None:
             self._run.cancel()
 
-    def _show_result(self, outputs: dict[str, Any], title: str, threshold: float) -> None:
+    def _show_result(self, outputs: dict[str, Any], warnings: list[str], title: str, threshold: float) -> None:
         paths = _paths_by_role(outputs)
         node = add_detection_group(QgsProject.instance(), paths, title, _summary(outputs), threshold)
         self.results.refresh(newest=True)
         group = self.results.current()
         if group is not None and group.count == 0:
-            self._tell(
+            found = (
                 f"No change found from probability {threshold:.2f} up. "
                 "Move the threshold under Result to see weaker signs."
             )
+            level = Qgis.MessageLevel.Info
+            warnings = [warning for warning in warnings if not warning.startswith("No change found")]
         else:
-            self._tell(f"{node.name()}.", Qgis.MessageLevel.Success)
+            found, level = f"{node.name()}.", Qgis.MessageLevel.Success
+        self._tell(" ".join([found, *warnings]), Qgis.MessageLevel.Warning if warnings else level)
 
     def _apply_threshold(self, group: DetectionGroup, threshold: float) -> None:
         probability = group.layer("change_probability")
@@ -286,7 +290,7 @@ class DetectPage(QWidget):
         }
         self._start(
             AlgorithmRun("changen2:vectorizechange", parameters, self),
-            lambda outputs: self._show_other_threshold(group.id, outputs, threshold),
+            lambda outputs, warnings: self._show_other_threshold(group.id, outputs, threshold),
             self._tell,
         )
 

@@ -1,8 +1,10 @@
 """Starts the real QGIS under Xvfb with the plugin in a profile of its own, and reads what a script in it reports."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = Path(__file__).parent / "scripts"
 PLUGIN = "changen2_qgis"
+
+PROFILE = f"""[PythonPlugins]
+{PLUGIN}=true
+[app]
+projections\\promptWhenMultipleTransformsExist=false
+[projections]
+promptWhenMultipleTransformsExist=false
+"""
+"""The plugin switched on, and no question about datum shifts, which nobody here would answer."""
 
 
 @pytest.fixture(scope="session")
@@ -60,11 +71,11 @@ def run_in_qgis(qgis_program, plugin_path, backend_python):
     The script finds the folder to write to in CHANGEN2_E2E_OUT and leaves report.json and pictures there.
     """
 
-    def run(script, out, arguments=(), size="1366x768", timeout=420, **variables):
+    def run(script, out, arguments=(), size="1366x768", timeout=300, **variables):
         profile = out / "profiles"
         settings = profile / "profiles" / "default" / "QGIS" / "QGIS3.ini"
         settings.parent.mkdir(parents=True)
-        settings.write_text(f"[PythonPlugins]\n{PLUGIN}=true\n", encoding="utf8")
+        settings.write_text(PROFILE, encoding="utf8")
         environ = {
             **os.environ,
             "QGIS_PLUGINPATH": str(plugin_path),
@@ -79,7 +90,12 @@ def run_in_qgis(qgis_program, plugin_path, backend_python):
         command = ["xvfb-run", "-a", "-s", f"-screen 0 {size}x24", qgis_program, "--noversioncheck", "--nologo"]
         command += ["--profiles-path", str(profile), "--code", str(SCRIPTS / script), *map(str, arguments)]
         with (out / "qgis.log").open("w") as log:
-            subprocess.run(command, env=environ, stdout=log, stderr=log, timeout=timeout, check=False)
+            process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
+            try:
+                process.wait(timeout)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)  # a QGIS that waits for an answer, and its screen
         report = out / "report.json"
         assert report.exists(), f"no report; QGIS said:\n{(out / 'qgis.log').read_text()[-3000:]}"
         told = json.loads(report.read_text(encoding="utf8"))

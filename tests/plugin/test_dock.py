@@ -20,6 +20,7 @@ from qgis.core import (
 )
 from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import Qt
+from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import (
     QAbstractButton,
     QAbstractSlider,
@@ -300,6 +301,17 @@ def test_the_recommended_threshold_comes_from_the_model_and_is_named(dock):
     assert "recommended" not in threshold.text()
     threshold.clear()
     assert threshold.value() == pytest.approx(0.45)
+
+
+def test_a_threshold_can_be_typed(dock, window):
+    QApplication.setActiveWindow(window)
+    threshold = dock.detect.form.threshold
+    threshold.setFocus()
+    threshold.selectAll()
+    QTest.keyClicks(threshold, "0.02")
+    QTest.keyClick(threshold, Qt.Key.Key_Tab)
+    assert threshold.value() == pytest.approx(0.02)
+    assert dock.detect.form.parameters()["THRESHOLD"] == pytest.approx(0.02)
 
 
 def test_the_pixel_size_appears_only_when_another_one_is_wanted(dock):
