@@ -31,8 +31,10 @@ class RasterPicker(QWidget):
         self.combo = QgsMapLayerComboBox(self)
         self.combo.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
         self.combo.setAllowEmptyLayer(True)
-        self.combo.setToolTip(f"The {what}: any raster layer of the project, web maps included")
+        self._tip = f"The {what}: any raster layer of the project, web maps included"
+        self.combo.setToolTip(self._tip)
         self.combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.combo.layerChanged.connect(self._tell_full_name)
         self.combo.layerChanged.connect(self.changed)
         self.browse = QToolButton(self)
         self.browse.setIcon(qgis_icon("mActionFileOpen"))
@@ -61,6 +63,10 @@ class RasterPicker(QWidget):
             return
         QgsProject.instance().addMapLayer(layer)
         self.set_layer(layer)
+
+    def _tell_full_name(self, layer: QgsRasterLayer | None) -> None:
+        """The list is narrow, and dates tend to stand at the end of names."""
+        self.combo.setToolTip(f"{layer.name()}\n{self._tip}" if layer is not None else self._tip)
 
     def _ask_for_file(self) -> None:
         filters = QgsProviderRegistry.instance().fileRasterFilters()
