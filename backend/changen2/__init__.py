@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from changen2.jobs.detect import detect
     from changen2.jobs.evaluate import evaluate
+    from changen2.jobs.simulate import simulate
+    from changen2.jobs.synthesize import synthesize
     from changen2.jobs.vectorize import vectorize
 
 __version__ = (Path(__file__).parent / "VERSION").read_text(encoding="utf8").strip()
 
-_JOBS = {"detect": "changen2.jobs.detect", "vectorize": "changen2.jobs.vectorize", "evaluate": "changen2.jobs.evaluate"}
+_JOBS = ("detect", "evaluate", "simulate", "synthesize", "vectorize")
 
-__all__ = ["__version__", "detect", "evaluate", "vectorize"]
+__all__ = ["__version__", "detect", "evaluate", "simulate", "synthesize", "vectorize"]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,5 +28,5 @@ def __getattr__(name: str) -> Any:
     if name in _JOBS:
         from importlib import import_module
 
-        return getattr(import_module(_JOBS[name]), name)
+        return getattr(import_module(f"changen2.jobs.{name}"), name)
     raise AttributeError(f"module 'changen2' has no attribute {name!r}")

@@ -226,6 +226,34 @@ class SampleRequest(Request):
     seed: int = 7
 
 
+class VerifyModelRequest(Request):
+    """Compare an installed model with its digest."""
+
+    name: str
+
+
+class DownloadModelRequest(Request):
+    """Fetch and install a published model.
+
+    Attributes:
+        name: of the model.
+        accept_licence: the user agrees to the licence of its weights.
+    """
+
+    name: str
+    accept_licence: bool = False
+
+
+class ImportModelRequest(DownloadModelRequest):
+    """Install a published model from a file.
+
+    Attributes:
+        path: the file, as published.
+    """
+
+    path: str
+
+
 class NoParameters(Request):
     """For requests that take none."""
 

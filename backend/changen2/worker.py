@@ -33,12 +33,17 @@ from changen2.protocol import (
     UNKNOWN_METHOD,
     CancelRequest,
     DetectRequest,
+    DownloadModelRequest,
     EstimateRequest,
+    ImportModelRequest,
     Message,
     NoParameters,
     Request,
     SampleRequest,
+    SimulateRequest,
+    SynthesizeRequest,
     VectorizeRequest,
+    VerifyModelRequest,
     encode,
     error_body,
     validate,
@@ -51,13 +56,18 @@ Job = tuple[type[Request], Callable[[Any, Reporter], dict[str, Any]]]
 
 def _jobs() -> dict[str, Job]:
     """Return method → schema and function; imported late, so that ``hello`` does not wait for them."""
-    from changen2.jobs import detect, sample, vectorize
+    from changen2.jobs import detect, models, sample, simulate, synthesize, vectorize
 
     return {
         "detect": (DetectRequest, detect.run),
         "estimate": (EstimateRequest, lambda request, _: detect.estimate(request)),
         "vectorize": (VectorizeRequest, vectorize.run),
+        "simulate": (SimulateRequest, simulate.run),
+        "synthesize": (SynthesizeRequest, synthesize.run),
         "sample": (SampleRequest, sample.run),
+        "download_model": (DownloadModelRequest, models.run_download),
+        "import_model": (ImportModelRequest, models.run_import),
+        "verify_model": (VerifyModelRequest, models.run_verify),
     }
 
 
@@ -135,7 +145,9 @@ class Worker:
         if message.method == "cancel":
             return self._answer(message, CancelRequest, lambda request: {"cancelled": self._cancel(request.id)})
         if message.method == "models":
-            return self._answer(message, NoParameters, lambda _: {"models": describe_models()})
+            from changen2.jobs.models import list_models
+
+            return self._answer(message, NoParameters, lambda _: {"models": list_models()})
         if message.method == "shutdown":
             self._send({"id": message.id, "result": {"ok": True}})
             os._exit(0)
@@ -201,6 +213,7 @@ class _LogToClient(logging.Handler):
 
 def hello() -> dict[str, Any]:
     """Return what the backend says first."""
+    from changen2.jobs.models import list_models
     from changen2.models.devices import devices
     from changen2.models.registry import torch_version
 
@@ -210,15 +223,8 @@ def hello() -> dict[str, Any]:
         "pid": os.getpid(),
         "torch": torch_version(),
         "devices": [asdict(device) for device in devices()],
-        "models": describe_models(),
+        "models": list_models(),
     }
-
-
-def describe_models() -> list[dict[str, Any]]:
-    """Return the models' cards without their long details."""
-    from changen2.models.registry import ModelCard, cards
-
-    return [card.model_dump(include=set(ModelCard.model_fields)) for card in cards().values()]
 
 
 def main() -> None:

@@ -74,3 +74,25 @@ def test_models_and_doctor_speak_json():
 def test_importing_the_package_does_not_import_torch():
     code = "import sys, changen2; print('torch' in sys.modules, changen2.__version__)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.startswith("False")
+
+
+def test_simulate_writes_a_series(tmp_path, write_raster):
+    import numpy as np
+
+    labels = np.zeros((1, 200, 200), np.uint8)
+    labels[0, 20:40, 20:50] = labels[0, 120:150, 100:130] = 4
+    (tmp_path / "classes.csv").write_text("index,name,colour\n0,land,#cccccc\n4,building,#ff0000\n")
+    done = changen2(
+        "simulate", write_raster("labels.tif", labels), "-o", tmp_path / "run", "--steps", 2, "--events", "create",
+        "--classes", tmp_path / "classes.csv", "--seed", 1, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for name in ("labels_t0.tif", "labels_t2.tif", "change_t1_t2.tif", "change_events.gpkg", "manifest.json"):
+        assert (tmp_path / "run" / name).exists()
+
+
+def test_a_model_that_is_not_installed_says_how_to_get_it(pair, tmp_path):
+    done = changen2("detect", *pair, "-o", tmp_path / "out", "--model", "changestar-vitb-s9c1")
+    assert done.returncode == 2 and "models download changestar-vitb-s9c1" in " ".join(done.stderr.split())
+    refused = changen2("models", "import", "changestar-vitb-s9c1", pair[0], env={"CHANGEN2_MODELS": str(tmp_path)})
+    assert refused.returncode == 2 and "--accept-licence" in refused.stderr

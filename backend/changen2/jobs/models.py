@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from changen2.errors import InputError
-from changen2.jobs.progress import Reporter
+from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models import store
 from changen2.models.registry import ModelCard, cards, load_model
+from changen2.protocol import DownloadModelRequest, ImportModelRequest, VerifyModelRequest, validate
 
 
 def list_models() -> list[dict[str, Any]]:
@@ -48,7 +49,13 @@ def describe(card: ModelCard) -> dict[str, Any]:
     return about
 
 
-def download(name: str, *, accept_licence: bool = False, reporter: Reporter | None = None) -> dict[str, Any]:
+def download(
+    name: str,
+    *,
+    accept_licence: bool = False,
+    on_progress: OnProgress | None = None,
+    is_cancelled: IsCancelled | None = None,
+) -> dict[str, Any]:
     """Fetch a published model from its authors' repository and install it.
 
     Raises:
@@ -56,12 +63,17 @@ def download(name: str, *, accept_licence: bool = False, reporter: Reporter | No
         JobError: ``offline``, ``not_found``, ``disk_full``.
         Cancelled: what was fetched is kept, and the next download goes on from there.
     """
+    request = validate(DownloadModelRequest, {"name": name, "accept_licence": accept_licence})
+    return run_download(request, Reporter(on_progress, is_cancelled))
+
+
+def run_download(request: DownloadModelRequest, reporter: Reporter) -> dict[str, Any]:
+    """Run a validated request."""
     from changen2.models.hub import fetch
 
-    reporter = reporter or Reporter()
-    model = store.published(name)
-    agree(model.card, accept_licence)
-    folder = store.models_folder() / "downloads" / name
+    model = store.published(request.name)
+    agree(model.card, request.accept_licence)
+    folder = store.models_folder() / "downloads" / request.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -72,13 +84,18 @@ def download(name: str, *, accept_licence: bool = False, reporter: Reporter | No
         path = fetch(model, folder, lambda done, total: reporter.step("download", done, total))
     except OSError as error:
         raise store.writing_failed(folder, error) from error
-    card = install(name, path, f"https://huggingface.co/{model.repository}", reporter)
+    card = install(request.name, path, f"https://huggingface.co/{model.repository}", reporter)
     shutil.rmtree(folder, ignore_errors=True)
     return describe(card)
 
 
 def import_(
-    name: str, path: str | Path, *, accept_licence: bool = False, reporter: Reporter | None = None
+    name: str,
+    path: str | Path,
+    *,
+    accept_licence: bool = False,
+    on_progress: OnProgress | None = None,
+    is_cancelled: IsCancelled | None = None,
 ) -> dict[str, Any]:
     """Install a published model from a file that is already here; needs no network.
 
@@ -86,17 +103,30 @@ def import_(
         InputError: ``unknown_model``, ``consent_needed`` and what `store.install` raises.
         JobError: ``disk_full`` or ``write_failed``.
     """
-    agree(store.published(name).card, accept_licence)
-    return describe(install(name, Path(path).expanduser(), str(path), reporter or Reporter()))
+    given = {"name": name, "path": str(path), "accept_licence": accept_licence}
+    return run_import(validate(ImportModelRequest, given), Reporter(on_progress, is_cancelled))
 
 
-def verify(name: str, *, reporter: Reporter | None = None) -> dict[str, Any]:
+def run_import(request: ImportModelRequest, reporter: Reporter) -> dict[str, Any]:
+    """Run a validated request."""
+    agree(store.published(request.name).card, request.accept_licence)
+    return describe(install(request.name, Path(request.path).expanduser(), request.path, reporter))
+
+
+def verify(
+    name: str, *, on_progress: OnProgress | None = None, is_cancelled: IsCancelled | None = None
+) -> dict[str, Any]:
     """Compare an installed or embedded model with its digest.
 
     Raises:
         InputError: ``unknown_model``, ``not_installed`` or ``tampered``.
     """
-    reporter = reporter or Reporter()
+    return run_verify(VerifyModelRequest(name=name), Reporter(on_progress, is_cancelled))
+
+
+def run_verify(request: VerifyModelRequest, reporter: Reporter) -> dict[str, Any]:
+    """Run a validated request."""
+    name = request.name
     if name in store.CATALOGUE:
         return describe(store.verify(name, lambda done, total: reporter.step("verify", done, total)))
     about = info(name)

@@ -5,15 +5,40 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from changen2.jobs.progress import Reporter
-from changen2.protocol import SampleRequest
+from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.protocol import SampleRequest, validate
 from changen2.raster.reading import gdal_environment
 from changen2.raster.writing import OutputFolder
 from changen2.scenes.sample import write_sample
 
 
+def sample(
+    out_dir: str | Path,
+    *,
+    on_progress: OnProgress | None = None,
+    is_cancelled: IsCancelled | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Draw the scene of two dates.
+
+    Args:
+        out_dir: folder for it.
+        on_progress: receives ``Progress``.
+        is_cancelled: asked before it begins.
+        **options: fields of ``SampleRequest``.
+
+    Returns:
+        ``outputs``: name → path.
+
+    Raises:
+        InputError: bad input; nothing is left behind.
+    """
+    request = validate(SampleRequest, {"out_dir": str(out_dir), **options})
+    return run(request, Reporter(on_progress, is_cancelled))
+
+
 def run(request: SampleRequest, reporter: Reporter) -> dict[str, Any]:
-    """Write the scene; return name → path."""
+    """Run a validated request."""
     reporter.step("write", 0, 1)
     with gdal_environment(), OutputFolder(request.out_dir) as folder:
         made = write_sample(folder.work, size=request.size, seed=request.seed)

@@ -4,7 +4,6 @@ import pytest
 import torch
 from changen2.errors import Cancelled, InputError, JobError
 from changen2.jobs import models
-from changen2.jobs.progress import Reporter
 from changen2.models import hub, store
 from changen2.models.rsdit import RSDIT_SIZES, RSDiT, RSDiTConfig
 
@@ -65,7 +64,7 @@ def test_import_asks_for_consent_once(file):
 
 def test_download_installs_and_clears_up(fetched, folder):
     told = []
-    about = models.download(NAME, accept_licence=True, reporter=Reporter(told.append))
+    about = models.download(NAME, accept_licence=True, on_progress=told.append)
     assert about["installed"] and about["origin"] == "https://huggingface.co/EVER-Z/Changen2_RSDiT-B-2-OEM-256"
     assert {progress.stage for progress in told} == {"download", "check"}
     assert not (folder / "downloads" / NAME).exists()
@@ -73,7 +72,7 @@ def test_download_installs_and_clears_up(fetched, folder):
 
 def test_download_keeps_what_it_has_when_cancelled(fetched, folder):
     with pytest.raises(Cancelled):
-        models.download(NAME, accept_licence=True, reporter=Reporter(is_cancelled=lambda: True))
+        models.download(NAME, accept_licence=True, is_cancelled=lambda: True)
     assert (folder / "downloads" / NAME).is_dir() and not models.info(NAME)["installed"]
 
 
@@ -87,7 +86,7 @@ def test_download_finds_a_full_disk_beforehand(monkeypatch):
 def test_verify_reads_the_file_again(file, folder):
     models.import_(NAME, file, accept_licence=True)
     told = []
-    assert models.verify(NAME, reporter=Reporter(told.append))["name"] == NAME
+    assert models.verify(NAME, on_progress=told.append)["name"] == NAME
     assert told[-1].stage == "verify"
     (folder / f"{NAME}.safetensors").write_bytes(b"x")
     with pytest.raises(InputError) as caught:

@@ -1,0 +1,120 @@
+"""A job in a terminal: progress bar, Ctrl-C as cancel, messages, exit codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
+
+from changen2.errors import Cancelled, Changen2Error, InputError
+from changen2.jobs.progress import Progress
+
+stderr = Console(stderr=True)
+
+Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for the outputs; must be new or empty.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout as the last line.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are in the folder.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in the folder.")]
+Bounds = Annotated[
+    tuple[float, float, float, float] | None,
+    typer.Option(help="Left, bottom, right, top in the CRS of the (first) raster."),
+]
+Aoi = Annotated[str | None, typer.Option(help="Vector file; its polygons crop and mask.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; the physical cores if left out.")]
+BatchSize = Annotated[int | None, typer.Option(help="Tiles at once.")]
+
+Job = Callable[..., dict[str, Any]]
+
+
+def run(job: Job, given: dict[str, Any]) -> dict[str, Any]:
+    """Run a job with the parameters of its command.
+
+    Args:
+        job: takes them, ``on_progress`` and ``is_cancelled``.
+        given: the command's ``locals()``; ``as_json`` is taken out.
+
+    Raises:
+        typer.Exit: with 1, 2 or 130, after the error was explained.
+    """
+    parameters = dict(given)
+    as_json = parameters.pop("as_json")
+    try:
+        with cancellable() as is_cancelled, _bar() as on_progress:
+            result = job(**parameters, on_progress=on_progress, is_cancelled=is_cancelled)
+    except Changen2Error as error:
+        _explain(error, as_json)
+        raise typer.Exit(error.exit_code) from None
+    for warning in result.get("warnings", []):
+        stderr.print(f"[yellow]Note:[/] {warning}", highlight=False)
+    for name, path in result.get("outputs", {}).items():
+        stderr.print(f"{name}: {path}", highlight=False)
+    if as_json:
+        typer.echo(json.dumps(result, default=str))
+    return result
+
+
+def plain(function: Callable[..., dict[str, Any]]) -> Job:
+    """Return a job from a function that is done at once and tells no progress."""
+
+    def job(
+        on_progress: Callable[[Progress], None], is_cancelled: Callable[[], bool], **given: object
+    ) -> dict[str, Any]:
+        return function(**given)
+
+    return job
+
+
+@contextmanager
+def cancellable() -> Iterator[Callable[[], bool]]:
+    """Take Ctrl-C and termination as a wish to cancel, told by the function given."""
+    cancelled = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, lambda *_: cancelled.set()) for number in numbers}
+    try:
+        yield cancelled.is_set
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _explain(error: Changen2Error, as_json: bool) -> None:
+    color = "yellow" if isinstance(error, Cancelled) else "red"
+    label = "Bad input" if isinstance(error, InputError) else "Stopped" if isinstance(error, Cancelled) else "Failed"
+    stderr.print(f"[{color}]{label}:[/] ", end="")
+    stderr.print(error.message, markup=False, highlight=False)
+    if error.hint:
+        stderr.print(error.hint, markup=False, highlight=False)
+    if as_json:
+        typer.echo(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    columns = (
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with ProgressBar(*columns, console=stderr, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("", total=None, left="")
+
+        def show(progress: Progress) -> None:
+            left = "" if progress.eta_s is None else f"about {progress.eta_s:.0f} s left"
+            total = progress.total or None
+            bar.update(task, description=progress.stage, completed=progress.done, total=total, left=left)
+
+        yield show
