@@ -61,4 +61,5 @@ def window_merge(windows: Tensor, size: int, height: int, width: int) -> Tensor:
     rows, columns = -(-height // size), -(-width // size)
     c = windows.shape[-1]
     x = windows.view(-1, rows, columns, size, size, c).transpose(2, 3)
-    return x.reshape(-1, rows * size, columns * size, c)[:, :height, :width]
+    # A linear layer on a cropped view would repeat its weights for every row of it.
+    return x.reshape(-1, rows * size, columns * size, c)[:, :height, :width].contiguous()
