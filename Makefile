@@ -15,7 +15,7 @@ DEMO ?= demo
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-setup: setup-backend setup-qgis ## Build both environments (installs QGIS where apt is there)
+setup: setup-qgis setup-backend ## Build both environments (installs QGIS where apt is there)
 
 setup-backend: $(VENV)/.ready
 

@@ -2,9 +2,12 @@
 # Make sure that QGIS can be imported by the Python given; install it where apt is there.
 set -euo pipefail
 python="${1:-/usr/bin/python3}"
-if "$python" -c 'import qgis.core' 2>/dev/null && command -v xvfb-run import xdotool >/dev/null; then
-  exit 0
-fi
+missing=""
+"$python" -c 'import qgis.core, ensurepip' 2>/dev/null || missing="qgis"
+for tool in xvfb-run import xdotool; do
+  command -v "$tool" >/dev/null || missing="$missing $tool"
+done
+[ -z "$missing" ] && exit 0
 if ! command -v apt-get >/dev/null; then
   echo "QGIS is not there: '$python' cannot import qgis.core." >&2
   echo "Install QGIS 3.22 or newer and give its Python: make setup QGIS_PYTHON=/path/to/python3" >&2
