@@ -7,7 +7,7 @@ torchange==0.0.4, torch==2.14.1 and torchvision==0.29.1. A case is ``model:size`
 ``rsdit-s2-labels9:size``; the size is that of the image in pixels, square, for torchange takes no other.
 
 Both processes stay alive and take turns, so that noise from other work on the machine falls on both; the best of
-the repeats counts. For RS-DiT the figure is a sampling run of 20 steps, made up from one embedding of the labels
+the repeats counts. On a machine that is never quiet, ``--threads 1 --cpu-time`` counts processor time. For RS-DiT the figure is a sampling run of 20 steps, made up from one embedding of the labels
 (ours; torchange embeds them at every step) and the mean of a few steps. ``--check`` compares numbers instead.
 """
 
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -81,11 +82,12 @@ def rebuilt_state(model: Any) -> dict[str, Any]:
 class Worker:
     """One side of the comparison, in its own process: a line of JSON in, a line of JSON out."""
 
-    def __init__(self, side: str, threads: int) -> None:
+    def __init__(self, side: str, threads: int, clock: Callable[[], float]) -> None:
         import torch
 
         torch.set_num_threads(threads)
         self.side = side
+        self.clock = clock
         self.kept: tuple[str, Any] = ("", None)
 
     def model(self, name: str) -> Any:
@@ -115,7 +117,7 @@ class Worker:
         import torch
 
         x = torch.from_numpy(rebuilt_weights.pair(size, size))
-        start = time.perf_counter()
+        start = self.clock()
         if self.side == "ours":
             out = model(x[:, :3], x[:, 3:])
             outputs = {key: out[key] for key in ("change", "semantic_before", "semantic_after")}
@@ -126,7 +128,7 @@ class Worker:
                 "semantic_before": out.t1_semantic_prediction,
                 "semantic_after": out.t2_semantic_prediction,
             }
-        return time.perf_counter() - start, outputs
+        return self.clock() - start, outputs
 
     def sampling(self, model: Any, name: str, size: int) -> tuple[float, dict[str, Any]]:
         """Time a few steps on one image and reckon with twenty."""
@@ -134,20 +136,21 @@ class Worker:
 
         labels = int(name.partition("-labels")[2] or 1)
         x, t, y = (torch.from_numpy(array)[:1] for array in rebuilt_weights.latents(size // 8, size // 8, labels))
-        start = time.perf_counter()
+        start = self.clock()
         condition = {"label_embedding": model.embed_labels(y)} if self.side == "ours" else {"y": y}
-        embedded = time.perf_counter()
+        embedded = self.clock()
         for _ in range(TIMED_STEPS):
             output = model(x, t, **condition)
-        step = (time.perf_counter() - embedded) / TIMED_STEPS
+        step = (self.clock() - embedded) / TIMED_STEPS
         return embedded - start + STEPS * step, {"output": output}
 
 
 class Side:
     """A worker process and the way to ask it."""
 
-    def __init__(self, side: str, python: str, threads: int) -> None:
+    def __init__(self, side: str, python: str, threads: int, cpu_time: bool) -> None:
         command = [python, "-W", "ignore", __file__, "--worker", side, "--threads", str(threads), "-", "-"]
+        command += ["--cpu-time"] if cpu_time else []
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, case: str, precision: str, save: str = "") -> float:
@@ -199,14 +202,16 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpu-time", action="store_true", help="count processor time; sensible with --threads 1")
     arguments = parser.parse_args()
     if arguments.worker:
         answers = sys.stdout
         sys.stdout = sys.stderr  # libraries print; standard output is for answers alone
-        Worker(arguments.worker, arguments.threads).serve(answers)
+        clock = time.process_time if arguments.cpu_time else time.perf_counter
+        Worker(arguments.worker, arguments.threads, clock).serve(answers)
         return
-    ours = Side("ours", arguments.ours, arguments.threads)
-    theirs = Side("theirs", arguments.theirs, arguments.threads)
+    ours = Side("ours", arguments.ours, arguments.threads, arguments.cpu_time)
+    theirs = Side("theirs", arguments.theirs, arguments.threads, arguments.cpu_time)
     if arguments.check:
         check(ours, theirs, arguments.cases or CHECK_CASES)
     else:
