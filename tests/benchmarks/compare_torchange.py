@@ -7,8 +7,9 @@ torchange==0.0.4, torch==2.14.1 and torchvision==0.29.1. A case is ``model:size`
 ``rsdit-s2-labels9:size``; the size is that of the image in pixels, square, for torchange takes no other.
 
 Both processes stay alive and take turns, so that noise from other work on the machine falls on both; the best of
-the repeats counts. On a machine that is never quiet, ``--threads 1 --cpu-time`` counts processor time. For RS-DiT the figure is a sampling run of 20 steps, made up from one embedding of the labels
-(ours; torchange embeds them at every step) and the mean of a few steps. ``--check`` compares numbers instead.
+the repeats counts. On a machine that is never quiet, ``--threads 1 --cpu-time`` counts processor time. For RS-DiT the
+figure is a sampling run of 20 steps, made up from one embedding of the labels (ours; torchange embeds them at every
+step) and the mean of a few steps. ``--check`` compares numbers instead.
 """
 
 from __future__ import annotations
