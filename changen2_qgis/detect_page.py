@@ -332,5 +332,6 @@ def _paths_by_role(outputs: dict[str, Any]) -> dict[str, str]:
         "POLYGONS": "polygons",
         "SEMANTIC_BEFORE": "semantic_before",
         "SEMANTIC_AFTER": "semantic_after",
+        "CHANGE_CLASS": "change_class",
     }
     return {role: outputs[name] for name, role in roles.items() if outputs.get(name)}

@@ -23,6 +23,7 @@ from qgis.core import (
 )
 
 from .inputs import PixelFrame
+from .licences import carry_licence
 from .styles import set_probability_threshold, style_detection_layer
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
 LAYERS = (
     # role, layer name, shown at first; from top to bottom
     ("polygons", "Changed places", True),
+    ("change_class", "Class of change", True),
     ("change", "Change (yes or no)", False),
     ("change_probability", "Change probability", True),
     ("semantic_after", "Classes after", False),
@@ -164,7 +166,7 @@ def add_detection_group(
     Args:
         project: where to add them.
         outputs: path of each output by its role (`change_probability`, `change`, `polygons`, and with a
-            semantic model `semantic_before`, `semantic_after`). Missing ones are left out.
+            semantic model `semantic_before`, `semantic_after`, `change_class`). Missing ones are left out.
         title: what the group is called; what was found is added to it in words.
         summary: the job's summary (`polygons`, `change_area_m2`, ...); counted from the polygons if absent.
         threshold: the threshold that the run used, 0..1.
@@ -175,8 +177,10 @@ def add_detection_group(
     node.setCustomProperty(_ID, uuid.uuid4().hex)
     node.setCustomProperty(_TITLE, title)
     node.setCustomProperty(_THRESHOLD, threshold)
-    node.setCustomProperty(_FOLDER, os.path.dirname(os.path.abspath(next(iter(outputs.values())))))
+    folder = os.path.dirname(os.path.abspath(next(iter(outputs.values()))))
+    node.setCustomProperty(_FOLDER, folder)
     for role, layer, shown in layers:
+        carry_licence(layer, folder)
         project.addMapLayer(layer, False)
         tree_layer = node.addLayer(layer)
         tree_layer.setItemVisibilityChecked(shown)

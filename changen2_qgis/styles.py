@@ -29,7 +29,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QColor
 
-KINDS = ("change_probability", "change", "polygons", "semantic_before", "semantic_after")
+KINDS = ("change_probability", "change", "polygons", "change_class", "semantic_before", "semantic_after")
 
 PROBABILITY_STOPS = ((0.0, "#ffe08a"), (0.35, "#fda63a"), (0.7, "#e8402a"), (1.0, "#8b0f2b"))
 """Position between the threshold and 1, colour."""
@@ -73,7 +73,7 @@ def style_detection_layer(
     elif kind == "polygons":
         _style_polygons(layer)
     elif kind in KINDS:
-        _style_classes(layer)
+        _style_classes(layer, see_through=kind == "change_class")
     else:
         raise ValueError(f"There is no style for the kind {kind!r}; it is one of {', '.join(KINDS)}.")
 
@@ -124,15 +124,21 @@ def _style_change(layer: QgsRasterLayer) -> None:
     layer.triggerRepaint()
 
 
-def _style_classes(layer: QgsRasterLayer) -> None:
-    """Colours from the file's colour table, names from its metadata items CLASS_0, CLASS_1, ..."""
+def _style_classes(layer: QgsRasterLayer, see_through: bool = False) -> None:
+    """Colours from the file's colour table, names from its metadata items CLASS_0, CLASS_1, ...
+
+    Args:
+        layer: uint8 class numbers.
+        see_through: class 0 is no change, and the image under it stays visible.
+    """
     provider = layer.dataProvider()
     tags = gdal.Open(provider.dataSourceUri()).GetMetadata()
     names = {int(key[6:]): name for key, name in tags.items() if key.startswith("CLASS_") and key[6:].isdigit()}
     entries = []
     for item in provider.colorTable(1):
         if int(item.value) in names:
-            entries.append(QgsPalettedRasterRenderer.Class(item.value, item.color, names[int(item.value)]))
+            colour = QColor(255, 255, 255, 0) if see_through and item.value == 0 else item.color
+            entries.append(QgsPalettedRasterRenderer.Class(item.value, colour, names[int(item.value)]))
     if not entries:  # a class map from elsewhere: the values that occur in it
         entries = QgsPalettedRasterRenderer.classDataFromRaster(provider, 1)
     layer.setRenderer(QgsPalettedRasterRenderer(provider, 1, entries))

@@ -40,6 +40,7 @@ LAYER_NAMES = {
     "change_probability": "Change probability",
     "change": "Change (yes or no)",
     "polygons": "Changed places",
+    "change_class": "Class of change",
     "semantic_before": "Classes before",
     "semantic_after": "Classes after",
 }
@@ -117,7 +118,7 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         return result
 
     def load_on_completion(
-        self, context: QgsProcessingContext, layers: Mapping[str, tuple[str, str]], threshold: float
+        self, context: QgsProcessingContext, layers: Mapping[str, tuple[str, str]], threshold: float, run: Path
     ) -> None:
         """Have the toolbox load and style results; nothing happens where nobody asked for layers.
 
@@ -125,13 +126,14 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
             context: of this run.
             layers: by kind (see `LAYER_NAMES`), the output's name and the layer's source.
             threshold: probability 0..1 from which change was counted.
+            run: folder of the run, whose manifest names the model.
         """
         project = context.project()
         if project is None:
             return
         for kind, (output, source) in layers.items():
             details = QgsProcessingContext.LayerDetails(LAYER_NAMES[kind], project, output)
-            styler = _Styler(kind, threshold)
+            styler = _Styler(kind, threshold, run)
             sip.transferto(styler, None)  # the context deletes it
             _STYLERS.append(styler)
             details.setPostProcessor(styler)
@@ -177,19 +179,22 @@ class RunFolder:
 
 
 class _Styler(QgsProcessingLayerPostProcessorInterface):
-    """Styles a loaded result; Processing calls it on the main thread."""
+    """Styles a loaded result and notes its licence; Processing calls it on the main thread."""
 
-    def __init__(self, kind: str, threshold: float) -> None:
+    def __init__(self, kind: str, threshold: float, run: Path) -> None:
         super().__init__()
         self.kind = kind
         self.threshold = threshold
+        self.run = run
 
     def postProcessLayer(
         self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> None:
+        from ..licences import carry_licence
         from ..results import style_detection_layer
 
         style_detection_layer(layer, self.kind, self.threshold)
+        carry_licence(layer, self.run)
 
 
 # Owned by their contexts, but Python forgets the class of what nothing in Python refers to. Enough for some

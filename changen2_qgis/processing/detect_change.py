@@ -156,6 +156,7 @@ class DetectChange(BackendAlgorithm):
             QgsProcessingOutputVectorLayer("POLYGONS", "Changed places", polygon),
             QgsProcessingOutputRasterLayer("SEMANTIC_BEFORE", "Classes before (models with classes)"),
             QgsProcessingOutputRasterLayer("SEMANTIC_AFTER", "Classes after (models with classes)"),
+            QgsProcessingOutputRasterLayer("CHANGE_CLASS", "Class of change (models with kinds of change)"),
             QgsProcessingOutputFile("MANIFEST", "Manifest"),
             QgsProcessingOutputNumber("POLYGON_COUNT", "Number of changed places"),
             QgsProcessingOutputNumber("CHANGE_AREA", "Changed area (m²)"),
@@ -273,12 +274,13 @@ class DetectChange(BackendAlgorithm):
     def _deliver(self, result: dict[str, Any], job: DetectJob, context: QgsProcessingContext) -> dict[str, Any]:
         """Have the results loaded, and name them as the contract does."""
         outputs, summary = result["outputs"], result["summary"]
-        semantic = {kind: outputs[kind] for kind in ("semantic_before", "semantic_after") if kind in outputs}
-        layers = {kind: (kind.upper(), path) for kind, path in semantic.items()}
+        kinds = ("semantic_before", "semantic_after", "change_class")
+        classes = {kind: outputs[kind] for kind in kinds if kind in outputs}
+        layers = {kind: (kind.upper(), path) for kind, path in classes.items()}
         layers["change"] = ("CHANGE", outputs["change"])
         layers["change_probability"] = ("PROBABILITY", outputs["change_probability"])
         layers["polygons"] = ("POLYGONS", shown_polygons(outputs["polygons"], outputs["change_probability"]))
-        self.load_on_completion(context, layers, summary["threshold"])
+        self.load_on_completion(context, layers, summary["threshold"], job.folder.path)
         return {
             "OUTPUT_FOLDER": str(job.folder.path),
             "PROBABILITY": outputs["change_probability"],
@@ -287,7 +289,7 @@ class DetectChange(BackendAlgorithm):
             "MANIFEST": outputs["manifest"],
             "POLYGON_COUNT": summary["polygons"],
             "CHANGE_AREA": summary["change_area_m2"],
-            **{kind.upper(): path for kind, path in semantic.items()},
+            **{kind.upper(): path for kind, path in classes.items()},
         }
 
 

@@ -101,6 +101,7 @@ class VectorizeChange(BackendAlgorithm):
                 "polygons": ("POLYGONS", shown_polygons(outputs["polygons"], job["probability"])),
             },
             summary["threshold"],
+            Path(job["probability"]).parent,
         )
         return {
             self.OUTPUT_FOLDER: str(Path(job["out_dir"])),

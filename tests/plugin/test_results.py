@@ -1,5 +1,7 @@
 """Groups, styles and legends of a detection result, on small files written as the backend writes them."""
 
+import json
+
 import numpy as np
 import pytest
 from osgeo import gdal, ogr, osr
@@ -164,6 +166,67 @@ def test_class_maps_are_named_and_coloured_by_the_file(run):
     items = layer.renderer().legendSymbologyItems()
     assert [label for label, _ in items] == ["ground", "building"]
     assert items[1][1].name() == "#d7263d"
+
+
+@pytest.fixture
+def damage(run, tmp_path):
+    """The run with grades of damage in columns, 0 for none, as the backend writes them."""
+    grades = np.tile(np.arange(WIDTH, dtype=np.uint8) * 5 // WIDTH, (HEIGHT, 1))
+    grades[0] = 255
+    path = write_raster(tmp_path / "run" / "change_class.tif", grades, 255)
+    dataset = gdal.Open(path, gdal.GA_Update)
+    names = ("no building", "no damage", "minor damage", "major damage", "destroyed")
+    dataset.SetMetadata({f"CLASS_{grade}": name for grade, name in enumerate(names)})
+    colours = gdal.ColorTable()
+    for grade, colour in enumerate(((189, 189, 189, 255), (44, 123, 182, 255), (255, 224, 102, 255))):
+        colours.SetColorEntry(grade, colour)
+    dataset.GetRasterBand(1).SetColorTable(colours)
+    dataset = None
+    return {**run, "change_class": path}
+
+
+def test_kinds_of_change_are_shown_by_name_and_leave_the_unchanged_image_visible(project, damage):
+    node = add_detection_group(project, damage, "Change")
+    (tree,) = [tree for tree in node.findLayers() if tree.name() == "Class of change"]
+    assert tree.isVisible()
+    labels = [label for label, _ in tree.layer().renderer().legendSymbologyItems()]
+    assert labels == ["no building", "no damage", "minor damage", "major damage", "destroyed"]
+    grades = gdal.Open(damage["change_class"]).ReadAsArray()
+    np.testing.assert_array_equal(alpha(tree.layer()) > 0, (grades > 0) & (grades < 255))
+
+
+def write_manifest(folder, noncommercial):
+    model = {"name": "big", "title": "Big model", "licence": "CC-BY-NC-SA-4.0", "noncommercial": noncommercial}
+    (folder / "manifest.json").write_text(json.dumps({"model": model}))
+
+
+def test_a_noncommercial_licence_goes_with_every_layer_into_the_project(project, run, tmp_path):
+    write_manifest(tmp_path / "run", noncommercial=True)
+    add_detection_group(project, run, "Change")
+    assert project.write(str(tmp_path / "town.qgz"))
+    project.clear()
+    assert project.read(str(tmp_path / "town.qgz"))
+    layers = list(project.mapLayers().values())
+    assert len(layers) == 3
+    for layer in layers:
+        assert layer.metadata().licenses() == ["CC-BY-NC-SA-4.0"]
+        assert "Big model" in layer.metadata().rights()[0] and "not for commercial use" in layer.metadata().rights()[0]
+
+
+def test_the_licence_stays_when_another_threshold_takes_the_place(project, run, tmp_path):
+    write_manifest(tmp_path / "run", noncommercial=True)
+    add_detection_group(project, run, "Change")
+    (group,) = detection_groups(project)
+    other = write_run(tmp_path / "run" / "threshold")
+    group.replace({role: other[role] for role in ("change", "polygons")}, 0.3)
+    for role in ("change", "polygons"):
+        assert group.layer(role).metadata().licenses() == ["CC-BY-NC-SA-4.0"]
+
+
+def test_a_free_licence_of_the_weights_is_not_put_on_the_results(project, run, tmp_path):
+    write_manifest(tmp_path / "run", noncommercial=False)
+    add_detection_group(project, run, "Change")
+    assert all(not layer.metadata().licenses() for layer in project.mapLayers().values())
 
 
 def test_an_unknown_kind_is_refused(run):

@@ -335,6 +335,21 @@ def test_results_are_loaded_styled_by_the_toolbox(run, scene, tmp_path):
     assert layer.renderer().type() == "categorizedSymbol" and layer.labelsEnabled()
 
 
+def test_the_toolbox_keeps_the_licence_of_the_weights_with_the_layers(run, scene, tmp_path):
+    folder = tmp_path / "r"
+    made = run(
+        "detectchange",
+        {"BEFORE": scene["before"], "AFTER": scene["after"], "OUTPUT_FOLDER": str(folder), **SENSITIVE},
+    )
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf8"))
+    manifest["model"].update(licence="CC-BY-NC-SA-4.0", noncommercial=True)
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf8")
+    for source, details in made.context.layersToLoadOnCompletion().items():
+        layer = (QgsVectorLayer if details.outputName == "POLYGONS" else QgsRasterLayer)(source, details.name)
+        details.postProcessor().postProcessLayer(layer, made.context, made.feedback)
+        assert layer.metadata().licenses() == ["CC-BY-NC-SA-4.0"]
+
+
 def test_it_runs_on_a_pool_thread_as_the_dock_runs_it(provider, scene, tmp_path, qtbot):
     algorithm = QgsApplication.processingRegistry().createAlgorithmById("changen2:detectchange")
     context, feedback = QgsProcessingContext(), QgsProcessingFeedback()
