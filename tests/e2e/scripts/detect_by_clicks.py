@@ -125,6 +125,15 @@ def kill_worker(page, report):
     report["runs_again"] = True
 
 
+def reopen(report):
+    PROJECT.write()
+    PROJECT.clear()
+    PROJECT.read(str(OUT / "town.qgz"))
+    report["valid"] = bool(PROJECT.mapLayers()) and all(each.isValid() for each in PROJECT.mapLayers().values())
+    report["groups"] = [group.name() for group in groups()]
+    report["threshold"] = float(groups()[-1].customProperty("changen2/threshold"))
+
+
 def unload(report):
     pid = plugins[PLUGIN].backend.pid
     report["pid"] = pid
@@ -148,7 +157,7 @@ def scenario(report):
     report["dock_width"] = shown.width()
     for name, step in (("cancel", cancel), ("killed", kill_worker)):
         step(page, report.setdefault(name, {}))
-    PROJECT.write()
+    reopen(report.setdefault("reopened", {}))
     unload(report.setdefault("unload", {}))
 
 
