@@ -5,6 +5,8 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from torch import nn
+
 from changen2.jobs import detect as job
 from changen2.jobs.progress import Reporter
 from changen2.jobs.synthesize import run_with
@@ -13,7 +15,6 @@ from changen2.models.predictor import Predictor
 from changen2.models.registry import ModelCard
 from changen2.protocol import DetectRequest, SynthesizeRequest, validate
 from changen2.raster.reading import gdal_environment
-from torch import nn
 
 UTM = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)
 
@@ -130,7 +131,7 @@ class FlatGenerator(nn.Module):
         return self.encode((colour + 1) * 127.5)
 
     def denoise(self, x_t, t, label_embedding, context_latent, mask):
-        wanted = nn.functional.avg_pool2d(mask * label_embedding + context_latent, 3, 1, 1, count_include_pad=False)
+        wanted = nn.functional.avg_pool2d(mask * label_embedding + context_latent, 3, 1, 1)
         # Timesteps of the cosine schedule, continuous: its offset of 0.008 hardly matters to this stand-in.
         angle = ((t.float() + 1) / 1000 * torch.pi / 2).clamp(max=1.57).view(-1, 1, 1, 1)
         signal, noise = angle.cos(), angle.sin()

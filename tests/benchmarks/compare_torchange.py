@@ -44,6 +44,7 @@ def build_ours(model: str, labels: int) -> Any:
     from dataclasses import replace
 
     import torch
+
     from changen2.models.changestar import ChangeStar
     from changen2.models.published import CHANGESTAR_KINDS, load_published
     from changen2.models.rsdit import RSDIT_SIZES, RSDiT

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from torch import Tensor
+
 from changen2.diffusion.clamping import Clamp
 from changen2.diffusion.denoising import denoiser
 from changen2.diffusion.samplers import SAMPLERS
 from changen2.diffusion.schedules import linear_schedule, spaced_timesteps
 from changen2.errors import InputError
-from torch import Tensor
 
 SCHEDULE = linear_schedule()
 STEPS = spaced_timesteps(SCHEDULE, 12)

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from changen2.diffusion.noise import START, latent_noise
-from changen2.errors import InputError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from changen2.diffusion.noise import START, latent_noise
+from changen2.errors import InputError
 
 
 @settings(max_examples=40, deadline=None)

@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
+
 from changen2.diffusion.denoising import denoiser, guided
 from changen2.diffusion.samplers import SAMPLERS, SPACINGS, ddim, ddpm, dpmpp_2m, posterior
 from changen2.diffusion.schedules import CLEAN, Schedule, cosine_schedule, linear_schedule, pairs, spaced_timesteps
 from changen2.errors import Cancelled
-from torch import Tensor
 
 MEAN, SPREAD = 0.7, 0.4
 SPACING = {SAMPLERS[name]: space for name, space in SPACINGS.items()}

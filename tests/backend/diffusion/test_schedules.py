@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from changen2.diffusion.schedules import (
     CLEAN,
     cosine_schedule,

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from changen2.errors import InputError
-from changen2.gpcm.drawn import DrawnEvent, apply_drawn
-from changen2.gpcm.labels import NODATA, ArrayLabels, Box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import Point, Polygon, box
+
+from changen2.errors import InputError
+from changen2.gpcm.drawn import DrawnEvent, apply_drawn
+from changen2.gpcm.labels import NODATA, ArrayLabels, Box
 
 
 class Watched(ArrayLabels):

@@ -1,10 +1,11 @@
 """Class-agnostic removal and its contour conditions."""
 
 import numpy as np
-from changen2.gpcm.instances import HALO, choose_instances, contours, contours_after, remove_instances, segment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation, binary_opening
+
+from changen2.gpcm.instances import HALO, choose_instances, contours, contours_after, remove_instances, segment
 
 
 def patches(seed: int, side: int = 40) -> np.ndarray:

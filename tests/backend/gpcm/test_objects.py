@@ -1,11 +1,12 @@
 """Objects are 8-connected, complete, and the same whatever the blocks."""
 
 import numpy as np
-from changen2.gpcm.labels import ArrayLabels, Box
-from changen2.gpcm.objects import components, find_objects
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+
+from changen2.gpcm.labels import ArrayLabels, Box
+from changen2.gpcm.objects import components, find_objects
 
 maps = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=13), elements=st.integers(0, 2))
 

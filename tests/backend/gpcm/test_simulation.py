@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from changen2.gpcm.labels import NODATA, ArrayLabels, Box, change
 from changen2.gpcm.objects import components, find_objects
 from changen2.gpcm.simulation import Event, Rules, choose_edits, simulate_step
 from changen2.gpcm.transitions import OPEN_EARTH_MAP_TRANSITIONS
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 BUILDING = 8
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from changen2.errors import InputError
 from changen2.gpcm.classes import AERIAL, OPEN_EARTH_MAP, ClassTable
 from changen2.gpcm.transitions import (

@@ -6,9 +6,10 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from rasterio.windows import Window
+
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.progress import Reporter
-from rasterio.windows import Window
 
 MAPS = ("change_probability", "change", "semantic_before", "semantic_after")
 NAIP = ("geo/naip/m_4709963_se_14_1_20090818.tif", "geo/naip/m_4709963_se_14_1_20200831.tif")

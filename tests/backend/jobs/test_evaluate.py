@@ -2,6 +2,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
+
 from changen2.errors import InputError
 from changen2.jobs.evaluate import evaluate
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from affine import Affine
+
 from changen2.gpcm.labels import NODATA, Box
 from changen2.jobs.label_series import LabelSource
 from changen2.raster.grid import Grid

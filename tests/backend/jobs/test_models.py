@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from changen2.errors import Cancelled, InputError, JobError
 from changen2.jobs import models
 from changen2.models import hub, store

@@ -9,12 +9,13 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from changen2.errors import Cancelled, InputError
-from changen2.gpcm.labels import NODATA
-from changen2.jobs.simulate import simulate
 from pyproj import Transformer
 from rasterio.features import rasterize
 from shapely.geometry import Polygon, box
+
+from changen2.errors import Cancelled, InputError
+from changen2.gpcm.labels import NODATA
+from changen2.jobs.simulate import simulate
 
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_400_000)
 CRS = "EPSG:32633"

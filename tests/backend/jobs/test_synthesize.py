@@ -9,10 +9,11 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from shapely.geometry import Polygon, box
+
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.progress import Reporter
 from changen2.jobs.synthesize import synthesize
-from shapely.geometry import Polygon, box
 
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.train_generator import train_autoencoder, train_rsdit
 from changen2.models.efficientnet_lite import EfficientNetLite

@@ -1,6 +1,7 @@
 import pyogrio
 import pytest
 import rasterio
+
 from changen2.errors import InputError
 from changen2.jobs.vectorize import vectorize
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from changen2.errors import InputError
 from changen2.models import sam_vit
 from changen2.models.changestar import ChangeStar

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from changen2.errors import InputError
 from changen2.models import registry, store
 from changen2.models.autoencoder_kl import AutoencoderKL

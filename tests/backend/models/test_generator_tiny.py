@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from changen2.errors import InputError
 from changen2.models.autoencoder_tiny import REACH, STRIDE, AutoencoderTiny
 from changen2.models.generator_tiny import TinyGenerator

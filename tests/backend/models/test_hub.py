@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
+
 from changen2.errors import Cancelled, JobError
 from changen2.models.catalogue import CATALOGUE
 from changen2.models.hub import fetch

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rebuilt_weights
 import torch
+
 from changen2.errors import InputError
 from changen2.models import load_published
 from changen2.models.changestar import ChangeStar

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from changen2.errors import InputError
 from changen2.models import registry
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from changen2.errors import InputError
 from changen2.models.rsdit import LabelEmbedder, RSDiT, RSDiTConfig
 

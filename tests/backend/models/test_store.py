@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from changen2.errors import InputError, JobError
 from changen2.models import store
 from changen2.models.catalogue import CATALOGUE
 from changen2.models.rsdit import RSDIT_SIZES, RSDiT, RSDiTConfig
-from safetensors.torch import save_file
 
 NAME = "rsdit-b2-oem"
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from changen2.raster.accuracy import area_adjusted, confusion, scores, scores_with_intervals
 
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from rasterio.windows import Window
+
 from changen2.raster.blending import BlockSums, Carry
 from changen2.raster.tiles import Axis, TileGrid
-from rasterio.windows import Window
 
 
 def blended(field, grid, wanted, folder):

@@ -1,9 +1,10 @@
 import pytest
 from affine import Affine
-from changen2.errors import InputError
-from changen2.raster.grid import Grid
 from rasterio.crs import CRS
 from rasterio.windows import Window
+
+from changen2.errors import InputError
+from changen2.raster.grid import Grid
 
 UTM = CRS.from_epsg(32633)
 GRID = Grid(UTM, Affine(0.5, 0, 100, 0, -0.5, 900), 40, 30)

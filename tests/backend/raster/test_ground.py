@@ -2,11 +2,12 @@ import math
 
 import pytest
 from affine import Affine
-from changen2.raster.grid import Grid
-from changen2.raster.ground import area_m2, ground_sampling_distance, pixel_size_m
 from pyproj import Transformer
 from rasterio.crs import CRS
 from shapely import box
+
+from changen2.raster.grid import Grid
+from changen2.raster.ground import area_m2, ground_sampling_distance, pixel_size_m
 
 
 def grid_at(epsg, lon, lat, pixel):

@@ -2,11 +2,12 @@ import itertools
 
 import numpy as np
 import pytest
-from changen2.errors import InputError
-from changen2.raster.tiles import Axis, TileGrid
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.windows import Window
+
+from changen2.errors import InputError
+from changen2.raster.tiles import Axis, TileGrid
 
 axes = st.builds(
     lambda length, tile, overlap, per: Axis(length, tile * 32, min(overlap, tile * 16), per),

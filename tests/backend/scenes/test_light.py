@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+
 from changen2.scenes.canvas import Canvas
 from changen2.scenes.light import cast_shadow, lean
 from changen2.scenes.style import DateStyle

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from changen2.errors import InputError
 from changen2.scenes import CLASSES, SceneStyle, draw_pair
 from changen2.scenes.classes import BUILDING

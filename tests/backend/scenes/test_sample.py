@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from changen2.scenes.sample import write_sample
 from rasterio.warp import Resampling, reproject
+
+from changen2.scenes.sample import write_sample
 
 
 def test_sample_files(tmp_path: Path) -> None:

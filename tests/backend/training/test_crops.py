@@ -1,6 +1,7 @@
 """Crops: the same cut of two dates shows the same ground, and labels stay whole numbers that mean something."""
 
 import numpy as np
+
 from changen2.training.crops import Crop, Cut, random_cut, resample
 from changen2.training.places import IGNORE, Place
 

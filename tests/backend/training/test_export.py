@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import torch
+
 from changen2.models.changestar_tiny import changestar_tiny
 from changen2.training.config import TrainingConfig
 from changen2.training.export import digest, export_weights, load_exported, write_card

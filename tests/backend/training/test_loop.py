@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from changen2.errors import Cancelled, InputError
 from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.training import loop

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+
 from changen2.training.losses import fused_cross_entropy, masked_cross_entropy
 
 

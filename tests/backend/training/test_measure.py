@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from changen2.training.measure import alarm_rate, count, f1, f1_score, precision, real_pairs, recall
 from PIL import Image
+
+from changen2.training.measure import alarm_rate, count, f1, f1_score, precision, real_pairs, recall
 
 
 def test_counts_leave_unknown_pixels_out() -> None:

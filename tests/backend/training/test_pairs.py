@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from changen2.training.crops import Crop
 from changen2.training.pairs import (
     blob,

@@ -1,6 +1,7 @@
 """Other light and other sensors: a different picture of the same ground, in range, repeatable."""
 
 import numpy as np
+
 from changen2.training.photometry import relight, resense
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from changen2.training import places
 from changen2.training.places import BACKGROUND, BUILDING, IGNORE
-from PIL import Image
 
 
 def _write(path: Path, array: np.ndarray) -> None:

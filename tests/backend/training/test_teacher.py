@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+
 from changen2.models.changestar_tiny import changestar_tiny
 from changen2.training.places import BUILDING, IGNORE, Place
 from changen2.training.teacher import building_probability, fill_unknown

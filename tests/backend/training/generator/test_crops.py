@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from changen2.errors import InputError
 from changen2.models.rsdit_tiny import BACKGROUND, BUILDING, CONTOUR, WATER
 from changen2.training.generator import crops, imagery

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from changen2.models.rsdit_tiny import BACKGROUND, BUILDING, LAND
 from changen2.training.generator import masks
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from changen2.diffusion.schedules import cosine_schedule
 from changen2.errors import Cancelled, InputError
 from changen2.models.autoencoder_tiny import AutoencoderTiny
