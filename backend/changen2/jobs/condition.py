@@ -16,11 +16,13 @@ from changen2.raster.vectors import read_class_tags
 CONTOUR = "contour"
 """The generator's class for boundaries of instances, where it has one; no class of the ground."""
 
-SAME = {
-    "unknown": "background", "bareland": "land", "developed space": "land", "rangeland": "vegetation",
-    "tree": "vegetation", "agriculture": "vegetation", "object": "background", "surroundings": "background",
+ALIKE = {
+    "unknown": ("background",), "background": ("unknown",), "object": ("background",), "surroundings": ("background",),
+    "bareland": ("land",), "developed space": ("land",), "land": ("bareland",), "rangeland": ("vegetation",),
+    "agriculture": ("vegetation",), "tree": ("vegetation",), "vegetation": ("rangeland", "tree"),
 }  # fmt: skip
-"""Which class of aerial imagery stands for one of OpenEarthMap's (Xia et al. 2023) that a generator does not have."""
+"""Which class stands for one that a generator does not have: those of aerial imagery for OpenEarthMap's (Xia et al.
+2023), and the other way round."""
 
 INSTANCES = ClassTable({0: "surroundings", 1: "object"}, {0: (190, 190, 190), 1: (196, 120, 60)})
 """Classes of a series without labels: all that is known is that something stands there, or no longer does."""
@@ -57,7 +59,7 @@ def generator_numbers(table: ClassTable, card: ModelCard) -> tuple[NDArray[np.ui
     numbers, strange = np.zeros(256, np.uint8), []
     for index, name in table.names.items():
         folded = name.casefold()
-        found = known.get(folded, known.get(SAME.get(folded, "")))
+        found = next((known[like] for like in (folded, *ALIKE.get(folded, ())) if like in known), None)
         if found is None and index != 0:
             strange.append(name)
         numbers[index] = found or 0

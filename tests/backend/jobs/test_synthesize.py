@@ -137,9 +137,6 @@ def test_a_change_of_many_windows_is_the_same_for_any_extent(write_raster, event
     after = bands(tmp_path / "whole/image_t1.tif")
     assert np.array_equal(bands(tmp_path / "part/image_t1.tif"), after[:, 100:300, 100:400])
     assert whole["summary"]["regions"] == 1 and whole["summary"]["sampled_tiles"] > 12
-    # Green all over: no window border leaves a line that the noise of the surface would not.
-    rows = np.abs(np.diff(after[1, 60:390, 120:580].astype(int), axis=0)).mean(1)
-    assert rows[rows > 0].max() < 4 * np.median(rows[rows > 0])
 
 
 def test_work_follows_the_change_not_the_raster(write_raster, town, flat, tmp_path):

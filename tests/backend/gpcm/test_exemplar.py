@@ -1,0 +1,73 @@
+"""Exemplar starts: patches of the wanted class, or the surroundings."""
+
+import numpy as np
+import pytest
+
+from changen2.gpcm.exemplar import LARGEST, SURROUNDINGS, ArrayLibrary, find_patch, mirrored, start_picture
+
+RNG = np.random.default_rng(0)
+BUILDING = 4
+
+
+@pytest.fixture
+def library():
+    """Green ground with red houses, one of 20 × 30 pixels and one of 60 × 60."""
+    labels = np.full((200, 240), 5, np.uint8)
+    labels[30:50, 40:70] = BUILDING
+    labels[100:160, 100:160] = BUILDING
+    rgb = np.full((3, 200, 240), 40, np.uint8)
+    rgb[1][labels == 5] = 120
+    rgb[0][labels == BUILDING] = 200
+    rgb[0, 30:50, 40:70] = 210
+    return ArrayLibrary("here", rgb, labels)
+
+
+def test_the_best_fitting_object_is_taken(library):
+    inside = np.ones((20, 30), bool)
+    patch = find_patch(inside, BUILDING, [library], np.random.default_rng(1))
+    assert patch.source == "here" and patch.covered.all() and patch.rgb[0, 10, 10] in (200, 210)
+    hall = find_patch(np.pad(np.ones((50, 50), bool), 5), BUILDING, [library], np.random.default_rng(1))
+    assert hall.rgb[0, 30, 30] == 200
+
+
+def test_libraries_are_asked_in_order(library):
+    empty = ArrayLibrary("empty", np.zeros((3, 50, 50), np.uint8), np.zeros((50, 50), np.uint8))
+    assert find_patch(np.ones((20, 30), bool), BUILDING, [empty, library], RNG).source == "here"
+    assert find_patch(np.ones((20, 30), bool), 3, [empty, library], RNG) is None
+
+
+def test_a_start_changes_nothing_outside_and_says_where_it_is_from(library):
+    before = RNG.integers(0, 80, (3, 100, 120)).astype(np.uint8)
+    wanted = np.full((100, 120), 5, np.uint8)
+    change = np.zeros((100, 120), bool)
+    for top, value in ((10, BUILDING), (60, 0)):
+        wanted[top : top + 20, 40:70] = value
+        change[top : top + 20, 40:70] = True
+    picture, sources = start_picture(before, wanted, change, [library], [7])
+    assert sources == {"here": 1, SURROUNDINGS: 1}
+    assert np.array_equal(picture[:, ~change], before[:, ~change])
+    assert (picture[0, 10:30, 40:70] >= 200).all() and (picture[0, 60:80, 40:70] < 80).all()
+    again, _ = start_picture(before, wanted, change, [library], [7])
+    assert np.array_equal(picture, again)
+    nothing, none = start_picture(before, wanted, change & False, [library], [7])
+    assert np.array_equal(nothing, before) and none == {}
+
+
+def test_large_regions_repeat_a_patch():
+    labels = np.full((300, 300), 2, np.uint8)
+    library = ArrayLibrary("soil", np.full((3, 300, 300), 150, np.uint8), labels)
+    size = LARGEST + 100
+    change = np.pad(np.ones((size, size), bool), 10)
+    before = np.zeros((3, *change.shape), np.uint8)
+    picture, sources = start_picture(before, np.full(change.shape, 2, np.uint8), change, [library], [1])
+    assert sources == {"soil": 1} and (picture[:, change] == 150).all()
+
+
+def test_surroundings_are_mirrored_at_the_rim():
+    before = np.tile(np.arange(40, dtype=np.uint8), (3, 40, 1))
+    change = np.zeros((40, 40), bool)
+    change[:, 20:30] = True
+    filled = mirrored(before, change)
+    assert filled[0, 5, 20:25].tolist() == [18, 17, 16, 15, 14]
+    assert filled[0, 5, 25:30].tolist() == [35, 34, 33, 32, 31]
+    assert np.array_equal(mirrored(before, change | True), before)

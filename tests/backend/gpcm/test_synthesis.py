@@ -1,0 +1,124 @@
+"""The generative step with a generator whose answer is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from changen2.gpcm.labels import Box
+from changen2.gpcm.regions import find_regions
+from changen2.gpcm.synthesis import Settings, Synthesizer
+
+BUILDING = 4
+RED = (1.8 * 127.5, 0.6 * 127.5, 0.6 * 127.5)
+
+
+class Meadow:
+    """Grey ground of any size on which a box becomes building."""
+
+    def __init__(self, box):
+        self.box = box
+        self.read = []
+
+    def _inside(self, box):
+        inside = np.zeros(box.shape, bool)
+        top, left = self.box.top - box.top, self.box.left - box.left
+        bottom, right = self.box.bottom - box.top, self.box.right - box.left
+        inside[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = True
+        return inside
+
+    def rgb(self, box):
+        self.read.append(box)
+        rows, columns = np.mgrid[box.top : box.bottom, box.left : box.right]
+        ground = 100 + (rows // 4 * 7 + columns // 4 * 13) % 20
+        return np.stack([ground] * 3).astype(np.uint8)
+
+    def labels(self, box):
+        return np.where(self._inside(box), BUILDING, 0).astype(np.uint8)
+
+    def change(self, box):
+        return self._inside(box)
+
+    def regions(self, side):
+        cells = np.zeros((-(-side // 64), -(-side // 64)), bool)
+        cells[self.box.top // 64 : -(-self.box.bottom // 64), self.box.left // 64 : -(-self.box.right // 64)] = True
+        extent = Box(*(edge // 4 for edge in (self.box.top, self.box.left, self.box.bottom + 3, self.box.right + 3)))
+        return list(find_regions(cells, lambda _: extent, (side // 4, side // 4)))
+
+
+def draw(generator, scene, side=2000, exemplar=None, **options):
+    synthesizer = Synthesizer(generator, Settings(**{"steps": 6, **options}))
+    (region,) = scene.regions(side)
+    return list(synthesizer.draw(region, scene, 1, exemplar)), synthesizer
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp", "ddim", "ddpm"])
+def test_the_change_is_drawn_and_the_rest_is_held(flat_generator, sampler):
+    scene = Meadow(Box(400, 600, 460, 680))
+    (piece,), synthesizer = draw(flat_generator, scene, sampler=sampler, steps=12)
+    inside = scene.change(piece.seen)
+    held = np.abs(piece.rgb - scene.rgb(piece.seen))[:, ~inside]
+    assert held.max() < 1
+    assert piece.rgb[:, inside].mean(1) == pytest.approx(RED, abs=14)
+    assert synthesizer.encoded == 1 and synthesizer.sampled == len(synthesizer.timesteps(False))
+
+
+def red_of(pieces):
+    """The red channel of pieces put together."""
+    picture = np.zeros((1400, 1700), np.float32)
+    for piece in pieces:
+        top, left = piece.box.top - piece.seen.top, piece.box.left - piece.seen.left
+        height, width = piece.box.shape
+        core = piece.rgb[0, top : top + height, left : left + width]
+        picture[piece.box.top : piece.box.bottom, piece.box.left : piece.box.right] = core
+    return picture
+
+
+def seam(red):
+    """The largest step between neighbouring columns over the usual one."""
+    steps = np.abs(np.diff(red[308:992, 408:1292:4], axis=1)).mean(0)
+    return steps.max() / np.median(steps)
+
+
+def test_shifted_windows_leave_no_seam(flat_generator, monkeypatch):
+    # The stand-in errs at the border of what it sees, as networks do.
+    scene = Meadow(Box(300, 400, 1000, 1300))
+    pieces, synthesizer = draw(flat_generator, scene, steps=20)
+    (region,) = scene.regions(2000)
+    assert synthesizer.sampled == synthesizer.looks(region, 1, False) > 100
+    assert red_of(pieces)[308:992, 408:1292].mean() == pytest.approx(RED[0], abs=8)
+    monkeypatch.setattr(Synthesizer, "_shift", lambda *_: (0, 0))
+    unshifted, _ = draw(flat_generator, scene, steps=20)
+    assert seam(red_of(pieces)) < 2.5 < 4 < seam(red_of(unshifted))
+
+
+def test_noise_and_answer_depend_on_the_place_only(flat_generator):
+    scene = Meadow(Box(400, 600, 460, 680))
+    first, _ = draw(flat_generator, scene, side=2000)
+    larger, _ = draw(flat_generator, scene, side=5000)
+    other, _ = draw(flat_generator, scene, seed=1)
+    assert np.array_equal(first[0].rgb, larger[0].rgb)
+    assert not np.array_equal(first[0].rgb, other[0].rgb)
+
+
+def test_reading_follows_the_change(flat_generator):
+    scene = Meadow(Box(400, 600, 460, 680))
+    draw(flat_generator, scene, side=100_000)
+    assert len(scene.read) == 1 and max(scene.read[0].shape) <= 320
+
+
+def test_an_exemplar_shortens_the_way(flat_generator):
+    scene = Meadow(Box(400, 600, 460, 680))
+    (region,) = scene.regions(2000)
+    picture = np.full((3, *(4 * side for side in region.box.shape)), 200, np.uint8)
+    pieces, synthesizer = draw(flat_generator, scene, exemplar=picture, steps=12, exemplar_level=0.3)
+    assert synthesizer.sampled == len(synthesizer.timesteps(True)) < len(synthesizer.timesteps(False))
+    assert max(synthesizer.timesteps(True)) <= 300
+    assert synthesizer.encoded == 2
+    assert pieces[0].rgb[:, scene.change(pieces[0].seen)].mean(1) == pytest.approx(RED, abs=20)
+
+
+def test_without_clamp_the_windows_around_are_still_the_image(flat_generator):
+    scene = Meadow(Box(300, 400, 1000, 1300))
+    pieces, _ = draw(flat_generator, scene, guidance_ratio=0.5, steps=4)
+    for piece in pieces:
+        assert np.isfinite(piece.rgb).all() and torch.tensor(piece.rgb).amax() <= 255
