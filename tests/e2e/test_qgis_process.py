@@ -90,7 +90,7 @@ def test_two_real_images_become_a_change_map_that_takes_another_threshold(enviro
     probability, reference = gdal.Open(results["PROBABILITY"]), gdal.Open(pair[0])
     assert probability.GetGeoTransform() == reference.GetGeoTransform()
     assert (probability.RasterXSize, probability.RasterYSize) == (300, 260)
-    assert workers() <= before
+    assert until(lambda: workers() <= before)
     done, other = run(
         environ,
         "vectorizechange",
