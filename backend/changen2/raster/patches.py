@@ -18,7 +18,7 @@ from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
 from changen2.raster.grid import Grid
-from changen2.raster.writing import _disk_errors
+from changen2.raster.writing import disk_errors
 
 BLOCK = 256
 """Side of the stored blocks, in pixels of the raster's grid."""
@@ -68,7 +68,7 @@ class PatchWriter:
         self._base = base
         self._touched: set[tuple[int, int]] = set()
         grid = Grid.of(base)
-        with _disk_errors(path):
+        with disk_errors(path):
             self._dataset = rasterio.open(
                 path, "w+", driver="GTiff", dtype=base.dtypes[0], count=base.count, width=base.width,
                 height=base.height, crs=grid.crs, transform=grid.transform if grid.crs else None, tiled=True,
@@ -81,7 +81,7 @@ class PatchWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             self._dataset.close()
 
     def finish(self) -> Patch:
@@ -117,7 +117,7 @@ class PatchWriter:
             down, across = _within(inner, block)
             part = stored[:, down, across]
             part[:] = np.where(where[rows, columns], values[:, rows, columns], part)
-            with _disk_errors(self.path):
+            with disk_errors(self.path):
                 self._dataset.write(stored, window=block)
             self._touched.add(place)
 
@@ -170,7 +170,7 @@ def write_virtual(path: Path, source: DatasetReader, patches: Sequence[Patch], w
 
 def write_copy(virtual: Path, path: Path) -> None:
     """Copy a virtual raster to a cloud-optimized GeoTIFF, lossless."""
-    with _disk_errors(path):
+    with disk_errors(path):
         gdal_copy(
             virtual, path, driver="COG", compress="DEFLATE", predictor="YES", bigtiff="IF_SAFER", num_threads=2,
             overview_resampling="average",
@@ -179,7 +179,7 @@ def write_copy(virtual: Path, path: Path) -> None:
 
 def write_sparse_copy(raw: Path, path: Path) -> None:
     """Copy the blocks of a patch file compressed, lossless; what it does not hold stays empty."""
-    with _disk_errors(path):
+    with disk_errors(path):
         with rasterio.open(raw) as dataset:
             predictor = 3 if dataset.dtypes[0].startswith("float") else 2
         gdal_copy(

@@ -168,12 +168,12 @@ class WindowedRaster:
 
     def write(self, window: Window, values: NDArray[np.uint8]) -> None:
         """Write one window ``[h, w]``."""
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             self._dataset.write(values, 1, window=window)
 
     def flush(self) -> None:
         """Bring everything written so far to disk."""
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             self._dataset.close()
             self._dataset = rasterio.open(self._raw, "r+")
 
@@ -183,7 +183,7 @@ class WindowedRaster:
 
     def finish(self) -> None:
         """Make the COG (lossless, with overviews) under the final name and drop the raw raster."""
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             self._dataset.close()
             gdal_copy(
                 self._raw,
@@ -204,7 +204,8 @@ class WindowedRaster:
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file is written into a message that a person can act on."""
     try:
         yield
     except (rasterio.errors.RasterioError, OSError) as error:
