@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from qgis.core import QgsProject, QgsRasterLayer
@@ -143,18 +144,25 @@ class DetectForm(QWidget):
 
     def set_backend(self, hello: Hello) -> None:
         """Offer the models and devices that the backend has."""
-        self._cards = {
-            card["name"]: card for card in hello.models if card.get("task") == "detect" and card.get("installed", True)
-        }
-        _fill(self.model, [(card.get("title") or name, name) for name, card in self._cards.items()])
-        for row, card in enumerate(self._cards.values()):
-            self.model.setItemData(row, card.get("summary", ""), Qt.ItemDataRole.ToolTipRole)
         best = hello.devices[0]["label"] if hello.devices else "processor"
         devices = [(device["label"], device["name"]) for device in hello.devices]
         _fill(self.device, [(f"Automatic: {best}", "auto"), *devices])
-        self._choose(self.model, self._settings.model)
         self._choose(self.device, self._settings.device)
+        self.set_models(hello.models)
+        self._choose(self.model, self._settings.model)
         self._follow_model()
+
+    def set_models(self, models: Iterable[dict[str, Any]]) -> None:
+        """Offer the models that are here and detect; the chosen one stays chosen, with its settings."""
+        chosen = self.model.currentData()
+        self._cards = {card["name"]: card for card in models if _can_detect(card)}
+        _fill(self.model, [(card.get("title") or name, name) for name, card in self._cards.items()])
+        for row, card in enumerate(self._cards.values()):
+            self.model.setItemData(row, card.get("summary", ""), Qt.ItemDataRole.ToolTipRole)
+        self._choose(self.model, chosen)
+        if self.model.currentData() != chosen:
+            self._follow_model()
+            self.changed.emit()
 
     @staticmethod
     def _choose(control: QComboBox, value: str) -> None:
@@ -231,6 +239,10 @@ class DetectForm(QWidget):
     def _show_if_recommended(self) -> None:
         recommended = round(self.threshold.value(), 2) == round(self.threshold.clearValue(), 2)
         self.threshold.setSuffix("  (recommended)" if recommended else "")
+
+
+def _can_detect(card: dict[str, Any]) -> bool:
+    return card.get("task") == "detect" and card.get("installed", True) and not card.get("training_start")
 
 
 def _describe_model(card: dict[str, Any]) -> str:

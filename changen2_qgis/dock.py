@@ -11,6 +11,7 @@ from .backend import Backend
 from .detect_page import DetectPage
 from .errors import SetupError
 from .icons import own_icon
+from .lazy_page import LazyPage
 from .setup_page import SetupPage
 
 MINIMUM_WIDTH = 350
@@ -29,14 +30,16 @@ class ChangeDock(QgsDockWidget):
         super().__init__("Changen2", parent or iface.mainWindow())
         self.setObjectName("Changen2Dock")  # QGIS keeps its place by this name
         self.setAllowedAreas(Qt.DockWidgetArea.LeftDockWidgetArea | Qt.DockWidgetArea.RightDockWidgetArea)
+        self._iface = iface
         self._backend = backend
         self._met = False
         self.setup = SetupPage(backend, self)
         self.detect = DetectPage(iface, backend, self)
+        self.models = LazyPage(self._make_models, self)
         self.pages = QTabWidget(self)
         self.pages.setDocumentMode(True)
-        self.pages.setTabBarAutoHide(True)  # one page needs no tabs
         self.pages.addTab(self.detect, own_icon("detect"), "Detect")
+        self.pages.addTab(self.models, own_icon("models"), "Models")
         self._stack = QStackedWidget(self)
         self._stack.addWidget(self.setup)
         self._stack.addWidget(self.pages)
@@ -45,6 +48,13 @@ class ChangeDock(QgsDockWidget):
         self.setup.ready.connect(self._meet_backend)
         self.setup.retry.connect(self._meet_backend)
         self.detect.backend_failed.connect(self._backend_failed)
+
+    def _make_models(self, parent: QWidget) -> QWidget:
+        from .models_page import ModelsPage
+
+        page = ModelsPage(self._iface, self._backend, parent)
+        page.models_changed.connect(self.detect.form.set_models)
+        return page
 
     def showEvent(self, event: QShowEvent) -> None:
         """Look for the backend when the panel is first seen."""
@@ -72,3 +82,5 @@ class ChangeDock(QgsDockWidget):
         """Stop what the pages have started; call before the dock is removed."""
         self.setup.shut_down()
         self.detect.shut_down()
+        if self.models.content is not None:
+            self.models.content.shut_down()
