@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from changen2.models.detection import IMAGENET_MEAN, IMAGENET_STD, Detection
 from changen2.models.efficientnet_lite import EfficientNetLite
 
-STRIDE = 32  # height and width that the encoder takes are multiples of this
+STRIDE = 64  # the encoder's 32, of the half-size image
 
 
 def _conv_norm(inputs: int, outputs: int) -> nn.Sequential:
@@ -23,18 +23,27 @@ def _conv_norm(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class PyramidDecoder(nn.Module):
-    """Feature pyramid whose levels meet at stride 4, where one convolution settles them."""
+    """Feature pyramid whose levels meet at stride 4, where one convolution settles them.
+
+    It takes the encoder's view of the image and of the image at half size: a frozen encoder knows houses of the
+    size of things in photographs, and a hall only fits that from twice as far.
+    """
 
     def __init__(self, widths: list[int], dim: int) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(nn.Conv2d(width, dim, 1) for width in widths)
+        self.far_laterals = nn.ModuleList(nn.Conv2d(width, dim, 1, bias=False) for width in widths)
         # The finest level goes straight to ``settle``: a convolution of its own would cost as much as all others.
         self.smooths = nn.ModuleList(_conv_norm(dim, dim) for _ in widths[1:])
         self.settle = _conv_norm(dim, dim)
 
-    def forward(self, features: list[Tensor]) -> Tensor:
-        """Maps at strides 4, 8, 16, 32 to ``[b, dim, h / 4, w / 4]``."""
-        levels = [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
+    def forward(self, near: list[Tensor], far: list[Tensor]) -> Tensor:
+        """Maps at strides 4, 8, 16, 32 and at 8, 16, 32, 64 to ``[b, dim, h / 4, w / 4]``."""
+        levels = [lateral(feature) for lateral, feature in zip(self.laterals, near, strict=True)]
+        far_levels = [lateral(feature) for lateral, feature in zip(self.far_laterals, far, strict=True)]
+        for index, level in enumerate(far_levels[:-1], start=1):
+            levels[index] = levels[index] + level
+        levels[-1] = levels[-1] + F.interpolate(far_levels[-1], scale_factor=2, mode="nearest")
         for fine in range(len(levels) - 2, -1, -1):
             levels[fine] = levels[fine] + F.interpolate(levels[fine + 1], scale_factor=2, mode="nearest")
         total = levels[0]
@@ -87,19 +96,20 @@ class ChangeStarTiny(nn.Module):
         self.register_buffer("scale", scale, persistent=False)
         self.register_buffer("offset", offset, persistent=False)
 
-    def encode(self, images: Tensor) -> list[Tensor]:
-        """Encoder features of normalized images ``[b, 3, h, w]``, h and w multiples of 32."""
-        return self.encoder(images * self.scale + self.offset)
+    def features(self, images: Tensor) -> Tensor:
+        """Decoded features ``[b, dim, h / 4, w / 4]`` of normalized images, h and w multiples of 64."""
+        images = images * self.scale + self.offset
+        return self.decoder(self.encoder(images), self.encoder(F.avg_pool2d(images, 2)))
 
     def semantic_logits(self, images: Tensor) -> Tensor:
-        """Building logits ``[b, 1, h, w]`` of single dates, h and w multiples of 32."""
-        semantic = self.semantic(self.decoder(self.encode(images)))
+        """Building logits ``[b, 1, h, w]`` of single dates, h and w multiples of 64."""
+        semantic = self.semantic(self.features(images))
         return F.interpolate(semantic.float(), size=images.shape[2:], mode="bilinear", align_corners=False)
 
     def logits(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Change and both dates' building logits, ``[b, 1, h, w]`` each, for h and w multiples of 32."""
+        """Change and both dates' building logits, ``[b, 1, h, w]`` each, for h and w multiples of 64."""
         size = before.shape[2:]
-        both = self.decoder(self.encode(torch.cat([before, after])))
+        both = self.features(torch.cat([before, after]))
         first, second = both.chunk(2)
         change = self.change(first, second)
         semantic = self.semantic(both)
@@ -135,7 +145,7 @@ class ChangeStarTiny(nn.Module):
 
 
 def pad_to_stride(images: Tensor) -> Tensor:
-    """Pad ``[b, c, h, w]`` at the right and the bottom to multiples of 32, mirrored as often as it takes."""
+    """Pad ``[b, c, h, w]`` at the right and the bottom to multiples of 64, mirrored as often as it takes."""
     height, width = images.shape[2:]
     for dim, size in ((2, height), (3, width)):
         missing = -size % STRIDE

@@ -17,6 +17,8 @@ class TrainingConfig(BaseModel):
         data: folder that holds a folder per source.
         out: folder for checkpoints and the log.
         encoder_weights: ImageNet checkpoint of the encoder; ``package:NAME`` looks inside an installed package.
+        start_from: a checkpoint or exported weights to go on from instead of ImageNet alone; may be absent.
+        teacher: exported weights that label what is unknown; without them it stays unknown.
         encoder: ``lite0``, ``lite1`` or ``lite2``.
         sources: weight of each source in the mix.
         kinds: weight of each kind of pair made of single dates.
@@ -43,12 +45,14 @@ class TrainingConfig(BaseModel):
     data: Path
     out: Path
     encoder_weights: str
+    start_from: Path | None = None
+    teacher: Path | None = None
     encoder: str = "lite0"
     sources: dict[str, float]
     kinds: dict[str, float]
     pairs: dict[str, float] = {}
     folders: dict[str, Path] = {}
-    crop_size: int = Field(224, multiple_of=32, ge=64)
+    crop_size: int = Field(192, multiple_of=64, ge=64)
     gsd_range: tuple[float, float] = (0.2, 0.6)
     max_shift: int = Field(2, ge=0)
     colour_strength: float = Field(1.0, ge=0)
@@ -83,5 +87,6 @@ def load_config(path: Path) -> TrainingConfig:
         ) from error
     except (yaml.YAMLError, ValidationError) as error:
         raise InputError(
-            f"The configuration {path} is not valid: {error}", hint="Compare it with training/configs/tiny.yaml."
+            f"The configuration {path} is not valid: {error}",
+            hint="Compare it with training/configs/changestar_tiny.yaml.",
         ) from error

@@ -93,7 +93,7 @@ def random_cut(
         gsd_range: metres per pixel to draw from, evenly in the logarithm; never much finer than the place's own.
         centred: put a labelled building near the middle, if there is one.
     """
-    low = max(gsd_range[0], 0.75 * place.gsd)
+    low = max(gsd_range[0], 0.6 * place.gsd)
     gsd = np.exp(rng.uniform(np.log(low), np.log(max(gsd_range[1], low))))
     span = max(8, round(size * gsd / place.gsd))
     height, width = place.label.shape

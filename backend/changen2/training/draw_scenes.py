@@ -13,16 +13,18 @@ from PIL import Image
 
 from changen2.scenes import ScenePair, SceneStyle, draw_pair
 from changen2.scenes.classes import BUILDING
+from changen2.scenes.style import KINDS
 
 SIZE = 320
 GSDS = (0.25, 0.3, 0.35, 0.4, 0.5)
 
 
 def draw_scene(index: int) -> tuple[ScenePair, float]:
-    """Scene number ``index`` and its metres per pixel; every other one is a suburb."""
+    """Scene number ``index`` and its metres per pixel; every other one is a suburb, the rest goes round."""
     rng = np.random.default_rng((2, index))
     gsd = float(rng.choice(GSDS))
-    style = SceneStyle.random(rng, "suburb" if index % 2 else None)
+    others = [kind for kind in KINDS if kind != "suburb"]
+    style = SceneStyle.random(rng, "suburb" if index % 2 else others[index // 2 % len(others)])
     return draw_pair(rng, SIZE, SIZE, gsd, style), gsd
 
 

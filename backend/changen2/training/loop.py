@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -20,8 +22,12 @@ from changen2.errors import InputError
 from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.training.config import TrainingConfig
 from changen2.training.examples import Example, TrainingPairs
+from changen2.training.export import load_exported
 from changen2.training.losses import fused_cross_entropy, masked_cross_entropy
 from changen2.training.places import SOURCES, Place, PlacePair, read_pairs
+from changen2.training.teacher import fill_unknown
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_EVERY = 50  # steps, about a minute of work
@@ -49,6 +55,12 @@ def read_imagery(config: TrainingConfig) -> Imagery:
             places[name] = SOURCES[name](config.folder(name))
         else:
             raise InputError(f"The source {name!r} is not known.", hint=f"Known: {', '.join([*SOURCES, *pairs])}.")
+    if config.teacher:
+        torch.set_num_threads(config.threads)
+        teacher = load_exported(config.teacher, config)
+        for name in places:
+            places[name] = fill_unknown(teacher, places[name])
+            logger.info("the teacher has labelled %s", name)
     return Imagery(places, pairs)
 
 
@@ -86,12 +98,24 @@ def start(config: TrainingConfig) -> Run:
     wanted = model.encoder.state_dict()
     model.encoder.load_state_dict({key: state[key] for key in wanted})
     model.encoder.requires_grad_(False)
-    # Most pixels do not change: beginning there spares the first steps.
+    # Most pixels do not change, and the image from twice as far is added little by little.
     nn.init.constant_(model.change.classify.get_parameter("bias"), -2.0)
+    for lateral in model.decoder.far_laterals:
+        nn.init.normal_(lateral.get_parameter("weight"), std=1e-3)
+    if config.start_from:
+        begin_with(model, config.start_from)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
     return Run(model, copy.deepcopy(model).requires_grad_(False), optimizer)
+
+
+def begin_with(model: ChangeStarTiny, path: Path) -> None:
+    """Take over weights of an earlier run; what they lack stays as it is."""
+    state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)["average"]
+    unknown = model.load_state_dict(state, strict=False).unexpected_keys
+    if unknown:
+        raise InputError(f"{path} is not of this detector: it holds {unknown[0]!r}.", hint="Check `start_from`.")
 
 
 def save(run: Run, path: Path) -> None:

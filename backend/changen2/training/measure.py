@@ -1,13 +1,17 @@
 """How good a detector is: on held-out single dates, on pairs made of them, and on real pairs.
 
-Run as ``python -m changen2.training.measure WEIGHTS DATA`` for a table of all figures.
+``python -m changen2.training.measure WEIGHTS --config FILE --val FOLDER --eval FOLDER...`` prints all figures as JSON,
+the way the model card holds them.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +20,11 @@ from PIL import Image
 
 from changen2.models.changestar_tiny import ChangeStarTiny, pad_to_stride
 from changen2.models.detection import normalize
-from changen2.training.config import TrainingConfig
+from changen2.training.config import TrainingConfig, load_config
 from changen2.training.crops import Crop, resample
 from changen2.training.examples import make_pair
-from changen2.training.places import IGNORE, Bytes, Place
+from changen2.training.export import load_exported
+from changen2.training.places import IGNORE, Bytes, Place, read_south_tyrol
 
 Counts = NDArray[np.float64]  # one row per image: true positives, false positives, false negatives, pixels
 
@@ -133,3 +138,49 @@ def real_pair_counts(model: ChangeStarTiny, root: Path, threshold: float = 0.5) 
     return np.array(
         [count(detect(model, before, after)["change"], label, threshold) for before, after, label in real_pairs(root)]
     )
+
+
+def report(counts: Counts) -> dict[str, Any]:
+    """F1 with its interval, precision, recall and number of images, rounded as a card shows them."""
+    score = f1_score(counts)
+    return {
+        "f1": round(score.value, 3),
+        "f1_low": round(score.low, 3),
+        "f1_high": round(score.high, 3),
+        "precision": round(precision(counts), 3),
+        "recall": round(recall(counts), 3),
+        "images": len(counts),
+    }
+
+
+def measure_all(model: ChangeStarTiny, config: TrainingConfig, val: Path, evals: Sequence[Path]) -> dict[str, Any]:
+    """Every figure of the model card, at threshold 0.5."""
+    places = read_south_tyrol(val)
+    still = made_pair_counts(model, places, config, ["none"], 60)
+    figures: dict[str, Any] = {
+        f"{folder.name}: change, zero-shot": report(real_pair_counts(model, folder)) for folder in evals
+    }
+    figures["south_tyrol: buildings at 0.27 m"] = report(building_counts(model, places))
+    figures["south_tyrol: buildings at 0.45 m"] = report(building_counts(model, places, 0.45))
+    figures["south_tyrol: change in made pairs"] = report(
+        made_pair_counts(model, places, config, ["region", "create", "mixed"], 60)
+    )
+    figures["south_tyrol: false alarms where only light and 2 px of shift differ"] = round(alarm_rate(still), 5)
+    return figures
+
+
+def main() -> None:
+    """Print the figures of exported weights."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--val", type=Path, required=True, help="folder of single dates with masks")
+    parser.add_argument("--eval", type=Path, nargs="*", default=[], help="folders of pairs in the LEVIR-CD layout")
+    arguments = parser.parse_args()
+    config = load_config(arguments.config)
+    model = load_exported(arguments.weights, config)
+    print(json.dumps(measure_all(model, config, arguments.val, arguments.eval), indent=2))
+
+
+if __name__ == "__main__":
+    main()
