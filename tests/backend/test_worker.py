@@ -99,6 +99,16 @@ def test_estimate_writes_nothing(shared, pair, tmp_path):
     assert estimate["gsd_m"] == pytest.approx(0.5, rel=1e-2)
 
 
+def test_after_a_run_the_time_is_known(shared, pair, tmp_path):
+    common = {"before": str(pair[0]), "after": str(pair[1]), "tile_size": 64, "overlap": 0}
+    shared.request(13, "estimate", **common)
+    assert shared.answer(13)["result"]["seconds"] is None
+    shared.request(14, "detect", out_dir=str(tmp_path / "run"), **common)
+    shared.answer(14)
+    shared.request(15, "estimate", **common)
+    assert shared.answer(15)["result"]["seconds"] > 0
+
+
 def test_cancel_during_a_job_and_before_it(client, pair, tmp_path):
     common = {"before": str(pair[0]), "after": str(pair[1]), "tile_size": 32, "overlap": 0}
     client.request(1, "detect", out_dir=str(tmp_path / "a"), **common)

@@ -34,6 +34,9 @@ from changen2.raster.tiles import Block, TileGrid
 from changen2.raster.vectors import Classes
 from changen2.raster.writing import OutputFolder
 
+_seconds_per_tile: dict[tuple[str, str, int], float] = {}
+"""Measured by the runs of this process: model, device and pixels of a tile → seconds."""
+
 SAME_GSD = 0.05
 """Relative difference of ground sampling distances below which resampling would only blur."""
 
@@ -220,7 +223,11 @@ def run_plan(plan: Plan, predictor: Predictor, folder: OutputFolder, reporter: R
 
 
 def estimate(request: EstimateRequest) -> dict[str, Any]:
-    """Tell what a detection would take: tiles, memory and disk in bytes. Nothing is computed or written."""
+    """Tell what a detection would take: tiles, memory and disk in bytes, and seconds.
+
+    Nothing is computed or written. The time is known once this process has detected with the same model,
+    device and tile size, else None.
+    """
     with gdal_environment():
         plan = make_plan(request)
     rows, columns = plan.tiles.rows, plan.tiles.columns
@@ -231,18 +238,24 @@ def estimate(request: EstimateRequest) -> dict[str, Any]:
     tile = rows.tile * columns.tile
     window = plan.area.window
     pixels = window.width * window.height
+    tiles = plan.tiles.count_tiles(plan.wanted)
+    each = _seconds_per_tile.get(_rate_key(plan, choose_device(request.device)))
     return {
         "width": window.width,
         "height": window.height,
         "gsd_m": plan.gsd,
-        "tiles": plan.tiles.count_tiles(plan.wanted),
+        "tiles": tiles,
         # Three blocks of imagery, two of sums; a model's activations, some 600 bytes a pixel of its tile; torch.
         "memory_bytes": side * (3 * 7 + 2 * 4 * planes) + tile * 600 + 400_000_000,
         # Four byte planes twice: once raw, once as COG (never larger), for a moment together.
         "disk_bytes": pixels * 4 * 2 + (plan.wanted.width * plan.wanted.height * 3 if plan.factor != 1 else 0),
-        "seconds": None,
+        "seconds": None if each is None else round(tiles * each, 1),
         "warnings": plan.warnings,
     }
+
+
+def _rate_key(plan: Plan, device: Any) -> tuple[str, str, int]:
+    return plan.card.name, str(device), plan.tiles.rows.tile * plan.tiles.columns.tile
 
 
 def _open_after(
@@ -295,6 +308,7 @@ def _compute(
     carry_folder = work / "carry"
     carry_folder.mkdir(exist_ok=True)
     reporter.step("detect", done, total)
+    began = time.monotonic()
     run_tiles(
         before,
         after,
@@ -306,6 +320,9 @@ def _compute(
         write_core=write_core,
         on_tiles=on_tiles,
     )
+    if blocks:
+        computed = sum(len(block.row_tiles) * len(block.column_tiles) for block in blocks)
+        _seconds_per_tile[_rate_key(plan, predictor.device)] = (time.monotonic() - began) / computed
     if scaled:
         _resample_back(plan, scaled, maps, reporter)
 
@@ -378,7 +395,7 @@ def _gsd_warnings(card: ModelCard, gsd: float | None, factor: float) -> list[str
         return []
     return [
         f"The model sees pixels of {seen:.2f} m; it was trained at {card.gsd_min:g} to {card.gsd_max:g} m, so expect "
-        "worse results. Resampling to its resolution (--gsd auto) may help."
+        "worse results. Working at the resolution that suits the model (--gsd auto) may help."
     ]
 
 
