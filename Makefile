@@ -60,9 +60,11 @@ format: setup-backend ## Let ruff put the code into shape
 bench: setup-backend ## Measure speed and memory as ratios taken in one run
 	$(RUN) tests/benchmarks/detect.py
 
-docs: demo ## Refresh the picture in the README
+docs: demo ## Refresh the pictures in the README and docs (the Models page needs the folder ../shared)
 	mkdir -p docs/images
 	cp $(DEMO)/change.png docs/images/demo.png
+	$(RUN_QGIS) -m pytest tests/e2e/test_models.py -p no:cacheprovider --basetemp=$(abspath $(DEMO))/e2e
+	! test -f $(DEMO)/e2e/models0/models.png || cp $(DEMO)/e2e/models0/models.png docs/images/
 
 stage: ## Lay the installable plugin out in build/changen2_qgis
 	rm -rf $(STAGE)

@@ -19,13 +19,6 @@ def task_of(card: Card) -> str:
     return TASKS.get(card.get("task", ""), str(card.get("task", "")))
 
 
-def state_of(card: Card) -> str:
-    """Whether the model is here: "built in", "installed" or "not installed"."""
-    if card.get("embedded"):
-        return "built in"
-    return "installed" if card.get("installed") else "not installed"
-
-
 def describe_card(card: Card) -> str:
     """All that a person needs to choose, trust and use a model, as HTML."""
     facts = (
@@ -47,9 +40,11 @@ def describe_card(card: Card) -> str:
 
 
 def _state(card: Card) -> str:
-    state = state_of(card).capitalize()
-    if state == "Installed" and card.get("installed_at"):
-        state += f" on {str(card['installed_at'])[:10]}"
+    if card.get("embedded"):
+        return "Built in"
+    state = "Installed" if card.get("installed") else "Not installed"
+    if card.get("installed") and card.get("installed_at"):
+        state += f" on {escape(str(card['installed_at'])[:10])}"
     if card.get("training_start"):
         state += "; a start for training, it does not detect"
     if card.get("path"):

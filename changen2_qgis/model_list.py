@@ -5,7 +5,7 @@ from __future__ import annotations
 from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem, QWidget
 
-from .model_description import Card, state_of, task_of
+from .model_description import Card, task_of
 
 _CARD = Qt.ItemDataRole.UserRole
 
@@ -22,10 +22,10 @@ class ModelList(QTreeWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setToolTip("Choose a model to read about it; the arrow keys move through the list")
-        self.setHeaderLabels(["Model", "State"])
+        self.setHeaderLabels(["Model", "Installed"])
         self.setRootIsDecorated(False)
         self.setItemsExpandable(False)
-        self.setIndentation(12)
+        self.setIndentation(8)
         header = self.header()
         header.setStretchLastSection(False)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
@@ -66,11 +66,17 @@ class ModelList(QTreeWidget):
 
     def _add_model(self, group: QTreeWidgetItem, card: Card) -> QTreeWidgetItem:
         title = str(card.get("title") or card["name"])
-        item = QTreeWidgetItem(group, [title, state_of(card)])
+        item = QTreeWidgetItem(group, [title, _installed(card)])
         item.setData(0, _CARD, card)
         item.setToolTip(0, f"{title}: {card.get('summary', '')}")
         group.setExpanded(True)
         return item
+
+
+def _installed(card: Card) -> str:
+    if card.get("embedded"):
+        return "built in"
+    return "yes" if card.get("installed") else "no"
 
 
 def _identity(card: Card) -> tuple[str, str]:

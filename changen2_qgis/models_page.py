@@ -76,9 +76,9 @@ class ModelsPage(QWidget):
         buttons.addWidget(self.verify)
         column = QVBoxLayout(self)
         column.addWidget(list_label)
-        column.addWidget(self.models, 2)
+        column.addWidget(self.models, 1)
         column.addWidget(about_label)
-        column.addWidget(self.about, 3)
+        column.addWidget(self.about, 1)
         column.addWidget(self.bar)
         column.addLayout(buttons)
 
@@ -157,7 +157,7 @@ class ModelsPage(QWidget):
     def _start(self, description: str, method: str, params: dict[str, Any], success: str) -> None:
         """Run a request under the progress bar; then tell how it went and look again."""
         warnings: list[str] = []
-        self._job = BackgroundCall(description, lambda task: self._request(task, method, params, warnings))
+        self._job = BackgroundCall(description, lambda task: self._request(task, method, params, warnings), quiet=True)
         self._job.progressChanged.connect(self.bar.set_progress)
         self._job.said.connect(self.bar.say)
         self._job.done.connect(lambda _: self._end(lambda: self._succeed(success, warnings)))

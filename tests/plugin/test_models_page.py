@@ -184,10 +184,10 @@ def test_models_are_listed_by_task_with_their_state(page):
     assert listed(page) == {
         "Detect change": [
             ("Tiny: building change", "built in"),
-            ("ChangeStar ViT-B: land cover", "not installed"),
-            ("A start", "installed"),
+            ("ChangeStar ViT-B: land cover", "no"),
+            ("A start", "yes"),
         ],
-        "Draw images of change": [("Drawer", "not installed")],
+        "Draw images of change": [("Drawer", "no")],
     }
 
 
@@ -257,7 +257,7 @@ def test_an_installed_model_is_offered_on_the_detect_page(page, window, answer, 
     assert form.model.itemText(1) == BIG["title"]
     assert form.model.currentData() == "tiny" and form.threshold.value() == pytest.approx(0.77)
     assert "Choose it as Model on the Detect page" in window.said()
-    assert page.models.card()["name"] == "big" and page.models.currentItem().text(1) == "installed"
+    assert page.models.card()["name"] == "big" and page.models.currentItem().text(1) == "yes"
 
 
 def test_the_file_goes_to_the_backend(page, backend, answer, qtbot, monkeypatch):
@@ -305,7 +305,7 @@ def test_a_refusal_is_told_with_what_to_do_here(page, backend, window, answer, q
     page.bar.run.click()
     qtbot.waitUntil(lambda: refusal.message in window.said(), timeout=5000)
     assert next_step in window.said() and "changen2 models" not in window.said()
-    assert page.bar.run.isEnabled() and page.models.currentItem().text(1) == "not installed"
+    assert page.bar.run.isEnabled() and page.models.currentItem().text(1) == "no"
 
 
 def test_what_the_backend_warns_of_is_told(page, backend, window, answer, qtbot):
@@ -371,7 +371,7 @@ def worker(real_backend, tmp_path_factory):
 def test_the_real_worker_verifies_and_refuses(open_page, worker, window, answer, tmp_path, qtbot, monkeypatch):
     page = open_page(worker, PATIENCE_MS)
     states = [state for models in listed(page).values() for _, state in models]
-    assert states[0] == "built in" and "installed" not in states
+    assert states[0] == "built in" and "yes" not in states
     choose(page, "Tiny")
     page.verify.click()
     qtbot.waitUntil(lambda: "is unchanged" in window.said(), timeout=PATIENCE_MS)
@@ -384,4 +384,4 @@ def test_the_real_worker_verifies_and_refuses(open_page, worker, window, answer,
     qtbot.waitUntil(lambda: "Get the file again" in window.said(), timeout=PATIENCE_MS)
     assert "CC BY-NC-SA 4.0" in asked[0]
     qtbot.waitUntil(lambda: page.models.card()["consent"], timeout=PATIENCE_MS)
-    assert page.models.currentItem().text(1) == "not installed"
+    assert page.models.currentItem().text(1) == "no"
