@@ -12,6 +12,7 @@ from qgis.core import Qgis, QgsApplication
 from . import environment
 from .environment import Environment, Probe, child_environment
 from .errors import PluginError, SetupError
+from .proxy import with_proxy
 from .settings import Settings
 from .worker_client import Callbacks, Hello, Timing, WorkerClient
 
@@ -27,7 +28,7 @@ class Backend:
         timing = timing or Timing(idle=60.0 * self.settings.idle_minutes)
         self._client = WorkerClient(
             command=lambda: self.environment().command(),
-            environ=lambda: child_environment(os.environ),
+            environ=lambda: child_environment(with_proxy(os.environ)),
             timing=timing,
         )
 
@@ -62,7 +63,7 @@ class Backend:
         from .venv_builder import build_venv, plan_build
 
         plan = plan_build(profile_venv(), self.settings.base_python, self.settings.torch_index, os.environ)
-        return build_venv(plan, os.environ, progress, cancelled, before_swap=self.stop)
+        return build_venv(plan, with_proxy(os.environ), progress, cancelled, before_swap=self.stop)
 
     def hello(self, cancelled: Callable[[], bool] = lambda: False) -> Hello:
         """Devices, models and versions; starts the worker if it does not run (seconds)."""
