@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -116,7 +115,7 @@ def _architectures() -> dict[str, Callable[[], nn.Module]]:
 
 @lru_cache(maxsize=16)
 def _sha256_of(path: Path, size: int, modified: float) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return store.sha256(path)
 
 
 def _sha256(path: Path) -> str:

@@ -100,3 +100,10 @@ def test_resampled_tables_are_kept_until_the_parameter_changes():
         assert torch.equal(keeper(table, 2), torch.full((3,), 4.0))
     assert made == [2, 3, 2]
     assert keeper(table, 2).requires_grad  # training always resamples
+
+
+def test_gradients_reach_every_parameter(model):
+    detection = model(*images(64, 64))
+    (detection.change.log().sum() + detection.semantic_before.log().sum()).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    model.zero_grad()
