@@ -83,7 +83,9 @@ class Worker:
         self._incoming, self._outgoing = incoming, outgoing
         self._lock = threading.Lock()
         self._waiting: queue.Queue[Message | None] = queue.Queue()
-        self._cancelled: dict[int | str, threading.Event] = {}
+        self._cancelled: dict[int | str, threading.Event] = {}  # of the jobs that wait or run
+        self._running: int | str | None = None
+        self._state = threading.Lock()  # over the two above
         self._jobs = _jobs()
 
     def serve(self) -> None:
@@ -156,7 +158,8 @@ class Worker:
             return self._refuse(
                 message.id, UNKNOWN_METHOD, f"There is no method {message.method!r}; known: {known}.", "unknown_method"
             )
-        self._cancelled[message.id] = threading.Event()  # type: ignore[index]
+        with self._state:
+            self._cancelled[message.id] = threading.Event()  # type: ignore[index]
         return self._waiting.put(message)
 
     def _answer(self, message: Message, schema: type[Request], answer: Callable[[Any], dict[str, Any]]) -> None:
@@ -166,21 +169,31 @@ class Worker:
             self._send({"id": message.id, "error": error_body(error)})
 
     def _cancel(self, identity: int | str) -> bool:
-        event = self._cancelled.get(identity)
-        if event is not None:
+        """Stop a job; one that still waits for another is answered at once, for its client will not wait long."""
+        with self._state:
+            event = self._cancelled.get(identity)
+            if event is None:
+                return False
             event.set()
-        return event is not None
+            waits = identity != self._running
+            if waits:
+                del self._cancelled[identity]
+        if waits:
+            self._send({"id": identity, "error": error_body(Cancelled())})
+        return True
 
     def _run(self, message: Message) -> None:
         schema, function = self._jobs[message.method]
-        event = self._cancelled[message.id]  # type: ignore[index]
+        with self._state:
+            event = self._cancelled.get(message.id)  # type: ignore[arg-type]
+            if event is None:  # cancelled while it waited
+                return
+            self._running = message.id
 
         def on_progress(progress: Progress) -> None:
             self._notify("progress", {"id": message.id, **progress._asdict()})
 
         try:
-            if event.is_set():
-                raise Cancelled()
             request = validate(schema, message.params)
             reply = {"result": function(request, Reporter(on_progress, event.is_set))}
         except Changen2Error as error:
@@ -192,7 +205,9 @@ class Worker:
             text = f"The backend failed unexpectedly: {type(error).__name__}: {error}"
             reply = {"error": _error(JOB_FAILED, text, "internal")}
         finally:
-            self._cancelled.pop(message.id, None)  # type: ignore[arg-type]
+            with self._state:
+                self._cancelled.pop(message.id, None)  # type: ignore[arg-type]
+                self._running = None
         self._send({"id": message.id, **reply})
 
     def _refuse(self, identity: int | str | None, code: int, text: str, name: str) -> None:

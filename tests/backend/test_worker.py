@@ -115,9 +115,9 @@ def test_cancel_during_a_job_and_before_it(client, pair, tmp_path):
     client.request(2, "detect", out_dir=str(tmp_path / "b"), **common)
     client.until(lambda message: message.get("method") == "progress" and message["params"]["stage"] == "detect")
     client.request(3, "cancel", id=2)
+    assert client.answer(2)["error"]["code"] == -32800  # at once, not when the first one is done
     client.request(4, "cancel", id=1)
     assert client.answer(1)["error"]["code"] == -32800
-    assert client.answer(2)["error"]["code"] == -32800
     replies = {message["id"]: message["result"] for message in client.seen if message.get("id") in (3, 4)}
     assert replies == {3: {"cancelled": True}, 4: {"cancelled": True}}
     assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
