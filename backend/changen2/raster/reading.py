@@ -43,7 +43,8 @@ UNREADABLE_HINT = "Open it in QGIS or run gdalinfo on it; a truncated download h
 @contextmanager
 def gdal_environment() -> Iterator[None]:
     """GDAL as every job needs it: a small cache and nothing written beside the inputs."""
-    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB, GDAL_PAM_ENABLED="NO"), warnings.catch_warnings():
+    # rasterio takes this option in bytes, whatever its size, where GDAL's own would take small numbers for megabytes.
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB * 2**20, GDAL_PAM_ENABLED="NO"), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
