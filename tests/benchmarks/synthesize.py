@@ -97,8 +97,9 @@ def run(folder: Path, side: int, boxes: list[tuple[int, int, int, int]], steps: 
     clock = time.process_time()
     summary = run_with(request, card, lambda: network, Reporter(note))["summary"]
     end = time.process_time()
-    copied = time.process_time()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     copy = {"driver": "COG", "compress": "DEFLATE", "predictor": "YES", "num_threads": 2, "bigtiff": "IF_SAFER"}
+    copied = time.process_time()
     rasterio.shutil.copy(folder / "image.tif", folder / "copy.tif", **copy)
     return {
         "labels_s": began["synthesize"] - clock,
@@ -108,7 +109,7 @@ def run(folder: Path, side: int, boxes: list[tuple[int, int, int, int]], steps: 
         "encoded": summary["encoded_tiles"],
         "sampled": summary["sampled_tiles"],
         "changed_px": sum(summary["changed_px"]),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak,
     }
 
 
