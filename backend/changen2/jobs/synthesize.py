@@ -6,10 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import shapely
 
 from changen2.errors import InputError
@@ -148,9 +150,14 @@ def _write_labels(inputs: Inputs, series: EventSeries, work: Path, reporter: Rep
 
 
 def _rows_inside(rows: list[EventRow], area: Area) -> list[EventRow]:
-    """The events that meet the area asked for."""
+    """The events that meet the area asked for, in the coordinates of the outputs."""
     frame = shapely.box(*area.grid.crop(area.window).bounds())
-    return [row for row in rows if row.geometry.intersects(frame)]
+    inside = [row for row in rows if row.geometry.intersects(frame)]
+    if area.grid.crs is not None:
+        return inside
+    # Without CRS the pixels of a cropped output count from its own corner.
+    corner = np.array([area.window.col_off, area.window.row_off])
+    return [replace(row, geometry=shapely.transform(row.geometry, lambda places: places - corner)) for row in inside]
 
 
 def _manifest(

@@ -12,6 +12,7 @@ from affine import Affine
 from shapely.geometry import Polygon, box
 
 from changen2.errors import Cancelled, InputError
+from changen2.gpcm import regions
 from changen2.jobs.progress import Reporter
 from changen2.jobs.synthesize import synthesize
 
@@ -137,6 +138,23 @@ def test_a_change_of_many_windows_is_the_same_for_any_extent(write_raster, event
     after = bands(tmp_path / "whole/image_t1.tif")
     assert np.array_equal(bands(tmp_path / "part/image_t1.tif"), after[:, 100:300, 100:400])
     assert whole["summary"]["regions"] == 1 and whole["summary"]["sampled_tiles"] > 12
+
+
+def test_a_change_too_large_for_memory_is_drawn_in_parts(write_raster, events, flat, tmp_path, monkeypatch):
+    monkeypatch.setattr(regions, "JOINT_CELLS", 5)
+    values = np.random.default_rng(2).integers(60, 140, (3, 448, 704)).astype(np.uint8)
+    image = write_raster("wide.tif", values)
+    layer = events((at(90, 30, 610, 420), "create", "water", 1))
+    whole = flat(image, tmp_path / "whole", events=layer, sampling_steps=2)
+    assert whole["summary"]["regions"] == 4
+    ((after, change),) = steps_of(tmp_path / "whole", 1)
+    assert np.array_equal(after[:, change == 0], values[:, change == 0])
+    assert (after[2, 40:410, 100:600] > 170).mean() > 0.95  # blue all over, across the parts' borders
+    x0, y0 = TRANSFORM @ (500, 440)
+    x1, y1 = TRANSFORM @ (650, 350)
+    part = flat(image, tmp_path / "part", events=layer, sampling_steps=2, bounds=(x0, y0, x1, y1))
+    assert part["summary"]["regions"] == 4  # the last part depends on those before it
+    assert np.array_equal(bands(tmp_path / "part/image_t1.tif"), after[:, 350:440, 500:650])
 
 
 def test_work_follows_the_change_not_the_raster(write_raster, town, flat, tmp_path):
@@ -271,6 +289,10 @@ def test_a_raster_without_crs_and_a_mask(tmp_path, events, flat):
     with rasterio.open(tmp_path / "out/image_t1.tif") as written:
         assert np.array_equal(written.dataset_mask() > 0, mask)
     assert any("no coordinate system" in warning for warning in result["warnings"])
+    flat(path, tmp_path / "part", events=layer, bounds=(25, 20, 100, 100))
+    assert np.array_equal(bands(tmp_path / "part/image_t1.tif"), after[:, 20:100, 25:100])
+    _, _, wkb, _ = pyogrio.raw.read(tmp_path / "part/change_events.gpkg")
+    assert shapely.from_wkb(wkb[0]).bounds == (-15, 10, 35, 60)
 
 
 def test_a_bow_tie_is_repaired_and_said(image, events, flat, tmp_path):
