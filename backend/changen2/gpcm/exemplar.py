@@ -23,13 +23,13 @@ Mask = NDArray[np.bool_]
 BACKGROUND = 0
 """The generator's class of what is nothing else; nothing can be copied for it."""
 
-LARGEST = 256
-"""Side of the largest patch in pixels; larger regions repeat it mirrored."""
+SIDES = (256, 96, 40)
+"""Largest sides of a patch in pixels, tried in turn; a region larger than its patch repeats it mirrored."""
 
 TRIES = 24
 """Patches that are compared for one region."""
 
-GOOD, ENOUGH = 0.97, 0.5
+GOOD, ENOUGH = 0.97, 0.6
 """Share of a region that a patch covers with the wanted class: good ends the search, less than enough is no patch."""
 
 RIM = 4
@@ -164,21 +164,29 @@ def find_patch(inside: Mask, wanted: int, libraries: Sequence[Library], rng: np.
         libraries: searched in order.
         rng: decides which places are tried.
     """
-    inside = inside[:LARGEST, :LARGEST]
     for library in libraries:
         places = library.places(wanted)
         if not len(places) or min(library.shape) < 2:
             continue
-        best: Patch | None = None
-        for row, column in places[rng.integers(len(places), size=TRIES)]:
-            patch = _patch_at(library, int(row), int(column), wanted, inside)
-            if best is None or patch.score > best.score:
-                best = patch
-            if best.score >= GOOD:
+        for side in SIDES:
+            patch = _best_patch(inside[:side, :side], wanted, library, places, rng)
+            if patch.score >= ENOUGH:
+                return patch
+            if max(inside.shape) <= SIDES[-1]:
                 break
-        if best is not None and best.score >= ENOUGH:
-            return best
     return None
+
+
+def _best_patch(
+    inside: Mask, wanted: int, library: Library, places: NDArray[np.int64], rng: np.random.Generator
+) -> Patch:
+    """The best of some patches from a library."""
+    tried = []
+    for row, column in places[rng.integers(len(places), size=TRIES)]:
+        tried.append(_patch_at(library, int(row), int(column), wanted, inside))
+        if tried[-1].score >= GOOD:
+            break
+    return max(tried, key=lambda patch: patch.score)
 
 
 def _patch_at(library: Library, row: int, column: int, wanted: int, inside: Mask) -> Patch:
@@ -223,10 +231,7 @@ def _box_around(row: int, column: int, shape: tuple[int, int], limits: tuple[int
 
 def _tiled(patch: Patch, shape: tuple[int, int]) -> Picture:
     """A patch of the wanted class all over, repeated mirrored to a shape [3, h, w]."""
-    rgb = patch.rgb
-    if not patch.covered.all():
-        nearest = scipy.ndimage.distance_transform_edt(~patch.covered, return_distances=False, return_indices=True)
-        rgb = rgb[:, nearest[0], nearest[1]]
+    rgb = mirrored(patch.rgb, ~patch.covered)
     rows, columns = (_reflected(length, side) for length, side in zip(shape, rgb.shape[1:], strict=True))
     return rgb[:, rows[:, None], columns[None, :]]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from changen2.gpcm.exemplar import LARGEST, SURROUNDINGS, ArrayLibrary, find_patch, mirrored, start_picture
+from changen2.gpcm.exemplar import SIDES, SURROUNDINGS, ArrayLibrary, find_patch, mirrored, start_picture
 
 RNG = np.random.default_rng(0)
 BUILDING = 4
@@ -56,11 +56,22 @@ def test_a_start_changes_nothing_outside_and_says_where_it_is_from(library):
 def test_large_regions_repeat_a_patch():
     labels = np.full((300, 300), 2, np.uint8)
     library = ArrayLibrary("soil", np.full((3, 300, 300), 150, np.uint8), labels)
-    size = LARGEST + 100
+    size = SIDES[0] + 100
     change = np.pad(np.ones((size, size), bool), 10)
     before = np.zeros((3, *change.shape), np.uint8)
     picture, sources = start_picture(before, np.full(change.shape, 2, np.uint8), change, [library], [1])
     assert sources == {"soil": 1} and (picture[:, change] == 150).all()
+
+
+def test_a_patch_smaller_than_the_region_is_better_than_none():
+    labels = np.full((200, 200), 2, np.uint8)
+    labels[60:110, 80:130] = 5
+    rgb = np.where(labels == 5, 90, 10).astype(np.uint8)[None].repeat(3, 0)
+    change = np.pad(np.ones((150, 150), bool), 10)
+    before = np.zeros((3, *change.shape), np.uint8)
+    wanted = np.full(change.shape, 5, np.uint8)
+    picture, sources = start_picture(before, wanted, change, [ArrayLibrary("grove", rgb, labels)], [1])
+    assert sources == {"grove": 1} and (picture[:, change] == 90).all()
 
 
 def test_surroundings_are_mirrored_at_the_rim():
