@@ -132,16 +132,33 @@ class ChangeStarTiny(nn.Module):
         """
         height, width = before.shape[2:]
         before, after = pad_to_stride(before), pad_to_stride(after)
-        change, semantic_before, semantic_after = (x.sigmoid() for x in self.logits(before, after))
-        appeared = semantic_after * (1 - semantic_before)
-        vanished = semantic_before * (1 - semantic_after)
-        # The change head sees what differs, the semantic head what it is: only where both agree is it change.
-        change = (change * torch.maximum(appeared, vanished)).sqrt()
-        return Detection(
-            change=change[..., :height, :width],
-            semantic_before=semantic_before[..., :height, :width],
-            semantic_after=semantic_after[..., :height, :width],
-        )
+        detection = fuse(*self.mean_logits(before, after))
+        return Detection({key: value[..., :height, :width] for key, value in detection.items()})
+
+    def mean_logits(self, before: Tensor, after: Tensor) -> tuple[Tensor, ...]:
+        """:meth:`logits`, averaged over the pair as it is and the pair mirrored.
+
+        A mirrored town is a town as well; seeing both takes twice the time and is right a little more often.
+        """
+        seen = self.logits(before, after)
+        mirrored = self.logits(before.flip(3), after.flip(3))
+        return tuple((x + y.flip(3)) / 2 for x, y in zip(seen, mirrored, strict=True))
+
+
+def fuse(change: Tensor, semantic_before: Tensor, semantic_after: Tensor) -> Detection:
+    """Probabilities from the three logits, ``[b, 1, h, w]`` each.
+
+    The change head sees what differs, the semantic head what it is: only where both agree is it change. The score is
+    the root of their product, so that it stays a probability where they do agree.
+    """
+    change, semantic_before, semantic_after = (x.sigmoid() for x in (change, semantic_before, semantic_after))
+    appeared = semantic_after * (1 - semantic_before)
+    vanished = semantic_before * (1 - semantic_after)
+    return Detection(
+        change=(change * torch.maximum(appeared, vanished)).sqrt(),
+        semantic_before=semantic_before,
+        semantic_after=semantic_after,
+    )
 
 
 def pad_to_stride(images: Tensor) -> Tensor:

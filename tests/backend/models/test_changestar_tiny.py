@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from changen2.models.changestar_tiny import ChangeStarTiny, changestar_tiny, pad_to_stride
+from changen2.models.changestar_tiny import ChangeStarTiny, changestar_tiny, fuse, pad_to_stride
 from changen2.models.detection import normalize
 from changen2.models.efficientnet_lite import EfficientNetLite, SameConv2d
 from changen2.models.registry import card_of, load_model
@@ -66,6 +66,21 @@ def test_change_does_not_depend_on_the_order_of_dates(model: ChangeStarTiny) -> 
     torch.testing.assert_close(there.semantic_before, back.semantic_after)
 
 
+def test_a_mirrored_pair_gives_a_mirrored_answer(model: ChangeStarTiny) -> None:
+    before, after = _images(64, 128)
+    with torch.no_grad():
+        straight, mirrored = model(before, after), model(before.flip(3), after.flip(3))
+    torch.testing.assert_close(mirrored.change.flip(3), straight.change, rtol=1e-4, atol=1e-5)
+
+
+def test_change_needs_both_heads_to_agree() -> None:
+    sure, never = torch.full((1, 1, 1, 1), 9.0), torch.full((1, 1, 1, 1), -9.0)
+    assert fuse(sure, never, sure).change > 0.99
+    assert fuse(sure, sure, never).change > 0.99
+    assert fuse(sure, sure, sure).change < 0.05
+    assert fuse(never, never, sure).change < 0.05
+
+
 def test_each_pair_of_a_batch_is_its_own(model: ChangeStarTiny) -> None:
     before, after = _images(64, 64, batch=2)
     with torch.no_grad():
@@ -76,7 +91,7 @@ def test_each_pair_of_a_batch_is_its_own(model: ChangeStarTiny) -> None:
 def test_semantic_logits_are_those_of_a_pair(model: ChangeStarTiny) -> None:
     before, after = _images(64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(model.semantic_logits(after).sigmoid(), model(before, after).semantic_after)
+        torch.testing.assert_close(model.semantic_logits(after), model.logits(before, after)[2])
 
 
 def test_embedded_weights_find_new_houses_and_nothing_else(trained: torch.nn.Module) -> None:
