@@ -73,7 +73,8 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         return named[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
-    if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
+    # AVX-512's bf16 alone is slower than fp32 for matrix products; AMX tiles are what makes it pay.
+    if device.type == "cpu" and getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)():
         return torch.bfloat16
     return torch.float32
 
