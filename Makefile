@@ -59,6 +59,8 @@ format: setup-backend ## Let ruff put the code into shape
 
 bench: setup-backend ## Measure speed and memory as ratios taken in one run
 	$(RUN) tests/benchmarks/detect.py
+	$(RUN) tests/benchmarks/overlap.py
+	$(RUN) tests/benchmarks/synthesize.py
 
 docs: demo ## Refresh the pictures in the README and docs (the Models page needs the folder ../shared)
 	mkdir -p docs/images

@@ -85,11 +85,12 @@ def _models() -> list[dict[str, Any]]:
     for card in cards().values():
         if not card.installed:
             continue
+        name = f"model {card.name}" if card.task == "detect" else f"model {card.name} ({card.task})"
         try:
             load_model(card)
-            checks.append(_check(f"model {card.name}", True, f"{card.size_bytes / 1e6:.1f} MB, digest right", ""))
+            checks.append(_check(name, True, f"{card.size_bytes / 1e6:.1f} MB, digest right", ""))
         except Changen2Error as error:
-            checks.append(_check(f"model {card.name}", False, error.message, error.hint))
+            checks.append(_check(name, False, error.message, error.hint))
     if not checks:
         remedy = f"Install the backend again from {Path(__file__).parents[2].name}."
         checks.append(_check("models", False, "none installed", remedy))
