@@ -382,3 +382,14 @@ def test_a_change_head_with_classes_tells_them(pair, tmp_path, monkeypatch):
     assert set(np.unique(levels)) == {0, 4} and (levels[110:150, 160:220] == 4).all()
     assert list(polygons(result)[1]["to_class"]) == ["destroyed"]
     assert read(result["outputs"]["change"])[110:150, 160:220].all()
+
+
+def test_a_rotated_after_is_warped(scene, tmp_path, write_raster, difference):
+    """Turned by a quarter about its corner and stored so, it still shows the same ground."""
+    quarter = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000) @ Affine(0, 1, 0, 1, 0, 0)
+    before = write_raster("b.tif", scene[0])
+    turned = write_raster("a.tif", np.ascontiguousarray(scene[1].transpose(0, 2, 1)), transform=quarter)
+    plain = difference(before, write_raster("p.tif", scene[1]), tmp_path / "plain")
+    other = difference(before, turned, tmp_path / "turned")
+    differing = read(plain["outputs"]["change"]) != read(other["outputs"]["change"])
+    assert differing.mean() < 0.01 and read(other["outputs"]["change"])[120:140, 170:210].all()

@@ -31,7 +31,7 @@ def naip(shared_data, tmp_path):
     return paths
 
 
-@pytest.mark.parametrize("precision", ["fp32", "auto"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_part_gives_what_the_whole_gives_there(naip, tmp_path, precision):
     whole = detect(*naip, tmp_path / "whole", precision=precision, **TILES)["outputs"]
     with rasterio.open(naip[0]) as before:
