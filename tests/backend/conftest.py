@@ -48,7 +48,7 @@ class Difference(nn.Module):
 @pytest.fixture
 def difference(monkeypatch):
     """Run the detect job with the difference model: ``difference(before, after, out, **options)``."""
-    monkeypatch.setattr(job, "card_of", lambda name, task="detect": CARD)
+    monkeypatch.setattr("changen2.jobs.detection_plan.card_of", lambda name, task="detect": CARD)
 
     def run(before, after, out, reporter=None, **options):
         given = {"before": str(before), "after": str(after), "out_dir": str(out), **options}

@@ -4,70 +4,34 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.jobs.change_map import Decoder, DetectionMaps, polygons_of
+from changen2.jobs.detection_plan import Plan, make_plan
 from changen2.jobs.journal import Journal, has_finished_blocks
 from changen2.jobs.manifest import describe_input, versions, write_manifest
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.devices import choose_device, choose_precision, default_threads
 from changen2.models.predictor import Predictor
-from changen2.models.registry import ModelCard, card_of, load_model
+from changen2.models.registry import load_model
 from changen2.protocol import DetectRequest, EstimateRequest, validate
-from changen2.raster.area import Area
 from changen2.raster.blending import Carry
-from changen2.raster.grid import Grid
-from changen2.raster.ground import ground_sampling_distance
 from changen2.raster.pipeline import run_tiles
-from changen2.raster.reading import AlignedRaster, check_overlap, gdal_environment, open_raster
+from changen2.raster.reading import AlignedRaster, gdal_environment
 from changen2.raster.registration import Shift, estimate_shift
 from changen2.raster.resampling import blocks_of, resample_nearest, resample_probability, source_window
-from changen2.raster.tiles import Block, TileGrid
+from changen2.raster.tiles import Block
 from changen2.raster.vectors import Classes
 from changen2.raster.writing import OutputFolder
 
 _seconds_per_tile: dict[tuple[str, str, int], float] = {}
 """Measured by the runs of this process: model, device and pixels of a tile → seconds."""
-
-SAME_GSD = 0.05
-"""Relative difference of ground sampling distances below which resampling would only blur."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a request means for these rasters, decided before anything is computed.
-
-    Attributes:
-        request: as validated.
-        card: the model's card.
-        grid: the reference grid, that of ``before``.
-        area: what of it is asked for.
-        gsd: true metres of its pixels, None without CRS.
-        factor: pixels of the working grid per pixel of the reference grid, along a side.
-        work_grid: the grid the model sees.
-        wanted: the window of the working grid that is needed.
-        tiles: the tiles over the working grid.
-        warnings: what the user should know.
-    """
-
-    request: DetectRequest
-    card: ModelCard
-    grid: Grid
-    area: Area
-    gsd: float | None
-    factor: float
-    work_grid: Grid
-    wanted: Window
-    tiles: TileGrid
-    warnings: list[str]
 
 
 def detect(
@@ -106,40 +70,6 @@ def run(request: DetectRequest, reporter: Reporter) -> dict[str, Any]:
     with gdal_environment():
         plan = make_plan(request)
         return run_plan(plan, load_predictor(plan), output_folder(request), reporter)
-
-
-def make_plan(request: DetectRequest) -> Plan:
-    """Check a request against its rasters.
-
-    Raises:
-        InputError: whatever cannot work, before anything is computed or written.
-    """
-    card = card_of(request.model)
-    with open_raster(request.before) as dataset:
-        grid = Grid.of(dataset)
-    if grid.is_rotated:
-        raise InputError(
-            f"{request.before} is rotated against its coordinate axes (transform {list(grid.transform)[:6]}).",
-            hint="Make it north-up first: gdalwarp IN OUT, or Raster > Projections > Warp in QGIS.",
-            code="rotated",
-        )
-    with open_raster(request.after) as dataset:
-        check_overlap(Grid.of(dataset), grid)
-    area = Area.choose(grid, request.bounds, request.aoi)
-    gsd = ground_sampling_distance(grid)
-    factor = _scale_factor(request, card, gsd)
-    work_grid = grid if factor == 1 else grid.scaled(factor)
-    wanted = area.window if factor == 1 else source_window(area.window, factor, work_grid.height, work_grid.width)
-    planes = max(1, len(card.change_classes)) + 2 * _semantic_channels(card)
-    tiles = TileGrid.plan(
-        work_grid.height,
-        work_grid.width,
-        request.tile_size or card.tile_size,
-        card.overlap if request.overlap is None else request.overlap,
-        planes,
-    )
-    warnings = _gsd_warnings(card, gsd, factor)
-    return Plan(request, card, grid, area, gsd, factor, work_grid, wanted, tiles, warnings)
 
 
 def output_folder(request: DetectRequest) -> OutputFolder:
@@ -182,7 +112,7 @@ def run_plan(plan: Plan, predictor: Predictor, folder: OutputFolder, reporter: R
             warnings.append("No reliable shift between the dates was found; they were compared as they are.")
         planes = predictor.probe((plan.tiles.rows.tile, plan.tiles.columns.tile))
         decoder = Decoder(plan.card)
-        maps = DetectionMaps(folder.work, plan.grid, plan.area, decoder, _threshold(plan), resume=request.resume)
+        maps = DetectionMaps(folder.work, plan.grid, plan.area, decoder, plan.threshold, resume=request.resume)
         stack.callback(maps.close)
         _compute(plan, predictor, before, after, planes, maps, folder.work, reporter)
         if maps.valid_px == 0:
@@ -196,14 +126,14 @@ def run_plan(plan: Plan, predictor: Predictor, folder: OutputFolder, reporter: R
         classes = Classes.beside(probability)
         polygons = polygons_of(folder.work, probability, plan.grid, classes, request.min_area, reporter)
         if not polygons:
-            warnings.append(f"No change found at threshold {_threshold(plan):.2f}.")
+            warnings.append(f"No change found at threshold {plan.threshold:.2f}.")
         areas = [polygon.area_m2 for polygon in polygons]
         summary = {
             "polygons": len(polygons),
             "change_area_m2": None if None in areas else sum(areas),  # type: ignore[arg-type]
             "change_px": maps.change_px,
             "valid_px": maps.valid_px,
-            "threshold": _threshold(plan),
+            "threshold": plan.threshold,
             "device": str(predictor.device),
             "model": plan.card.name,
             "seconds": round(time.monotonic() - clock, 2),
@@ -234,7 +164,6 @@ def estimate(request: EstimateRequest) -> dict[str, Any]:
     side = (rows.tiles_per_block * rows.stride + rows.overlap) * (
         columns.tiles_per_block * columns.stride + columns.overlap
     )
-    planes = max(1, len(plan.card.change_classes)) + 2 * _semantic_channels(plan.card)
     tile = rows.tile * columns.tile
     window = plan.area.window
     pixels = window.width * window.height
@@ -246,7 +175,7 @@ def estimate(request: EstimateRequest) -> dict[str, Any]:
         "gsd_m": plan.gsd,
         "tiles": tiles,
         # Three blocks of imagery, two of sums; a model's activations, some 600 bytes a pixel of its tile; torch.
-        "memory_bytes": side * (3 * 7 + 2 * 4 * planes) + tile * 600 + 400_000_000,
+        "memory_bytes": side * (3 * 7 + 2 * 4 * plan.planes) + tile * 600 + 400_000_000,
         # Four byte planes twice: once raw, once as COG (never larger), for a moment together.
         "disk_bytes": pixels * 4 * 2 + (plan.wanted.width * plan.wanted.height * 3 if plan.factor != 1 else 0),
         "seconds": None if each is None else round(tiles * each, 1),
@@ -354,49 +283,6 @@ def _identity(plan: Plan, predictor: Predictor) -> dict[str, Any]:
         "device": str(predictor.device),
         "precision": str(predictor.precision),
     }
-
-
-def _threshold(plan: Plan) -> float:
-    return plan.card.threshold if plan.request.threshold is None else plan.request.threshold
-
-
-def _semantic_channels(card: ModelCard) -> int:
-    """One sigmoid channel for one class beside background, else a channel a class."""
-    return 1 if len(card.classes) <= 2 else len(card.classes)
-
-
-def _scale_factor(request: DetectRequest, card: ModelCard, gsd: float | None) -> float:
-    if request.gsd is None:
-        return 1.0
-    if gsd is None:
-        raise InputError(
-            f"--gsd {request.gsd} needs the ground size of a pixel, and {request.before} has no coordinate system.",
-            hint="Assign the raster its CRS, or leave --gsd out.",
-            code="bad_value",
-        )
-    target = card.gsd_native if request.gsd == "auto" else request.gsd
-    if request.gsd == "auto" and card.gsd_min <= gsd <= card.gsd_max:
-        return 1.0
-    factor = gsd / target
-    if not 1 / 64 <= factor <= 64:
-        raise InputError(
-            f"From {gsd:.3g} m pixels to {target:.3g} m is a factor of {factor:.3g}; allowed is 1/64 to 64.",
-            hint="Choose a ground sampling distance nearer to the raster's own.",
-            code="bad_value",
-        )
-    return 1.0 if abs(factor - 1) < SAME_GSD else factor
-
-
-def _gsd_warnings(card: ModelCard, gsd: float | None, factor: float) -> list[str]:
-    if gsd is None:
-        return ["The raster has no coordinate system: areas are in pixels and the ground resolution is unknown."]
-    seen = gsd / factor
-    if card.gsd_min * (1 - SAME_GSD) <= seen <= card.gsd_max * (1 + SAME_GSD):
-        return []
-    return [
-        f"The model sees pixels of {seen:.2f} m; it was trained at {card.gsd_min:g} to {card.gsd_max:g} m, so expect "
-        "worse results. Working at the resolution that suits the model (--gsd auto) may help."
-    ]
 
 
 def _manifest(

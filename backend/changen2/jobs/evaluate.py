@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
-from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from changen2.errors import InputError
@@ -23,7 +22,7 @@ from changen2.raster.accuracy import area_adjusted, confusion, scores_with_inter
 from changen2.raster.area import Area
 from changen2.raster.grid import Grid
 from changen2.raster.ground import pixel_size_m
-from changen2.raster.reading import PIXEL_SPACE, WARP_TOLERANCE, check_overlap, gdal_environment, open_raster
+from changen2.raster.reading import check_overlap, gdal_environment, open_raster, warp
 
 UNIT = 256
 """Side in pixels of the blocks that are resampled for the intervals of a single map."""
@@ -128,18 +127,8 @@ class _RasterTruth:
         check_overlap(own, grid)
         self._reader = self._dataset
         if own != grid:
-            self._reader = WarpedVRT(
-                self._dataset,
-                src_crs=own.crs or PIXEL_SPACE,
-                src_transform=own.transform,
-                crs=grid.crs or PIXEL_SPACE,
-                transform=grid.transform,
-                width=grid.width,
-                height=grid.height,
-                resampling=Resampling.nearest,
-                tolerance=WARP_TOLERANCE,
-                **({} if self._dataset.nodata is not None else {"add_alpha": True}),
-            )
+            destination = {} if self._dataset.nodata is not None else {"add_alpha": True}
+            self._reader = warp(self._dataset, grid, Resampling.nearest, **destination)
 
     def __call__(self, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         return self._reader.read(1, window=window) != 0, self._reader.dataset_mask(window=window) > 0

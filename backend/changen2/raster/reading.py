@@ -191,23 +191,7 @@ class AlignedRaster:
                 hint="Assign it its CRS (in QGIS: Raster > Projections > Assign projection).",
                 code="no_overlap",
             )
-        # The warper would derive the resampling kernel's size from each window; fixed here, it is the
-        # same everywhere, and so are the pixels of any two windows that share them.
-        across, down = _scale(own, grid)
-        return WarpedVRT(
-            self._dataset,
-            src_crs=own.crs or PIXEL_SPACE,
-            src_transform=own.transform,
-            crs=grid.crs or PIXEL_SPACE,
-            transform=grid.transform,
-            width=grid.width,
-            height=grid.height,
-            resampling=Resampling.bilinear,
-            tolerance=WARP_TOLERANCE,
-            warp_mem_limit=GDAL_CACHE_MB,
-            warp_extras={"XSCALE": f"{across:.9g}", "YSCALE": f"{down:.9g}"},
-            **self._destination(),
-        )
+        return warp(self._dataset, grid, Resampling.bilinear, **self._destination())
 
     def _destination(self) -> dict[str, object]:
         if self._masked:
@@ -232,6 +216,35 @@ class AlignedRaster:
         if self._floating:
             valid = valid & np.isfinite(values).all(axis=0)
         return valid
+
+
+def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destination: object) -> WarpedVRT:
+    """Return a raster on another grid, warped on the fly.
+
+    Args:
+        dataset: the raster.
+        grid: covered wholly.
+        resampling: the kernel.
+        **destination: nodata or alpha of the result, as ``WarpedVRT`` takes them.
+    """
+    own = Grid.of(dataset)
+    # The warper would derive the resampling kernel's size from each window; fixed here, it is the
+    # same everywhere, and so are the pixels of any two windows that share them.
+    across, down = _scale(own, grid)
+    return WarpedVRT(
+        dataset,
+        src_crs=own.crs or PIXEL_SPACE,
+        src_transform=own.transform,
+        crs=grid.crs or PIXEL_SPACE,
+        transform=grid.transform,
+        width=grid.width,
+        height=grid.height,
+        resampling=resampling,
+        tolerance=WARP_TOLERANCE,
+        warp_mem_limit=GDAL_CACHE_MB,
+        warp_extras={"XSCALE": f"{across:.9g}", "YSCALE": f"{down:.9g}"},
+        **destination,
+    )
 
 
 def check_overlap(after: Grid, before: Grid) -> None:
