@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -57,7 +57,8 @@ class RunConfig(BaseModel):
         steps: length of the run.
         warmup: steps in which the learning rate rises.
         learning_rate: at its highest.
-        weight_decay: of AdamW.
+        optimizer: ``adamw``, or ``muon`` for the matrices (needs torch 2.9) and AdamW for the rest.
+        weight_decay: of the optimizer.
         ema: share of the averaged weights kept each step, once warm.
         threads: for torch.
         bf16: compute in bfloat16 where that is possible. Measure first: on a processor with AVX-512 but without matrix
@@ -74,6 +75,7 @@ class RunConfig(BaseModel):
     steps: int = Field(1500, ge=1)
     warmup: int = Field(50, ge=0)
     learning_rate: float = Field(1e-3, gt=0)
+    optimizer: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = Field(1e-4, ge=0)
     ema: float = Field(0.999, ge=0, lt=1)
     threads: int = Field(2, ge=1)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from changen2.errors import InputError
 from changen2.training.generator.config import RunConfig
+from changen2.training.generator.optimizers import Optimizer, make_optimizer
 
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_EVERY_S = 120.0
@@ -40,7 +41,7 @@ class Run:
 
     model: nn.Module
     average: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     step: int = 0
     samples: int = 0
     seconds: float = 0.0
@@ -50,10 +51,7 @@ class Run:
 def start(model: nn.Module, config: RunConfig) -> Run:
     """A new run of a model, or the one that its folder holds."""
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    decayed = [value for value in model.parameters() if value.dim() > 1]
-    plain = [value for value in model.parameters() if value.dim() <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99))
+    optimizer = make_optimizer(model, config)
     return Run(model, copy.deepcopy(model).eval().requires_grad_(False), optimizer)
 
 
