@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 WHOLE, OWN, BORROWED, BLOB = "whole", "own footprints", "borrowed footprints", "blob"
 KINDS = {WHOLE: 0.2, OWN: 0.35, BORROWED: 0.2, BLOB: 0.25}
 MOST_FOOTPRINTS = 4
-MARGINS = (1, 5)  # latent places around a footprint; the surroundings of a new house change with it
+MARGINS = (0, 5)  # latent places around a footprint; the surroundings of a new house change with it, or do not
 UNTOLD_SHARE = 0.5  # of the samples know labels only inside the change, as with events drawn on an unlabelled image
 
 
@@ -45,7 +45,9 @@ def draw_mask(label: Bytes, other: Bytes, rng: np.random.Generator) -> Mask:
         footprints = some_footprints(other, rng)
     if footprints is None:
         return blob(shape, rng)
-    return ndimage.binary_dilation(on_latents(footprints), iterations=int(rng.integers(*MARGINS)))
+    margin = int(rng.integers(*MARGINS))
+    inside = on_latents(footprints)
+    return ndimage.binary_dilation(inside, iterations=margin) if margin else inside
 
 
 def some_footprints(label: Bytes, rng: np.random.Generator) -> Mask | None:
