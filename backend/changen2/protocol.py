@@ -218,6 +218,79 @@ class SynthesizeRequest(EventRules):
     overwrite: bool = False
 
 
+class EstimateSynthesisRequest(SynthesizeRequest):
+    """What a synthesis would take; nothing is written."""
+
+    out_dir: str = ""
+
+
+class GenerateRequest(EventRules):
+    """Make a change data set of a folder of single-date images.
+
+    Attributes:
+        image_dir: folder of rasters of any size.
+        out_dir: folder for the data set in the LEVIR-CD layout; must not hold anything unless ``overwrite``.
+        pairs: how many.
+        labels: folder of label rasters with the images' file names (the ending may differ).
+        kind: ``S1`` objects that come and go, ``S9`` classes that change, ``S0`` regions of unlabelled images that
+            vanish; None takes S1 where there are labels, else S0.
+        size: pixels along a pair's side.
+        pixel_size: metres, for images without CRS; None takes what suits the generator.
+        events: kinds of events, each with its weight (``create:2,remove:1``); None takes all that the kind of data
+            set knows.
+        unchanged: share of pairs in which no object changes.
+        least_change, most_change: share of the pixels that change in the other pairs.
+        val_share: share of the images whose pairs are listed in ``list/val.txt``.
+        photometry: how much light, haze, sensor and compression differ between the dates, 0..1.
+        season: how much the vegetation's colour differs, 0..1.
+        misregistration: largest shift between the dates in pixels.
+        view_shift: how far the highest objects lean apart between the dates, in pixels.
+        surroundings: largest distance in pixels around a change over which the ground is drawn anew with it.
+        distractors: most places a pair that are drawn anew although their class stays.
+        model: name of an installed generator.
+        sampler, sampling_steps, guidance_ratio, init, exemplar_level: as for ``SynthesizeRequest``.
+        bands: one band or three, from 1; None chooses red, green, blue.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32, bf16 or fp16.
+        workers: processes on this machine, each with one thread.
+        dask: address of a Dask scheduler, or its scheduler file, whose workers draw instead.
+        resume: go on with the unfinished run of the same settings in ``out_dir``, if there is one.
+        overwrite: replace results that are in ``out_dir``.
+    """
+
+    image_dir: str
+    out_dir: str
+    pairs: Annotated[int, Field(ge=1)]
+    labels: str | None = None
+    kind: Literal["S0", "S1", "S9"] | None = None
+    size: Annotated[int, Field(ge=64, le=2048, multiple_of=32)] = 256
+    pixel_size: Annotated[float, Field(gt=0)] | None = None
+    events: Kinds | None = None
+    unchanged: Probability = 0.2
+    least_change: Probability = 0.002
+    most_change: Probability = 0.5
+    val_share: Probability = 0.1
+    photometry: Probability = 0.5
+    season: Probability = 0.3
+    misregistration: Annotated[float, Field(ge=0, le=16)] = 1.0
+    view_shift: Annotated[float, Field(ge=0, le=16)] = 1.5
+    surroundings: Annotated[int, Field(ge=0, le=128)] = 8
+    distractors: Annotated[int, Field(ge=0, le=16)] = 1
+    model: str = "tiny"
+    sampler: Literal["dpmpp", "ddim", "ddpm"] = "dpmpp"
+    sampling_steps: Annotated[int, Field(ge=1, le=1000)] = 20
+    guidance_ratio: Probability = 1.0
+    init: Literal["noise", "exemplar"] = "noise"
+    exemplar_level: Annotated[float, Field(gt=0, le=1)] = 0.6
+    bands: Bands = None
+    device: DeviceName = "auto"
+    precision: Precision = "auto"
+    workers: Annotated[int, Field(ge=1)] = 1
+    dask: str | None = None
+    resume: bool = False
+    overwrite: bool = False
+
+
 class SampleRequest(Request):
     """Draw the simulated sample scene (before and after GeoTIFF) into a folder."""
 

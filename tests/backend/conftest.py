@@ -164,6 +164,12 @@ def flat_generator():
 
 
 @pytest.fixture
+def flat_card():
+    """What is known of the flat generator without running it."""
+    return FLAT
+
+
+@pytest.fixture
 def flat(flat_generator):
     """Run the synthesize job with the flat generator: ``flat(image, out, **options)``."""
 

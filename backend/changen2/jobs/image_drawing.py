@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
 from changen2.gpcm.exemplar import Library, start_picture
 from changen2.gpcm.labels import Box
@@ -24,6 +26,7 @@ from changen2.jobs.journal import Journal
 from changen2.jobs.overlays import SparseRaster
 from changen2.jobs.progress import Reporter
 from changen2.raster.area import Area
+from changen2.raster.grid import Grid
 from changen2.raster.patches import Patch, PatchWriter, write_copy, write_sparse_copy, write_virtual
 from changen2.raster.reading import open_raster
 
@@ -57,6 +60,18 @@ class DrawingPlan:
     identity: dict[str, Any]
 
 
+class Rates(NamedTuple):
+    """How fast a run was.
+
+    Attributes:
+        seconds_per_look: of the generator at a window, reading and compositing included; None: it drew nothing.
+        seconds_per_pixel: of a whole image written; None: none was.
+    """
+
+    seconds_per_look: float | None = None
+    seconds_per_pixel: float | None = None
+
+
 class Drawing:
     """Draws the images of all steps into a work folder.
 
@@ -68,6 +83,7 @@ class Drawing:
 
     Attributes:
         summary: numbers for the caller.
+        rates: seconds that a look of the generator and a pixel of a written image took in this run.
     """
 
     def __init__(self, plan: DrawingPlan, generator: Generator, work: Path, reporter: Reporter) -> None:
@@ -88,6 +104,8 @@ class Drawing:
         self._done = self._total = 0
         self._sources: Counter[str] = Counter()
         self._regions = 0
+        self._drawing_s = self._writing_s = 0.0
+        self._written_px = 0
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -100,11 +118,19 @@ class Drawing:
         }
         return {**found, "exemplars": dict(self._sources)} if self._plan.libraries else found
 
+    @property
+    def rates(self) -> Rates:
+        """What this run measured; None for what it did not do."""
+        return Rates(
+            self._drawing_s / self._done if self._done else None,
+            self._writing_s / self._written_px if self._written_px else None,
+        )
+
     def run(self) -> list[str]:
         """Draw what is not finished yet; return the names of the images' files in the work folder."""
         plan = self._plan
         finished = {entry["step"] for entry in self._journal.blocks}
-        regions = self._plan_regions()
+        regions = plan_regions(plan.steps, plan.image.grid, plan.area.window, self._stride)
         todo = [(step, mine) for step, mine in zip(plan.steps, regions, strict=True) if step.number not in finished]
         exemplar = plan.libraries is not None
         self._total = sum(self._synthesizer.looks(r, step.number, exemplar) for step, mine in todo for r in mine)
@@ -132,7 +158,7 @@ class Drawing:
 
     def _draw(self, step: Step, regions: list[Region]) -> Patch:
         """Draw one step's regions over the image before it."""
-        plan = self._plan
+        plan, began = self._plan, time.monotonic()
         with ExitStack() as stack:
             base = plan.image.dataset
             if step.number > 1:
@@ -146,6 +172,7 @@ class Drawing:
                 self._reporter.check()
                 start = self._start(region, scene, step) if self._libraries else None
                 scene.paint(region, self._synthesizer.draw(region, scene, step.number, start))
+        self._drawing_s += time.monotonic() - began
         return writer.finish()
 
     def _start(self, region: Region, scene: StepScene, step: Step) -> NDArray[np.uint8]:
@@ -169,7 +196,7 @@ class Drawing:
 
     def _write(self, step: Step, raw: list[Patch]) -> list[str]:
         """Write one image: a whole copy, or its changed blocks and a virtual raster."""
-        source, window = self._plan.image.dataset, self._plan.area.window
+        source, window, began = self._plan.image.dataset, self._plan.area.window, time.monotonic()
         self._reporter.step("write", step.number - 1, len(self._plan.steps))
         write_virtual(self._virtual(step.number), source, raw)
         names = self._names(step)
@@ -181,27 +208,36 @@ class Drawing:
             virtual = self._work / f"crop_t{step.number}.vrt"
             write_virtual(virtual, source, raw, window)
             write_copy(virtual, self._work / names[0])
+            self._writing_s += time.monotonic() - began
+            self._written_px += window.width * window.height
         self._reporter.step("write", step.number, len(self._plan.steps))
         return names
 
-    def _plan_regions(self) -> list[list[Region]]:
-        """The regions of each step that what is asked for depends on."""
-        grid, side = self._plan.image.grid, CELL * self._stride
-        shape = -(-grid.height // self._stride), -(-grid.width // self._stride)
-        found = []
-        for step in self._plan.steps:
-            changed = SparseRaster(step.change, grid, 0)
 
-            def extent(cells: Cells, changed: SparseRaster = changed) -> Box:
-                return _extent(changed, cells, side, self._stride)
+def plan_regions(steps: Sequence[Step], grid: Grid, window: Window, stride: int) -> list[list[Region]]:
+    """The regions of each step that what is asked for depends on.
 
-            found.append(list(find_regions(step.occupied(grid, side), extent, shape)))
-            changed.close()
-        window = self._plan.area.window
-        if (window.height, window.width) == (grid.height, grid.width):
-            return found
-        asked = Box(window.row_off, window.col_off, window.row_off + window.height, window.col_off + window.width)
-        return needed(found, asked, side, self._stride)
+    Args:
+        steps: where labels change.
+        grid: of the image.
+        window: what is asked for.
+        stride: pixels along a latent place's side.
+    """
+    side = CELL * stride
+    shape = -(-grid.height // stride), -(-grid.width // stride)
+    found = []
+    for step in steps:
+        changed = SparseRaster(step.change, grid, 0)
+
+        def extent(cells: Cells, changed: SparseRaster = changed) -> Box:
+            return _extent(changed, cells, side, stride)
+
+        found.append(list(find_regions(step.occupied(grid, side), extent, shape)))
+        changed.close()
+    if (window.height, window.width) == (grid.height, grid.width):
+        return found
+    asked = Box(window.row_off, window.col_off, window.row_off + window.height, window.col_off + window.width)
+    return needed(found, asked, side, stride)
 
 
 def needed(regions: Sequence[Sequence[Region]], asked: Box, cell: int, stride: int) -> list[list[Region]]:

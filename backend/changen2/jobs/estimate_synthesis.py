@@ -1,0 +1,194 @@
+"""What a synthesis would take: changed area, windows of the generator, time, memory and disk; nothing is written."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from changen2.gpcm.labels import Box
+from changen2.gpcm.regions import Region
+from changen2.gpcm.synthesis import Settings, Synthesizer
+from changen2.jobs.event_series import Step
+from changen2.jobs.image_drawing import Rates, plan_regions
+from changen2.jobs.label_series import as_window
+from changen2.jobs.overlays import SparseRaster
+from changen2.jobs.progress import Reporter
+from changen2.jobs.synthesis_plan import Inputs, let_happen, open_inputs
+from changen2.models.devices import choose_device, choose_precision
+from changen2.models.generator_published import PublishedGenerator
+from changen2.models.generator_tiny import TinyGenerator
+from changen2.models.registry import ModelCard, card_of
+from changen2.protocol import EstimateSynthesisRequest, SynthesizeRequest
+from changen2.raster.area import Area
+from changen2.raster.ground import pixel_size_m
+from changen2.raster.patches import BLOCK
+from changen2.raster.reading import gdal_environment
+
+BYTES_PER_PLACE = 200
+"""Of a joint region: some ten tensors over its latent places, and its labels."""
+
+BYTES_PER_PIXEL = {TinyGenerator.latent_stride: 1100, PublishedGenerator.latent_stride: 6900}
+"""Of a window, by latent stride: activations, measured for 64² latent places and the halo that the decoder sees."""
+
+BASE_BYTES = 500_000_000
+"""Torch, GDAL's cache and the blocks in work."""
+
+_rates: dict[tuple[str, ...], Rates] = {}
+
+
+class Form(Protocol):
+    """What is known of a generator without its weights; the class serves as well as the model."""
+
+    latent_stride: int
+    latent_channels: int
+    prediction: str
+    schedule: str
+
+
+def run(request: EstimateSynthesisRequest, reporter: Reporter) -> dict[str, Any]:
+    """Tell what a synthesis with the generator that the request names would take."""
+    card = card_of(request.model, "synthesize")
+    form = TinyGenerator if card.embedded else PublishedGenerator
+    return run_with(request, card, form, reporter)
+
+
+def run_with(
+    request: SynthesizeRequest, card: ModelCard, form: Form | type[Form], reporter: Reporter
+) -> dict[str, Any]:
+    """Tell what a synthesis would take. The events happen on the labels, as they would; no image is drawn.
+
+    Returns:
+        ``width``, ``height``, ``gsd_m``; ``steps``, ``events`` (count by kind), ``changed_px`` and ``changed_m2`` of
+        each step (m² None without CRS); ``tiles``, the windows that are drawn, and ``looks``, how often the generator
+        looks at one; ``memory_bytes``, ``disk_bytes`` (at most, for a moment); ``seconds``, known once this process
+        has synthesized with the same model on the same device, else None; ``warnings``.
+
+    Raises:
+        InputError: whatever could not work.
+        Cancelled: the reporter said so.
+    """
+    with gdal_environment(), ExitStack() as stack:
+        inputs = open_inputs(request, card, stack)
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="changen2-")))
+        series = let_happen(request, inputs, work, stack, reporter)
+        regions = plan_regions(series.steps, inputs.image.grid, inputs.area.window, form.latent_stride)
+        changed = [_changed(step, inputs.area) for step in series.steps]
+        tiles = sum(len(region.windows((0, 0))) for region in chain(*regions))
+        looks = _looks(request, form, series.steps, regions)
+        areas = [area for _, area in changed]
+        return {
+            "width": inputs.area.window.width,
+            "height": inputs.area.window.height,
+            "gsd_m": inputs.gsd,
+            "steps": len(series.steps),
+            "events": dict(Counter(row.event for row in series.rows)),
+            "changed_px": [count for count, _ in changed],
+            "changed_m2": None if None in areas else areas,
+            "tiles": tiles,
+            "looks": looks,
+            "memory_bytes": _memory(form, card, list(chain(*regions))),
+            "disk_bytes": _disk(request, inputs, series.steps),
+            "seconds": _seconds(request, card, inputs, looks, len(series.steps)),
+            "warnings": [*inputs.warnings, *series.warnings],
+        }
+
+
+def remember(request: SynthesizeRequest, card: ModelCard, rates: Rates) -> None:
+    """Keep how fast a run was, for the next estimate; what it did not measure stays as it was known."""
+    key = _rate_key(request, card)
+    known = _rates.get(key, Rates())
+    _rates[key] = Rates(*(old if new is None else new for new, old in zip(rates, known, strict=True)))
+
+
+def _rate_key(request: SynthesizeRequest, card: ModelCard) -> tuple[str, ...]:
+    device = choose_device(request.device)
+    return card.name, card.sha256, str(device), str(choose_precision(request.precision, device)), str(request.threads)
+
+
+def _seconds(request: SynthesizeRequest, card: ModelCard, inputs: Inputs, looks: int, steps: int) -> float | None:
+    rates = _rates.get(_rate_key(request, card), Rates())
+    pixels = 0 if request.patches else steps * inputs.area.window.width * inputs.area.window.height
+    parts = [(looks, rates.seconds_per_look), (pixels, rates.seconds_per_pixel)]
+    if any(amount and rate is None for amount, rate in parts):
+        return None
+    return round(sum(amount * (rate or 0.0) for amount, rate in parts), 1)
+
+
+def _looks(
+    request: SynthesizeRequest, form: Form | type[Form], steps: Sequence[Step], regions: Sequence[list[Region]]
+) -> int:
+    """How often the generator will look at a window."""
+    settings = Settings(
+        request.sampler, request.sampling_steps, seed=request.seed, exemplar_level=request.exemplar_level
+    )
+    # It is only asked how it would go about it, and for that the form suffices.
+    planner = Synthesizer(form, settings)  # type: ignore[arg-type]
+    exemplar = request.init == "exemplar"
+    return sum(
+        planner.looks(region, step.number, exemplar)
+        for step, mine in zip(steps, regions, strict=True)
+        for region in mine
+    )
+
+
+def _changed(step: Step, area: Area) -> tuple[int, float | None]:
+    """Pixels and m² that a step changes in what is asked for; m² None without CRS."""
+    window = area.window
+    asked = Box(window.row_off, window.col_off, window.row_off + window.height, window.col_off + window.width)
+    changed = SparseRaster(step.change, area.grid, 0)
+    pixels, metres = 0, 0.0
+    for block in step.blocks:
+        part = _meet(block, asked)
+        if part is None:
+            continue
+        count = int(np.count_nonzero(changed.read(part)))
+        # A pixel's size on the ground varies over a raster in degrees or Web Mercator.
+        size = pixel_size_m(area.grid.crop(as_window(part)))
+        pixels += count
+        metres += count * size[0] * size[1] if size else 0.0
+    changed.close()
+    return pixels, metres if pixel_size_m(area.grid) else None
+
+
+def _meet(box: Box, other: Box) -> Box | None:
+    met = Box(
+        max(box.top, other.top),
+        max(box.left, other.left),
+        min(box.bottom, other.bottom),
+        min(box.right, other.right),
+    )
+    return met if met.top < met.bottom and met.left < met.right else None
+
+
+def _memory(form: Form | type[Form], card: ModelCard, regions: list[Region]) -> int:
+    largest = max((region.box.shape[0] * region.box.shape[1] for region in regions), default=0)
+    window = max((box.shape[0] * box.shape[1] for region in regions for box in region.windows((0, 0))), default=0)
+    # Weights are stored in half precision and worked with in single.
+    weights = 2 * card.size_bytes
+    return (
+        BASE_BYTES
+        + weights
+        + largest * BYTES_PER_PLACE
+        + window * form.latent_stride**2 * BYTES_PER_PIXEL[form.latent_stride]
+    )
+
+
+def _disk(request: SynthesizeRequest, inputs: Inputs, steps: Sequence[Step]) -> int:
+    """Label and change maps once raw and once as COG, and the images: as if nothing could be compressed."""
+    dataset, window = inputs.image.dataset, inputs.area.window
+    pixels = window.width * window.height
+    value = sum(np.dtype(kind).itemsize for kind in dataset.dtypes)
+    touched = 0
+    for step in steps:
+        touched += int(step.occupied(inputs.image.grid, BLOCK).sum()) * BLOCK**2
+    maps = (2 * len(steps) + 1) * pixels
+    # The changed blocks are kept raw until the end. Overviews add a third to an image.
+    images = touched * value if request.patches else len(steps) * pixels * value * 4 // 3
+    return maps + pixels + touched * value + images

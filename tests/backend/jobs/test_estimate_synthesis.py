@@ -1,0 +1,77 @@
+"""What a synthesis would take, told beforehand, against what it took."""
+
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+
+from changen2.errors import InputError
+from changen2.jobs import estimate_synthesis
+from changen2.jobs.progress import Reporter
+from changen2.protocol import EstimateSynthesisRequest, validate
+
+
+@pytest.fixture
+def estimate(monkeypatch, flat_card, flat_generator):
+    """Estimate with the flat generator; nothing was measured yet."""
+    monkeypatch.setattr(estimate_synthesis, "_rates", {})
+
+    def run(image, **options):
+        given = {key: str(value) if hasattr(value, "parts") else value for key, value in options.items()}
+        request = validate(EstimateSynthesisRequest, {"image": str(image), "sampling_steps": 4, **given})
+        return estimate_synthesis.run_with(request, flat_card, type(flat_generator), Reporter())
+
+    return run
+
+
+@pytest.fixture
+def image(write_raster):
+    values = np.random.default_rng(0).integers(60, 140, (3, 300, 700)).astype(np.uint8)
+    return write_raster("image.tif", values)
+
+
+@pytest.fixture
+def events(tmp_path):
+    """A building of 40 × 30 pixels, and far off a field of 450 × 200 that becomes water in the second step."""
+    boxes = [shapely.box(500_025, 5_199_955, 500_045, 5_199_970), shapely.box(500_100, 5_199_870, 500_325, 5_199_970)]
+    pyogrio.raw.write(
+        tmp_path / "events.gpkg", shapely.to_wkb(np.array(boxes, dtype=object)), geometry_type="Polygon",
+        crs="EPSG:32633", fields=["event", "to_class", "step"],
+        field_data=[np.array(["create", "edit"], object), np.array(["building", "water"], object), np.array([1, 2])],
+    )  # fmt: skip
+    return tmp_path / "events.gpkg"
+
+
+def test_it_tells_what_the_run_then_takes(image, events, estimate, flat, tmp_path):
+    told = estimate(image, events=events)
+    assert told["changed_px"] == [40 * 30, 450 * 200] and told["events"] == {"create": 1, "edit": 1}
+    # Half a metre a pixel, and at the middle of the zone the grid is 0.4 per mille too short.
+    assert told["changed_m2"] == pytest.approx([300, 22_500], rel=2e-3)
+    assert told["seconds"] is None and not list(tmp_path.glob("out"))
+    summary = flat(image, tmp_path / "out", events=events)["summary"]
+    assert summary["changed_px"] == told["changed_px"] and summary["sampled_tiles"] == told["looks"]
+    assert told["disk_bytes"] > sum(path.stat().st_size for path in (tmp_path / "out").iterdir())
+    again = estimate(image, events=events)
+    assert 0 < again.pop("seconds") < 600 and again == {key: told[key] for key in again}
+
+
+def test_an_extent_takes_less(image, events, estimate):
+    part = estimate(image, events=events, bounds=(500_000, 5_199_925, 500_090, 5_200_000))
+    assert part["changed_px"] == [40 * 30, 0] and (part["width"], part["height"], part["tiles"]) == (180, 150, 1)
+    assert part["disk_bytes"] < estimate(image, events=events)["disk_bytes"]
+    assert estimate(image, events=events, patches=True)["disk_bytes"] < 3 * 300 * 700 * 8
+
+
+def test_simulated_events_without_crs_have_no_area_in_metres(write_raster, estimate):
+    labels = np.zeros((1, 200, 300), np.uint8)
+    labels[:, 20:60, 30:90] = 4
+    image = write_raster("image.tif", np.full((3, 200, 300), 90, np.uint8), crs=None, transform=None)
+    labels = write_raster("labels.tif", labels, crs=None, transform=None)
+    told = estimate(image, labels=labels, simulate="remove", steps=1)
+    assert told["changed_px"] == [40 * 60] and told["changed_m2"] is None and told["warnings"]
+
+
+def test_what_could_not_run_cannot_be_estimated(image, estimate, tmp_path):
+    with pytest.raises(InputError) as caught:
+        estimate(image, events=tmp_path / "none.gpkg")
+    assert caught.value.code == "missing_file"
