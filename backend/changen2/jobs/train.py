@@ -9,7 +9,8 @@ from typing import Any
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.training.config import load_config
 from changen2.training.export import averaged_model, digest, export_weights
-from changen2.training.loop import CHECKPOINT, read_imagery, train
+from changen2.training.loop import read_imagery, train
+from changen2.training.run import CHECKPOINT
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def train_changestar(
     Args:
         config_path: a YAML file, see :class:`changen2.training.config.TrainingConfig`.
         resume: go on from the checkpoint in the configured folder.
-        on_progress: told of every logged step, stage ``train``.
+        on_progress: told of every step, stage ``train``.
         is_cancelled: asked there too; a cancelled run leaves a checkpoint to resume from.
 
     Returns:
@@ -40,8 +41,9 @@ def train_changestar(
     losses: dict[str, float] = {}
 
     def tell(step: int, steps: int, means: dict[str, float]) -> None:
-        losses.update(means)
-        logger.info("step %d of %d: %s", step, steps, " ".join(f"{k} {v:.4f}" for k, v in means.items()))
+        if means:
+            losses.update(means)
+            logger.info("step %d of %d: %s", step, steps, " ".join(f"{k} {v:.4f}" for k, v in means.items()))
         reporter.step("train", step, steps)
 
     train(config, read_imagery(config), resume, tell)

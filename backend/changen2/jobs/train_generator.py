@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
-from changen2.training.export import digest
+from changen2.training.export import digest, export_weights
 from changen2.training.generator import autoencoder, latents, rsdit
 from changen2.training.generator.config import AutoencoderConfig, RSDiTConfig, load_run_config
 from changen2.training.generator.crops import draw_crops
 from changen2.training.generator.export import export_generator
-from changen2.training.generator.run import CHECKPOINT, OnStep, save_weights
+from changen2.training.run import CHECKPOINT, OnStep
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def train_autoencoder(
     losses: dict[str, float] = {}
     model = autoencoder.train_autoencoder(settings, resume, _teller(reporter, losses))
     weights = settings.out / "weights.safetensors"
-    save_weights(model, weights)
+    export_weights(model, weights)
     return _result(settings.out, weights, settings.steps, losses)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.training.config import TrainingConfig
@@ -21,7 +22,7 @@ def averaged_model(checkpoint: Path, config: TrainingConfig) -> ChangeStarTiny:
     return model.eval().requires_grad_(False)
 
 
-def export_weights(model: ChangeStarTiny, path: Path) -> None:
+def export_weights(model: nn.Module, path: Path) -> None:
     """Write convolutions as fp16 and everything of one dimension as fp32.
 
     Norms and biases are few, and a variance in half precision can overflow; loading copies all into fp32.

@@ -9,7 +9,7 @@ from changen2.errors import InputError
 from changen2.models.autoencoder_tiny import REACH, STRIDE, AutoencoderTiny
 from changen2.models.generator_tiny import TinyGenerator
 from changen2.models.rsdit_tiny import NUM_CLASSES, RSDiTTiny, RSDiTTinyConfig
-from changen2.training.generator.run import save_weights
+from changen2.training.export import export_weights
 
 BYTES_LIMIT = 10.5e6
 
@@ -133,5 +133,5 @@ def test_the_generator_as_the_job_sees_it(tmp_path: Path) -> None:
     embedding = generator.embed_labels(torch.zeros(2, 64, 96, dtype=torch.int64), torch.tensor([0.3, 0.5]))
     mask = torch.ones(2, 1, 16, 24)
     assert generator.denoise(latents, torch.tensor([3, 999]), embedding, latents, mask).shape == latents.shape
-    save_weights(generator, tmp_path / "weights.safetensors")
+    export_weights(generator, tmp_path / "weights.safetensors")
     assert (tmp_path / "weights.safetensors").stat().st_size <= BYTES_LIMIT

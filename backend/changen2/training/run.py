@@ -1,0 +1,307 @@
+"""What all training runs share: averaged weights, checkpoints to resume from, a log, an end when nothing is gained."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from changen2.errors import InputError
+
+CHECKPOINT = "checkpoint.pt"
+BEST = "best.pt"
+CHECKPOINT_EVERY_S = 120.0
+LOG_EVERY = 20
+
+OnStep = Callable[[int, int, dict[str, float]], None]
+"""Called after each step with (steps done, steps in all, mean losses where some were logged); may raise to cancel."""
+
+
+class Optimizer(Protocol):
+    """What is asked of an optimizer; torch's have it."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Groups whose ``lr`` is set before each step."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+
+    def step(self) -> object:
+        """Move the parameters."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take it back."""
+
+
+class Settings(Protocol):
+    """What a run's configuration tells the loop.
+
+    Attributes:
+        out: folder for the checkpoint and the log.
+        steps: length of the run.
+        warmup: steps in which the learning rate rises.
+        learning_rate: at its highest.
+        ema: share of the averaged weights kept each step, once warm.
+    """
+
+    @property
+    def out(self) -> Path: ...  # noqa: D102
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+    @property
+    def warmup(self) -> int: ...  # noqa: D102
+    @property
+    def learning_rate(self) -> float: ...  # noqa: D102
+    @property
+    def ema(self) -> float: ...  # noqa: D102
+
+
+@dataclass
+class Run:
+    """What goes on from step to step.
+
+    Attributes:
+        model: is trained.
+        average: its averaged weights.
+        optimizer: of the model's parameters.
+        step: steps done.
+        samples: crops or pairs seen.
+        seconds: spent on steps.
+        sums: losses since they were last logged.
+        best: the highest score of the averaged weights on what is held out, and the step that had it.
+    """
+
+    model: nn.Module
+    average: nn.Module
+    optimizer: Optimizer
+    step: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+    best: tuple[float, int] | None = None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a run is judged by while it goes on.
+
+    Attributes:
+        score: of the averaged model on what is held out; higher is better.
+        every: steps from one look to the next.
+        patience: looks without a better score after which the run ends.
+    """
+
+    score: Callable[[nn.Module], float]
+    every: int
+    patience: int
+
+
+Losses = Callable[[Run], tuple[dict[str, Tensor], int]]
+
+
+def save(run: Run, path: Path) -> None:
+    """Write a checkpoint, whole or not at all."""
+    state = {
+        "model": run.model.state_dict(),
+        "average": run.average.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "step": run.step,
+        "samples": run.samples,
+        "seconds": run.seconds,
+    }
+    _write(state if run.best is None else {**state, "best": run.best}, path)
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    torch.save(state, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
+
+
+def restore(run: Run, path: Path) -> None:
+    """Go on from a checkpoint."""
+    state = torch.load(path, weights_only=True)
+    run.model.load_state_dict(state["model"])
+    run.average.load_state_dict(state["average"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.step, run.seconds = state["step"], state["seconds"]
+    run.samples, run.best = state.get("samples", 0), state.get("best")
+
+
+def average(run: Run, keep: float) -> None:
+    """Move the averaged weights towards the model's, faster at first."""
+    keep = min(keep, (1 + run.step) / (10 + run.step))
+    frozen = {name for name, parameter in run.model.named_parameters() if not parameter.requires_grad}
+    source = run.model.state_dict()
+    for key, value in run.average.state_dict().items():
+        if key in frozen:
+            continue
+        if value.is_floating_point():
+            value.lerp_(source[key], 1 - keep)
+        else:
+            value.copy_(source[key])
+
+
+def train(
+    run: Run,
+    config: Settings,
+    losses: Losses,
+    learning_rate: Callable[[int], float],
+    resumed: bool,
+    on_step: OnStep | None = None,
+    *,
+    settle: Callable[[Run], None] | None = None,
+    watch: Watch | None = None,
+) -> nn.Module:
+    """Train until ``config.steps``, or until what is held out gains no more.
+
+    Args:
+        run: a new one.
+        config: the experiment.
+        losses: losses of a step, ``total`` among them, and how many crops it took; it must draw them from the step's
+            number alone, so that a resumed run is the same run.
+        learning_rate: of a step.
+        resumed: go on from the checkpoint in ``config.out``, if there is one.
+        on_step: progress; may raise :class:`changen2.errors.Cancelled`, which leaves a checkpoint.
+        settle: called before each step, once the model is in training mode, to hold parts of it still.
+        watch: what to judge the run by; None trains to the end.
+
+    Returns:
+        The averaged model; with ``watch`` as it was when its score was best.
+
+    Raises:
+        InputError: the folder holds a run and ``resumed`` is not set.
+    """
+    config.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = config.out / CHECKPOINT
+    if checkpoint.exists() and not resumed:
+        raise InputError(
+            f"{config.out} already holds a training run.",
+            hint="Add --resume, or choose another `out`.",
+            code="not_empty",
+        )
+    if checkpoint.exists():
+        restore(run, checkpoint)
+    began = saved = time.monotonic()
+    log = Log(config.out)
+    try:
+        while run.step < config.steps and not _gave_up(run, watch):
+            _step(run, config, losses, learning_rate(run.step), settle)
+            now = time.monotonic()
+            run.seconds, began = run.seconds + now - began, now
+            logged = run.step % LOG_EVERY == 0 or run.step == config.steps
+            means = _tell_losses(run, log) if logged else {}
+            if watch and (run.step % watch.every == 0 or run.step == config.steps):
+                _look(run, watch, log, config.out / BEST)
+            if on_step:
+                on_step(run.step, config.steps, means)
+            if now - saved > CHECKPOINT_EVERY_S:
+                save(run, checkpoint)
+                saved = now
+    finally:
+        save(run, checkpoint)
+        log.close()
+    if watch and run.best:
+        run.average.load_state_dict(torch.load(config.out / BEST, weights_only=True))
+    return run.average
+
+
+def _step(run: Run, config: Settings, losses: Losses, rate: float, settle: Callable[[Run], None] | None) -> None:
+    run.model.train()
+    if settle:
+        settle(run)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    parts, count = losses(run)
+    run.optimizer.zero_grad(set_to_none=True)
+    parts["total"].backward()
+    nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
+    run.optimizer.step()
+    run.step += 1
+    run.samples += count
+    average(run, config.ema)
+    for key, value in parts.items():
+        run.sums[key] = run.sums.get(key, 0.0) + value.item()
+
+
+def _look(run: Run, watch: Watch, log: Log, best: Path) -> None:
+    score = watch.score(run.average.eval())
+    log.note(run, {"held_out": score})
+    if run.best is None or score > run.best[0]:
+        run.best = (score, run.step)
+        _write(run.average.state_dict(), best)
+
+
+def _gave_up(run: Run, watch: Watch | None) -> bool:
+    return watch is not None and run.best is not None and run.step - run.best[1] >= watch.patience * watch.every
+
+
+def _tell_losses(run: Run, log: Log) -> dict[str, float]:
+    means = {key: value / (run.step % LOG_EVERY or LOG_EVERY) for key, value in run.sums.items()}
+    run.sums = {}
+    log.note(run, means)
+    return means
+
+
+class Log:
+    """``log.jsonl``, and the same for TensorBoard where that is installed.
+
+    Args:
+        out: folder of the run.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._lines = (out / "log.jsonl").open("a", encoding="utf-8")
+        self._board: Any = None
+        if importlib.util.find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(out / "tensorboard"))
+
+    def note(self, run: Run, values: dict[str, float]) -> None:
+        """Add what is known at a step."""
+        line: dict[str, float] = {"step": run.step, "samples": run.samples, "seconds": round(run.seconds, 1)}
+        line.update({key: round(value, 5) for key, value in values.items()})
+        self._lines.write(json.dumps(line) + "\n")
+        self._lines.flush()
+        if self._board:
+            for key, value in values.items():
+                self._board.add_scalar(key, value, run.step)
+
+    def close(self) -> None:
+        """Release the files."""
+        self._lines.close()
+        if self._board:
+            self._board.close()
+
+
+def warm_cosine(config: Settings) -> Callable[[int], float]:
+    """Linear rise, then half a cosine down to a hundredth: for a run that ends."""
+
+    def rate(step: int) -> float:
+        if step < config.warmup:
+            return config.learning_rate * (step + 1) / config.warmup
+        done = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
+        return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+    return rate
+
+
+def warm_constant(config: Settings) -> Callable[[int], float]:
+    """Linear rise, then level: the average of the weights is good at any time, and a run may be made longer."""
+
+    def rate(step: int) -> float:
+        return config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup))
+
+    return rate
