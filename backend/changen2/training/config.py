@@ -23,6 +23,8 @@ class TrainingConfig(BaseModel):
         sources: weight of each source in the mix.
         kinds: weight of each kind of pair made of single dates.
         pairs: weight of each folder of pairs (LEVIR-CD layout) beside the kinds.
+        gsds: metres per pixel of folders of pairs whose file names do not tell.
+        object_classes: the class to look for in folders of pairs whose semantic maps hold classes.
         folders: where a source or a folder of pairs lies, if not in ``data`` under its name.
         crop_size: side of a training crop, a multiple of 32.
         gsd_range: metres per pixel to train at.
@@ -51,6 +53,8 @@ class TrainingConfig(BaseModel):
     sources: dict[str, float]
     kinds: dict[str, float]
     pairs: dict[str, float] = {}
+    gsds: dict[str, float] = {}
+    object_classes: dict[str, int] = {}
     folders: dict[str, Path] = {}
     crop_size: int = Field(192, multiple_of=64, ge=64)
     gsd_range: tuple[float, float] = (0.2, 0.6)

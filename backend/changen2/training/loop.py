@@ -38,7 +38,10 @@ class Imagery:
 
 def read_imagery(config: TrainingConfig) -> Imagery:
     """Read all that a configuration names. The dates of a folder of pairs also serve as single dates."""
-    pairs = {name: read_pairs(config.folder(name)) for name in config.pairs}
+    pairs = {
+        name: read_pairs(config.folder(name), config.gsds.get(name), object_class=config.object_classes.get(name))
+        for name in config.pairs
+    }
     places = {}
     for name in config.sources:
         if name in pairs:

@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from changen2.errors import InputError
+
 Bytes = NDArray[np.uint8]
+
+IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 BACKGROUND, BUILDING, IGNORE = 0, 1, 255
 
@@ -204,23 +208,94 @@ def read_south_tyrol(root: Path) -> list[Place]:
     ]
 
 
-def read_pairs(root: Path) -> list[PlacePair]:
-    """Pairs in the LEVIR-CD layout: A, B, label, semantic_A, semantic_B with equal file names.
+def read_pairs(
+    root: Path, gsd: float | None = None, every: int = 10, object_class: int | None = None
+) -> list[PlacePair]:
+    """Pairs in the LEVIR-CD layout: A, B and label with equal file names; any value of label but 0 is change.
 
-    A name ends in ``_`` and the centimetres per pixel. Every tenth pair is held out.
+    ``semantic_A`` and ``semantic_B`` tell both dates' objects where they are there; else those are not known.
+
+    Args:
+        root: the folder.
+        gsd: metres per pixel; None where each name ends in ``_`` and the centimetres per pixel.
+        every: every so manieth pair is held out, unless ``list/val.txt`` names the held-out ones.
+        object_class: the class of the semantic maps that is looked for (255 is not known); None where they are plain
+            masks, in which any value but 0 is an object.
+
+    Raises:
+        InputError: ``missing_file`` or ``bad_value``; the folder or a pair in it is not whole.
     """
-    pairs = []
-    for index, path in enumerate(sorted((root / "A").iterdir())):
-        gsd = int(path.stem.rsplit("_", 1)[1]) / 100
-        dates = [_read(root / date / path.name, "RGB") for date in "AB"]
-        labels = [_buildings(_read(root / layer / path.name, "L")) for layer in ("semantic_A", "semantic_B", "label")]
-        held_out = index % 10 == 9
-        before, after, change = (
-            Place(root.name, path.stem, image, label, gsd, held_out)
-            for image, label in zip((*dates, dates[1]), labels, strict=True)
+    if not all((root / layer).is_dir() for layer in ("A", "B", "label")):
+        raise InputError(
+            f"{root} is no folder of pairs: it needs the folders A, B and label.",
+            hint="Lay the pairs out as LEVIR-CD does, with equal file names in the three folders.",
+            code="missing_file",
         )
-        pairs.append(PlacePair(before, after, change))
+    listed = root / "list" / "val.txt"
+    named = {Path(line).stem for line in listed.read_text().split()} if listed.is_file() else None
+    paths = sorted(path for path in (root / "A").iterdir() if path.suffix.lower() in IMAGES)
+    if not paths:
+        raise InputError(f"{root / 'A'} holds no image.", hint=f"Allowed: {', '.join(IMAGES)}.", code="missing_file")
+    pairs = []
+    for index, path in enumerate(paths):
+        held_out = index % every == every - 1 if named is None else path.stem in named
+        pairs.append(_read_pair(root, path, gsd or _named_gsd(path), held_out, object_class))
     return pairs
+
+
+def _read_pair(root: Path, path: Path, gsd: float, held_out: bool, object_class: int | None) -> PlacePair:
+    before, after = (_read(_layer(root, date, path), "RGB") for date in "AB")
+    change = (_read(_layer(root, "label", path), "L") > 0).astype(np.uint8)
+    dates = [_read_objects(root, layer, path, object_class, change.shape) for layer in ("semantic_A", "semantic_B")]
+    if len({array.shape[:2] for array in (before, after, change, *dates)}) > 1:
+        raise InputError(
+            f"The files named {path.stem} in {root} differ in size.",
+            hint="Both dates and the label must show the same pixels.",
+            code="bad_value",
+        )
+    return PlacePair(
+        *(
+            Place(root.name, path.stem, image, label, gsd, held_out)
+            for image, label in zip((before, after, after), (*dates, change), strict=True)
+        )
+    )
+
+
+def _read_objects(root: Path, layer: str, path: Path, object_class: int | None, shape: tuple[int, ...]) -> Bytes:
+    if not (root / layer).is_dir():
+        return np.full(shape, IGNORE, np.uint8)
+    values = _read(_layer(root, layer, path), "L")
+    if object_class is not None:
+        return np.where(values == IGNORE, IGNORE, values == object_class).astype(np.uint8)
+    if not np.isin(values, (0, 1, 255)).all():
+        raise InputError(
+            f"{root / layer / path.name} holds classes, not a mask of objects.",
+            hint="Name the class to look for (`object_classes` in a configuration), or leave the folder away.",
+            code="bad_value",
+        )
+    return (values > 0).astype(np.uint8)
+
+
+def _layer(root: Path, layer: str, path: Path) -> Path:
+    found = [root / layer / path.name, *sorted((root / layer).glob(f"{path.stem}.*"))]
+    for candidate in found:
+        if candidate.is_file():
+            return candidate
+    raise InputError(
+        f"{root / layer} has no {path.name}.", hint="A, B and label need equal names.", code="missing_file"
+    )
+
+
+def _named_gsd(path: Path) -> float:
+    ending = path.stem.rpartition("_")[2]
+    # Numbers that count images are no centimetres: nothing that these models see is finer than 5 or coarser than 999.
+    if ending.isdigit() and 5 <= int(ending) <= 999 and not ending.startswith("0"):
+        return int(ending) / 100
+    raise InputError(
+        f"The name {path.name} does not end in _ and the centimetres per pixel, so its scale is not known.",
+        hint="Give the metres per pixel (`gsds` in a configuration, --gsd for a fine-tuning).",
+        code="bad_value",
+    )
 
 
 SOURCES: dict[str, Callable[[Path], list[Place]]] = {

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from changen2.errors import InputError
 from changen2.training import places
 from changen2.training.places import BACKGROUND, BUILDING, IGNORE
 
@@ -81,6 +82,43 @@ def test_pairs_in_the_levir_layout(tmp_path: Path) -> None:
     (pair,) = places.read_pairs(tmp_path)
     assert pair.before.gsd == pytest.approx(0.4)
     assert (pair.before.label == 0).all() and (pair.after.label == 1).all() and (pair.change.label == 1).all()
+
+
+def _pair_files(root: Path, name: str, **layers: object) -> None:
+    for layer, value in {"A": 50, "B": 60, "label": 0, **layers}.items():
+        shape = (8, 8, 3) if layer in "AB" else (8, 8)
+        _write(root / layer / f"{name}.png", np.full(shape, value) if np.isscalar(value) else np.asarray(value))
+
+
+def test_pairs_without_semantic_maps_or_scale_in_their_names(tmp_path: Path) -> None:
+    for name in ("train_1", "train_2", "val_1"):
+        _pair_files(tmp_path, name, label=1)
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list" / "val.txt").write_text("val_1.png\n")
+    with pytest.raises(InputError, match="centimetres"):
+        places.read_pairs(tmp_path)
+    found = places.read_pairs(tmp_path, 0.5)
+    assert [(pair.before.name, pair.before.held_out) for pair in found][1:] == [("train_2", False), ("val_1", True)]
+    assert all((pair.before.label == IGNORE).all() and (pair.change.label == 1).all() for pair in found)
+
+
+def test_classes_of_semantic_maps_need_a_name(tmp_path: Path) -> None:
+    _pair_files(tmp_path, "a_50", semantic_A=4, semantic_B=np.array([[4, 5, 255, 0]] * 8).repeat(2, 1))
+    with pytest.raises(InputError, match="classes"):
+        places.read_pairs(tmp_path)
+    (pair,) = places.read_pairs(tmp_path, object_class=4)
+    assert (pair.before.label == 1).all() and pair.after.label[0, ::2].tolist() == [1, 0, IGNORE, 0]
+
+
+def test_pairs_that_are_not_whole_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="A, B and label"):
+        places.read_pairs(tmp_path)
+    _pair_files(tmp_path, "a_50", label=np.zeros((4, 4)))
+    with pytest.raises(InputError, match="differ in size"):
+        places.read_pairs(tmp_path)
+    (tmp_path / "label" / "a_50.png").unlink()
+    with pytest.raises(InputError, match="has no a_50.png"):
+        places.read_pairs(tmp_path)
 
 
 def test_every_source_reads_the_real_imagery(shared_data: Path) -> None:
