@@ -12,22 +12,17 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
-from rasterio.enums import Resampling
-from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from changen2.errors import InputError
-from changen2.jobs.change_map import lowest_change_value
+from changen2.jobs.change_truth import open_truth, read_change
 from changen2.raster.accuracy import area_adjusted, confusion, scores_with_intervals
-from changen2.raster.area import Area
 from changen2.raster.grid import Grid
 from changen2.raster.ground import pixel_size_m
-from changen2.raster.reading import check_overlap, gdal_environment, open_raster, warp
+from changen2.raster.reading import gdal_environment, open_raster
 
 UNIT = 256
 """Side in pixels of the blocks that are resampled for the intervals of a single map."""
-
-VECTORS = {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml"}
 
 REFERENCE_FIELD = "reference"
 
@@ -103,55 +98,17 @@ def _units(prediction: Path, reference: Path, threshold: float) -> NDArray[np.fl
     """Return the confusion of each block ``[n, 4]``; blocks without a known pixel are left out."""
     with open_raster(prediction) as mapped:
         grid = Grid.of(mapped)
-        truth = (
-            _polygon_truth(reference, grid) if reference.suffix.lower() in VECTORS else _RasterTruth(reference, grid)
-        )
+        truth = open_truth(reference, grid)
         rows = []
         for row in range(0, grid.height, UNIT):
             for column in range(0, grid.width, UNIT):
                 window = Window(column, row, min(UNIT, grid.width - column), min(UNIT, grid.height - row))
-                predicted, valid = _changed(mapped, window, threshold)
+                predicted, valid = read_change(mapped, window, threshold)
                 true, known = truth(window)
                 counts = confusion(predicted, true, valid & known)
                 if counts.sum():
                     rows.append(counts)
     return np.array(rows).reshape(-1, 4)
-
-
-class _RasterTruth:
-    """A reference raster on the prediction's grid: nearest neighbour, any grid or CRS."""
-
-    def __init__(self, path: Path, grid: Grid) -> None:
-        self._dataset = open_raster(path)
-        own = Grid.of(self._dataset)
-        check_overlap(own, grid)
-        self._reader = self._dataset
-        if own != grid:
-            destination = {} if self._dataset.nodata is not None else {"add_alpha": True}
-            self._reader = warp(self._dataset, grid, Resampling.nearest, **destination)
-
-    def __call__(self, window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        return self._reader.read(1, window=window) != 0, self._reader.dataset_mask(window=window) > 0
-
-
-def _polygon_truth(path: Path, grid: Grid) -> Any:
-    area = Area.choose(grid, aoi=path)
-
-    def truth(window: Window) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        burnt = area.mask(window)
-        everywhere = np.ones((window.height, window.width), bool)
-        return (burnt if burnt is not None else everywhere), everywhere
-
-    return truth
-
-
-def _changed(dataset: DatasetReader, window: Window, threshold: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return change and the valid mask of a 0/1 map or of a change probability."""
-    values = dataset.read(1, window=window)
-    valid = dataset.dataset_mask(window=window) > 0
-    if (dataset.descriptions[0] or "").startswith("Change probability"):
-        return values >= lowest_change_value(threshold), valid
-    return values != 0, valid
 
 
 def _from_points(prediction: Path, points: Path, threshold: float) -> dict[str, Any]:
@@ -161,14 +118,14 @@ def _from_points(prediction: Path, points: Path, threshold: float) -> dict[str, 
         places, labels = _read_points(points, grid)
         areas = np.zeros(2)
         for _, window in mapped.block_windows(1):
-            changed, valid = _changed(mapped, window, threshold)
+            changed, valid = read_change(mapped, window, threshold)
             areas += [np.count_nonzero(valid & ~changed), np.count_nonzero(valid & changed)]
         matrix = np.zeros((2, 2))
         for (x, y), label in zip(places, labels, strict=True):
             column, row = (int(np.floor(value)) for value in ~grid.transform @ (x, y))
             if not (0 <= column < grid.width and 0 <= row < grid.height):
                 continue
-            changed, valid = _changed(mapped, Window(column, row, 1, 1), threshold)
+            changed, valid = read_change(mapped, Window(column, row, 1, 1), threshold)
             if valid[0, 0]:
                 matrix[int(changed[0, 0]), label] += 1
     empty = [name for name, count in zip(("no change", "change"), matrix.sum(axis=1), strict=True) if count < 2]
