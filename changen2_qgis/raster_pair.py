@@ -12,14 +12,13 @@ from qgis.core import (
     QgsCsException,
     QgsFeatureSource,
     QgsProcessingFeedback,
-    QgsProcessingMultiStepFeedback,
     QgsRasterLayer,
     QgsRectangle,
 )
 
 from .errors import InputError
-from .inputs import describe, direct_path, has_other_crs, with_layer_crs
-from .rendering import choose_grid, ground_resolution, render
+from .inputs import direct_path, has_other_crs, with_layer_crs
+from .rendering import ground_resolution, render_layer
 
 
 class RasterPair:
@@ -49,7 +48,7 @@ class RasterPair:
         """Where to look, in the CRS of `before`: the extent, or what the polygons span; null for everywhere."""
         if polygons is None or not extent.isNull():
             return extent
-        return _moved(polygons.sourceExtent(), polygons.sourceCrs(), self.before.crs())
+        return moved_extent(polygons.sourceExtent(), polygons.sourceCrs(), self.before.crs())
 
     def ground_resolution(self) -> float | None:
         """Metres per pixel of the image that is a file (`before` if both are), None where none is."""
@@ -85,15 +84,8 @@ class RasterPair:
             if path is not None:
                 files[role] = with_layer_crs(path, layer, folder, role)
                 continue
-            grid = choose_grid(layer, self._window_on(layer, window), resolution)
-            metres = ground_resolution(grid.extent, layer.crs(), grid.width, grid.height)
-            feedback.pushInfo(
-                f"Writing {describe(layer)} to a file: {grid.width} × {grid.height} pixels of {metres:.2f} m"
-            )
             target = folder / f"{role}.tif"
-            step = QgsProcessingMultiStepFeedback(1, feedback)
-            for warning in render(layer, grid, target, max_megapixels, step):
-                feedback.pushWarning(warning)
+            render_layer(layer, self._window_on(layer, window), target, resolution, max_megapixels, feedback)
             files[role] = str(target)
         return files
 
@@ -106,14 +98,14 @@ class RasterPair:
                 "no_overlap",
             )
         if not window.isNull():
-            return _moved(window, self.before.crs(), layer.crs())
+            return moved_extent(window, self.before.crs(), layer.crs())
         other_role, other = ("after", self.after) if layer is self.before else ("before", self.before)
         if self._paths[other_role] is None:
             return None
-        return _moved(other.extent(), other.crs(), layer.crs())
+        return moved_extent(other.extent(), other.crs(), layer.crs())
 
 
-def _moved(
+def moved_extent(
     extent: QgsRectangle, source: QgsCoordinateReferenceSystem, target: QgsCoordinateReferenceSystem
 ) -> QgsRectangle:
     """An extent in another CRS: what bounds it there. Without CRS on a side, coordinates stay as they are."""

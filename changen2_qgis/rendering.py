@@ -15,6 +15,8 @@ from qgis.core import (
     QgsDistanceArea,
     QgsFeedback,
     QgsPointXY,
+    QgsProcessingFeedback,
+    QgsProcessingMultiStepFeedback,
     QgsRasterBlockFeedback,
     QgsRasterFileWriter,
     QgsRasterInterface,
@@ -134,6 +136,23 @@ def _ground_size(extent: QgsRectangle, crs: QgsCoordinateReferenceSystem) -> tup
             f"The extent {extent.toString(3)} is outside what {crs.authid()} is for.", "Choose a smaller one."
         ) from error
     return across * 1000, down * 1000
+
+
+def render_layer(
+    layer: QgsRasterLayer,
+    window: QgsRectangle | None,
+    path: Path,
+    resolution: Callable[[], float],
+    max_megapixels: float,
+    feedback: QgsProcessingFeedback,
+) -> None:
+    """Write what the backend is to see of a layer to a GeoTIFF, and say so; see `choose_grid` and `render`."""
+    grid = choose_grid(layer, window, resolution)
+    metres = ground_resolution(grid.extent, layer.crs(), grid.width, grid.height)
+    feedback.pushInfo(f"Writing {describe(layer)} to a file: {grid.width} × {grid.height} pixels of {metres:.2f} m")
+    step = QgsProcessingMultiStepFeedback(1, feedback)
+    for warning in render(layer, grid, path, max_megapixels, step):
+        feedback.pushWarning(warning)
 
 
 def render(

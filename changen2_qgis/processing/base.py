@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from qgis.core import (
     QgsMapLayer,
@@ -24,10 +24,13 @@ from qgis.PyQt.QtGui import QIcon
 from ..backend import Backend
 from ..errors import PluginError
 from ..paths import resources_dir
+from ..run_folders import WORK_FOLDER, is_unfinished
 from ..worker_client import Callbacks, Progress
 
-STAGES = {
-    # stage of the backend: (from percent, to percent, said to the user)
+Stages = Mapping[str, tuple[int, int, str]]
+"""Stage of the backend: from percent, to percent, said to the user; where both are equal the percentage stays."""
+
+DETECTION_STAGES: Stages = {
     "read": (0, 3, "Reading the images"),
     "coregister": (0, 3, "Aligning the images"),
     "detect": (3, 90, "Looking for change"),
@@ -52,6 +55,8 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
     Subclasses implement `prepare_job` (main thread: clone layers, export unsaved edits) and `do_job` (pool
     thread); a `PluginError` from either becomes the message that Processing shows.
     """
+
+    stages: ClassVar[Stages] = DETECTION_STAGES
 
     def __init__(self, backend: Backend) -> None:
         super().__init__()
@@ -107,7 +112,7 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         if self.backend.last_hello is None:
             feedback.setProgressText("Starting the backend")
         callbacks = Callbacks(
-            progress=lambda progress: _show(progress, feedback),
+            progress=lambda progress: self._show(progress, feedback),
             log=lambda level, message: _log(level, message, feedback),
             cancelled=feedback.isCanceled,
         )
@@ -116,6 +121,18 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
             feedback.pushWarning(warning)
         feedback.setProgress(100)
         return result
+
+    def stage_text(self, progress: Progress) -> str:
+        """What the backend is doing, for the user."""
+        return self.stages[progress.stage][2] if progress.stage in self.stages else progress.stage
+
+    def _show(self, progress: Progress, feedback: QgsProcessingFeedback) -> None:
+        low, high, _ = self.stages.get(progress.stage, (0, 100, ""))
+        if high > low:
+            feedback.setProgress(low + (high - low) * (progress.done / progress.total if progress.total else 0.0))
+        left = "" if progress.eta_s is None else f", about {_duration(progress.eta_s)} left"
+        count = f": {progress.done:,.0f} of {progress.total:,.0f}" if progress.total else ""
+        feedback.setProgressText(f"{self.stage_text(progress)}{count}{left}")
 
     def load_on_completion(
         self, context: QgsProcessingContext, layers: Mapping[str, tuple[str, str]], threshold: float, run: Path
@@ -128,16 +145,43 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
             threshold: probability 0..1 from which change was counted.
             run: folder of the run, whose manifest names the model.
         """
+        from ..licences import carry_licence
+        from ..results import style_detection_layer
+
+        for kind, (output, source) in layers.items():
+
+            def style(layer: QgsMapLayer, kind: str = kind) -> None:
+                style_detection_layer(layer, kind, threshold)
+                carry_licence(layer, run)
+
+            self.load_layer(context, output, source, LAYER_NAMES[kind], style)
+
+    def load_layer(
+        self,
+        context: QgsProcessingContext,
+        output: str,
+        source: str,
+        name: str,
+        style: Callable[[QgsMapLayer], None],
+    ) -> None:
+        """Have the toolbox load one result; nothing happens where nobody asked for layers.
+
+        Args:
+            context: of this run.
+            output: the output's name.
+            source: of the layer.
+            name: shown in the layer tree.
+            style: called with the loaded layer, on the main thread.
+        """
         project = context.project()
         if project is None:
             return
-        for kind, (output, source) in layers.items():
-            details = QgsProcessingContext.LayerDetails(LAYER_NAMES[kind], project, output)
-            styler = _Styler(kind, threshold, run)
-            sip.transferto(styler, None)  # the context deletes it
-            _STYLERS.append(styler)
-            details.setPostProcessor(styler)
-            context.addLayerToLoadOnCompletion(source, details)
+        details = QgsProcessingContext.LayerDetails(name, project, output)
+        styler = _Styler(style)
+        sip.transferto(styler, None)  # the context deletes it
+        _STYLERS.append(styler)
+        details.setPostProcessor(styler)
+        context.addLayerToLoadOnCompletion(source, details)
 
 
 class RunFolder:
@@ -146,55 +190,54 @@ class RunFolder:
     Args:
         path: the output folder; made when first needed.
         overwrite: whether the user allows results that are there to be replaced.
+        resume: whether the run goes on with an unfinished one that is there, and so with its inputs.
+        keep_inputs: whether the inputs of an unfinished run are kept with it, for `kept` to find.
     """
 
-    def __init__(self, path: Path, overwrite: bool) -> None:
+    def __init__(self, path: Path, overwrite: bool, resume: bool = False, keep_inputs: bool = False) -> None:
         self.path = path
         self.inputs = path / "inputs"
+        self._keep_inputs = keep_inputs
+        self._resume = resume and is_unfinished(path)
         self._made = not path.exists()
         self._empty = self._made or (path.is_dir() and not any(path.iterdir()))
-        self._overwrite = overwrite
+        self.overwrite = overwrite
 
-    @property
-    def overwrite(self) -> bool:
-        """What to tell the backend: our own exported inputs are no results worth protecting."""
-        return self._overwrite or (self._empty and self.inputs.exists())
+    def kept(self, name: str) -> str | None:
+        """The input of that name in `inputs`, if the run goes on with an unfinished one that has it."""
+        target = self.inputs / name
+        return str(target) if self._resume and target.exists() else None
 
     @contextlib.contextmanager
     def removed_on_error(self) -> Iterator[None]:
         """Leave nothing behind when the run fails or is cancelled, but what the backend can go on from.
 
-        It cannot where inputs were written: a run goes on only with the very same files.
+        It goes on only with the very same files.
         """
         try:
             yield
         except BaseException:
-            if self._empty and self.inputs.exists():
-                for entry in self.path.iterdir():
+            written = (self._empty or self._resume) and self.inputs.exists()
+            if written and not (self._keep_inputs and is_unfinished(self.path)):
+                for entry in (self.inputs, self.path / WORK_FOLDER):
                     shutil.rmtree(entry, ignore_errors=True)
-            if self._made:
+            if self._made or self._resume:
                 with contextlib.suppress(OSError):
                     self.path.rmdir()
             raise
 
 
 class _Styler(QgsProcessingLayerPostProcessorInterface):
-    """Styles a loaded result and notes its licence; Processing calls it on the main thread."""
+    """Styles a loaded result; Processing calls it on the main thread."""
 
-    def __init__(self, kind: str, threshold: float, run: Path) -> None:
+    def __init__(self, style: Callable[[QgsMapLayer], None]) -> None:
         super().__init__()
-        self.kind = kind
-        self.threshold = threshold
-        self.run = run
+        self.style = style
 
     def postProcessLayer(
         self, layer: QgsMapLayer, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> None:
-        from ..licences import carry_licence
-        from ..results import style_detection_layer
-
-        style_detection_layer(layer, self.kind, self.threshold)
-        carry_licence(layer, self.run)
+        self.style(layer)
 
 
 # Owned by their contexts, but Python forgets the class of what nothing in Python refers to. Enough for some
@@ -206,15 +249,6 @@ def advanced(parameter: QgsProcessingParameterDefinition) -> QgsProcessingParame
     """The parameter, shown under "Advanced parameters"."""
     parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
     return parameter
-
-
-def _show(progress: Progress, feedback: QgsProcessingFeedback) -> None:
-    low, high, text = STAGES.get(progress.stage, (0, 100, progress.stage))
-    share = progress.done / progress.total if progress.total else 0.0
-    feedback.setProgress(low + (high - low) * share)
-    left = "" if progress.eta_s is None else f", about {_duration(progress.eta_s)} left"
-    count = f": {progress.done:,.0f} of {progress.total:,.0f}" if progress.total else ""
-    feedback.setProgressText(f"{text}{count}{left}")
 
 
 def _duration(seconds: float) -> str:

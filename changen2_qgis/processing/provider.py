@@ -9,9 +9,11 @@ from ..backend import Backend
 from ..paths import resources_dir, version
 from .detect_change import DetectChange
 from .set_up_backend import SetUpBackend
+from .simulate_events import SimulateEvents
+from .synthesize_change import SynthesizeChange
 from .vectorize_change import VectorizeChange
 
-ALGORITHMS = (DetectChange, VectorizeChange, SetUpBackend)
+ALGORITHMS = (DetectChange, SynthesizeChange, SimulateEvents, VectorizeChange, SetUpBackend)
 
 
 class Changen2Provider(QgsProcessingProvider):
@@ -31,7 +33,7 @@ class Changen2Provider(QgsProcessingProvider):
 
     def longName(self) -> str:
         """Shown where there is room."""
-        return "Changen2: change detection"
+        return "Changen2: change detection and synthesis"
 
     def versionInfo(self) -> str:
         """The plugin's version."""

@@ -21,6 +21,9 @@ from changen2.raster.grid import Grid
 WORK_FOLDER = ".changen2-work"
 """Where a run keeps what is not finished, inside its output folder (the same file system, so a rename is atomic)."""
 
+INPUTS_FOLDER = "inputs"
+"""Where a caller may keep inputs that it wrote for the run; they are no results that need protection."""
+
 Colors = dict[int, tuple[int, int, int, int]]
 
 
@@ -63,7 +66,7 @@ class OutputFolder:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file, not a folder.", hint="Name a new folder.", code="bad_out_dir")
         if self.path.is_dir() and not overwrite:
-            names = {entry.name for entry in self.path.iterdir()} - {WORK_FOLDER}
+            names = {entry.name for entry in self.path.iterdir()} - {WORK_FOLDER, INPUTS_FOLDER}
             there = sorted(names if replaces is None else names & replaces)
             if there:
                 raise InputError(

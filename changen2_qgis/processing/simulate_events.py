@@ -1,0 +1,171 @@
+"""`changen2:simulateevents`: what may happen to a label map, before anything is drawn."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputFile,
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputRasterLayer,
+    QgsProcessingOutputVectorLayer,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterVectorLayer,
+    QgsProject,
+    QgsRasterLayer,
+)
+
+from ..run_folders import new_run_folder
+from .base import BackendAlgorithm, RunFolder, Stages, advanced
+from .event_files import events_path, labels_path, shown_events, style_change, style_events_layer, style_labels
+from .event_rules import (
+    KINDS,
+    classes_parameter,
+    declare_event_rules,
+    event_rules,
+    kinds_of,
+    kinds_parameter,
+    seed_parameter,
+)
+
+HELP = """Lets change events happen to a map of classes: objects are created (a copy of another object, put where
+none stands), removed, or change their class. The result is a series of label maps, one for each step, the change
+maps between them, and the events as polygons. No image is drawn and no model runs, so this takes seconds.
+
+Give polygons to let drawn events happen instead; they have the fields event (create, remove or edit), to_class (name
+or number) and step (from 1; without it 1).
+
+The polygons of the events have the same fields: edit them and give them to “Synthesize change” to draw images.
+
+The same seed gives the same series."""
+
+
+@dataclass
+class SimulateJob:
+    """One run, as prepared on the main thread."""
+
+    folder: RunFolder
+    labels: QgsRasterLayer
+    request: dict[str, Any]
+    """What goes to the backend, less the folder."""
+
+
+class SimulateEvents(BackendAlgorithm):
+    """From labels to a series of labels."""
+
+    stages: ClassVar[Stages] = {
+        "read": (0, 20, "Reading the labels"),
+        "simulate": (20, 100, "Letting events happen"),
+    }
+
+    def name(self) -> str:
+        """The part of the id after the colon."""
+        return "simulateevents"
+
+    def displayName(self) -> str:
+        """Shown in the toolbox."""
+        return "Simulate change events"
+
+    def shortHelpString(self) -> str:
+        """Shown beside the parameters."""
+        return HELP
+
+    def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
+        """Declare parameters and outputs."""
+        number = QgsProcessingParameterNumber
+        polygons = QgsProcessing.SourceType.TypeVectorPolygon
+        for parameter in (
+            QgsProcessingParameterRasterLayer("LABELS", "Labels (raster of class numbers)"),
+            kinds_parameter("Events to simulate", list(KINDS)),
+            QgsProcessingParameterVectorLayer("EVENTS", "Drawn events instead (polygons)", [polygons], optional=True),
+            number(
+                "STEPS",
+                "Number of steps (empty: 1, or the largest step of drawn events)",
+                number.Type.Integer,
+                None,
+                optional=True,
+                minValue=1,
+                maxValue=1000,
+            ),
+            seed_parameter(),
+            classes_parameter(),
+            QgsProcessingParameterFolderDestination(
+                "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
+            ),
+        ):
+            self.addParameter(parameter)
+        declare_event_rules(self)
+        self.addParameter(
+            advanced(QgsProcessingParameterBoolean("OVERWRITE", "Replace results in the output folder", False))
+        )
+        for output in (
+            QgsProcessingOutputRasterLayer("LABELS_OUT", "Labels after the last step"),
+            QgsProcessingOutputRasterLayer("CHANGE", "Change in the last step"),
+            QgsProcessingOutputVectorLayer("EVENTS_OUT", "Events that happened", polygons),
+            QgsProcessingOutputFile("MANIFEST", "Manifest"),
+            QgsProcessingOutputNumber("EVENT_COUNT", "Number of events"),
+        ):
+            self.addOutput(output)
+
+    def prepare_job(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> SimulateJob:
+        """The backend's request, with drawn events exported."""
+        labels = self.parameterAsRasterLayer(parameters, "LABELS", context)
+        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
+        project = context.project() or QgsProject.instance()
+        folder = RunFolder(
+            Path(os.path.abspath(given))
+            if given
+            else new_run_folder(project, f"simulate on {labels.name()}", datetime.now()),
+            self.parameterAsBoolean(parameters, "OVERWRITE", context),
+        )
+        with folder.removed_on_error():
+            request = {"labels": labels_path(labels, folder), **event_rules(self, parameters, context)}
+            if parameters.get("STEPS") not in (None, ""):
+                request["steps"] = self.parameterAsInt(parameters, "STEPS", context)
+            if parameters.get("EVENTS") is not None:
+                layer = self.parameterAsVectorLayer(parameters, "EVENTS", context)
+                request["events"] = events_path(layer, labels, folder)
+            elif kinds := kinds_of(self, parameters, context):
+                request["events"] = kinds
+        return SimulateJob(folder, labels.clone(), request)
+
+    def do_job(
+        self, job: SimulateJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> dict[str, Any]:
+        """Ask the backend for it."""
+        with job.folder.removed_on_error():
+            where = {"out_dir": str(job.folder.path), "overwrite": job.folder.overwrite}
+            result = self.ask("simulate", {**job.request, **where}, feedback)
+        outputs, summary = result["outputs"], result["summary"]
+        steps = summary["steps"]
+        shown = {
+            "LABELS_OUT": (outputs[f"labels_t{steps}"], "Labels after the last step", style_labels),
+            "CHANGE": (outputs[f"change_t{steps - 1}_t{steps}"], "Change in the last step", style_change),
+            "EVENTS_OUT": (
+                shown_events(outputs["change_events"], job.labels),
+                "Events that happened",
+                style_events_layer,
+            ),
+        }
+        for output, (source, name, style) in shown.items():
+            self.load_layer(context, output, source, name, style)
+        return {
+            "OUTPUT_FOLDER": str(job.folder.path),
+            "LABELS_OUT": outputs[f"labels_t{steps}"],
+            "CHANGE": outputs[f"change_t{steps - 1}_t{steps}"],
+            "EVENTS_OUT": outputs["change_events"],
+            "MANIFEST": outputs["manifest"],
+            "EVENT_COUNT": sum(summary["events"].values()),
+        }

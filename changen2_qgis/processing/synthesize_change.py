@@ -1,0 +1,412 @@
+"""`changen2:synthesizechange`: from one image and change events to the images that follow."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputFile,
+    QgsProcessingOutputMultipleLayers,
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputRasterLayer,
+    QgsProcessingOutputVectorLayer,
+    QgsProcessingParameterBand,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterDateTime,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+    QgsProcessingParameterVectorLayer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+)
+from qgis.PyQt.QtCore import Qt
+
+from ..errors import InputError
+from ..inputs import bounds, polygons_path
+from ..raster_pair import moved_extent
+from ..rendering import render_layer
+from ..run_folders import new_run_folder
+from ..worker_client import Progress
+from .base import BackendAlgorithm, RunFolder, Stages, advanced
+from .detect_change import PRECISIONS, parse_bands
+from .event_files import (
+    events_path,
+    labels_path,
+    raster_path,
+    shown_events,
+    style_change,
+    style_events_layer,
+    style_labels,
+)
+from .event_rules import (
+    classes_parameter,
+    declare_event_rules,
+    event_rules,
+    kinds_of,
+    kinds_parameter,
+    seed_parameter,
+)
+
+QUALITIES = {"fast": 8, "good": 20}
+"""Name and reverse steps of the diffusion."""
+
+SAMPLERS = ("dpmpp", "ddim", "ddpm")
+STARTS = ("noise", "exemplar")
+INTERVAL_UNITS = ("days", "weeks", "months", "years")
+
+HELP = """Draws the images that follow when something changes: buildings are built or lost, fields become roads. A
+generative model runs on your own machine, in a process of its own.
+
+Say what changes by polygons with the fields event (create, remove or edit), to_class (name or number) and step (from 1;
+without it 1), or let events be simulated on the labels. Without labels and polygons, objects that the image shows are
+removed here and there.
+
+Outside the change the images equal the first one to the last bit; inside they are synthetic, and no measurement.
+
+Results: one image for each step, on the grid of the first; label maps and change maps; and the events as polygons.
+IMAGES is the last image, SERIES all of them. All are written to the output folder with a manifest; without one to a new
+folder beside the project.
+
+Work in an extent or in polygons, not both. The same seed on the same machine gives the same images. Dates, if given,
+make the layers play in QGIS's temporal controller."""
+
+
+@dataclass
+class SynthesizeJob:
+    """One run, as prepared on the main thread."""
+
+    image: QgsRasterLayer
+    folder: RunFolder
+    window: QgsRectangle
+    """Where to work, in the CRS of the image; null for everywhere."""
+    request: dict[str, Any]
+    """What goes to the backend; without `image` where that must be written first."""
+    dates: dict[str, Any] | None
+    """START_DATE, INTERVAL and INTERVAL_UNIT for the manifest, where a date is given."""
+
+
+class SynthesizeChange(BackendAlgorithm):
+    """From an image and events to a series of images."""
+
+    stages: ClassVar[Stages] = {
+        "simulate": (0, 4, "Letting events happen"),
+        "labels": (4, 8, "Writing the labels"),
+        "synthesize": (8, 100, "Drawing the change"),
+        "write": (8, 8, "Images written"),
+    }
+
+    def __init__(self, backend: Any) -> None:
+        super().__init__(backend)
+        self._written: tuple[float, float] | None = None  # images written, of so many
+
+    def name(self) -> str:
+        """The part of the id after the colon."""
+        return "synthesizechange"
+
+    def displayName(self) -> str:
+        """Shown in the toolbox."""
+        return "Synthesize change"
+
+    def shortHelpString(self) -> str:
+        """Shown beside the parameters."""
+        return HELP
+
+    def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
+        """Declare parameters and outputs."""
+        self._declare_inputs()
+        self._declare_advanced()
+        declare_event_rules(self)
+        self._declare_outputs()
+
+    def _declare_inputs(self) -> None:
+        number, choice = QgsProcessingParameterNumber, QgsProcessingParameterEnum
+        raster = QgsProcessingParameterRasterLayer
+        polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
+        for parameter in (
+            raster("IMAGE", "Image"),
+            QgsProcessingParameterVectorLayer("EVENTS", "Change events (polygons)", polygons, optional=True),
+            raster("LABELS", "Labels (raster of class numbers)", optional=True),
+            kinds_parameter("Events to simulate, where none are drawn", None),
+            number(
+                "STEPS",
+                "Number of steps (empty: 1, or the largest step of drawn events)",
+                number.Type.Integer,
+                None,
+                optional=True,
+                minValue=1,
+                maxValue=1000,
+            ),
+            QgsProcessingParameterExtent("EXTENT", "Extent to work in", optional=True),
+            QgsProcessingParameterFeatureSource("AOI", "Polygons to work in", polygons, optional=True),
+            QgsProcessingParameterString("MODEL", "Model", "tiny"),
+            QgsProcessingParameterString("DEVICE", "Device (auto, cpu, cuda, cuda:1, mps)", "auto"),
+            choice("QUALITY", "Quality", list(QUALITIES), defaultValue="good", usesStaticStrings=True),
+            seed_parameter(),
+            QgsProcessingParameterDateTime(
+                "START_DATE",
+                "Date of the image (empty: the layers get no dates)",
+                QgsProcessingParameterDateTime.Type.Date,
+                optional=True,
+            ),
+            number("INTERVAL", "Time between steps", number.Type.Integer, 1, minValue=1, maxValue=10000),
+            choice(
+                "INTERVAL_UNIT", "Unit of that time", list(INTERVAL_UNITS), defaultValue="years", usesStaticStrings=True
+            ),
+            QgsProcessingParameterFolderDestination(
+                "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
+            ),
+        ):
+            self.addParameter(parameter)
+
+    def _declare_advanced(self) -> None:
+        number, choice = QgsProcessingParameterNumber, QgsProcessingParameterEnum
+        whole, real = number.Type.Integer, number.Type.Double
+        yes_no = QgsProcessingParameterBoolean
+        for parameter in (
+            QgsProcessingParameterBand(
+                "BANDS", "Bands: red, green, blue, or one", None, "IMAGE", optional=True, allowMultiple=True
+            ),
+            classes_parameter(),
+            choice("SAMPLER", "Sampler", list(SAMPLERS), defaultValue="dpmpp", usesStaticStrings=True),
+            number(
+                "SAMPLING_STEPS",
+                "Steps of the diffusion (empty: as the quality says)",
+                whole,
+                None,
+                optional=True,
+                minValue=1,
+                maxValue=1000,
+            ),
+            choice("INIT", "Start of what is drawn", list(STARTS), defaultValue="noise", usesStaticStrings=True),
+            number("EXEMPLAR_LEVEL", "How freely an exemplar is redrawn", real, 0.6, minValue=0.01, maxValue=1),
+            number("GUIDANCE_RATIO", "How long the unchanged is held while drawing", real, 1.0, minValue=0, maxValue=1),
+            yes_no("PATCHES", "Write changed blocks and virtual rasters instead of whole images", False),
+            number(
+                "RENDER_RESOLUTION",
+                "Resolution at which a web map is rendered (m; empty: the model's)",
+                real,
+                None,
+                optional=True,
+                minValue=0.01,
+            ),
+            choice("PRECISION", "Precision", list(PRECISIONS), defaultValue="auto", usesStaticStrings=True),
+            number("BATCH_SIZE", "Windows computed at once", whole, None, optional=True, minValue=1),
+            number("THREADS", "Processor threads", whole, None, optional=True, minValue=1),
+            yes_no("OVERWRITE", "Replace results in the output folder", False),
+            yes_no("RESUME", "Go on with the unfinished run in the output folder", False),
+        ):
+            self.addParameter(advanced(parameter))
+
+    def _declare_outputs(self) -> None:
+        for output in (
+            QgsProcessingOutputRasterLayer("IMAGES", "Image after the last step"),
+            QgsProcessingOutputRasterLayer("LABELS_OUT", "Labels after the last step"),
+            QgsProcessingOutputRasterLayer("CHANGE", "Change in the last step"),
+            QgsProcessingOutputVectorLayer(
+                "EVENTS_OUT", "Events that happened", QgsProcessing.SourceType.TypeVectorPolygon
+            ),
+            QgsProcessingOutputMultipleLayers("SERIES", "Images of all steps"),
+            QgsProcessingOutputMultipleLayers("CHANGES", "Change in each step"),
+            QgsProcessingOutputFile("MANIFEST", "Manifest"),
+            QgsProcessingOutputNumber("STEP_COUNT", "Number of steps"),
+            QgsProcessingOutputNumber("CHANGED_PIXELS", "Changed pixels, all steps together"),
+        ):
+            self.addOutput(output)
+
+    def estimate_request(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, folder: Path
+    ) -> dict[str, Any]:
+        """The parameters of the backend's `estimate_synthesis` for these parameters. Main thread.
+
+        Args:
+            parameters: of this algorithm.
+            context: of the call.
+            folder: takes a copy of drawn events.
+
+        Raises:
+            InputError: the image must be rendered first, so its size is not known; or something is wrong.
+        """
+        job = self._job_in(RunFolder(folder, overwrite=True), parameters, context)
+        if "image" not in job.request:
+            raise InputError("The image will be written to a file first.", "Run to see what it takes.")
+        return {name: value for name, value in job.request.items() if name != "resume"}
+
+    def prepare_job(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> SynthesizeJob:
+        """Clone the image and export events and polygons, on the main thread, where layers and their edits are."""
+        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
+        image = self.parameterAsRasterLayer(parameters, "IMAGE", context)
+        project = context.project() or QgsProject.instance()
+        folder = RunFolder(
+            Path(os.path.abspath(given))
+            if given
+            else new_run_folder(project, f"synthesize from {image.name()}", datetime.now()),
+            overwrite=self.parameterAsBoolean(parameters, "OVERWRITE", context),
+            resume=self.parameterAsBoolean(parameters, "RESUME", context),
+            keep_inputs=True,
+        )
+        with folder.removed_on_error():
+            return self._job_in(folder, parameters, context)
+
+    def _job_in(self, folder: RunFolder, parameters: dict[str, Any], context: QgsProcessingContext) -> SynthesizeJob:
+        image = self.parameterAsRasterLayer(parameters, "IMAGE", context)
+        request = {**self._options(parameters, context), **self._what_happens(parameters, context, image, folder)}
+        extent = self.parameterAsExtent(parameters, "EXTENT", context, image.crs())
+        polygons = self.parameterAsSource(parameters, "AOI", context)
+        window = extent
+        if polygons is not None:
+            if not extent.isNull():
+                raise InputError("Both an extent and polygons are given.", "Leave one of them out.", "bad_value")
+            layer = self.parameterAsVectorLayer(parameters, "AOI", context)
+            request["aoi"] = folder.kept("aoi.gpkg") or polygons_path(layer, polygons, image, folder.inputs)
+            window = moved_extent(polygons.sourceExtent(), polygons.sourceCrs(), image.crs())
+        elif not extent.isNull():
+            request["bounds"] = bounds(extent, image)
+        path = raster_path(image, folder, "image") or folder.kept("image.tif")
+        if path is not None:
+            request["image"] = path
+        return SynthesizeJob(image.clone(), folder, window, request, self._dates(parameters, context))
+
+    def _dates(self, parameters: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any] | None:
+        start = self.parameterAsDateTime(parameters, "START_DATE", context).date()
+        if not start.isValid():
+            return None
+        return {
+            "start": start.toString(Qt.DateFormat.ISODate),
+            "interval": self.parameterAsInt(parameters, "INTERVAL", context),
+            "unit": self.parameterAsEnumString(parameters, "INTERVAL_UNIT", context),
+        }
+
+    def _what_happens(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, image: QgsRasterLayer, folder: RunFolder
+    ) -> dict[str, Any]:
+        """Labels and events for the backend."""
+        happens: dict[str, Any] = {}
+        labels = self.parameterAsRasterLayer(parameters, "LABELS", context)
+        kinds = kinds_of(self, parameters, context)
+        if labels is not None:
+            happens["labels"] = labels_path(labels, folder)
+        if parameters.get("EVENTS") is not None:
+            if kinds:
+                raise InputError(
+                    "Both drawn events and events to simulate are given.", "Leave one of them out.", "bad_value"
+                )
+            layer = self.parameterAsVectorLayer(parameters, "EVENTS", context)
+            happens["events"] = events_path(layer, image, folder)
+        elif kinds:
+            happens["simulate"] = kinds
+        return happens
+
+    def _options(self, parameters: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any]:
+        """What goes to the backend as it is given; what is not given is left to its defaults."""
+        options: dict[str, Any] = {
+            **event_rules(self, parameters, context),
+            "model": self.parameterAsString(parameters, "MODEL", context).strip() or "tiny",
+            "device": self.parameterAsString(parameters, "DEVICE", context).strip() or "auto",
+            "bands": parse_bands(parameters.get("BANDS")),
+            "sampling_steps": QUALITIES[self.parameterAsEnumString(parameters, "QUALITY", context)],
+            "exemplar_level": self.parameterAsDouble(parameters, "EXEMPLAR_LEVEL", context),
+            "guidance_ratio": self.parameterAsDouble(parameters, "GUIDANCE_RATIO", context),
+            "patches": self.parameterAsBoolean(parameters, "PATCHES", context),
+            "resume": self.parameterAsBoolean(parameters, "RESUME", context),
+        }
+        for name in ("SAMPLER", "INIT", "PRECISION"):
+            options[name.lower()] = self.parameterAsEnumString(parameters, name, context)
+        for name in ("STEPS", "SAMPLING_STEPS", "BATCH_SIZE", "THREADS"):
+            if parameters.get(name) not in (None, ""):  # Processing itself would make that 0
+                options[name.lower()] = self.parameterAsInt(parameters, name, context)
+        return {name: value for name, value in options.items() if value not in (None, "")}
+
+    def do_job(
+        self, job: SynthesizeJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> dict[str, Any]:
+        """Make a file of the image where needed, then ask the backend."""
+        with job.folder.removed_on_error():
+            image = job.request.get("image") or self._rendered(job, feedback)
+            where = {"out_dir": str(job.folder.path), "overwrite": job.folder.overwrite}
+            result = self.ask("synthesize", {**job.request, "image": image, **where}, feedback)
+        summary = result["summary"]
+        feedback.pushInfo(f"{summary['model']} on {summary['device']}, {summary['seconds']:.0f} s")
+        if job.dates is not None:
+            _note_dates(Path(result["outputs"]["manifest"]), job.dates)
+        return self._deliver(result, job, context)
+
+    def stage_text(self, progress: Progress) -> str:
+        """What the backend is doing, with the step once it is known."""
+        text = super().stage_text(progress)
+        if progress.stage == "write":
+            self._written = (progress.done, progress.total)
+        elif progress.stage == "synthesize" and self._written is not None:
+            done, total = self._written
+            return f"{text} of step {min(done + 1, total):.0f} of {total:.0f}"
+        return text
+
+    def _rendered(self, job: SynthesizeJob, feedback: QgsProcessingFeedback) -> str:
+        """The image, which is no file, as a GeoTIFF."""
+        target = job.folder.inputs / "image.tif"
+        window = None if job.window.isNull() else job.window
+        megapixels = self.backend.settings.render_megapixels
+        render_layer(job.image, window, target, lambda: self._resolution_of_model(job), megapixels, feedback)
+        return str(target)
+
+    def _resolution_of_model(self, job: SynthesizeJob) -> float:
+        """Metres per pixel that the model was made for."""
+        cards = [card for card in self.backend.hello().models if card.get("task") == "synthesize"]
+        card = next((card for card in cards if card["name"] == job.request["model"]), {})
+        return float(card.get("gsd_native") or 0.5)
+
+    def _deliver(self, result: dict[str, Any], job: SynthesizeJob, context: QgsProcessingContext) -> dict[str, Any]:
+        """Have the results loaded, and name them as the contract does."""
+        outputs, summary = result["outputs"], result["summary"]
+        steps = summary["steps"]
+        images = [outputs[f"image_t{step}"] for step in range(1, steps + 1)]
+        changes = [outputs[f"change_t{step - 1}_t{step}"] for step in range(1, steps + 1)]
+        labels = outputs[f"labels_t{steps}"]
+        shown = {
+            "IMAGES": (images[-1], "Image after the last step", lambda layer: None),
+            "LABELS_OUT": (labels, "Labels after the last step", style_labels),
+            "CHANGE": (changes[-1], "Change in the last step", style_change),
+            "EVENTS_OUT": (
+                shown_events(outputs["change_events"], job.image),
+                "Events that happened",
+                style_events_layer,
+            ),
+        }
+        for output, (source, name, style) in shown.items():
+            self.load_layer(context, output, source, name, style)
+        return {
+            "OUTPUT_FOLDER": str(job.folder.path),
+            "IMAGES": images[-1],
+            "LABELS_OUT": labels,
+            "CHANGE": changes[-1],
+            "EVENTS_OUT": outputs["change_events"],
+            "SERIES": images,
+            "CHANGES": changes,
+            "MANIFEST": outputs["manifest"],
+            "STEP_COUNT": steps,
+            "CHANGED_PIXELS": sum(summary["changed_px"]),
+        }
+
+
+def _note_dates(manifest: Path, dates: dict[str, Any]) -> None:
+    """Add the dates of the series, which the backend has no use for, to the manifest: they are settings too."""
+    known = json.loads(manifest.read_text(encoding="utf8"))
+    text = json.dumps({**known, "dates": dates}, indent=2, ensure_ascii=False)
+    aside = manifest.with_suffix(".part")
+    aside.write_text(text, encoding="utf8")
+    aside.replace(manifest)
