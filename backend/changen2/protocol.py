@@ -291,6 +291,29 @@ class GenerateRequest(EventRules):
     overwrite: bool = False
 
 
+class EvaluateRequest(Request):
+    """Compare a change map with what is known.
+
+    Attributes:
+        prediction: a 0/1 change map or a change probability.
+        reference: a raster whose non-zero valid pixels are change, or a polygon layer of changes; None with
+            ``points`` alone.
+        points: a point layer with a field ``reference``, 0 or 1; points without a label are left out.
+        threshold: for a change probability.
+        out_dir: folder for ``assessment.tif`` and ``assessment_manifest.json``; empty: numbers only.
+        min_area: m² (pixels without CRS) below which places are not counted, known or reported.
+        overwrite: replace these two files there; other files are left alone.
+    """
+
+    prediction: str
+    reference: str | None = None
+    points: str | None = None
+    threshold: Probability = 0.5
+    out_dir: str = ""
+    min_area: Annotated[float, Field(ge=0)] = 0.0
+    overwrite: bool = False
+
+
 class SampleRequest(Request):
     """Draw the simulated sample scene (before and after GeoTIFF) into a folder."""
 

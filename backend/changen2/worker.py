@@ -36,6 +36,7 @@ from changen2.protocol import (
     DownloadModelRequest,
     EstimateRequest,
     EstimateSynthesisRequest,
+    EvaluateRequest,
     ImportModelRequest,
     Message,
     NoParameters,
@@ -57,7 +58,7 @@ Job = tuple[type[Request], Callable[[Any, Reporter], dict[str, Any]]]
 
 def _jobs() -> dict[str, Job]:
     """Return method → schema and function; imported late, so that ``hello`` does not wait for them."""
-    from changen2.jobs import detect, estimate_synthesis, models, sample, simulate, synthesize, vectorize
+    from changen2.jobs import assess, detect, estimate_synthesis, models, sample, simulate, synthesize, vectorize
 
     return {
         "detect": (DetectRequest, detect.run),
@@ -66,6 +67,7 @@ def _jobs() -> dict[str, Job]:
         "simulate": (SimulateRequest, simulate.run),
         "synthesize": (SynthesizeRequest, synthesize.run),
         "estimate_synthesis": (EstimateSynthesisRequest, estimate_synthesis.run),
+        "evaluate": (EvaluateRequest, assess.run),
         "sample": (SampleRequest, sample.run),
         "download_model": (DownloadModelRequest, models.run_download),
         "import_model": (ImportModelRequest, models.run_import),

@@ -159,8 +159,11 @@ def _read_points(path: Path, grid: Grid) -> tuple[list[tuple[float, float]], lis
             hint="Add one: 1 where there is change, 0 where there is none.",
             code="bad_value",
         )
-    places = [(point.x, point.y) for point in shapely.from_wkb(wkb)]
-    labels = [int(value) for value in fields[0]]
+    # A sample is labelled by and by; a point without a label is null, which a column of numbers holds as NaN.
+    labelled = fields[0].astype(float)
+    known = np.isfinite(labelled)
+    places = [(point.x, point.y) for point in shapely.from_wkb(wkb[known])]
+    labels = [int(value) for value in labelled[known]]
     if not set(labels) <= {0, 1}:
         raise InputError(
             f"Field {REFERENCE_FIELD!r} of {path} holds {sorted(set(labels))}; allowed are 0 and 1.",

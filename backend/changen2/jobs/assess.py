@@ -1,0 +1,226 @@
+"""A change map against what is known, for a person: the scores, how many places were found, and a map of both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from changen2.gpcm.labels import Box
+from changen2.gpcm.objects import Objects, find_objects
+from changen2.jobs.change_truth import Truth, open_truth, read_change
+from changen2.jobs.evaluate import evaluate
+from changen2.jobs.label_series import as_window
+from changen2.jobs.manifest import redact, versions, write_manifest
+from changen2.jobs.progress import Reporter
+from changen2.protocol import EvaluateRequest
+from changen2.raster.grid import Grid
+from changen2.raster.ground import pixel_size_m
+from changen2.raster.reading import gdal_environment, open_raster
+from changen2.raster.vectors import class_tags
+from changen2.raster.writing import Colors, OutputFolder, WindowedRaster
+
+RIGHT, HIT, MISSED, FALSE, NODATA = 0, 1, 2, 3, 255
+
+NAMES = {RIGHT: "No change, as known", HIT: "Found", MISSED: "Missed", FALSE: "Reported, but no change"}
+
+# Blue, yellow and vermilion stay apart for colour-blind readers, and over imagery.
+COLORS: Colors = {
+    RIGHT: (238, 238, 238, 255), HIT: (0, 114, 178, 255), MISSED: (240, 228, 66, 255), FALSE: (213, 94, 0, 255)
+}  # fmt: skip
+
+FOUND_SHARE = 0.5
+"""Share of a known place that must be reported for the place to count as found."""
+
+STRIP = 1024
+"""Rows and columns of the windows that are compared at once."""
+
+OUTPUTS = {"assessment": "assessment.tif", "manifest": "assessment_manifest.json"}
+
+
+@dataclass
+class Places:
+    """How connected places of change fared.
+
+    Attributes:
+        known: places that changed.
+        found: of these, reported to at least ``FOUND_SHARE``.
+        found_in_part: of these, reported to a smaller share.
+        reported: places that the map reports.
+        false: of these, where nothing changed at all.
+    """
+
+    known: int = 0
+    found: int = 0
+    found_in_part: int = 0
+    reported: int = 0
+    false: int = 0
+
+
+@dataclass
+class _Tally:
+    """Pixels of each outcome, and what they measure on the ground."""
+
+    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(4, np.int64))
+    areas: NDArray[np.float64] | None = field(default_factory=lambda: np.zeros(4))
+
+    def add(self, outcome: NDArray[np.uint8], grid: Grid, window: Window) -> None:
+        counts = np.bincount(outcome.ravel(), minlength=256)[:4]
+        self.pixels += counts
+        size = pixel_size_m(grid.crop(window))
+        self.areas = None if size is None or self.areas is None else self.areas + counts * (size[0] * size[1])
+
+
+def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
+    """Score a change map and, with a reference and an output folder, write the map of hits, misses and false alarms.
+
+    Returns:
+        ``summary``: what ``evaluate`` returns; with a reference also ``outcome_px`` and ``outcome_m2`` of ``right``,
+        ``hit``, ``missed`` and ``false`` (m² None without CRS) and ``places``, see ``Places``. ``outputs``: name →
+        path, where a folder is given. ``warnings``.
+
+    Raises:
+        InputError: bad input; nothing is left behind.
+        Cancelled: the reporter said so.
+    """
+    began, clock = datetime.now(timezone.utc), time.monotonic()
+    reporter.step("score", 0, 1)
+    scores = evaluate(request.prediction, request.reference, points=request.points, threshold=request.threshold)
+    reporter.step("score", 1, 1)
+    if request.reference is None or not request.out_dir:
+        return {"summary": scores, "outputs": {}, "warnings": []}
+    with gdal_environment(), OutputFolder(
+        request.out_dir, overwrite=request.overwrite, replaces=OUTPUTS.values()
+    ) as out:  # fmt: skip
+        tally, places = _write(request, out.work / OUTPUTS["assessment"], reporter)
+        summary = {**scores, **_measured(tally), "places": vars(places), "threshold": request.threshold}
+        warnings = _warnings(tally)
+        manifest = {
+            "job": "evaluate",
+            "began": began.isoformat(),
+            "versions": versions(),
+            "inputs": {name: redact(str(getattr(request, name))) for name in ("prediction", "reference")},
+            "parameters": request.model_dump(exclude={"prediction", "reference"}),
+            "seconds": round(time.monotonic() - clock, 2),
+            "summary": summary,
+            "warnings": warnings,
+            "outputs": OUTPUTS,
+        }
+        write_manifest(out.work / OUTPUTS["manifest"], manifest)
+        placed = out.publish(list(OUTPUTS.values()))
+    outputs = {key: str(placed[name]) for key, name in OUTPUTS.items()}
+    return {"outputs": outputs, "summary": summary, "warnings": warnings}
+
+
+def _write(request: EvaluateRequest, path: Path, reporter: Reporter) -> tuple[_Tally, Places]:
+    """Write the assessment and count its pixels and places."""
+    tally = _Tally()
+    with open_raster(request.prediction) as mapped:
+        grid = Grid.of(mapped)
+        truth = open_truth(str(request.reference), grid)
+        tags = class_tags(NAMES)
+        raster = WindowedRaster(path, grid, NODATA, colors=COLORS, description="Assessment of change", tags=tags)
+        with closing(raster):
+            windows = list(_windows(grid))
+            for number, window in enumerate(windows, 1):
+                outcome = _outcome(*read_change(mapped, window, request.threshold), truth, window)
+                raster.write(window, outcome)
+                tally.add(outcome, grid, window)
+                reporter.step("compare", number, len(windows))
+            places = count_places(raster, grid, _least_pixels(grid, request.min_area), reporter)
+            raster.finish()
+    return tally, places
+
+
+def _outcome(
+    changed: NDArray[np.bool_], valid: NDArray[np.bool_], truth: Truth, window: Window
+) -> NDArray[np.uint8]:  # fmt: skip
+    true, known = truth(window)
+    outcome = np.select([changed & true, true, changed], [HIT, MISSED, FALSE], RIGHT)
+    return np.where(valid & known, outcome, NODATA).astype(np.uint8)
+
+
+def count_places(raster: WindowedRaster, grid: Grid, least: int, reporter: Reporter) -> Places:
+    """Count the places of an assessment, known and reported.
+
+    Args:
+        raster: the assessment, not finished yet.
+        grid: its grid.
+        least: pixels below which a place is left out.
+        reporter: progress and cancel.
+    """
+    known = _hit_shares(_Marked(raster, grid, MISSED), least, reporter)
+    reported = _hit_shares(_Marked(raster, grid, FALSE), least, reporter)
+    found = int((known >= FOUND_SHARE).sum())
+    return Places(
+        known=known.size,
+        found=found,
+        found_in_part=int((known > 0).sum()) - found,
+        reported=reported.size,
+        false=int((reported == 0).sum()),
+    )
+
+
+class _Marked:
+    """An assessment as a label map: 1 where there is a hit or the other value, else 0."""
+
+    def __init__(self, raster: WindowedRaster, grid: Grid, other: int) -> None:
+        self._raster, self._other = raster, other
+        self.shape = grid.height, grid.width
+
+    def outcomes(self, box: Box) -> NDArray[np.uint8]:
+        return self._raster.read(as_window(box))
+
+    def read(self, box: Box) -> NDArray[np.uint8]:
+        return self.mark(self.outcomes(box))
+
+    def mark(self, outcomes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return ((outcomes == HIT) | (outcomes == self._other)).astype(np.uint8)
+
+
+def _hit_shares(marked: _Marked, least: int, reporter: Reporter) -> NDArray[np.float64]:
+    """The share of hits in each marked place that is large enough."""
+    places: Objects = find_objects(marked, on_block=lambda done, total: reporter.step("count", done, total))  # type: ignore[arg-type]
+    hits = np.zeros(len(places), np.int64)
+    for block in places.blocks():
+        reporter.check()
+        outcomes = marked.outcomes(block)
+        numbers = places.ids(block, marked.mark(outcomes))
+        hits += np.bincount(numbers[outcomes == HIT], minlength=len(places))
+    counted = (places.classes == 1) & (places.areas >= least)
+    return np.asarray(hits[counted] / places.areas[counted])
+
+
+def _least_pixels(grid: Grid, min_area: float) -> int:
+    size = pixel_size_m(grid)
+    return int(np.ceil(min_area / (size[0] * size[1] if size else 1.0)))
+
+
+def _windows(grid: Grid) -> Iterator[Window]:
+    for row in range(0, grid.height, STRIP):
+        for column in range(0, grid.width, STRIP):
+            yield Window(column, row, min(STRIP, grid.width - column), min(STRIP, grid.height - row))
+
+
+def _measured(tally: _Tally) -> dict[str, Any]:
+    names = ("right", "hit", "missed", "false")
+    pixels = dict(zip(names, tally.pixels.tolist(), strict=True))
+    areas = None if tally.areas is None else dict(zip(names, tally.areas.tolist(), strict=True))
+    return {"outcome_px": pixels, "outcome_m2": areas}
+
+
+def _warnings(tally: _Tally) -> list[str]:
+    warnings = []
+    if tally.pixels[HIT] + tally.pixels[MISSED] == 0:
+        warnings.append("The reference holds no change here: nothing can be found or missed, only reported in vain.")
+    if tally.pixels[HIT] + tally.pixels[FALSE] == 0:
+        warnings.append("The map reports no change at all.")
+    return warnings
