@@ -14,9 +14,9 @@ from changen2.protocol import DownloadModelRequest, ImportModelRequest, VerifyMo
 
 
 def list_models() -> list[dict[str, Any]]:
-    """Return every model, embedded or to be installed, as `info` does."""
+    """Return every model, embedded, to be installed or trained here, as `info` does."""
     embedded = [card for card in cards().values() if card.embedded]
-    return [describe(card) for card in (*embedded, *store.store_cards().values())]
+    return [describe(card) for card in (*embedded, *store.store_cards().values(), *store.own_cards())]
 
 
 def info(name: str) -> dict[str, Any]:
@@ -45,6 +45,7 @@ def describe(card: ModelCard) -> dict[str, Any]:
         model = store.CATALOGUE[card.name]
         about["source"] = f"https://huggingface.co/{model.repository}"
         about["reported_sha256"] = model.reported_sha256
+    if not card.embedded:
         about["path"] = str(store.weights_file(card.name)) if card.installed else ""
     return about
 

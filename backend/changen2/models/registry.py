@@ -86,7 +86,7 @@ def load_model(card: ModelCard) -> nn.Module:
             hint="The file is damaged or was exchanged; install it again.",
             code="tampered",
         )
-    if not card.embedded:
+    if card.architecture not in _architectures():
         return _with_autoencoder(load_published(card.architecture, load_file(path)))
     model = _architectures()[card.architecture]()
     model.load_state_dict({name: value.float() for name, value in load_file(path).items()})

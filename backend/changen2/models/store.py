@@ -16,6 +16,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -76,7 +77,35 @@ def store_cards() -> dict[str, ModelCard]:
 
 def installed_cards() -> list[ModelCard]:
     """Return the cards of the installed models that can be chosen, without those that are only parts of others."""
-    return [card for name, card in store_cards().items() if card.installed and not CATALOGUE[name].part]
+    published = [card for name, card in store_cards().items() if card.installed and not CATALOGUE[name].part]
+    return [*published, *own_cards()]
+
+
+def own_cards() -> list[ModelCard]:
+    """Return the cards of the models that were trained here."""
+    names = sorted(path.stem for path in models_folder().glob("*.json") if path.name not in (PINS, CONSENT))
+    found = [installed_card(name) for name in names if name not in CATALOGUE]
+    return [card for card in found if card is not None]
+
+
+def check_name(name: str, replace: bool = False) -> None:
+    """Raise where a model trained here cannot be given this name.
+
+    Raises:
+        InputError: ``bad_name``, or ``name_taken`` unless it may be replaced; published names are always taken.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name) or f"{name}.json" in (PINS, CONSENT):
+        raise InputError(
+            f"A model cannot be called {name!r}.",
+            hint="Use up to 63 small letters, digits, - and _, such as solar-farms.",
+            code="bad_name",
+        )
+    if name in CATALOGUE or (installed_card(name) and not replace):
+        raise InputError(
+            f"There is a model {name!r} already.",
+            hint="Choose another name." if name in CATALOGUE else "Choose another name, or allow overwriting.",
+            code="name_taken",
+        )
 
 
 def installed_card(name: str) -> ModelCard | None:

@@ -1,0 +1,139 @@
+"""Whether a probability of change means what it says: reliability, calibration error, and Platt's scaling.
+
+All is worked out from one table: how many pixels of each stored probability did and did not change. Sources: Platt
+1999 (scaling, and the smoothed targets that keep it finite); Guo et al., ICML 2017 (expected calibration error).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tally = NDArray[np.float64]
+"""``[255, 2]``: pixels that did not and that did change, by stored probability; row v is p = v / 254."""
+
+TOP = 254
+BINS = 10
+ENOUGH = 0.005  # of F1; among thresholds as good as that, the highest raises the fewest false alarms
+
+
+def tally(probability: NDArray[np.floating], true: NDArray[np.bool_], known: NDArray[np.bool_]) -> Tally:
+    """Count the known pixels of a probability 0..1 by its stored value and by the truth; all ``[...]`` alike."""
+    return tally_levels(np.rint(probability[known] * TOP).astype(np.int64), true[known])
+
+
+def tally_levels(levels: NDArray[np.integer], true: NDArray[np.bool_]) -> Tally:
+    """The same from stored values 0..254, ``[n]`` both."""
+    counts = np.bincount(levels.astype(np.int64) * 2 + true, minlength=2 * (TOP + 1))
+    return counts.reshape(TOP + 1, 2).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Platt:
+    """A scaling ``sigmoid(a · z + b)`` of a probability's logit z."""
+
+    a: float = 1.0
+    b: float = 0.0
+
+    def __call__(self, probability: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return calibrated probabilities, any shape."""
+        return _sigmoid(self.a * _logit(probability) + self.b)
+
+
+def fit_platt(counts: Tally) -> Platt | None:
+    """Return the scaling under which the truth is likeliest, or None where only one outcome was seen."""
+    no, yes = counts.sum(axis=0)
+    if not (no and yes):
+        return None
+    z = _logit(np.arange(TOP + 1) / TOP)
+    targets = np.array([1 / (no + 2), (yes + 1) / (yes + 2)])
+    design = np.stack([z, np.ones_like(z)])
+    weights, wanted = counts.sum(axis=1), counts @ targets
+    found = np.array([1.0, 0.0])
+    for _ in range(100):  # Newton's method on a convex function of two variables
+        p = _sigmoid(found @ design)
+        gradient = design @ (weights * p - wanted)
+        curvature = (design * (weights * p * (1 - p))) @ design.T + 1e-9 * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        # Far from the optimum the curvature all but vanishes, and a whole step would overshoot.
+        found = found - step / max(1.0, float(np.abs(step).max()))
+        if np.abs(step).max() < 1e-8:
+            break
+    return Platt(float(found[0]), float(found[1]))
+
+
+def reliability(counts: Tally, platt: Platt | None = None, bins: int = BINS) -> list[dict[str, float]]:
+    """Return the reliability curve: what was said and what was so, over equal ranges of probability.
+
+    Args:
+        counts: the table.
+        platt: scales the probabilities first.
+        bins: ranges of 0..1; empty ones are left out.
+
+    Returns:
+        For each range ``low``, ``high``, ``pixels``, ``predicted`` (mean probability) and ``observed`` (share that
+        changed).
+    """
+    levels = np.arange(TOP + 1) / TOP
+    said = platt(levels) if platt else levels
+    index = np.minimum((said * bins).astype(int), bins - 1)
+    pixels = counts.sum(axis=1)
+    curve = []
+    for number in range(bins):
+        here = index == number
+        total = pixels[here].sum()
+        if total:
+            curve.append(
+                {
+                    "low": number / bins,
+                    "high": (number + 1) / bins,
+                    "pixels": int(total),
+                    "predicted": float((said * pixels)[here].sum() / total),
+                    "observed": float(counts[here, 1].sum() / total),
+                }
+            )
+    return curve
+
+
+def expected_calibration_error(curve: list[dict[str, float]]) -> float:
+    """Return the mean distance between what was said and what was so, weighted by pixels."""
+    total = sum(part["pixels"] for part in curve)
+    return sum(part["pixels"] * abs(part["predicted"] - part["observed"]) for part in curve) / max(1, total)
+
+
+def calibration(counts: Tally) -> dict[str, object]:
+    """Return what a report and a model card hold: curve and error before and after scaling, and the scaling."""
+    curve, platt = reliability(counts), fit_platt(counts)
+    found: dict[str, object] = {"ece": expected_calibration_error(curve), "reliability": curve}
+    if platt:
+        found["platt"] = {"a": platt.a, "b": platt.b}
+        found["ece_scaled"] = expected_calibration_error(reliability(counts, platt))
+    return found
+
+
+def f1_by_threshold(counts: Tally) -> NDArray[np.float64]:
+    """Return F1 ``[255]`` where change is all that is stored as v or more; 0 where nothing is to be found."""
+    reversed_sums = counts[::-1].cumsum(axis=0)[::-1]
+    false, hit = reversed_sums[:, 0], reversed_sums[:, 1]
+    return 2 * hit / np.maximum(1, hit + false + counts[:, 1].sum())
+
+
+def best_threshold(counts: Tally) -> tuple[float, float]:
+    """Return the threshold, a probability, that serves best, and its F1."""
+    scores = f1_by_threshold(counts)
+    # Below 1 of 254 everything is change.
+    good = np.flatnonzero(scores[1:] >= scores[1:].max() - ENOUGH) + 1
+    level = int(good[-1])
+    return level / TOP, float(scores[level])
+
+
+def _logit(probability: NDArray[np.floating]) -> NDArray[np.float64]:
+    # The outermost stored values stand for all that lies beyond them.
+    p = np.clip(np.asarray(probability, np.float64), 0.25 / TOP, 1 - 0.25 / TOP)
+    return np.log(p / (1 - p))
+
+
+def _sigmoid(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 1 / (1 + np.exp(-z))

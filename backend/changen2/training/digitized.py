@@ -1,0 +1,157 @@
+"""Pairs cut out of two rasters on which somebody drew the changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from rasterio.windows import Window
+from shapely.geometry.base import BaseGeometry
+
+from changen2.errors import InputError
+from changen2.raster.area import Area, read_polygons
+from changen2.raster.grid import Grid
+from changen2.raster.reading import AlignedRaster, open_raster
+from changen2.training.places import IGNORE, Place, PlacePair
+
+TILE = 256
+MOST_TILES = 800  # some 300 MB of memory
+HELD_OUT = 0.2  # share of the changed area
+LEAST_SIDE = 64  # pixels of either part
+
+
+def read_digitized(
+    before: str | Path,
+    after: str | Path,
+    changes: str | Path,
+    gsd: float,
+    *,
+    aoi: str | Path | None = None,
+    bands: tuple[int, ...] | None = None,
+    bands_after: tuple[int, ...] | None = None,
+    on_tile: Callable[[int, int], None] = lambda done, total: None,
+) -> list[PlacePair]:
+    """Cut tiles out of two rasters: all that hold a change, and as many again that hold none.
+
+    One end of the rasters, with about a fifth of the changed area, is held out.
+
+    Args:
+        before: raster that gives the grid.
+        after: raster, warped to that grid.
+        changes: polygons of all changes in the area; what lies outside them did not change.
+        gsd: metres per pixel of ``before``.
+        aoi: polygons of the area that was looked through; all of ``before`` by default.
+        bands, bands_after: see :func:`changen2.raster.reading.choose_bands`.
+        on_tile: told tiles read and tiles in all; may raise to cancel.
+
+    Raises:
+        InputError: ``too_few`` changes to learn from and to hold some out, or an input that cannot be read.
+    """
+    with open_raster(before) as dataset:
+        grid = Grid.of(dataset)
+    polygons = read_polygons(changes, grid)
+    drawn, area = Area(grid, grid.window, polygons), Area.choose(grid, aoi=aoi)
+    parts = split(area.window, polygons, grid)
+    chosen = [choose_tiles(tiles(part), drawn) for part in parts]
+    pairs: list[PlacePair] = []
+    bands_after = bands if bands_after is None else bands_after
+    with AlignedRaster(before, grid, bands) as first, AlignedRaster(after, grid, bands_after) as second:
+        windows = [(window, held_out) for held_out, part in enumerate(chosen) for window in part]
+        for done, (window, held_out) in enumerate(windows, 1):
+            pair = _read_tile(first, second, drawn, area, window, gsd, bool(held_out))
+            if pair is not None:
+                pairs.append(pair)
+            on_tile(done, len(windows))
+    return pairs
+
+
+def split(window: Window, polygons: list[BaseGeometry], grid: Grid) -> tuple[Window, Window]:
+    """Part a window across its longer side, so that its far end holds about a fifth of the polygons' area.
+
+    Raises:
+        InputError: ``too_few`` polygons in the window.
+    """
+    centres = np.array([~grid.transform @ (p.centroid.x, p.centroid.y) for p in polygons])
+    start = np.array([window.col_off, window.row_off])
+    size = np.array([window.width, window.height])
+    axis = int(size[1] > size[0])
+    inside = ((centres >= start) & (centres < start + size)).all(axis=1)
+    places, areas = centres[inside, axis] - start[axis], shapely.area(np.array(polygons, object))[inside]
+    if len(places) < 2:
+        raise InputError(
+            f"{len(places)} of the {len(polygons)} changes lie in the area; at least two are needed, to learn from "
+            "one and to measure with the other.",
+            hint="Draw more changes: some twenty make a model that is worth using.",
+            code="too_few",
+        )
+    order = np.argsort(places)
+    sums = np.cumsum(areas[order])
+    last = min(int(np.searchsorted(sums, (1 - HELD_OUT) * sums[-1])), len(places) - 2)
+    cut = round(float(places[order[last : last + 2]].mean()))
+    if not LEAST_SIDE <= cut <= size[axis] - LEAST_SIDE:
+        raise InputError(
+            f"The changes lie too close together to hold some out: the rasters would be cut at pixel {cut} of "
+            f"{size[axis]}.",
+            hint=f"Draw changes farther apart, or give larger rasters: each part needs {LEAST_SIDE} pixels.",
+            code="too_few",
+        )
+    column, row, width, height = window.flatten()
+    if axis:
+        return Window(column, row, width, cut), Window(column, row + cut, width, height - cut)
+    return Window(column, row, cut, height), Window(column + cut, row, width - cut, height)
+
+
+def tiles(part: Window) -> list[Window]:
+    """Windows of up to ``TILE``² pixels that cover a part; slivers at its edge join their neighbours."""
+    columns, rows = _edges(part.width), _edges(part.height)
+    return [
+        Window(part.col_off + left, part.row_off + top, right - left, bottom - top)
+        for top, bottom in zip(rows, rows[1:], strict=False)
+        for left, right in zip(columns, columns[1:], strict=False)
+    ]
+
+
+def _edges(length: int) -> list[int]:
+    count = max(1, round(length / TILE))
+    return [round(length * index / count) for index in range(count + 1)]
+
+
+def choose_tiles(windows: list[Window], drawn: Area) -> list[Window]:
+    """All windows that hold a change and as many again that hold none, drawn alike every time."""
+    changed: list[bool] = [bool(np.any(drawn.mask(window))) for window in windows]
+    rng = np.random.default_rng(0)
+    with_change, without = (
+        [window for window, is_changed in zip(windows, changed, strict=True) if is_changed == wanted]
+        for wanted in (True, False)
+    )
+    chosen = []
+    for group, most in ((with_change, MOST_TILES // 2), (without, max(8, min(len(with_change), MOST_TILES // 2)))):
+        picks = np.sort(rng.permutation(len(group))[:most])
+        chosen += [group[index] for index in picks]
+    return chosen
+
+
+def _read_tile(
+    first: AlignedRaster, second: AlignedRaster, drawn: Area, area: Area, window: Window, gsd: float, held_out: bool
+) -> PlacePair | None:
+    """One tile; None where nothing of it is known."""
+    (before, seen_before), (after, seen_after) = first.read(window), second.read(window)
+    known: NDArray[np.bool_] = seen_before & seen_after
+    looked_through = area.mask(window)
+    if looked_through is not None:
+        known &= looked_through
+    if not known.any():
+        return None
+    burnt = drawn.mask(window)
+    label = np.where(known, 0 if burnt is None else burnt, IGNORE).astype(np.uint8)
+    unknown = np.full(label.shape, IGNORE, np.uint8)
+    name = f"{window.col_off},{window.row_off}"
+    return PlacePair(
+        *(
+            Place("digitized", name, np.ascontiguousarray(np.moveaxis(image, 0, -1)), mask, gsd, held_out)
+            for image, mask in ((before, unknown), (after, unknown), (after, label))
+        )
+    )

@@ -1,0 +1,66 @@
+"""Calibration on probabilities whose truth is known."""
+
+import numpy as np
+import pytest
+
+from changen2.raster.calibration import (
+    Platt,
+    best_threshold,
+    calibration,
+    expected_calibration_error,
+    f1_by_threshold,
+    fit_platt,
+    reliability,
+    tally,
+)
+
+
+def _drawn(wrong: Platt, pixels: int = 200_000):
+    """Truth drawn by a probability, and that probability as a badly calibrated model says it."""
+    random = np.random.default_rng(0)
+    honest = random.uniform(0.02, 0.98, pixels)
+    true = random.random(pixels) < honest
+    return tally(wrong(honest), true, np.ones(pixels, bool))
+
+
+def test_an_honest_probability_needs_no_scaling():
+    counts = _drawn(Platt())
+    platt = fit_platt(counts)
+    assert platt.a == pytest.approx(1, abs=0.02) and platt.b == pytest.approx(0, abs=0.02)
+    assert expected_calibration_error(reliability(counts)) < 0.005
+
+
+@pytest.mark.parametrize("wrong", [Platt(2.0, 0.0), Platt(0.5, -1.0)])
+def test_scaling_undoes_what_was_done(wrong):
+    counts = _drawn(wrong)
+    platt = fit_platt(counts)
+    assert platt.a == pytest.approx(1 / wrong.a, rel=0.04)
+    assert platt.b == pytest.approx(-wrong.b / wrong.a, abs=0.06)
+    found = calibration(counts)
+    assert found["ece"] > 0.08 and found["ece_scaled"] < 0.01
+
+
+def test_the_curve_tells_what_was_so():
+    probability = np.array([0.1, 0.1, 0.1, 0.1, 0.9, 0.9, 0.5])
+    true = np.array([1, 0, 0, 0, 1, 1, 1], bool)
+    known = np.array([1, 1, 1, 1, 1, 1, 0], bool)
+    low, high = reliability(tally(probability, true, known))
+    assert (low["pixels"], low["observed"], high["pixels"], high["observed"]) == (4, 0.25, 2, 1)
+    assert low["predicted"] == pytest.approx(0.1, abs=0.002)
+
+
+def test_one_outcome_gives_no_scaling_and_a_clear_cut_stays_finite():
+    nothing = tally(np.array([0.2, 0.7]), np.zeros(2, bool), np.ones(2, bool))
+    assert fit_platt(nothing) is None and "platt" not in calibration(nothing)
+    clear = tally(np.repeat([0.0, 1.0], 500), np.repeat([False, True], 500), np.ones(1000, bool))
+    platt = fit_platt(clear)
+    assert np.isfinite([platt.a, platt.b]).all() and platt(np.array([0.0, 1.0]))[1] > 0.99
+
+
+def test_threshold_and_its_score():
+    probability = np.array([0.2, 0.3, 0.3, 0.6, 0.7])
+    counts = tally(probability, np.array([0, 1, 1, 1, 1], bool), np.ones(5, bool))
+    threshold, score = best_threshold(counts)
+    assert score == 1 and 0.2 < threshold <= 0.3
+    assert f1_by_threshold(counts)[0] == pytest.approx(8 / 9), "everything is change"
+    assert f1_by_threshold(counts)[-1] == 0
