@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from qgis.core import QgsMapLayer, QgsRasterLayer, QgsVectorLayer
+from typing import Any
+
+from qgis.core import (
+    QgsFields,
+    QgsMapLayer,
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingParameterField,
+    QgsProcessingParameterString,
+    QgsRasterLayer,
+)
 
 from ..errors import InputError
+from ..event_export import EventMapping, FieldOrValue, export_events, usual_mapping
+from ..event_layer import LAYER
 from ..inputs import describe, direct_path, has_other_crs, with_layer_crs
-from .base import RunFolder
+from .base import RunFolder, advanced
+
+MAPPING = (
+    # parameter, what it is, its usual field, what is taken where there is none
+    ("EVENT", "event", "event", "create"),
+    ("CLASS", "class it becomes", "to_class", "the background"),
+    ("STEP", "step", "step", "1"),
+)
 
 
 def raster_path(layer: QgsRasterLayer, folder: RunFolder, name: str) -> str | None:
@@ -42,33 +61,82 @@ def labels_path(layer: QgsRasterLayer, folder: RunFolder) -> str:
     return path
 
 
-def events_path(layer: QgsVectorLayer, raster: QgsRasterLayer, folder: RunFolder) -> str:
-    """A copy of drawn events, unsaved ones too, that belongs to the run: the layer may be edited while it runs.
+def declare_event_mapping(algorithm: QgsProcessingAlgorithm) -> None:
+    """Add the advanced parameters that say how the fields of EVENTS are read; see `event_mapping`."""
+    field, text = QgsProcessingParameterField, QgsProcessingParameterString
+    for name, what, usual, _ in MAPPING:
+        algorithm.addParameter(
+            advanced(field(f"{name}_FIELD", f"Field with the {what} (empty: {usual})", None, "EVENTS", optional=True))
+        )
+    for name, what, _, otherwise in MAPPING:
+        algorithm.addParameter(
+            advanced(
+                text(
+                    f"{name}_VALUE",
+                    f"The {what} of all polygons (empty: from its field, else {otherwise})",
+                    "",
+                    optional=True,
+                )
+            )
+        )
+
+
+def event_mapping(
+    algorithm: QgsProcessingAlgorithm, parameters: dict[str, Any], context: QgsProcessingContext, fields: QgsFields
+) -> EventMapping:
+    """How the fields of EVENTS are read: one value for all where given, else the named or the usual field."""
+    usual = usual_mapping(fields)
+    found = []
+    for (name, *_), otherwise in zip(MAPPING, (usual.event, usual.to_class, usual.step)):
+        value = algorithm.parameterAsString(parameters, f"{name}_VALUE", context).strip()
+        field = algorithm.parameterAsString(parameters, f"{name}_FIELD", context)
+        chosen = FieldOrValue(value=value) if value else FieldOrValue(field=field)
+        found.append(chosen if value or field else otherwise)
+    return EventMapping(*found)
+
+
+def mapping_parameters(mapping: EventMapping) -> dict[str, str]:
+    """The parameters that stand for a mapping."""
+    sources = (mapping.event, mapping.to_class, mapping.step)
+    named = {f"{name}_FIELD": source.field for (name, *_), source in zip(MAPPING, sources) if source.field}
+    fixed = {f"{name}_VALUE": source.value for (name, *_), source in zip(MAPPING, sources) if source.value}
+    return {**named, **fixed}
+
+
+def events_path(
+    algorithm: QgsProcessingAlgorithm,
+    parameters: dict[str, Any],
+    context: QgsProcessingContext,
+    raster: QgsRasterLayer,
+    folder: RunFolder,
+) -> str:
+    """A copy of EVENTS, unsaved ones too, that belongs to the run: the layer may be edited while it runs.
 
     Args:
-        layer: polygons with the fields event, to_class and step.
+        algorithm: with the parameters EVENTS and those of `declare_event_mapping`.
+        parameters: given to it.
+        context: of the run.
         raster: whose grid the events happen on.
         folder: of the run.
 
     Raises:
-        InputError: there is no event, or the copy cannot be written.
+        InputError: there is no event, one cannot be read, or the copy cannot be written.
     """
-    from ..field_mapping import export_events
-
     kept = folder.kept("events.gpkg")
     if kept is not None:
         return kept
-    folder.inputs.mkdir(parents=True, exist_ok=True)
+    source = algorithm.parameterAsSource(parameters, "EVENTS", context)
     target = folder.inputs / "events.gpkg"
-    export_events(layer, None, str(target), raster)
+    export_events(source, event_mapping(algorithm, parameters, context, source.fields()), target, raster)
     return str(target)
 
 
 def shown_events(path: str, raster: QgsRasterLayer) -> str:
     """The layer source of events that lie over their raster in QGIS, which a raster without CRS needs."""
-    from ..results import display_polygons
+    from ..results import display_polygons, ogr_source
 
-    return display_polygons(path, raster)[0]
+    shown, _ = display_polygons(path, raster, LAYER)
+    return ogr_source(shown, LAYER)
 
 
 def style_labels(layer: QgsMapLayer) -> None:

@@ -91,5 +91,7 @@ def kinds_of(algorithm: QgsProcessingAlgorithm, parameters: dict[str, Any], cont
     """The kinds of events to simulate; empty where none are chosen."""
     given = parameters.get("SIMULATE")
     if isinstance(given, str):  # "create,remove" as qgis_process gives it
-        return [part.strip().lower() for part in given.replace(";", ",").split(",") if part.strip()]
-    return list(algorithm.parameterAsEnumStrings(parameters, "SIMULATE", context))
+        given = given.replace(";", ",").split(",")
+    elif given is None:
+        given = algorithm.parameterAsEnumStrings(parameters, "SIMULATE", context)  # the default
+    return [str(kind).strip().lower() for kind in given if str(kind).strip()]

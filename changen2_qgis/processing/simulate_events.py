@@ -17,17 +17,25 @@ from qgis.core import (
     QgsProcessingOutputRasterLayer,
     QgsProcessingOutputVectorLayer,
     QgsProcessingParameterBoolean,
+    QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
-    QgsProcessingParameterVectorLayer,
     QgsProject,
     QgsRasterLayer,
 )
 
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
-from .event_files import events_path, labels_path, shown_events, style_change, style_events_layer, style_labels
+from .event_files import (
+    declare_event_mapping,
+    events_path,
+    labels_path,
+    shown_events,
+    style_change,
+    style_events_layer,
+    style_labels,
+)
 from .event_rules import (
     KINDS,
     classes_parameter,
@@ -87,7 +95,7 @@ class SimulateEvents(BackendAlgorithm):
         for parameter in (
             QgsProcessingParameterRasterLayer("LABELS", "Labels (raster of class numbers)"),
             kinds_parameter("Events to simulate", list(KINDS)),
-            QgsProcessingParameterVectorLayer("EVENTS", "Drawn events instead (polygons)", [polygons], optional=True),
+            QgsProcessingParameterFeatureSource("EVENTS", "Drawn events instead (polygons)", [polygons], optional=True),
             number(
                 "STEPS",
                 "Number of steps (empty: 1, or the largest step of drawn events)",
@@ -104,6 +112,7 @@ class SimulateEvents(BackendAlgorithm):
             ),
         ):
             self.addParameter(parameter)
+        declare_event_mapping(self)
         declare_event_rules(self)
         self.addParameter(
             advanced(QgsProcessingParameterBoolean("OVERWRITE", "Replace results in the output folder", False))
@@ -135,8 +144,7 @@ class SimulateEvents(BackendAlgorithm):
             if parameters.get("STEPS") not in (None, ""):
                 request["steps"] = self.parameterAsInt(parameters, "STEPS", context)
             if parameters.get("EVENTS") is not None:
-                layer = self.parameterAsVectorLayer(parameters, "EVENTS", context)
-                request["events"] = events_path(layer, labels, folder)
+                request["events"] = events_path(self, parameters, context, labels, folder)
             elif kinds := kinds_of(self, parameters, context):
                 request["events"] = kinds
         return SimulateJob(folder, labels.clone(), request)

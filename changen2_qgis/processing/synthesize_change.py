@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from qgis.core import (
+    QgsDateTimeRange,
+    QgsMapLayer,
     QgsProcessing,
     QgsProcessingContext,
     QgsProcessingFeedback,
@@ -28,22 +30,23 @@ from qgis.core import (
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProcessingParameterVectorLayer,
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
 )
-from qgis.PyQt.QtCore import Qt
 
 from ..errors import InputError
 from ..inputs import bounds, polygons_path
+from ..licences import carry_licence
 from ..raster_pair import moved_extent
 from ..rendering import render_layer
 from ..run_folders import new_run_folder
+from ..temporal import UNITS, Timeline, set_fixed_range
 from ..worker_client import Progress
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
 from .detect_change import PRECISIONS, parse_bands
 from .event_files import (
+    declare_event_mapping,
     events_path,
     labels_path,
     raster_path,
@@ -66,7 +69,6 @@ QUALITIES = {"fast": 8, "good": 20}
 
 SAMPLERS = ("dpmpp", "ddim", "ddpm")
 STARTS = ("noise", "exemplar")
-INTERVAL_UNITS = ("days", "weeks", "months", "years")
 
 HELP = """Draws the images that follow when something changes: buildings are built or lost, fields become roads. A
 generative model runs on your own machine, in a process of its own.
@@ -95,8 +97,8 @@ class SynthesizeJob:
     """Where to work, in the CRS of the image; null for everywhere."""
     request: dict[str, Any]
     """What goes to the backend; without `image` where that must be written first."""
-    dates: dict[str, Any] | None
-    """START_DATE, INTERVAL and INTERVAL_UNIT for the manifest, where a date is given."""
+    timeline: Timeline | None
+    """When the steps are, where that is given."""
 
 
 class SynthesizeChange(BackendAlgorithm):
@@ -129,6 +131,7 @@ class SynthesizeChange(BackendAlgorithm):
         """Declare parameters and outputs."""
         self._declare_inputs()
         self._declare_advanced()
+        declare_event_mapping(self)
         declare_event_rules(self)
         self._declare_outputs()
 
@@ -138,7 +141,7 @@ class SynthesizeChange(BackendAlgorithm):
         polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
         for parameter in (
             raster("IMAGE", "Image"),
-            QgsProcessingParameterVectorLayer("EVENTS", "Change events (polygons)", polygons, optional=True),
+            QgsProcessingParameterFeatureSource("EVENTS", "Change events (polygons)", polygons, optional=True),
             raster("LABELS", "Labels (raster of class numbers)", optional=True),
             kinds_parameter("Events to simulate, where none are drawn", None),
             number(
@@ -163,9 +166,7 @@ class SynthesizeChange(BackendAlgorithm):
                 optional=True,
             ),
             number("INTERVAL", "Time between steps", number.Type.Integer, 1, minValue=1, maxValue=10000),
-            choice(
-                "INTERVAL_UNIT", "Unit of that time", list(INTERVAL_UNITS), defaultValue="years", usesStaticStrings=True
-            ),
+            choice("INTERVAL_UNIT", "Unit of that time", list(UNITS), defaultValue="years", usesStaticStrings=True),
             QgsProcessingParameterFolderDestination(
                 "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
             ),
@@ -280,17 +281,16 @@ class SynthesizeChange(BackendAlgorithm):
         path = raster_path(image, folder, "image") or folder.kept("image.tif")
         if path is not None:
             request["image"] = path
-        return SynthesizeJob(image.clone(), folder, window, request, self._dates(parameters, context))
+        return SynthesizeJob(image.clone(), folder, window, request, self._timeline(parameters, context))
 
-    def _dates(self, parameters: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any] | None:
+    def _timeline(self, parameters: dict[str, Any], context: QgsProcessingContext) -> Timeline | None:
+        """When the steps are; None where no date is given."""
         start = self.parameterAsDateTime(parameters, "START_DATE", context).date()
         if not start.isValid():
             return None
-        return {
-            "start": start.toString(Qt.DateFormat.ISODate),
-            "interval": self.parameterAsInt(parameters, "INTERVAL", context),
-            "unit": self.parameterAsEnumString(parameters, "INTERVAL_UNIT", context),
-        }
+        amount = self.parameterAsInt(parameters, "INTERVAL", context)
+        unit = self.parameterAsEnumString(parameters, "INTERVAL_UNIT", context)
+        return Timeline(datetime(start.year(), start.month(), start.day()), amount, unit)
 
     def _what_happens(
         self, parameters: dict[str, Any], context: QgsProcessingContext, image: QgsRasterLayer, folder: RunFolder
@@ -306,8 +306,7 @@ class SynthesizeChange(BackendAlgorithm):
                 raise InputError(
                     "Both drawn events and events to simulate are given.", "Leave one of them out.", "bad_value"
                 )
-            layer = self.parameterAsVectorLayer(parameters, "EVENTS", context)
-            happens["events"] = events_path(layer, image, folder)
+            happens["events"] = events_path(self, parameters, context, image, folder)
         elif kinds:
             happens["simulate"] = kinds
         return happens
@@ -342,8 +341,10 @@ class SynthesizeChange(BackendAlgorithm):
             result = self.ask("synthesize", {**job.request, "image": image, **where}, feedback)
         summary = result["summary"]
         feedback.pushInfo(f"{summary['model']} on {summary['device']}, {summary['seconds']:.0f} s")
-        if job.dates is not None:
-            _note_dates(Path(result["outputs"]["manifest"]), job.dates)
+        if job.timeline is not None:
+            from ..series_results import write_dates
+
+            write_dates(job.folder.path, job.timeline)
         return self._deliver(result, job, context)
 
     def stage_text(self, progress: Progress) -> str:
@@ -377,7 +378,7 @@ class SynthesizeChange(BackendAlgorithm):
         images = [outputs[f"image_t{step}"] for step in range(1, steps + 1)]
         changes = [outputs[f"change_t{step - 1}_t{step}"] for step in range(1, steps + 1)]
         labels = outputs[f"labels_t{steps}"]
-        shown = {
+        shown: dict[str, tuple[str, str, Callable[[QgsMapLayer], None]]] = {
             "IMAGES": (images[-1], "Image after the last step", lambda layer: None),
             "LABELS_OUT": (labels, "Labels after the last step", style_labels),
             "CHANGE": (changes[-1], "Change in the last step", style_change),
@@ -388,7 +389,8 @@ class SynthesizeChange(BackendAlgorithm):
             ),
         }
         for output, (source, name, style) in shown.items():
-            self.load_layer(context, output, source, name, style)
+            when = job.timeline.range(steps) if job.timeline is not None and output != "EVENTS_OUT" else None
+            self.load_layer(context, output, source, name, _styled_at(style, when, job.folder.path))
         return {
             "OUTPUT_FOLDER": str(job.folder.path),
             "IMAGES": images[-1],
@@ -403,10 +405,15 @@ class SynthesizeChange(BackendAlgorithm):
         }
 
 
-def _note_dates(manifest: Path, dates: dict[str, Any]) -> None:
-    """Add the dates of the series, which the backend has no use for, to the manifest: they are settings too."""
-    known = json.loads(manifest.read_text(encoding="utf8"))
-    text = json.dumps({**known, "dates": dates}, indent=2, ensure_ascii=False)
-    aside = manifest.with_suffix(".part")
-    aside.write_text(text, encoding="utf8")
-    aside.replace(manifest)
+def _styled_at(
+    style: Callable[[QgsMapLayer], None], when: QgsDateTimeRange | None, run: Path
+) -> Callable[[QgsMapLayer], None]:
+    """What is done to a loaded result: its look, its licence and its time."""
+
+    def finish(layer: QgsMapLayer) -> None:
+        style(layer)
+        carry_licence(layer, run)
+        if when is not None:
+            set_fixed_range(layer, when)
+
+    return finish

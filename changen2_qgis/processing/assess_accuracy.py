@@ -1,0 +1,201 @@
+"""`changen2:assessaccuracy`: how right a change map is, against a map, polygons or labelled points."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputFile,
+    QgsProcessingOutputHtml,
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputRasterLayer,
+    QgsProcessingOutputString,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterMapLayer,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsVectorLayer,
+)
+
+from ..errors import InputError
+from ..inputs import describe, polygons_path
+from ..run_folders import new_run_folder
+from .base import BackendAlgorithm, RunFolder, Stages, advanced
+from .event_files import raster_path
+
+HELP = """Says how right a change map is: in words, in numbers, and as a map of what was found, what was missed and
+what was reported although nothing changed.
+
+<b>What is known</b> is a raster in which every value but 0 is change (a change mask of “Synthesize change”, say), on
+any grid, or a layer of polygons around what changed; or labelled points, or both. Where a map holds nodata, nothing is
+compared.
+
+A known change counts as found where at least half of it is reported. A place counts as falsely reported where nothing
+in it changed. Smaller places than the smallest area are left out of these counts, not of the scores.
+
+<b>Scores</b> are counted in pixels, with 95 % intervals by bootstrap over blocks of 256 × 256 pixels: precision (how
+much of what is reported did change), recall (how much of what changed is reported), F1 (both in one), IoU, and
+Cohen's kappa.
+
+<b>Labelled points</b> have a field “reference”: 1 where a person saw change, 0 where not; points without a label are
+left out. “Draw a sample of points to label” makes such a layer. From these the accuracy and the changed area are
+estimated with confidence intervals, by Olofsson et al. 2014."""
+
+SCORES = ("f1", "precision", "recall", "iou", "kappa")
+
+
+@dataclass
+class AssessJob:
+    """One run, as prepared on the main thread."""
+
+    folder: RunFolder
+    names: tuple[str, str]
+    """What is assessed, and against what, for the report."""
+    request: dict[str, Any]
+
+
+class AssessAccuracy(BackendAlgorithm):
+    """A change map against what is known."""
+
+    stages: ClassVar[Stages] = {
+        "score": (0, 30, "Scoring"),
+        "compare": (30, 70, "Comparing"),
+        "count": (70, 95, "Counting places"),
+    }
+
+    def name(self) -> str:
+        """The part of the id after the colon."""
+        return "assessaccuracy"
+
+    def displayName(self) -> str:
+        """Shown in the toolbox."""
+        return "Assess a change map"
+
+    def shortHelpString(self) -> str:
+        """Shown beside the parameters."""
+        return HELP
+
+    def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
+        """Declare parameters and outputs."""
+        number = QgsProcessingParameterNumber
+        source = QgsProcessing.SourceType
+        for parameter in (
+            QgsProcessingParameterRasterLayer("PREDICTION", "Change map (yes or no), or change probability"),
+            QgsProcessingParameterMapLayer(
+                "REFERENCE",
+                "What is known: a raster (0 is no change) or polygons of change",
+                optional=True,
+                types=[source.TypeRaster, source.TypeVectorPolygon],
+            ),
+            QgsProcessingParameterFeatureSource(
+                "POINTS", "Labelled points (field “reference”)", [source.TypeVectorPoint], optional=True
+            ),
+            number("THRESHOLD", "Threshold, for a change probability", number.Type.Double, 0.5, minValue=0, maxValue=1),
+            number("MIN_AREA", "Smallest place that is counted (m²)", number.Type.Double, 0.0, minValue=0),
+            QgsProcessingParameterFolderDestination(
+                "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
+            ),
+            advanced(QgsProcessingParameterBoolean("OVERWRITE", "Replace results in the output folder", False)),
+        ):
+            self.addParameter(parameter)
+        for output in (
+            QgsProcessingOutputRasterLayer("ASSESSMENT", "Found, missed, false"),
+            QgsProcessingOutputHtml("REPORT", "Report"),
+            QgsProcessingOutputFile("MANIFEST", "Manifest"),
+            QgsProcessingOutputString("WORDS", "The assessment in words"),
+            *(QgsProcessingOutputNumber(name.upper(), name.upper()) for name in SCORES),
+            QgsProcessingOutputNumber("KNOWN", "Number of known changes"),
+            QgsProcessingOutputNumber("FOUND", "Number of known changes found"),
+            QgsProcessingOutputNumber("FALSE", "Number of places reported that did not change"),
+        ):
+            self.addOutput(output)
+
+    def prepare_job(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> AssessJob:
+        """The backend's request, with polygons and points exported."""
+        prediction = self.parameterAsRasterLayer(parameters, "PREDICTION", context)
+        reference = self.parameterAsLayer(parameters, "REFERENCE", context)
+        points = self.parameterAsVectorLayer(parameters, "POINTS", context)
+        if reference is None and points is None:
+            raise InputError("Nothing is given to compare with.", "Choose what is known, or labelled points.")
+        project = context.project() or QgsProject.instance()
+        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
+        path = Path(os.path.abspath(given)) if given else _new_folder(project, prediction)
+        folder = RunFolder(path, self.parameterAsBoolean(parameters, "OVERWRITE", context))
+        request = {
+            "threshold": self.parameterAsDouble(parameters, "THRESHOLD", context),
+            "min_area": self.parameterAsDouble(parameters, "MIN_AREA", context),
+        }
+        with folder.removed_on_error():
+            request["prediction"] = _map_path(prediction, folder, "prediction")
+            if isinstance(reference, QgsRasterLayer):
+                request["reference"] = _map_path(reference, folder, "reference")
+            elif isinstance(reference, QgsVectorLayer):
+                source = self.parameterAsSource(parameters, "REFERENCE", context)
+                request["reference"] = polygons_path(reference, source, prediction, folder.inputs)
+            if points is not None:
+                from ..sample_points import export_points
+
+                request["points"] = export_points(
+                    self.parameterAsSource(parameters, "POINTS", context), prediction, folder.inputs
+                )
+        names = [layer.name() for layer in (reference, points) if layer is not None]
+        return AssessJob(folder, (prediction.name(), " and ".join(names)), request)
+
+    def do_job(self, job: AssessJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
+        """Ask the backend, and write what it says as a page."""
+        from ..assessment import LAYER_NAME, in_words, report, style_assessment
+
+        where = {"out_dir": str(job.folder.path), "overwrite": job.folder.overwrite}
+        with job.folder.removed_on_error():
+            result = self.ask("evaluate", {**job.request, **where}, feedback)
+            outputs, summary = result["outputs"], result["summary"]
+            page = job.folder.path / "assessment.html"
+            job.folder.path.mkdir(parents=True, exist_ok=True)
+            page.write_text(report(summary, *job.names), encoding="utf8")
+        words = in_words(summary)
+        for sentence in words:
+            feedback.pushInfo(sentence)
+        if "assessment" in outputs:
+            self.load_layer(context, "ASSESSMENT", outputs["assessment"], LAYER_NAME, style_assessment)
+        places = summary.get("places", {})
+        return {
+            "OUTPUT_FOLDER": str(job.folder.path),
+            "REPORT": str(page),
+            "WORDS": " ".join(words),
+            **{name.upper(): summary[name] for name in SCORES if name in summary},
+            **{name.upper(): places[name] for name in ("known", "found", "false") if name in places},
+            **{name.upper(): outputs[name] for name in ("assessment", "manifest") if name in outputs},
+        }
+
+
+def _new_folder(project: QgsProject, prediction: QgsRasterLayer) -> Path:
+    return new_run_folder(project, f"assess {prediction.name()}", datetime.now())
+
+
+def _map_path(layer: QgsRasterLayer, folder: RunFolder, name: str) -> str:
+    """A raster layer as a file.
+
+    Raises:
+        InputError: it is none, or broken.
+    """
+    path = raster_path(layer, folder, name)
+    if path is None:
+        raise InputError(
+            f"The layer {describe(layer)} is no raster file.",
+            "Export it as a GeoTIFF (right click > Export > Save As, raw data) and choose that.",
+            "unreadable",
+        )
+    return path

@@ -1,0 +1,295 @@
+"""The algorithm against a backend that answers as told: what it asks, names, keeps; and once with the real worker."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from osgeo import gdal, ogr
+from qgis.core import (
+    QgsApplication,
+    QgsFeature,
+    QgsGeometry,
+    QgsProcessingContext,
+    QgsProcessingFeatureSourceDefinition,
+    QgsProcessingFeedback,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorLayer,
+)
+
+from changen2_qgis.errors import BackendError
+from changen2_qgis.processing.synthesize_change import SynthesizeChange
+from changen2_qgis.run_folders import WORK_FOLDER
+from changen2_qgis.settings import Settings
+from changen2_qgis.worker_client import Progress
+
+SIDE = 64
+
+
+class DrawingBackend:
+    """Writes the files of a synthesis, all black, or fails once it has told of so many finished steps."""
+
+    def __init__(self, fails_after=None):
+        self.fails_after = fails_after
+        self.asked = []
+        self.last_hello = object()
+        self.settings = Settings()
+
+    def request(self, method, params, callbacks):
+        self.asked.append((method, dict(params)))
+        folder = Path(params["out_dir"])
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.fails_after is not None:
+            work = folder / WORK_FOLDER
+            work.mkdir()
+            lines = ["{}"] + [json.dumps({"step": step}) for step in range(1, self.fails_after + 1)]
+            (work / "journal.jsonl").write_text("\n".join(lines))
+            self.fails_after = None
+            raise BackendError("The disk is full.", "Free some space.")
+        steps = params.get("steps", 1)
+        for stage, done in (("simulate", 1), ("synthesize", 1), ("write", 1), ("synthesize", 2)):
+            callbacks.progress(Progress(stage, done, 2, None))
+        names = [f"image_t{step}" for step in range(1, steps + 1)] + [f"labels_t{step}" for step in range(steps + 1)]
+        names += [f"change_t{step - 1}_t{step}" for step in range(1, steps + 1)]
+        for name in names:
+            dataset = gdal.GetDriverByName("GTiff").Create(str(folder / f"{name}.tif"), SIDE, SIDE, 1, gdal.GDT_Byte)
+            dataset.SetGeoTransform((500000, 0.5, 0, 5000000, 0, -0.5))
+            dataset = None
+        outputs = {name: str(folder / f"{name}.tif") for name in names}
+        outputs["change_events"] = str(folder / "change_events.gpkg")
+        ogr.GetDriverByName("GPKG").CreateDataSource(outputs["change_events"]).CreateLayer("change_events")
+        outputs["manifest"] = str(folder / "manifest.json")
+        Path(outputs["manifest"]).write_text("{}")
+        summary = {"steps": steps, "changed_px": [7] * steps, "model": "tiny", "device": "cpu", "seconds": 1.0}
+        return {"outputs": outputs, "summary": summary, "warnings": ["The model sees other pixels."]}
+
+
+class Listening(QgsProcessingFeedback):
+    def __init__(self):
+        super().__init__(False)
+        self.texts, self.errors, self.warnings, self.percents = [], [], [], []
+        self.progressChanged.connect(self.percents.append)
+
+    def setProgressText(self, text):
+        self.texts.append(text)
+
+    def reportError(self, error, fatalError=False):
+        self.errors.append(error)
+
+    def pushWarning(self, warning):
+        self.warnings.append(warning)
+
+
+def synthesize(backend, parameters):
+    """Results, whether it succeeded, what it said, its context."""
+    algorithm = SynthesizeChange(backend).create()
+    context, feedback = QgsProcessingContext(), Listening()
+    context.setProject(QgsProject.instance())
+    acceptable, reason = algorithm.checkParameterValues(parameters, context)
+    assert acceptable, reason
+    results, succeeded = algorithm.run(parameters, context, feedback, catchExceptions=True)
+    return results, succeeded, feedback, context
+
+
+@pytest.fixture
+def backend(qgis_app):
+    return DrawingBackend()
+
+
+@pytest.fixture
+def image(tmp_path, write_raster):
+    pixels = np.random.default_rng(2).integers(60, 140, (3, SIDE, SIDE)).astype(np.uint8)
+    return write_raster(tmp_path / "town.tif", pixels)
+
+
+@pytest.fixture
+def drawn():
+    """Two unsaved events in the middle of the image."""
+    layer = QgsVectorLayer(
+        "MultiPolygon?crs=EPSG:32633&field=event:string&field=to_class:string&field=step:integer", "drawn", "memory"
+    )
+    layer.startEditing()
+    for left, step in ((500004, 1), (500016, 2)):
+        feature = QgsFeature(layer.fields())
+        feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(left, 4999984, left + 8, 4999992)))
+        feature.setAttributes(["create", "building", step])
+        layer.addFeature(feature)
+    yield layer
+    layer.rollBack()
+
+
+def features(path):
+    dataset = ogr.Open(path)
+    return [(f.GetField("event"), f.GetField("to_class"), f.GetField("step")) for f in dataset[0]]
+
+
+def test_the_contract_names_parameters_and_outputs(backend):
+    algorithm = SynthesizeChange(backend).create()
+    parameters = {definition.name() for definition in algorithm.parameterDefinitions()}
+    assert parameters >= {
+        "IMAGE", "EVENTS", "LABELS", "SIMULATE", "STEPS", "MODEL", "SAMPLER", "QUALITY", "SAMPLING_STEPS", "INIT",
+        "SEED", "EXTENT", "AOI", "BANDS", "DEVICE", "PATCHES", "RESUME", "START_DATE", "INTERVAL", "OUTPUT_FOLDER",
+    }  # fmt: skip
+    outputs = {definition.name(): definition.type() for definition in algorithm.outputDefinitions()}
+    assert outputs["IMAGES"] == outputs["LABELS_OUT"] == outputs["CHANGE"] == "outputRaster"
+    assert (outputs["EVENTS_OUT"], outputs["SERIES"]) == ("outputVector", "outputMultilayer")
+
+
+def test_unsaved_events_travel_with_the_run(backend, image, drawn, tmp_path):
+    folder = tmp_path / "r"
+    parameters = {"IMAGE": image, "EVENTS": drawn, "STEPS": 2, "QUALITY": "fast", "OUTPUT_FOLDER": str(folder)}
+    results, succeeded, feedback, _ = synthesize(backend, parameters)
+    assert succeeded, feedback.errors
+    ((method, asked),) = backend.asked
+    assert (method, asked["image"], asked["steps"], asked["sampling_steps"]) == ("synthesize", image, 2, 8)
+    assert "simulate" not in asked and "labels" not in asked
+    assert asked["events"] == str(folder / "inputs" / "events.gpkg")
+    assert features(asked["events"]) == [("create", "building", 1), ("create", "building", 2)]
+    assert Path(results["IMAGES"]).name == "image_t2.tif" and Path(results["CHANGE"]).name == "change_t1_t2.tif"
+    assert [Path(path).name for path in results["SERIES"]] == ["image_t1.tif", "image_t2.tif"]
+    assert (results["STEP_COUNT"], results["CHANGED_PIXELS"]) == (2, 14)
+    assert feedback.warnings == ["The model sees other pixels."]
+
+
+def test_selected_polygons_with_other_fields(backend, image, tmp_path):
+    layer = QgsVectorLayer("Polygon?crs=EPSG:32633&field=kind:string&field=year:integer", "plans", "memory")
+    rows = []
+    for kind in ("house", "pond"):
+        feature = QgsFeature(layer.fields())
+        feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(500004, 4999984, 500012, 4999992)))
+        feature.setAttributes([kind, 3])
+        rows.append(feature)
+    layer.dataProvider().addFeatures(rows)
+    layer.selectByIds([2])
+    QgsProject.instance().addMapLayer(layer)
+    parameters = {
+        "IMAGE": image,
+        "EVENTS": QgsProcessingFeatureSourceDefinition(layer.id(), True),
+        "EVENT_VALUE": "edit",
+        "CLASS_FIELD": "kind",
+        "STEP_FIELD": "year",
+        "OUTPUT_FOLDER": str(tmp_path / "r"),
+    }
+    _, succeeded, feedback, _ = synthesize(backend, parameters)
+    QgsProject.instance().removeMapLayer(layer)
+    assert succeeded, feedback.errors
+    assert features(backend.asked[0][1]["events"]) == [("edit", "pond", 3)]
+
+
+def test_kinds_to_simulate_labels_an_extent_and_finer_settings(backend, image, write_raster, tmp_path):
+    labels = write_raster(tmp_path / "labels.tif", np.ones((1, SIDE, SIDE), np.uint8))
+    parameters = {
+        "IMAGE": image,
+        "LABELS": labels,
+        "SIMULATE": ["create", "edit"],
+        "SEED": 11,
+        "SAMPLER": "ddim",
+        "SAMPLING_STEPS": 5,
+        "INIT": "exemplar",
+        "BANDS": "3;2;1",
+        "EXTENT": "500004,500020,4999980,4999990 [EPSG:32633]",
+        "OUTPUT_FOLDER": str(tmp_path / "r"),
+    }
+    _, succeeded, feedback, _ = synthesize(backend, parameters)
+    assert succeeded, feedback.errors
+    asked = backend.asked[0][1]
+    assert asked["simulate"] == ["create", "edit"] and asked["labels"] == labels
+    assert (asked["seed"], asked["sampler"], asked["sampling_steps"], asked["init"]) == (11, "ddim", 5, "exemplar")
+    assert (asked["bands"], asked["bounds"]) == ([3, 2, 1], [500004, 4999980, 500020, 4999990])
+
+
+def test_drawn_and_simulated_events_together_are_refused_and_nothing_is_left(backend, image, drawn, tmp_path):
+    folder = tmp_path / "r"
+    parameters = {"IMAGE": image, "EVENTS": drawn, "SIMULATE": ["remove"], "OUTPUT_FOLDER": str(folder)}
+    _, succeeded, feedback, _ = synthesize(backend, parameters)
+    assert not succeeded and "Leave one of them out" in " ".join(feedback.errors)
+    assert not folder.exists() and backend.asked == []
+
+
+def test_a_run_with_a_finished_step_keeps_its_inputs_and_goes_on_with_them(image, drawn, tmp_path):
+    backend, folder = DrawingBackend(fails_after=1), tmp_path / "r"
+    parameters = {"IMAGE": image, "EVENTS": drawn, "STEPS": 2, "OUTPUT_FOLDER": str(folder)}
+    _, succeeded, feedback, _ = synthesize(backend, parameters)
+    assert not succeeded and "The disk is full. Free some space." in " ".join(feedback.errors)
+    copy = folder / "inputs" / "events.gpkg"
+    written = copy.stat().st_mtime_ns
+    drawn.deleteFeature(next(drawn.getFeatures()).id())  # meanwhile, somebody draws on
+    results, succeeded, feedback, _ = synthesize(backend, {**parameters, "RESUME": True})
+    assert succeeded, feedback.errors
+    assert copy.stat().st_mtime_ns == written and len(features(str(copy))) == 2
+    first, second = (params for _, params in backend.asked)
+    differing = {key for key in first if first[key] != second[key]}
+    assert differing == {"resume"}
+    assert Path(results["IMAGES"]).parent == folder
+
+
+def test_a_run_that_fails_before_a_step_is_finished_leaves_nothing(image, drawn, tmp_path):
+    folder = tmp_path / "r"
+    parameters = {"IMAGE": image, "EVENTS": drawn, "OUTPUT_FOLDER": str(folder)}
+    _, succeeded, *_ = synthesize(DrawingBackend(fails_after=0), parameters)
+    assert not succeeded and not folder.exists()
+
+
+def test_progress_rises_and_names_the_step_once_it_is_known(backend, image, drawn, tmp_path):
+    *_, feedback, _ = synthesize(backend, {"IMAGE": image, "EVENTS": drawn, "OUTPUT_FOLDER": str(tmp_path / "r")})
+    assert feedback.percents == sorted(feedback.percents) and feedback.percents[-1] == 100
+    assert feedback.texts[-3:] == [
+        "Drawing the change: 1 of 2",
+        "Images written: 1 of 2",
+        "Drawing the change of step 2 of 2: 2 of 2",
+    ]
+
+
+def test_dates_are_kept_with_the_run_and_given_to_the_layers(backend, image, drawn, tmp_path):
+    folder = tmp_path / "r"
+    dates = {"START_DATE": "2020-02-29", "INTERVAL": 6, "INTERVAL_UNIT": "months"}
+    results, succeeded, feedback, context = synthesize(
+        backend, {"IMAGE": image, "EVENTS": drawn, "STEPS": 2, "OUTPUT_FOLDER": str(folder), **dates}
+    )
+    assert succeeded, feedback.errors
+    known = json.loads((folder / "dates.json").read_text())
+    assert (known["start"][:10], known["amount"], known["unit"]) == ("2020-02-29", 6, "months")
+    details = context.layersToLoadOnCompletion()[results["IMAGES"]]
+    layer = QgsRasterLayer(results["IMAGES"], details.name)
+    details.postProcessor().postProcessLayer(layer, context, feedback)
+    properties = layer.temporalProperties()
+    assert properties.isActive()
+    assert properties.fixedTemporalRange().begin().toString("yyyy-MM-dd") == "2021-02-28"
+
+
+def test_an_image_that_is_no_file_is_written_first(backend, image, drawn, tmp_path):
+    source = QgsRasterLayer(image)
+    extent = source.extent()
+    virtual = QgsRasterLayer(
+        f"?crs={source.crs().authid()}&extent={extent.xMinimum()},{extent.yMinimum()},{extent.xMaximum()},"
+        f'{extent.yMaximum()}&width={SIDE}&height={SIDE}&formula="r@1"&r:uri={image}&r:provider=gdal',
+        "virtual",
+        "virtualraster",
+    )
+    parameters = {"IMAGE": virtual, "EVENTS": drawn, "OUTPUT_FOLDER": str(tmp_path / "r")}
+    _, succeeded, feedback, _ = synthesize(backend, parameters)
+    assert succeeded, feedback.errors
+    written = backend.asked[0][1]["image"]
+    assert written == str(tmp_path / "r" / "inputs" / "image.tif")
+    np.testing.assert_array_equal(gdal.Open(written).ReadAsArray(), gdal.Open(image).ReadAsArray()[0])
+
+
+def test_the_real_worker_draws_inside_the_change_only(run, real_backend, drawn, image, tmp_path):
+    if not any(card["task"] == "synthesize" and card["installed"] for card in real_backend.hello().models):
+        pytest.skip("no generator is installed")
+    folder = tmp_path / "r"
+    made = run(
+        "synthesizechange",
+        {"IMAGE": image, "EVENTS": drawn, "SAMPLING_STEPS": 2, "THREADS": 1, "OUTPUT_FOLDER": str(folder)},
+    )
+    assert made.succeeded, made.error
+    before, after = (gdal.Open(str(path)).ReadAsArray() for path in (image, folder / "image_t1.tif"))
+    change = gdal.Open(str(folder / "change_t0_t1.tif")).ReadAsArray() == 1
+    assert change[16:32, 8:24].all() and change.sum() == 16 * 16
+    assert ((before != after).any(axis=0) <= change).all() and (before != after)[:, change].mean() > 0.5
+
+
+def test_it_is_registered(provider):
+    assert QgsApplication.processingRegistry().algorithmById("changen2:synthesizechange") is not None
