@@ -6,7 +6,6 @@ all as custom properties, so nothing has to be remembered outside the project fi
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from qgis.core import (
 )
 
 from .inputs import PixelFrame
-from .licences import carry_licence
+from .layer_metadata import carry_manifest, read_manifest
 from .styles import set_probability_threshold, style_detection_layer
 
 __all__ = [
@@ -34,6 +33,8 @@ __all__ = [
     "detection_groups",
     "display_polygons",
     "find_group",
+    "ogr_source",
+    "open_raster",
     "style_detection_layer",
 ]
 
@@ -136,7 +137,7 @@ class DetectionGroup:
         if polygons is not None and "polygons" in outputs:
             reviewed = {f.geometry().asWkb().data(): f["review"] for f in polygons.getFeatures()}
             path, original = display_polygons(outputs["polygons"], probability)
-            polygons.setDataSource(_ogr_source(path), polygons.name(), "ogr")
+            polygons.setDataSource(ogr_source(path), polygons.name(), "ogr")
             polygons.setCustomProperty(_ORIGINAL, original)
             style_detection_layer(polygons, "polygons")
             carried = self._carry_reviews(polygons, reviewed)
@@ -180,7 +181,7 @@ def add_detection_group(
     folder = os.path.dirname(os.path.abspath(next(iter(outputs.values()))))
     node.setCustomProperty(_FOLDER, folder)
     for role, layer, shown in layers:
-        carry_licence(layer, folder)
+        carry_manifest(layer, folder)
         project.addMapLayer(layer, False)
         tree_layer = node.addLayer(layer)
         tree_layer.setItemVisibilityChecked(shown)
@@ -196,8 +197,7 @@ def add_run_folder(project: QgsProject, folder: str, title: str) -> QgsLayerTree
         OSError: there is no manifest, or an output is missing.
         ValueError: the manifest is broken.
     """
-    with open(os.path.join(folder, "manifest.json"), encoding="utf8") as file:
-        manifest = json.load(file)
+    manifest = read_manifest(folder)
     roles = {role for role, _, _ in LAYERS}
     outputs = {
         role: os.path.join(folder, os.path.basename(path))  # the folder may have been moved
@@ -229,7 +229,7 @@ def describe(summary: dict[str, Any]) -> str:
     return f"{places}, {area / 10000:,.2f} ha" if area >= 10000 else f"{places}, {area:,.0f} m²"
 
 
-def display_polygons(path: str, raster: QgsRasterLayer | None) -> tuple[str, str]:
+def display_polygons(path: str, raster: QgsRasterLayer | None, table: str = "change") -> tuple[str, str]:
     """A polygon file that lies over its raster in QGIS, and the original where that is another file.
 
     The polygons of a raster without CRS are in pixels, (column, row), y down; QGIS shows such a raster with y
@@ -240,11 +240,11 @@ def display_polygons(path: str, raster: QgsRasterLayer | None) -> tuple[str, str
     """
     if raster is None or raster.crs().isValid():
         return path, ""
-    source = QgsVectorLayer(_ogr_source(path), "polygons", "ogr")
+    source = QgsVectorLayer(ogr_source(path, table), "polygons", "ogr")
     to_map = PixelFrame.of(raster).to_map()
     options = QgsVectorFileWriter.SaveVectorOptions()
     options.driverName = "GPKG"
-    options.layerName = "change"
+    options.layerName = table
     copy = os.path.splitext(path)[0] + "_display.gpkg"
     writer = QgsVectorFileWriter.create(
         copy,
@@ -262,23 +262,23 @@ def display_polygons(path: str, raster: QgsRasterLayer | None) -> tuple[str, str
         feature.setGeometry(geometry)
         writer.addFeature(feature)
     del writer  # closes the file
-    return copy, _ogr_source(path)
+    return copy, ogr_source(path, table)
 
 
 def _open_layers(outputs: dict[str, str], threshold: float) -> Iterator[tuple[str, QgsMapLayer, bool]]:
     """Each output as a styled layer with its role, and whether it is shown at first."""
     probability = None
     if "change_probability" in outputs:
-        probability = _open_raster(outputs["change_probability"], "")
+        probability = open_raster(outputs["change_probability"], "")
     for role, name, shown in LAYERS:
         if role not in outputs:
             continue
         if role == "polygons":
             path, original = display_polygons(outputs[role], probability)
-            layer: QgsMapLayer = QgsVectorLayer(_ogr_source(path), name, "ogr")
+            layer: QgsMapLayer = QgsVectorLayer(ogr_source(path), name, "ogr")
             layer.setCustomProperty(_ORIGINAL, original)
         else:
-            layer = _open_raster(outputs[role], name)
+            layer = open_raster(outputs[role], name)
         if not layer.isValid():
             raise OSError(f"QGIS cannot open {outputs[role]}. It may have been moved: run the detection again.")
         layer.setCustomProperty(_ROLE, role)
@@ -286,14 +286,15 @@ def _open_layers(outputs: dict[str, str], threshold: float) -> Iterator[tuple[st
         yield role, layer, shown
 
 
-def _open_raster(path: str, name: str) -> QgsRasterLayer:
+def open_raster(path: str, name: str) -> QgsRasterLayer:
     """Without a default style, for which QGIS would compute statistics and write them beside the file."""
     options = QgsRasterLayer.LayerOptions(False)
     return QgsRasterLayer(path, name, "gdal", options)
 
 
-def _ogr_source(path: str) -> str:
-    return f"{path}|layername=change"
+def ogr_source(path: str, table: str = "change") -> str:
+    """A table of a GeoPackage as QGIS names it."""
+    return f"{path}|layername={table}"
 
 
 def _count(polygons: QgsVectorLayer | None) -> dict[str, Any]:

@@ -13,14 +13,17 @@ from qgis.core import (
     QgsCategorizedSymbolRenderer,
     QgsColorRampLegendNodeSettings,
     QgsColorRampShader,
+    QgsContrastEnhancement,
     QgsEditorWidgetSetup,
     QgsFillSymbol,
+    QgsMultiBandColorRenderer,
     QgsPalettedRasterRenderer,
     QgsPalLayerSettings,
     QgsRasterLayer,
     QgsRasterShader,
     QgsRendererCategory,
     QgsSimpleFillSymbolLayer,
+    QgsSingleBandGrayRenderer,
     QgsSingleBandPseudoColorRenderer,
     QgsTextBufferSettings,
     QgsTextFormat,
@@ -29,7 +32,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QColor
 
-KINDS = ("change_probability", "change", "polygons", "change_class", "semantic_before", "semantic_after")
+KINDS = ("change_probability", "change", "polygons", "change_class", "semantic_before", "semantic_after", "labels")
 
 PROBABILITY_STOPS = ((0.0, "#ffe08a"), (0.35, "#fda63a"), (0.7, "#e8402a"), (1.0, "#8b0f2b"))
 """Position between the threshold and 1, colour."""
@@ -76,6 +79,37 @@ def style_detection_layer(
         _style_classes(layer, see_through=kind == "change_class")
     else:
         raise ValueError(f"There is no style for the kind {kind!r}; it is one of {', '.join(KINDS)}.")
+
+
+def style_image(layer: QgsRasterLayer, bands: list[int], low: list[float], high: list[float]) -> None:
+    """Draw an image as the model saw it; QGIS itself would measure the file and write statistics beside it.
+
+    Args:
+        layer: the image.
+        bands: one band or three (red, green, blue), from 1.
+        low: value drawn black, one a band.
+        high: value drawn white, one a band.
+    """
+    provider = layer.dataProvider()
+    stretches = []
+    for band, least, most in zip(bands, low, high):
+        stretch = QgsContrastEnhancement(provider.dataType(band))
+        stretch.setMinimumValue(least)
+        stretch.setMaximumValue(most)
+        stretch.setContrastEnhancementAlgorithm(
+            QgsContrastEnhancement.ContrastEnhancementAlgorithm.StretchToMinimumMaximum
+        )
+        stretches.append(stretch)
+    if len(bands) == 3:
+        renderer = QgsMultiBandColorRenderer(provider, *bands)
+        renderer.setRedContrastEnhancement(stretches[0])
+        renderer.setGreenContrastEnhancement(stretches[1])
+        renderer.setBlueContrastEnhancement(stretches[2])
+    else:
+        renderer = QgsSingleBandGrayRenderer(provider, bands[0])
+        renderer.setContrastEnhancement(stretches[0])
+    layer.setRenderer(renderer)
+    layer.triggerRepaint()
 
 
 def first_value_at(threshold: float) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from qgis.core import (
+    Qgis,
     QgsDateTimeRange,
     QgsInterval,
     QgsMapLayer,
@@ -24,7 +25,7 @@ from qgis.PyQt.QtCore import QDateTime, QObject, Qt, pyqtSignal
 from .errors import InputError
 
 UNITS = ("hours", "days", "weeks", "months", "years")
-"""Units of an interval, as `make_interval` of QGIS's expressions calls them."""
+"""Units of an interval, from short to long."""
 
 _TEMPORAL_UNITS = {
     "hours": QgsUnitTypes.TemporalUnit.TemporalHours,
@@ -73,12 +74,14 @@ class Timeline:
         return start.addMonths(count) if self.unit == "months" else start.addYears(count)
 
     def range(self, step: int) -> QgsDateTimeRange:
-        """When a step is shown.
+        """When a step is shown: from 1 s after it begins to 1 ms before the next.
 
-        It ends 1 ms before the next begins: QGIS's project file does not keep whether a range includes its end,
-        and reads it as if it did, so two steps would be shown at once.
+        The ends are kept off those of the controller's frames, or two steps would be shown at once. QGIS's project
+        file does not keep whether a range includes its ends, and reads it as if it did; it keeps whole seconds, so
+        after reopening a step ends 1 s before the next. And QGIS 3.22 shows a layer that begins just where a frame
+        ends, though the frame does not include its end (`QgsTemporalRange::overlaps` looks at one range's ends only).
         """
-        return QgsDateTimeRange(self.begin(step), self.begin(step + 1).addMSecs(-1))
+        return QgsDateTimeRange(self.begin(step).addSecs(1), self.begin(step + 1).addMSecs(-1))
 
     def extent(self, first: int, last: int) -> QgsDateTimeRange:
         """What the temporal controller is given to show exactly the steps from `first` to `last`.
@@ -117,26 +120,26 @@ class Timeline:
 def set_fixed_range(layer: QgsMapLayer, when: QgsDateTimeRange) -> None:
     """Show a layer only in this range, where time matters at all."""
     properties = layer.temporalProperties()
-    kind = type(properties).TemporalMode
-    properties.setMode(kind.ModeFixedTemporalRange)
+    kind = Qgis.RasterTemporalMode if isinstance(layer, QgsRasterLayer) else Qgis.VectorTemporalMode
+    properties.setMode(kind.FixedTemporalRange)
     properties.setFixedTemporalRange(when)
     properties.setIsActive(True)
 
 
-def set_range_by_step(layer: QgsVectorLayer, timeline: Timeline) -> None:
-    """Show each event of a layer in the range of its field `step`."""
-    start = timeline.begin(0).toString("yyyy, M, d, h, m, s")
-    begin = f'make_datetime({start}) + make_interval({timeline.unit}:={timeline.amount} * ("step" + %d))'
+def set_range_by_step(layer: QgsVectorLayer, timeline: Timeline, last: int) -> None:
+    """Show each event of a layer in the range of its field `step`, 0 to `last`."""
+    ranges = [timeline.range(step) for step in range(last + 1)]
     properties = layer.temporalProperties()
-    properties.setMode(type(properties).TemporalMode.ModeFeatureDateTimeStartAndEndFromExpressions)
-    properties.setStartExpression(begin % 0)
-    properties.setEndExpression(begin % 1 + " - make_interval(seconds:=0.001)")
+    properties.setMode(Qgis.VectorTemporalMode.FeatureDateTimeStartAndEndFromExpressions)
+    properties.setStartExpression(_by_step([when.begin() for when in ranges]))
+    properties.setEndExpression(_by_step([when.end() for when in ranges]))
     properties.setIsActive(True)
 
 
-def is_temporal(layer: QgsMapLayer) -> bool:
-    """Whether the time of the map decides if this layer is shown."""
-    return isinstance(layer, (QgsRasterLayer, QgsVectorLayer)) and layer.temporalProperties().isActive()
+def _by_step(times: list[QDateTime]) -> str:
+    """An expression; counting with intervals in one would take all months for 30 days long."""
+    listed = ",".join(when.toString("yyyy-MM-dd hh:mm:ss") for when in times)
+    return f"to_datetime(array_get(string_to_array('{listed}'), \"step\"))"
 
 
 class SeriesPlayer(QObject):
@@ -197,7 +200,7 @@ class SeriesPlayer(QObject):
             return
         controller = self._controller()
         if not self.on:
-            self._set_up(controller)
+            self._set_up(controller, self._timeline)
         controller.setCurrentFrameNumber(min(max(step, self._first), self._last) - self._first)
 
     def play(self) -> None:
@@ -220,8 +223,8 @@ class SeriesPlayer(QObject):
         controller.pause()
         controller.setNavigationMode(controller.NavigationMode.NavigationOff)
 
-    def _set_up(self, controller: QgsTemporalNavigationObject) -> None:
-        extent, frame = self._timeline.extent(self._first, self._last), self._timeline.frame()
+    def _set_up(self, controller: QgsTemporalNavigationObject, timeline: Timeline) -> None:
+        extent, frame = timeline.extent(self._first, self._last), timeline.frame()
         controller.pause()
         controller.setTemporalRangeCumulative(False)
         controller.setFrameDuration(frame)

@@ -1,0 +1,318 @@
+"""A synthesized series in the project: one group per run, each layer with its time, found again after reopening.
+
+As with detections (see `results`), the group and its layers carry everything as custom properties.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from qgis.core import QgsLayerTreeGroup, QgsMapLayer, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.PyQt.QtXml import QDomDocument
+
+from .event_style import style_events
+from .layer_metadata import carry_manifest, read_manifest
+from .results import display_polygons, ogr_source, open_raster
+from .styles import style_detection_layer, style_image
+from .temporal import Timeline, set_fixed_range, set_range_by_step
+
+DATES_FILE = "dates.json"
+"""Beside the manifest: the dates that the user gave, so that the run can be added to another project with them."""
+
+_ID = "changen2/series"
+_FOLDER = "changen2/folder"
+_TIMELINE = "changen2/timeline"
+_ROLE = "changen2/role"
+_STEP = "changen2/step"
+
+_OUTPUT = re.compile(r"(image)_t(\d+)|(labels)_t(\d+)|(change)_t\d+_t(\d+)")
+_PARTS = (
+    # role, name of the part of the group, name of a layer, shown at first; from top to bottom
+    ("change", "Change masks", "Change {before} to {step}", False),
+    ("image", "Images", "Image {step} ({date})", True),
+    ("labels", "Labels", "Labels {step} ({date})", False),
+)
+
+
+@dataclass(frozen=True)
+class Output:
+    """One file of a run.
+
+    Attributes:
+        role: image, labels or change.
+        step: of the series; a change mask has the later of its two.
+        path: of the file.
+    """
+
+    role: str
+    step: int
+    path: str
+
+
+class SeriesGroup:
+    """A series in the layer tree: the group and its layers by role and step.
+
+    Made anew whenever it is needed; it holds no state of its own beyond the tree node.
+    """
+
+    def __init__(self, node: QgsLayerTreeGroup):
+        self.node = node
+
+    @property
+    def id(self) -> str:
+        """Stable identity, kept in the project file."""
+        return str(self.node.customProperty(_ID))
+
+    @property
+    def name(self) -> str:
+        """The group's name as the layer tree shows it."""
+        return self.node.name()
+
+    @property
+    def folder(self) -> str:
+        """The run folder with all outputs and the manifest."""
+        return str(self.node.customProperty(_FOLDER))
+
+    @property
+    def timeline(self) -> Timeline:
+        """When each step is."""
+        return Timeline.from_text(str(self.node.customProperty(_TIMELINE)))
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps that have a layer of their own, ascending; 0 is the image that the series began with."""
+        return sorted({step for _, step in self._layers()})
+
+    def layer(self, role: str, step: int) -> QgsMapLayer | None:
+        """The image, labels or change mask of a step, or None where there is none (any more)."""
+        return self._layers().get((role, step))
+
+    def images(self) -> list[QgsRasterLayer]:
+        """The images, the earliest first."""
+        return [layer for (role, _), layer in sorted(self._layers().items()) if role == "image"]
+
+    def pair(self, step: int) -> tuple[QgsRasterLayer, QgsRasterLayer] | None:
+        """The images of a step and of the next; the last pair there is, after it; None without two images."""
+        numbers = sorted(step for role, step in self._layers() if role == "image")
+        pairs = list(zip(numbers, numbers[1:]))
+        if not pairs:
+            return None
+        before, after = next((pair for pair in pairs if pair[0] >= step), pairs[-1])
+        return self._layers()["image", before], self._layers()["image", after]
+
+    def _layers(self) -> dict[tuple[str, int], QgsMapLayer]:
+        found = {}
+        for tree_layer in self.node.findLayers():
+            layer = tree_layer.layer()
+            if layer is not None and layer.customProperty(_STEP) is not None:
+                found[str(layer.customProperty(_ROLE)), int(layer.customProperty(_STEP))] = layer
+        return found
+
+
+def add_series_group(
+    project: QgsProject,
+    folder: str,
+    title: str,
+    start: datetime | None = None,
+    interval: tuple[int, str] | None = None,
+    image: QgsRasterLayer | None = None,
+) -> QgsLayerTreeGroup:
+    """Add what a synthesize or simulate run has left in a folder at the top of the layer tree.
+
+    Args:
+        project: where to add it.
+        folder: of the run, with its ``manifest.json``.
+        title: what the group is called; what happened is added to it in words.
+        start: date of the image that the series began with; None: as it was first added, else the day of the run.
+        interval: from one step to the next, such as ``(6, "months")``, see `temporal.UNITS`; None: as it was first
+            added, else a year.
+        image: the layer whose look the images get; None: a raster layer of the project that shows the same file.
+
+    Raises:
+        OSError: there is no manifest, or an output is missing.
+        ValueError: the manifest is broken.
+        InputError: the interval is none.
+    """
+    folder = os.path.abspath(folder)
+    manifest = read_manifest(folder)
+    timeline = _timeline(folder, manifest, start, interval)
+    with suppress(OSError):  # a read-only folder
+        write_dates(folder, timeline)
+    model = image or _layer_of(project, _input_path(manifest, folder))
+    layers = [
+        (output, _open(output, _layer_name(output, timeline), manifest, model)) for output in _outputs(manifest, folder)
+    ]
+    events = _open_events(manifest, folder, layers)
+    node = project.layerTreeRoot().insertGroup(0, f"{title}: {describe_series(manifest['summary'])}")
+    node.setCustomProperty(_ID, uuid.uuid4().hex)
+    node.setCustomProperty(_FOLDER, folder)
+    node.setCustomProperty(_TIMELINE, timeline.to_text())
+    if events is not None:
+        set_range_by_step(events, timeline, int(manifest["summary"]["steps"]))
+        events.setCustomProperty(_ROLE, "events")
+        carry_manifest(events, folder, f"The events of this series. {_told(manifest)}")
+        project.addMapLayer(events, False)
+        node.addLayer(events)
+    for role, name, _, shown in _PARTS:
+        of_role = [(output, layer) for output, layer in layers if output.role == role]
+        if of_role:
+            _add_part(project, node, name, shown, of_role)
+    for output, layer in layers:
+        set_fixed_range(layer, timeline.range(output.step))
+        carry_manifest(layer, folder, _abstract(output, timeline, manifest))
+    return node
+
+
+def series_groups(project: QgsProject) -> list[SeriesGroup]:
+    """All series in the project, from the top of the layer tree down."""
+    return [SeriesGroup(node) for node in project.layerTreeRoot().findGroups(True) if node.customProperty(_ID)]
+
+
+def find_series(project: QgsProject, series_id: str) -> SeriesGroup | None:
+    """The series with this identity, or None where it has been removed."""
+    return next((group for group in series_groups(project) if group.id == series_id), None)
+
+
+def describe_series(summary: dict[str, Any]) -> str:
+    """What happened, in words: "3 steps, 2 created, 1 removed" or "1 step, nothing changed"."""
+    steps = int(summary.get("steps") or 0)
+    counts = summary.get("events") or {}
+    words = (("create", "created"), ("remove", "removed"), ("edit", "changed"))
+    happened = [f"{counts[event]:,} {word}" for event, word in words if counts.get(event)]
+    return ", ".join(["1 step" if steps == 1 else f"{steps} steps", *(happened or ["nothing changed"])])
+
+
+def _add_part(
+    project: QgsProject,
+    node: QgsLayerTreeGroup,
+    name: str,
+    shown: bool,
+    layers: list[tuple[Output, QgsRasterLayer]],
+) -> None:
+    """Add the layers of one role, the latest on top, folded away."""
+    part = node.addGroup(name)
+    for output, layer in reversed(layers):
+        layer.setCustomProperty(_ROLE, output.role)
+        layer.setCustomProperty(_STEP, output.step)
+        project.addMapLayer(layer, False)
+        part.addLayer(layer).setExpanded(False)
+    part.setItemVisibilityChecked(shown)
+    part.setExpanded(shown)
+
+
+def _outputs(manifest: dict[str, Any], folder: str) -> Iterator[Output]:
+    """The rasters of a run by step, with the image that it began with, where that is still there."""
+    first = _input_path(manifest, folder)
+    if first and os.path.exists(first):
+        yield Output("image", 0, first)
+    found = []
+    for key, path in manifest["outputs"].items():
+        match = _OUTPUT.fullmatch(key)
+        if match:
+            role, step = (part for part in match.groups() if part is not None)
+            found.append(Output(role, int(step), os.path.join(folder, os.path.basename(path))))
+    yield from sorted(found, key=lambda output: output.step)
+
+
+def _input_path(manifest: dict[str, Any], folder: str) -> str:
+    """The image that the series began with; images that the plugin had written may have moved with the run."""
+    path = str(manifest.get("inputs", {}).get("image", {}).get("path", ""))
+    moved = os.path.join(folder, "inputs", os.path.basename(path))
+    return moved if path and not os.path.exists(path) and os.path.exists(moved) else path
+
+
+def _open(output: Output, name: str, manifest: dict[str, Any], model: QgsRasterLayer | None) -> QgsRasterLayer:
+    layer = open_raster(output.path, name)
+    if not layer.isValid():
+        raise OSError(f"QGIS cannot open {output.path}. It may have been moved: run the synthesis again.")
+    if output.role == "image":
+        _style_like(layer, model, manifest)
+    else:
+        style_detection_layer(layer, output.role)
+    return layer
+
+
+def _style_like(layer: QgsRasterLayer, model: QgsRasterLayer | None, manifest: dict[str, Any]) -> None:
+    """The bands, stretch and colours of the input's layer, or as the generator saw them."""
+    if model is not None and model.bandCount() == layer.bandCount():
+        style, categories = QDomDocument(), QgsMapLayer.StyleCategory.Symbology
+        model.exportNamedStyle(style, categories=categories)
+        if layer.importNamedStyle(style, categories)[0]:
+            return
+    given = manifest["inputs"]["image"]
+    bands = given["bands"] if len(given["bands"]) == 3 else given["bands"][:1]
+    style_image(layer, bands, given["stretch"]["low"], given["stretch"]["high"])
+
+
+def _open_events(
+    manifest: dict[str, Any], folder: str, layers: list[tuple[Output, QgsRasterLayer]]
+) -> QgsVectorLayer | None:
+    if "change_events" not in manifest["outputs"]:
+        return None
+    path = os.path.join(folder, os.path.basename(manifest["outputs"]["change_events"]))
+    grid = next((layer for output, layer in layers if output.role != "image"), None)
+    shown, _ = display_polygons(path, grid, "change_events")
+    layer = QgsVectorLayer(ogr_source(shown, "change_events"), "Events", "ogr")
+    if not layer.isValid():
+        raise OSError(f"QGIS cannot open {path}. It may have been moved: run the synthesis again.")
+    style_events(layer)
+    return layer
+
+
+def _layer_of(project: QgsProject, path: str) -> QgsRasterLayer | None:
+    """A raster layer of the project that shows a file, and is no part of a result."""
+    rasters = [layer for layer in project.mapLayers().values() if isinstance(layer, QgsRasterLayer)]
+    given = [layer for layer in rasters if layer.customProperty(_ROLE) is None]
+    return next((layer for layer in given if os.path.realpath(layer.source()) == os.path.realpath(path)), None)
+
+
+def _layer_name(output: Output, timeline: Timeline) -> str:
+    name = next(name for role, _, name, _ in _PARTS if role == output.role)
+    return name.format(step=output.step, before=output.step - 1, date=timeline.date(output.step))
+
+
+def _timeline(
+    folder: str, manifest: dict[str, Any], start: datetime | None, interval: tuple[int, str] | None
+) -> Timeline:
+    """As asked for, else as it was first added, else a year for each step from the day of the run."""
+    before: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
+        before = json.loads((Path(folder) / DATES_FILE).read_text(encoding="utf8"))
+    if start is None:
+        known = before.get("start") or str(manifest.get("began", "2000-01-01"))[:10]
+        start = datetime.fromisoformat(known)
+    amount, unit = interval or (before.get("amount", 1), before.get("unit", "years"))
+    return Timeline(start, amount, unit)
+
+
+def write_dates(folder: str | Path, timeline: Timeline) -> None:
+    """Keep the dates of a run beside its manifest."""
+    dates = {"start": f"{timeline.start:%Y-%m-%dT%H:%M:%S}", "amount": timeline.amount, "unit": timeline.unit}
+    (Path(folder) / DATES_FILE).write_text(json.dumps(dates) + "\n", encoding="utf8")
+
+
+def _abstract(output: Output, timeline: Timeline, manifest: dict[str, Any]) -> str:
+    date = timeline.date(output.step)
+    if output.role == "image" and output.step == 0:
+        return f"The image that this series began with, taken as of {date}. {_told(manifest)}"
+    what = {
+        "image": f"Synthetic image of {date}, no observation; outside the change mask it equals the image before.",
+        "labels": f"Classes as of {date}.",
+        "change": f"What changed between {timeline.date(output.step - 1)} and {date}: 1 change, 0 none.",
+    }[output.role]
+    return f"{what} {_told(manifest)}"
+
+
+def _told(manifest: dict[str, Any]) -> str:
+    source = manifest["inputs"].get("image") or manifest["inputs"].get("labels") or {}
+    name = os.path.basename(str(source.get("path", "")))
+    return f"Series made by Changen2 from {name}: {describe_series(manifest['summary'])}."
