@@ -314,6 +314,57 @@ class EvaluateRequest(Request):
     overwrite: bool = False
 
 
+class FinetuneRequest(Request):
+    """Train a detector further on pairs of one's own, and add it to the models under a new name.
+
+    Attributes:
+        out_dir: folder for the checkpoint, the log and the manifest; must not hold anything unless ``overwrite``.
+        name: of the new model: small letters, digits, - and _.
+        pairs: folder of pairs in the LEVIR-CD layout (A, B, label); or give the next three.
+        before: raster that gives the grid.
+        after: raster, warped to that grid.
+        changes: polygons of all changes between them.
+        aoi: polygons of the area that was looked through for changes; None: all of ``before``.
+        bands, bands_after: one band or three of the rasters, from 1; None chooses red, green, blue.
+        gsd: metres per pixel of the pairs; None takes the rasters' own, or what the files' names tell.
+        kind: what changes, such as ``solar panels``; names the new model's class.
+        title: of the new model; empty makes one from ``kind``.
+        model: the installed detector to begin with.
+        steps: length of the training; it ends sooner where the held-out pairs gain no more.
+        batch_size: pairs a step.
+        crop_size: pixels a side of what is seen at once, a multiple of 64.
+        learning_rate: at its highest.
+        seed: the same seed trains alike.
+        device: auto, cpu, cuda, cuda:N or mps.
+        threads: torch threads; None takes the physical cores.
+        resume: go on with the unfinished run of the same settings in ``out_dir``, if there is one.
+        overwrite: replace what is in ``out_dir``, and a model of this name.
+    """
+
+    out_dir: str
+    name: str
+    pairs: str | None = None
+    before: str | None = None
+    after: str | None = None
+    changes: str | None = None
+    aoi: str | None = None
+    bands: Bands = None
+    bands_after: Bands = None
+    gsd: Annotated[float, Field(gt=0)] | None = None
+    kind: str = ""
+    title: str = ""
+    model: str = "tiny"
+    steps: Annotated[int, Field(ge=1)] = 300
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    crop_size: Annotated[int, Field(ge=64, multiple_of=64)] = 192
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    device: DeviceName = "auto"
+    threads: Annotated[int, Field(ge=1)] | None = None
+    resume: bool = False
+    overwrite: bool = False
+
+
 class SampleRequest(Request):
     """Draw the simulated sample scene (before and after GeoTIFF) into a folder."""
 

@@ -37,6 +37,7 @@ from changen2.protocol import (
     EstimateRequest,
     EstimateSynthesisRequest,
     EvaluateRequest,
+    FinetuneRequest,
     ImportModelRequest,
     Message,
     NoParameters,
@@ -58,7 +59,17 @@ Job = tuple[type[Request], Callable[[Any, Reporter], dict[str, Any]]]
 
 def _jobs() -> dict[str, Job]:
     """Return method → schema and function; imported late, so that ``hello`` does not wait for them."""
-    from changen2.jobs import assess, detect, estimate_synthesis, models, sample, simulate, synthesize, vectorize
+    from changen2.jobs import (
+        assess,
+        detect,
+        estimate_synthesis,
+        finetune,
+        models,
+        sample,
+        simulate,
+        synthesize,
+        vectorize,
+    )
 
     return {
         "detect": (DetectRequest, detect.run),
@@ -68,6 +79,7 @@ def _jobs() -> dict[str, Job]:
         "synthesize": (SynthesizeRequest, synthesize.run),
         "estimate_synthesis": (EstimateSynthesisRequest, estimate_synthesis.run),
         "evaluate": (EvaluateRequest, assess.run),
+        "finetune": (FinetuneRequest, finetune.run),
         "sample": (SampleRequest, sample.run),
         "download_model": (DownloadModelRequest, models.run_download),
         "import_model": (ImportModelRequest, models.run_import),

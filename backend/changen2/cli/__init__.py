@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 detection.add_to(app)
 synthesis.add_to(app)
+training.add_to(app)
 app.add_typer(models.app, name="models")
 app.add_typer(training.app, name="train")
 

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from changen2.cli.terminal import Json, run
+from changen2.cli.terminal import Device, Folder, Json, Overwrite, Resume, Threads, run
 
 app = typer.Typer(help="Train the embedded models, or your own.", no_args_is_help=True)
 
 Config = Annotated[Path, typer.Option(help="YAML file of the experiment.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
 
 
 @app.command()
@@ -40,3 +39,44 @@ def rsdit(config: Config, resume: Resume = False, as_json: Json = False) -> None
     from changen2.jobs.train_generator import train_rsdit
 
     run(train_rsdit, given)
+
+
+def finetune(
+    name: Annotated[str, typer.Argument(help="Of the new model: small letters, digits, - and _.")],
+    out_dir: Folder,
+    pairs: Annotated[str | None, typer.Option(help="Folder of pairs as LEVIR-CD has them: A, B, label.")] = None,
+    before: Annotated[str | None, typer.Option(help="Or: raster that gives the grid,")] = None,
+    after: Annotated[str | None, typer.Option(help="raster of the second date,")] = None,
+    changes: Annotated[str | None, typer.Option(help="and polygons of all changes between them.")] = None,
+    aoi: Annotated[str | None, typer.Option(help="Polygons of the area that was looked through for changes.")] = None,
+    bands: Annotated[str | None, typer.Option(help="One band or three of both rasters, such as 1,2,3.")] = None,
+    bands_after: Annotated[str | None, typer.Option(help="Bands of AFTER where they differ.")] = None,
+    gsd: Annotated[float | None, typer.Option(help="Metres per pixel, where the files do not tell.")] = None,
+    kind: Annotated[str, typer.Option(help="What changes, such as `solar panels`.")] = "",
+    title: Annotated[str, typer.Option(help="Of the new model.")] = "",
+    model: Annotated[str, typer.Option(help="The detector to begin with; see `changen2 models list`.")] = "tiny",
+    steps: Annotated[int, typer.Option(help="At most; it ends sooner where nothing is gained.")] = 300,
+    batch_size: Annotated[int, typer.Option(help="Pairs a step.")] = 8,
+    crop_size: Annotated[int, typer.Option(help="Pixels a side seen at once, a multiple of 64.")] = 192,
+    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="The same seed trains alike.")] = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Train a detector further on pairs of your own; the result is a model of its own name."""
+    given = locals()
+    from changen2.jobs.finetune import finetune_model
+
+    result = run(finetune_model, given)
+    if not as_json:
+        told = result["summary"]
+        was = "" if told["held_out_f1_before"] is None else f" (before: {told['held_out_f1_before']:.3f})"
+        typer.echo(f"{name}: F1 {told['held_out_f1']:.3f}{was} on {told['held_out_pairs']} held-out pairs")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands that stand beside ``train``."""
+    app.command()(finetune)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -109,8 +110,8 @@ def tiles(part: Window) -> list[Window]:
     columns, rows = _edges(part.width), _edges(part.height)
     return [
         Window(part.col_off + left, part.row_off + top, right - left, bottom - top)
-        for top, bottom in zip(rows, rows[1:], strict=False)
-        for left, right in zip(columns, columns[1:], strict=False)
+        for top, bottom in pairwise(rows)
+        for left, right in pairwise(columns)
     ]
 
 

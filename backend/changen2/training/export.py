@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.training.config import TrainingConfig
@@ -22,15 +22,17 @@ def averaged_model(checkpoint: Path, config: TrainingConfig) -> ChangeStarTiny:
     return model.eval().requires_grad_(False)
 
 
-def export_weights(model: nn.Module, path: Path) -> None:
-    """Write convolutions as fp16 and everything of one dimension as fp32.
+def compact(model: nn.Module) -> dict[str, Tensor]:
+    """A model's weights, convolutions and matrices as fp16 and everything of one dimension as fp32.
 
     Norms and biases are few, and a variance in half precision can overflow; loading copies all into fp32.
     """
-    state = {
-        key: (value.half() if value.dim() > 1 else value).contiguous() for key, value in model.state_dict().items()
-    }
-    save_file(state, path)
+    return {key: (value.half() if value.dim() > 1 else value).contiguous() for key, value in model.state_dict().items()}
+
+
+def export_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's weights, made compact."""
+    save_file(compact(model), path)
 
 
 def load_exported(path: Path, config: TrainingConfig) -> ChangeStarTiny:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from changen2.errors import InputError
+from changen2.models.changestar import ChangeStar
 from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.training import run
 from changen2.training.config import TrainingConfig
@@ -74,23 +75,39 @@ def encoder_checkpoint(place: str) -> Path:
 
 
 def start(config: TrainingConfig) -> Run:
-    """A new run: ImageNet encoder, fresh decoder and heads."""
+    """A new run on the ImageNet encoder."""
+    return begin(fresh(config), config)
+
+
+def fresh(config: TrainingConfig) -> ChangeStarTiny:
+    """The detector before its training: ImageNet encoder, new decoder and heads, or what ``start_from`` holds."""
     torch.manual_seed(config.seed)
     model = ChangeStarTiny(config.encoder)
     state = torch.load(encoder_checkpoint(config.encoder_weights), weights_only=True)
     wanted = model.encoder.state_dict()
     model.encoder.load_state_dict({key: state[key] for key in wanted})
-    model.encoder.requires_grad_(False)
     # Most pixels do not change, and the image from twice as far is added little by little.
     nn.init.constant_(model.change.classify.get_parameter("bias"), -2.0)
     for lateral in model.decoder.far_laterals:
         nn.init.normal_(lateral.get_parameter("weight"), std=1e-3)
     if config.start_from:
         begin_with(model, config.start_from)
+    return model
+
+
+def begin(model: nn.Module, config: TrainingConfig) -> Run:
+    """A new run of a detector, of which all but the backbone is trained."""
+    model.requires_grad_(True)
+    backbone(model).requires_grad_(False)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
     return Run(model, copy.deepcopy(model).requires_grad_(False), optimizer)
+
+
+def backbone(model: nn.Module) -> nn.Module:
+    """The part of a detector that learned from far more images than are at hand, and stays as it is."""
+    return model.get_submodule("encoder.vit" if isinstance(model, ChangeStar) else "encoder")
 
 
 def begin_with(model: ChangeStarTiny, path: Path) -> None:
@@ -103,7 +120,7 @@ def begin_with(model: ChangeStarTiny, path: Path) -> None:
 
 def losses(model: ChangeStarTiny, batch: Example, config: TrainingConfig) -> dict[str, Tensor]:
     """Loss of each part, and ``total``."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(batch["before"].device.type, dtype=torch.bfloat16):
         change, before, after = model.logits(batch["before"], batch["after"])
     parts = {"change": masked_cross_entropy(change, batch["change"], batch["change_known"])}
     parts["semantic"] = masked_cross_entropy(
@@ -119,8 +136,8 @@ def losses(model: ChangeStarTiny, batch: Example, config: TrainingConfig) -> dic
 
 
 def hold_still(run: Run, config: TrainingConfig) -> None:
-    """Keep the encoder, and after the warm-up all batch norms, as they are while the rest trains."""
-    run.model.get_submodule("encoder").eval()
+    """Keep the backbone, and after the warm-up all batch norms, as they are while the rest trains."""
+    backbone(run.model).eval()
     if run.step >= config.warmup:
         # Statistics of a mix of styles do not settle: after the warm-up they stay as they are.
         for module in run.model.modules():

@@ -26,3 +26,11 @@ def fused_cross_entropy(
     log_not_p = torch.log(-torch.expm1(log_p.clamp(max=-1e-4)))
     loss = -(target * log_p + (1 - target) * log_not_p)
     return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+def masked_log_loss(probability: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """:func:`masked_cross_entropy` of a model that gives probabilities; all ``[b, 1, h, w]``."""
+    with torch.autocast(probability.device.type, enabled=False):
+        sure = probability.float().clamp(1e-6, 1 - 1e-6)
+        loss = F.binary_cross_entropy(sure, target, reduction="none")
+    return (loss * known).sum() / known.sum().clamp(min=1)

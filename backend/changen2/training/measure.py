@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
 from changen2.models.changestar_tiny import ChangeStarTiny, pad_to_stride
 from changen2.models.detection import normalize
@@ -77,16 +78,17 @@ def f1_score(counts: Counts, resamples: int = 1000, seed: int = 0) -> Score:
     return Score(f1(counts), float(low), float(high))
 
 
-def to_input(image: NDArray[np.floating]) -> torch.Tensor:
+def to_input(image: NDArray[np.floating] | Bytes) -> torch.Tensor:
     """``[h, w, 3]`` in 0..255 to the detector's ``[1, 3, h, w]``."""
     return normalize(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).permute(2, 0, 1)[None])
 
 
 @torch.inference_mode()
-def detect(model: ChangeStarTiny, before: Crop, after: Crop) -> dict[str, NDArray[np.float32]]:
-    """Probabilities ``[h, w]`` of one pair by key."""
-    detection = model.eval()(to_input(before.image), to_input(after.image))
-    return {key: value[0, 0].numpy() for key, value in detection.items()}
+def detect(model: nn.Module, before: Crop | Place, after: Crop | Place) -> dict[str, NDArray[np.float32]]:
+    """Probabilities ``[h, w]`` of one pair by key; of a head with classes, the first."""
+    device = next(model.parameters()).device
+    detection = model.eval()(*(to_input(date.image).to(device) for date in (before, after)))
+    return {key: value[0, 0].cpu().numpy() for key, value in detection.items()}
 
 
 @torch.inference_mode()

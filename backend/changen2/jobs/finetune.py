@@ -1,0 +1,328 @@
+"""Train a detector further on pairs of one's own: the finetune job."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from changen2.errors import InputError
+from changen2.jobs.manifest import describe_input, redact, versions, write_manifest
+from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.models import store
+from changen2.models.changestar import ChangeStar
+from changen2.models.devices import choose_device, default_threads
+from changen2.models.registry import ModelCard, cards, load_model
+from changen2.protocol import FinetuneRequest, validate
+from changen2.raster.calibration import TOP, Tally, best_threshold, calibration, f1_by_threshold
+from changen2.raster.grid import Grid
+from changen2.raster.ground import ground_sampling_distance
+from changen2.raster.reading import gdal_environment, open_raster
+from changen2.raster.writing import OutputFolder
+from changen2.training.digitized import read_digitized
+from changen2.training.export import compact
+from changen2.training.finetune import Trained, check, finetune, judge, settings
+from changen2.training.places import BUILDING, PlacePair, read_pairs
+from changen2.training.run import CHECKPOINT
+
+EVERY = 5
+"""Every so manieth pair of a folder is held out, where its list/val.txt does not say which."""
+
+FEW = 20
+"""Pairs or tiles with change below which a model is seldom worth using."""
+
+KEPT = ("credits", "input", "architecture_summary", "parameters")
+"""What a new card takes over from that of the model it began with, beside the fields of every card."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is learned from.
+
+    Attributes:
+        pairs: with the held-out ones.
+        gsd: metres per pixel.
+        sources: what the manifest tells of the inputs.
+    """
+
+    pairs: list[PlacePair]
+    gsd: float
+    sources: dict[str, Any]
+
+
+def finetune_model(
+    name: str,
+    out_dir: str | Path,
+    *,
+    on_progress: OnProgress | None = None,
+    is_cancelled: IsCancelled | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Train a detector further and add it to the installed models.
+
+    Args:
+        name: of the new model.
+        out_dir: folder for the run.
+        on_progress: receives ``Progress`` of the stages ``read``, ``train`` and ``measure``.
+        is_cancelled: asked at every step; a cancelled run leaves a checkpoint to resume from.
+        **options: fields of ``FinetuneRequest``.
+
+    Returns:
+        ``outputs`` (name → path), ``summary`` and ``warnings``.
+
+    Raises:
+        InputError: bad input; nothing is left behind.
+        JobError: the models' folder does not take the weights.
+        Cancelled: ``is_cancelled`` said so.
+    """
+    given = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
+    request = validate(FinetuneRequest, {"name": name, "out_dir": str(out_dir), **given})
+    return run(request, Reporter(on_progress, is_cancelled))
+
+
+def run(request: FinetuneRequest, reporter: Reporter) -> dict[str, Any]:
+    """Run a validated request."""
+    began, clock = datetime.now(timezone.utc), time.monotonic()
+    base = base_card(request)
+    folder = OutputFolder(
+        request.out_dir,
+        overwrite=request.overwrite,
+        resume=request.resume,
+        resumable=lambda work: (work / CHECKPOINT).exists(),
+    )
+    with folder, gdal_environment():
+        _remember(request, base, folder.work / "request.json")
+        material = read_material(request, base, reporter)
+        model = load_model(base)
+        check(model, material.pairs)
+        held_out = [pair for pair in material.pairs if pair.before.held_out]
+        reporter.step("measure", 0, 2)
+        before = None if base.training_start else judge(model, held_out)
+        reporter.step("measure", 1, 2)
+        trained = _train(request, model, material, folder.work, reporter)
+        counts = judge(trained.model, held_out)
+        card = store.write_model(new_card(request, base, material, trained, before, counts), compact(trained.model))
+        reporter.step("measure", 2, 2)
+        summary = _summary(request, base, material, trained, before, counts)
+        warnings = _warnings(material, summary)
+        manifest = {
+            "job": "finetune",
+            "began": began.isoformat(),
+            "versions": versions(),
+            "model": card.model_dump(include={"name", "title", "sha256", "licence", "noncommercial"}),
+            "began_with": base.model_dump(include={"name", "sha256", "licence"}),
+            "inputs": material.sources,
+            "parameters": request.model_dump(exclude={"resume", "overwrite"}),
+            "seconds": round(time.monotonic() - clock, 1),
+            "summary": summary,
+            "warnings": warnings,
+        }
+        write_manifest(folder.work / "manifest.json", manifest)
+        placed = folder.publish(["log.jsonl", "manifest.json"])
+    outputs = {"weights": str(store.weights_file(card.name)), "log": str(placed["log.jsonl"])}
+    return {
+        "outputs": {**outputs, "manifest": str(placed["manifest.json"])},
+        "summary": summary,
+        "warnings": warnings,
+    }
+
+
+def base_card(request: FinetuneRequest) -> ModelCard:
+    """Return the card of the model to begin with, once the new one's name is known to be free.
+
+    Raises:
+        InputError: ``unknown_model``, ``not_installed``, ``bad_name`` or ``name_taken``.
+    """
+    known = {name: card for (task, name), card in cards().items() if task == "detect"}
+    taken = known.get(request.name)
+    if taken and taken.embedded:
+        raise InputError(f"{request.name} is embedded.", hint="Choose another name.", code="name_taken")
+    store.check_name(request.name, replace=request.overwrite or request.resume)
+    if request.model in known:
+        return known[request.model]
+    if request.model in store.CATALOGUE:
+        raise store.not_installed(request.model)
+    raise InputError(
+        f"There is no detector {request.model!r} to begin with; known: {', '.join(known)}.",
+        hint="Run `changen2 models list` to see what is installed.",
+        code="unknown_model",
+    )
+
+
+def _remember(request: FinetuneRequest, base: ModelCard, path: Path) -> None:
+    """Note what a run was asked for, and refuse to go on with another."""
+    asked = request.model_dump(exclude={"out_dir", "title", "device", "threads", "resume", "overwrite"})
+    asked = json.loads(json.dumps({**asked, "began_with": base.sha256}))
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf8"))
+        differing = [key for key in asked if asked[key] != before.get(key)]
+        if differing:
+            raise InputError(
+                f"The unfinished run was asked for other values of {', '.join(differing)}.",
+                hint="Give the same again to go on with it, or start anew (--overwrite).",
+                code="bad_value",
+            )
+    path.write_text(json.dumps(asked), encoding="utf8")
+
+
+def read_material(request: FinetuneRequest, base: ModelCard, reporter: Reporter) -> Material:
+    """Read the pairs from a folder, or cut them out of two rasters.
+
+    Raises:
+        InputError: neither or both are given, or they cannot be read.
+    """
+    rasters = {name: getattr(request, name) for name in ("before", "after", "changes")}
+    missing = [name for name, path in rasters.items() if not path]
+    if bool(request.pairs) == (len(missing) < 3) or (not request.pairs and missing):
+        raise InputError(
+            "Give a folder of pairs, or two rasters and the changes between them"
+            + (f"; {', '.join(missing)} is missing." if 0 < len(missing) < 3 and not request.pairs else "."),
+            hint="A folder of pairs holds A, B and label; or give before, after and changes.",
+            code="bad_value",
+        )
+    reporter.step("read", 0, 1)
+    if request.pairs:
+        root = Path(request.pairs)
+        gsd = request.gsd or _folder_gsd(root)
+        pairs = read_pairs(root, gsd, EVERY)
+        gsds = sorted({pair.before.gsd for pair in pairs})
+        return Material(pairs, float(np.median(gsds)), {"pairs": str(root), "count": len(pairs)})
+    with open_raster(rasters["before"]) as dataset:
+        gsd = request.gsd or ground_sampling_distance(Grid.of(dataset)) or base.gsd_native
+    pairs = read_digitized(
+        rasters["before"], rasters["after"], rasters["changes"], gsd, aoi=request.aoi, bands=request.bands,
+        bands_after=request.bands_after, on_tile=lambda done, total: reporter.step("read", done, total),
+    )  # fmt: skip
+    sources = {name: describe_input(rasters[name]) for name in ("before", "after")}
+    return Material(pairs, gsd, {**sources, "changes": redact(str(request.changes)), "tiles": len(pairs)})
+
+
+def _folder_gsd(root: Path) -> float | None:
+    """Metres per pixel of the first image, where it is georeferenced."""
+    first = next(iter(sorted((root / "A").glob("*.tif*"))), None)
+    if first is None:
+        return None
+    with open_raster(first) as dataset:
+        return ground_sampling_distance(Grid.of(dataset))
+
+
+def _train(request: FinetuneRequest, model: nn.Module, material: Material, out: Path, reporter: Reporter) -> Trained:
+    config = settings(
+        out, material.gsd, steps=request.steps, batch_size=request.batch_size, crop_size=request.crop_size,
+        learning_rate=request.learning_rate, seed=request.seed, threads=request.threads or default_threads(),
+    )  # fmt: skip
+    device = choose_device(request.device)
+    return finetune(
+        model,
+        material.pairs,
+        config,
+        device,
+        request.resume,
+        lambda step, steps, _: reporter.step("train", step, steps),
+    )
+
+
+def new_card(
+    request: FinetuneRequest, base: ModelCard, material: Material, trained: Trained, before: Tally | None, after: Tally
+) -> ModelCard:
+    """Return the new model's card; its weights' digest is filled in when they are written."""
+    kind = request.kind.strip() or "changed object"
+    title = request.title.strip() or f"{kind[0].upper()}{kind[1:]}: trained here"
+    threshold, score = best_threshold(after)
+    kept = {name: value for name, value in base.model_dump().items() if name in KEPT}
+    return ModelCard.model_validate(
+        {
+            **kept,
+            "name": request.name,
+            "architecture": _architecture(base, trained.model),
+            "title": title,
+            "summary": f"Finds {kind} that came or went. {base.name}, trained further on {_counted(material)}.",
+            "classes": _classes(base, kind),
+            "gsd_min": round(material.gsd * 0.8, 3),
+            "gsd_max": round(material.gsd * 1.25, 3),
+            "gsd_native": round(material.gsd, 3),
+            "tile_size": base.tile_size,
+            "overlap": base.overlap,
+            "threshold": round(threshold, 3),
+            "licence": base.licence,
+            "noncommercial": base.noncommercial,
+            "sha256": "",
+            "embedded": False,
+            "origin": f"trained here from {base.name}",
+            "installed_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "began_with": {"name": base.name, "sha256": base.sha256},
+            "training": {
+                "pairs": len(material.pairs),
+                "steps": trained.steps,
+                "best_step": trained.best_step,
+                "seconds": round(trained.seconds, 1),
+                "seed": request.seed,
+            },
+            "measured": {
+                "held out: change": {"f1": round(score, 3), "images": _held_out(material)},
+                "note": "The held-out pairs also chose the step, the threshold and the calibration.",
+            },
+            "calibration": calibration(after),
+        }
+    )
+
+
+def _architecture(base: ModelCard, model: nn.Module) -> str:
+    # A published start of training says in its name that it does not detect; what was made of it does.
+    if isinstance(model, ChangeStar) and base.training_start:
+        return base.architecture.replace("-s0", "-s1c1")
+    return base.architecture
+
+
+def _classes(base: ModelCard, kind: str) -> list[dict[str, Any]]:
+    """Two classes are the background and what is looked for, which is now another; more stay as they are."""
+    classes = [item.model_dump() for item in base.classes]
+    return classes if len(classes) != 2 else [classes[0], {**classes[1], "name": kind}]
+
+
+def _counted(material: Material) -> str:
+    return f"{len(material.pairs) - _held_out(material)} pairs of {material.gsd:.2g} m"
+
+
+def _held_out(material: Material) -> int:
+    return sum(pair.before.held_out for pair in material.pairs)
+
+
+def _summary(
+    request: FinetuneRequest, base: ModelCard, material: Material, trained: Trained, before: Tally | None, after: Tally
+) -> dict[str, Any]:
+    threshold, score = best_threshold(after)
+    level = round(base.threshold * TOP)
+    return {
+        "model": request.name,
+        "began_with": base.name,
+        "pairs": len(material.pairs) - _held_out(material),
+        "pairs_with_change": sum(bool((pair.change.label == BUILDING).any()) for pair in material.pairs),
+        "held_out_pairs": _held_out(material),
+        "held_out_f1": round(score, 3),
+        "held_out_f1_before": None if before is None else round(float(f1_by_threshold(before)[level]), 3),
+        "threshold": round(threshold, 3),
+        "gsd_m": round(material.gsd, 3),
+        "steps": trained.steps,
+        "best_step": trained.best_step,
+        "seconds": round(trained.seconds, 1),
+    }
+
+
+def _warnings(material: Material, summary: dict[str, Any]) -> list[str]:
+    warnings = []
+    if summary["pairs_with_change"] < FEW:
+        warnings.append(
+            f"Only {summary['pairs_with_change']} of {len(material.pairs)} pairs hold a change; with {FEW} or more a "
+            "model is far surer of itself."
+        )
+    was = summary["held_out_f1_before"]
+    if was is not None and summary["held_out_f1"] <= was:
+        warnings.append(f"On the held-out pairs the model is no better than {summary['began_with']} was (F1 {was}).")
+    return warnings

