@@ -7,13 +7,23 @@ from qgis.PyQt.QtGui import QIcon
 
 from ..backend import Backend
 from ..paths import resources_dir, version
+from .assess_accuracy import AssessAccuracy
 from .detect_change import DetectChange
+from .draw_sample_points import DrawSamplePoints
 from .set_up_backend import SetUpBackend
 from .simulate_events import SimulateEvents
 from .synthesize_change import SynthesizeChange
 from .vectorize_change import VectorizeChange
 
-ALGORITHMS = (DetectChange, SynthesizeChange, SimulateEvents, VectorizeChange, SetUpBackend)
+ALGORITHMS = (
+    DetectChange,
+    SynthesizeChange,
+    SimulateEvents,
+    VectorizeChange,
+    AssessAccuracy,
+    DrawSamplePoints,
+    SetUpBackend,
+)
 
 
 class Changen2Provider(QgsProcessingProvider):
