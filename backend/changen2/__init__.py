@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from changen2.jobs.detect import detect
     from changen2.jobs.evaluate import evaluate
+    from changen2.jobs.generate import generate
     from changen2.jobs.simulate import simulate
     from changen2.jobs.synthesize import synthesize
     from changen2.jobs.vectorize import vectorize
 
 __version__ = (Path(__file__).parent / "VERSION").read_text(encoding="utf8").strip()
 
-_JOBS = ("detect", "evaluate", "simulate", "synthesize", "vectorize")
+_JOBS = ("detect", "evaluate", "generate", "simulate", "synthesize", "vectorize")
 
-__all__ = ["__version__", "detect", "evaluate", "simulate", "synthesize", "vectorize"]
+__all__ = ["__version__", "detect", "evaluate", "generate", "simulate", "synthesize", "vectorize"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from changen2 import __version__
-from changen2.cli import detection, models, synthesis, training
+from changen2.cli import detection, generation, models, synthesis, training
 from changen2.cli.terminal import Json
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 detection.add_to(app)
 synthesis.add_to(app)
+generation.add_to(app)
 training.add_to(app)
 app.add_typer(models.app, name="models")
 app.add_typer(training.app, name="train")

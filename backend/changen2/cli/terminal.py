@@ -33,6 +33,7 @@ Aoi = Annotated[str | None, typer.Option(help="Vector file; its polygons crop an
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; the physical cores if left out.")]
+Dask = Annotated[str | None, typer.Option(help="Scheduler, or its scheduler file, whose workers do the work.")]
 BatchSize = Annotated[int | None, typer.Option(help="Tiles at once.")]
 
 Job = Callable[..., dict[str, Any]]

@@ -1,0 +1,191 @@
+"""Work for many processes: on this machine, or on the workers of a Dask cluster. Results come in order.
+
+Tasks are plain functions of picklable arguments. A task whose Dask worker is lost is run again on another one; nothing
+else is.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from changen2 import __version__
+from changen2.errors import InputError, JobError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CONNECT_S = 30
+"""How long a scheduler, and its first worker, are waited for."""
+
+RETRIES = 3
+"""How often a task is run again after the worker that had it was lost; a task that kills every worker is at fault."""
+
+AHEAD = 4
+"""Tasks for each worker that are handed out before their results are fetched, so that none waits for work."""
+
+POLL_S = 0.2
+
+_loaded: dict[Hashable, Any] = {}
+_loading = threading.Lock()
+
+
+def once_a_process(key: Hashable, load: Callable[[], Result]) -> Result:
+    """What ``load`` returns, kept for the next task of this process; another key replaces it."""
+    with _loading:
+        if key not in _loaded:
+            _loaded.clear()
+            _loaded[key] = load()
+        return _loaded[key]
+
+
+class Crew:
+    """Processes that take tasks.
+
+    Args:
+        executor: hands them out.
+        size: processes or threads that work at a time.
+        lost: errors that mean that a process, or all of them, went away.
+    """
+
+    def __init__(self, executor: Executor, size: int, lost: tuple[type[Exception], ...] = ()) -> None:
+        self._executor = executor
+        self.size = size
+        self._lost = lost
+
+    def in_order(
+        self, task: Callable[[Item], Result], items: Iterable[Item], check: Callable[[], None]
+    ) -> Iterator[Result]:
+        """Run a task for each item; yield the results in the items' order.
+
+        Args:
+            task: picklable.
+            items: taken as workers become free.
+            check: asked five times a second; raising in it takes back what has not begun.
+
+        Raises:
+            JobError: ``worker_lost``.
+        """
+        rest = iter(items)
+        waiting: deque[Future[Result]] = deque()
+        try:
+            while True:
+                room = (1 if self.size == 1 else AHEAD * self.size) - len(waiting)
+                waiting.extend(self._executor.submit(task, item) for item in islice(rest, room))
+                if not waiting:
+                    return
+                while not wait([waiting[0]], timeout=POLL_S).done:
+                    check()
+                check()
+                yield waiting.popleft().result()
+        except self._lost as error:
+            raise JobError(
+                "A process was lost: it was killed, or ran out of memory.",
+                hint="Go on with --resume; fewer processes at a time need less memory.",
+                code="worker_lost",
+            ) from error
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@contextmanager
+def crew(workers: int, dask: str | None, device: str) -> Iterator[Crew]:
+    """The processes that a request asks for.
+
+    Args:
+        workers: processes on this machine; one works in this very process.
+        dask: address of a scheduler or path of its scheduler file; None stays on this machine.
+        device: as asked for; on anything but ``cpu`` a task holds one of its worker's GPUs, where these are announced.
+
+    Raises:
+        InputError: ``no_dask``, ``no_cluster`` or ``other_version``.
+    """
+    if dask is not None:
+        with _cluster(dask, device) as found:
+            yield found
+    elif workers == 1:
+        yield Crew(_Here(), 1)
+    else:
+        # A forked process would inherit torch's locked thread pool.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context) as pool:
+            yield Crew(pool, workers, (BrokenProcessPool,))
+
+
+class _Here(Executor):
+    """Runs a task at once, in this thread."""
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        future: Future[Result] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def _facts(dask_worker: Any) -> dict[str, Any]:
+    """What a client has to know of a worker; runs there."""
+    return {"changen2": __version__, "threads": dask_worker.state.nthreads, "gpus": _gpus(dask_worker)}
+
+
+def _gpus(dask_worker: Any) -> float:
+    return float(dask_worker.state.total_resources.get("GPU", 0))
+
+
+@contextmanager
+def _cluster(address: str, device: str) -> Iterator[Crew]:
+    try:
+        from distributed import Client, KilledWorker
+    except ImportError as error:
+        raise InputError(
+            "Dask is not installed here.", hint="Install it: pip install 'changen2[dask]'.", code="no_dask"
+        ) from error
+    given = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
+    try:
+        client = Client(**given, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"No Dask scheduler answers at {address}: {error}",
+            hint="Start one (dask scheduler) and workers (dask worker ADDRESS --nthreads 1).",
+            code="no_cluster",
+        ) from error
+    with client:
+        facts = _meet(client, address)
+        gpus = sum(fact["gpus"] for fact in facts)
+        resources = {"GPU": 1} if gpus and device != "cpu" else None
+        size = int(gpus) if resources else sum(fact["threads"] for fact in facts)
+        options = {"resources": resources} if resources else {}
+        with client.get_executor(pure=False, retries=RETRIES, **options) as executor:
+            yield Crew(executor, size, (KilledWorker, CancelledError))
+
+
+def _meet(client: Any, address: str) -> list[dict[str, Any]]:
+    """Ask all workers for their facts.
+
+    Raises:
+        InputError: there is none, or another version of this package runs on one.
+    """
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_S)
+        facts = list(client.run(_facts).values())
+    except (TimeoutError, ImportError, AttributeError) as error:
+        raise InputError(
+            f"The Dask cluster at {address} has no worker that can run changen2: {error}",
+            hint="Start workers in an environment with changen2 installed.",
+            code="no_cluster",
+        ) from error
+    others = sorted({fact["changen2"] for fact in facts} - {__version__})
+    if others:
+        raise InputError(
+            f"Workers at {address} run changen2 {', '.join(others)}; here it is {__version__}.",
+            hint="Install the same version everywhere: another one need not give the same pixels.",
+            code="other_version",
+        )
+    return facts

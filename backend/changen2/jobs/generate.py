@@ -1,0 +1,240 @@
+"""Make a change data set of single-date images: the generate job."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from changen2.errors import InputError
+from changen2.gpcm.synthesis import Generator
+from changen2.jobs.dask_cluster import Crew, crew
+from changen2.jobs.generate_files import LAYERS, Delivery, make_files
+from changen2.jobs.generate_plan import DatasetPlan, make_plan, orders
+from changen2.jobs.generate_sources import Source
+from changen2.jobs.journal import Journal, has_finished_blocks
+from changen2.jobs.manifest import redact, versions, write_manifest
+from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.models.registry import ModelCard, card_of, load_model
+from changen2.protocol import GenerateRequest, validate
+from changen2.raster.reading import gdal_environment
+from changen2.raster.writing import OutputFolder, disk_errors
+
+SPLITS = ("train", "val")
+
+PER_PAIR = ("create", "remove", "edit")
+
+
+def generate(
+    image_dir: str | Path,
+    out_dir: str | Path,
+    *,
+    on_progress: OnProgress | None = None,
+    is_cancelled: IsCancelled | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Make a change data set in the LEVIR-CD layout of a folder of single-date images.
+
+    Writes ``A/ B/ label/ semantic_A/ semantic_B/ list/`` and ``manifest.json``. A label is 255 where something
+    changed. Pairs depend on the seed and their number alone, not on how many processes draw them.
+
+    Args:
+        image_dir: the folder; see ``GenerateRequest`` for it and every option.
+        out_dir: folder for the data set.
+        on_progress: receives ``Progress``.
+        is_cancelled: asked between pairs.
+        **options: fields of ``GenerateRequest``; ``pairs`` is needed.
+
+    Returns:
+        ``outputs`` (name → path), ``summary`` and ``warnings``.
+
+    Raises:
+        InputError: bad input; nothing is left behind.
+        JobError: the job failed; finished pairs are kept and ``resume`` goes on after them.
+        Cancelled: ``is_cancelled`` said so; as above.
+    """
+    paths = ("labels", "classes", "transitions")
+    options = {key: str(value) if key in paths and value is not None else value for key, value in options.items()}
+    request = validate(GenerateRequest, {"image_dir": str(image_dir), "out_dir": str(out_dir), **options})
+    return run(request, Reporter(on_progress, is_cancelled))
+
+
+def run(request: GenerateRequest, reporter: Reporter) -> dict[str, Any]:
+    """Run a validated request with the generator that it names."""
+    card = card_of(request.model, "synthesize")
+    return run_with(request, card, partial(load_model, card), reporter)  # type: ignore[arg-type]
+
+
+def run_with(
+    request: GenerateRequest, card: ModelCard, load: Callable[[], Generator], reporter: Reporter
+) -> dict[str, Any]:
+    """Run a validated request with a generator that each process loads for itself; ``load`` must be picklable."""
+    began, clock = datetime.now(timezone.utc), time.monotonic()
+    folder = _output_folder(request)
+    with gdal_environment(), _threads_restored():
+        plan = make_plan(request, card, load, reporter)
+        with folder, crew(request.workers, request.dask, request.device) as hands:
+            journal = Journal(folder.work, _identity(request, card, plan))
+            drawn = _draw(request, plan, hands, folder.work, journal, reporter)
+            names = _write_lists(folder.work, plan, journal)
+            summary = _summary(request, plan, journal)
+            summary |= {"drawn_now": drawn, "model": card.name, "seconds": round(time.monotonic() - clock, 2)}
+            warnings = [*plan.warnings, *_shortfall(request, plan, summary)]
+            manifest = _manifest(request, card, plan, hands, began, names, journal)
+            manifest |= {"summary": summary, "warnings": warnings}
+            write_manifest(folder.work / "manifest.json", manifest)
+            for layer in (*LAYERS, "list"):
+                shutil.rmtree(folder.path / layer, ignore_errors=True)
+            placed = folder.publish([*LAYERS, "list", "manifest.json"])
+    return {
+        "outputs": {name.split(".")[0]: str(path) for name, path in placed.items()},
+        "summary": summary,
+        "warnings": warnings,
+    }
+
+
+def _draw(
+    request: GenerateRequest, plan: DatasetPlan, hands: Crew, work: Path, journal: Journal, reporter: Reporter
+) -> int:
+    """Draw the pairs that are not there yet; return how many these were."""
+    for layer in LAYERS:
+        (work / layer).mkdir(exist_ok=True)
+    numbers = {source.image: number for number, source in enumerate(plan.sources)}
+    done = {entry["pair"] for entry in journal.blocks}
+    todo = (order for order in orders(request, plan) if order.number not in done)
+    reporter.step("generate", len(done), request.pairs)
+    for count, delivery in enumerate(hands.in_order(partial(make_files, plan.workshop), todo, reporter.check), 1):
+        name = pair_name(delivery.number, delivery.place.source)
+        for layer in LAYERS:
+            with disk_errors(work / layer / name):
+                (work / layer / name).write_bytes(delivery.files[layer])
+        journal.add(**_entry(delivery, numbers[delivery.place.source.image]))
+        reporter.step("generate", len(done) + count, request.pairs)
+    return request.pairs - len(done)
+
+
+def pair_name(number: int, source: Source) -> str:
+    """The file name of a pair: its split, its number from 1, the centimetres of a pixel."""
+    return f"{source.split}_{number + 1:05d}_{max(1, round(source.gsd * 100))}.png"
+
+
+def _entry(delivery: Delivery, source: int) -> dict[str, int]:
+    place = delivery.place
+    kinds = {kind: delivery.kinds.get(kind, 0) for kind in PER_PAIR}
+    where = {"source": source, "top": place.top, "left": place.left}
+    return {"pair": delivery.number, "changed_px": delivery.changed_px, **where, **kinds}
+
+
+def _write_lists(work: Path, plan: DatasetPlan, journal: Journal) -> dict[int, str]:
+    """Write ``list/train.txt`` and ``list/val.txt``; return the name of every pair."""
+    (work / "list").mkdir(exist_ok=True)
+    lines: dict[str, list[str]] = {split: [] for split in SPLITS}
+    names = {}
+    for entry in sorted(journal.blocks, key=lambda entry: entry["pair"]):
+        source = plan.sources[entry["source"]]
+        names[entry["pair"]] = pair_name(entry["pair"], source)
+        lines[source.split].append(names[entry["pair"]])
+    for split, mine in lines.items():
+        (work / "list" / f"{split}.txt").write_text("".join(f"{name}\n" for name in mine), encoding="utf8")
+    return names
+
+
+def _summary(request: GenerateRequest, plan: DatasetPlan, journal: Journal) -> dict[str, Any]:
+    events: Counter[str] = Counter()
+    for entry in journal.blocks:
+        events.update({kind: entry[kind] for kind in PER_PAIR if entry[kind]})
+    changed = [entry["changed_px"] for entry in journal.blocks if entry["changed_px"]]
+    share = sum(changed) / (len(changed) * request.size**2) if changed else 0.0
+    return {
+        "pairs": len(journal.blocks),
+        "changed_pairs": len(changed),
+        "change_share": round(share, 5),
+        "events": dict(events),
+        "images": len(plan.sources),
+        "kind": plan.kind,
+    }
+
+
+def _shortfall(request: GenerateRequest, plan: DatasetPlan, summary: dict[str, Any]) -> list[str]:
+    wanted = sum(order.changes for order in orders(request, plan))
+    if summary["changed_pairs"] >= wanted:
+        return []
+    return [
+        f"{wanted - summary['changed_pairs']} of {wanted} pairs that should have changed did not: no event fitted "
+        "between the least and the most share of change. Allow other shares (--least-change, --most-change), or more "
+        "objects (--most)."
+    ]
+
+
+def _output_folder(request: GenerateRequest) -> OutputFolder:
+    if request.resume and request.overwrite:
+        raise InputError(
+            "Both --resume and --overwrite are given: go on, or start anew?",
+            hint="Leave one of them out.",
+            code="bad_value",
+        )
+    return OutputFolder(
+        request.out_dir, overwrite=request.overwrite, resume=request.resume, resumable=has_finished_blocks
+    )
+
+
+def _identity(request: GenerateRequest, card: ModelCard, plan: DatasetPlan) -> dict[str, Any]:
+    """Everything that the pairs depend on; a run resumes only with the same, by as many processes as one likes."""
+    files = [path for source in plan.sources for path in (source.image, source.labels) if path is not None]
+    files += [path for path in (request.classes, request.transitions) if path is not None]
+    return {
+        "versions": versions(),
+        "model": card.sha256,
+        "files": {path: [Path(path).stat().st_size, Path(path).stat().st_mtime] for path in files},
+        "parameters": request.model_dump(exclude={"out_dir", "resume", "overwrite", "workers", "dask"}),
+    }
+
+
+def _manifest(
+    request: GenerateRequest,
+    card: ModelCard,
+    plan: DatasetPlan,
+    hands: Crew,
+    began: datetime,
+    names: dict[int, str],
+    journal: Journal,
+) -> dict[str, Any]:
+    """What made the data set, and for every pair where it was cut and what happened there."""
+    parameters = request.model_dump()
+    parameters["dask"] = redact(request.dask) if request.dask else None
+    return {
+        "job": "generate",
+        "began": began.isoformat(),
+        "versions": versions(),
+        "model": card.model_dump(include={"name", "title", "sha256", "licence", "noncommercial"}),
+        "parameters": parameters,
+        "kind": plan.kind,
+        "classes": dict(plan.classes.names),
+        "label": {"0": "no change", "255": "change"},
+        "semantic": "class numbers, 255 unknown" if plan.kind == "S9" else "255 object, 0 none",
+        "workers": hands.size,
+        "threads": 1,
+        "sources": [{"image": source.image, "split": source.split, "gsd_m": source.gsd} for source in plan.sources],
+        "pairs": [
+            {"name": names[entry["pair"]], **{key: value for key, value in entry.items() if key != "pair"}}
+            for entry in sorted(journal.blocks, key=lambda entry: entry["pair"])
+        ],
+    }
+
+
+@contextmanager
+def _threads_restored() -> Iterator[None]:
+    """Pairs are drawn with one thread; what this process does afterwards has its own number again."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,236 @@
+"""What a request for a data set means for its images: classes, events, places, and the order of every pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from changen2.errors import InputError
+from changen2.gpcm.classes import ClassTable
+from changen2.gpcm.simulation import Rules
+from changen2.gpcm.synthesis import Generator, Settings
+from changen2.jobs.condition import CONTOUR, INSTANCES, class_table, generator_numbers
+from changen2.jobs.generate_files import Order, Workshop
+from changen2.jobs.generate_look import Look
+from changen2.jobs.generate_pair import Recipe
+from changen2.jobs.generate_sources import LabelReading, Place, Source, find_places, find_sources
+from changen2.jobs.progress import Reporter
+from changen2.jobs.simulate import make_rules
+from changen2.models.registry import ModelCard
+from changen2.protocol import GenerateRequest
+
+MASKS = ClassTable({0: "background", 1: "building"}, {0: (190, 190, 190), 1: (204, 60, 52)})
+"""Classes of label rasters that only say where objects are."""
+
+EVENTS = {"S0": ("remove",), "S1": ("create", "remove"), "S9": ("create", "remove", "edit")}
+"""Kinds of events by kind of data set."""
+
+REMOVAL = 0.1
+"""Probability of an instance to go, class-agnostic; as published."""
+
+TRIES = 6
+"""Places of an image that are looked at for one pair with change."""
+
+PLACES, DECK = 1, 2
+"""Streams of random numbers, beside those of the pairs themselves."""
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """A data set before its first pair is drawn.
+
+    Attributes:
+        kind: S0, S1 or S9.
+        classes: of the semantic maps.
+        sources: the images.
+        places: squares that cover them.
+        fertile: those of them where something can change.
+        workshop: what every process needs.
+        warnings: what the user should know.
+    """
+
+    kind: str
+    classes: ClassTable
+    sources: list[Source]
+    places: list[Place]
+    fertile: list[Place]
+    workshop: Workshop
+    warnings: list[str]
+
+
+def make_plan(
+    request: GenerateRequest, card: ModelCard, load: Callable[[], Generator], reporter: Reporter
+) -> DatasetPlan:
+    """Check a request against its images.
+
+    Args:
+        request: as validated.
+        card: the generator's.
+        load: loads it; picklable.
+        reporter: progress and cancel.
+
+    Raises:
+        InputError: whatever cannot work.
+    """
+    kind = request.kind or ("S1" if request.labels else "S0")
+    mix = _mix(request, kind)
+    if request.least_change > request.most_change:
+        raise InputError(
+            f"At least {request.least_change:g} and at most {request.most_change:g} of the pixels change.",
+            hint="The least share must not exceed the most.",
+            code="bad_value",
+        )
+    labels = None if kind == "S0" else request.labels
+    gsd = request.pixel_size or card.gsd_native
+    sources = find_sources(request.image_dir, labels, request.bands, gsd, request.val_share, request.seed)
+    reading, rules = _labels(request, kind, card, sources, tuple(mix))
+    numbers, strange = generator_numbers(reading.classes, card)
+    found = find_places(
+        sources,
+        reading,
+        rules.object_classes if "edit" not in mix else frozenset(reading.classes.names) - {rules.background},
+        request.size,
+        rules.min_area,
+        lambda done, total: reporter.step("read", done, total),
+    )
+    fertile = [place for place, has_objects in found if has_objects]
+    _check_places(request, [place for place, _ in found], fertile)
+    warnings = _gsd_warnings(sources, card)
+    if strange:
+        warnings.append(f"The generator does not know the classes {', '.join(strange)}; it draws them as class 0.")
+    recipe = Recipe(
+        kind=kind,
+        rules=rules,
+        mix=mix,
+        numbers=numbers,
+        contour=next((entry.index for entry in card.classes if entry.name == CONTOUR), None),
+        least_change=request.least_change,
+        most_change=request.most_change,
+        removal=REMOVAL,
+        surroundings=request.surroundings,
+        distractors=request.distractors,
+        exemplar=request.init == "exemplar",
+        settings=Settings(
+            sampler=request.sampler,
+            steps=request.sampling_steps,
+            guidance_ratio=request.guidance_ratio,
+            exemplar_level=request.exemplar_level,
+        ),
+        look=Look(request.photometry, request.season, request.misregistration, request.view_shift),
+    )
+    workshop = Workshop(
+        recipe=recipe,
+        reading=reading,
+        size=request.size,
+        seed=request.seed,
+        model=(card.name, card.sha256),
+        load=load,
+        device=request.device,
+        precision=request.precision,
+    )
+    return DatasetPlan(kind, reading.classes, sources, [place for place, _ in found], fertile, workshop, warnings)
+
+
+def orders(request: GenerateRequest, plan: DatasetPlan) -> Iterator[Order]:
+    """The order of every pair; each follows from the seed and its number alone."""
+    beside: dict[str, list[Place]] = {}
+    for place in plan.fertile:
+        beside.setdefault(place.source.image, []).append(place)
+    decks = {True: _Deck(plan.fertile, request.seed), False: _Deck(plan.places, request.seed)}
+    for number in range(request.pairs):
+        rng = np.random.default_rng([request.seed, number, PLACES])
+        changes = bool(rng.random() >= request.unchanged)
+        first = decks[changes].at(number)
+        others = beside[first.source.image] if changes else [first]
+        chosen = [first, *(others[int(i)] for i in rng.integers(len(others), size=TRIES - 1 if changes else 0))]
+        yield Order(number, changes, [_jittered(place, request.size, rng) for place in chosen])
+
+
+class _Deck:
+    """Places in an order drawn anew each time all of them were had."""
+
+    def __init__(self, places: Sequence[Place], seed: int) -> None:
+        self._places, self._seed = places, seed
+        self._round, self._cards = -1, np.zeros(0, np.int64)
+
+    def at(self, number: int) -> Place:
+        """The place of a pair."""
+        turn, card = divmod(number, len(self._places))
+        if turn != self._round:
+            rng = np.random.default_rng([self._seed, turn, DECK])
+            self._round, self._cards = turn, rng.permutation(len(self._places))
+        return self._places[int(self._cards[card])]
+
+
+def _jittered(place: Place, size: int, rng: np.random.Generator) -> Place:
+    """A place moved by up to half a square, inside its image where that is large enough."""
+    start = []
+    for first, length in zip((place.top, place.left), place.source.shape, strict=True):
+        moved = first + int(rng.integers(-(size // 2), size // 2 + 1))
+        start.append(min(max(moved, 0), max(length - size, 0)))
+    return Place(place.source, *start)
+
+
+def _mix(request: GenerateRequest, kind: str) -> dict[str, float]:
+    """The weight of each kind of event."""
+    if request.events is None:
+        return dict.fromkeys(EVENTS[kind], 1.0)
+    mix = {}
+    for part in request.events.split(","):
+        name, _, weight = part.strip().partition(":")
+        try:
+            mix[name.casefold()] = float(weight or 1)
+        except ValueError:
+            mix[name.casefold()] = -1.0
+    if not set(mix) <= set(EVENTS[kind]) or min(mix.values()) < 0 or sum(mix.values()) == 0:
+        raise InputError(
+            f"{request.events!r} is no mix of events for a data set of kind {kind}.",
+            hint=f"Allowed are {', '.join(EVENTS[kind])}, each with a weight if need be: create:2,remove:1.",
+            code="bad_event",
+        )
+    return mix
+
+
+def _labels(
+    request: GenerateRequest, kind: str, card: ModelCard, sources: Sequence[Source], kinds: tuple[str, ...]
+) -> tuple[LabelReading, Rules]:
+    """How labels are read, and what may happen to them."""
+    if kind == "S0":
+        return LabelReading(INSTANCES, True), Rules(kinds=kinds, object_classes=frozenset({1}))
+    if request.labels is None:
+        raise InputError(
+            f"A data set of kind {kind} needs labels.",
+            hint="Give a folder of label rasters (--labels), or use --kind S0.",
+            code="no_labels",
+        )
+    is_mask = kind == "S1" and request.classes is None and request.object_classes is None
+    classes = MASKS if is_mask else class_table(request.classes, sources[0].labels, card)
+    rules = make_rules(request, classes, kinds, classes.resolve(request.background))
+    return LabelReading(classes, is_mask), rules
+
+
+def _check_places(request: GenerateRequest, places: Sequence[Place], fertile: Sequence[Place]) -> None:
+    if not places:
+        raise InputError(
+            f"No square of {request.size} pixels in {request.image_dir} holds an image: all is nodata.",
+            hint="Use a smaller --size, or check the nodata value of the images.",
+            code="no_valid_pixels",
+        )
+    if not fertile and request.unchanged < 1:
+        raise InputError(
+            f"The labels in {request.labels} show nothing that could change: no object of more than 64 pixels.",
+            hint="Check the labels' class numbers, or say which classes are objects (--object-classes).",
+            code="no_objects",
+        )
+
+
+def _gsd_warnings(sources: Sequence[Source], card: ModelCard) -> list[str]:
+    outside = [source.gsd for source in sources if not card.gsd_min * 0.95 <= source.gsd <= card.gsd_max * 1.05]
+    if not outside:
+        return []
+    return [
+        f"{len(outside)} of {len(sources)} images have pixels of {min(outside):.2f} to {max(outside):.2f} m; the "
+        f"generator was trained at {card.gsd_min:g} to {card.gsd_max:g} m, so expect worse pictures."
+    ]

@@ -1,0 +1,260 @@
+"""Where the pairs of a data set are cut: images of a folder, their labels, and the places on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+
+from changen2.errors import InputError
+from changen2.gpcm.classes import ClassTable
+from changen2.gpcm.labels import NODATA, Box, Labels
+from changen2.jobs.image_series import mirrored_read
+from changen2.jobs.label_series import LabelSource, as_window
+from changen2.raster.grid import Grid
+from changen2.raster.ground import ground_sampling_distance
+from changen2.raster.radiometry import Stretch
+from changen2.raster.reading import AlignedRaster, check_overlap, open_raster, warp
+
+ENDINGS = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img"}
+
+LEAST_VALID = 0.9
+"""Share of a place that must hold an image."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image of the folder.
+
+    Attributes:
+        image: its path.
+        labels: path of its label raster, or None.
+        shape: rows, columns.
+        bands: the three that are seen.
+        stretch: its radiometry, measured once so that every process sees the same.
+        gsd: metres of a pixel.
+        split: ``train`` or ``val``.
+    """
+
+    image: str
+    labels: str | None
+    shape: tuple[int, int]
+    bands: tuple[int, int, int]
+    stretch: Stretch
+    gsd: float
+    split: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A square of a source, by its first row and column."""
+
+    source: Source
+    top: int
+    left: int
+
+
+class MaskSource:
+    """A raster whose every value but 0 marks an object: 1 there, 0 elsewhere, ``NODATA`` where it is masked out.
+
+    On another grid than its own it is warped by nearest neighbour. Use as a context manager.
+
+    Args:
+        path: the raster; its first band is read.
+        grid: grid to read on.
+    """
+
+    def __init__(self, path: str, grid: Grid) -> None:
+        self._stack = ExitStack()
+        dataset = self._stack.enter_context(open_raster(path))
+        # A mask whose background is written as nodata says "no object" there, not "unknown".
+        self._knows_all = dataset.nodata == 0
+        self._reader = dataset
+        if Grid.of(dataset) != grid:
+            check_overlap(Grid.of(dataset), grid)
+            outside = {"add_alpha": True} if dataset.nodata is None else {"nodata": dataset.nodata}
+            self._reader = self._stack.enter_context(warp(dataset, grid, Resampling.nearest, **outside))
+
+    def __enter__(self) -> MaskSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def read(self, box: Box) -> Labels:
+        """The labels of a window [h, w]."""
+        window = as_window(box)
+        is_object = self._reader.read(1, window=window) != 0
+        if self._knows_all:
+            return is_object.astype(np.uint8)
+        return np.where(self._reader.dataset_mask(window=window) > 0, is_object, NODATA).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class LabelReading:
+    """How label rasters are to be understood.
+
+    Attributes:
+        classes: of the data set.
+        is_mask: whether every value but 0 is an object, whatever its number.
+    """
+
+    classes: ClassTable
+    is_mask: bool
+
+    def open(self, path: str, grid: Grid) -> MaskSource | LabelSource:
+        """The labels on a grid."""
+        return MaskSource(path, grid) if self.is_mask else LabelSource(path, grid, self.classes)
+
+
+class Crop:
+    """An image with its labels, read by boxes that may reach over its edges, beyond which it is mirrored.
+
+    Use as a context manager.
+
+    Args:
+        source: which image.
+        reading: how its labels are understood.
+    """
+
+    def __init__(self, source: Source, reading: LabelReading) -> None:
+        self._shape = source.shape
+        self._stack = ExitStack()
+        with open_raster(source.image) as dataset:
+            grid = Grid.of(dataset)
+        self._image = self._stack.enter_context(AlignedRaster(source.image, grid, source.bands, source.stretch))
+        self._labels: MaskSource | LabelSource | None = None
+        if source.labels is not None:
+            self._labels = reading.open(source.labels, grid)
+            self._stack.push(self._labels)
+
+    def __enter__(self) -> Crop:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def rgb(self, box: Box) -> NDArray[np.uint8]:
+        """RGB [3, h, w]."""
+        return mirrored_read(lambda inner: self._image.read(as_window(inner))[0], box, self._shape).astype(np.uint8)
+
+    def valid(self, box: Box) -> NDArray[np.bool_]:
+        """Where there is an image [h, w]."""
+        return mirrored_read(lambda inner: self._image.read(as_window(inner))[1], box, self._shape).astype(bool)
+
+    def labels(self, box: Box) -> Labels:
+        """Classes [h, w]; 0 everywhere where there are no labels."""
+        if self._labels is None:
+            return np.zeros(box.shape, np.uint8)
+        return mirrored_read(self._labels.read, box, self._shape).astype(np.uint8)
+
+
+def find_sources(
+    image_dir: str,
+    label_dir: str | None,
+    bands: tuple[int, ...] | None,
+    gsd_unknown: float,
+    val_share: float,
+    seed: int,
+) -> list[Source]:
+    """The images of a folder, in the order of their names.
+
+    Args:
+        image_dir: the folder.
+        label_dir: folder of label rasters; images without one are left out.
+        bands: which are seen.
+        gsd_unknown: metres of a pixel of images without CRS.
+        val_share: share of the images that are held out.
+        seed: decides which.
+
+    Raises:
+        InputError: no folder, no image in it, no labels that go with any.
+    """
+    images = _rasters(image_dir, "images")
+    labels = {path.stem: path for path in _rasters(label_dir, "labels")} if label_dir else {}
+    chosen = [path for path in images if not label_dir or path.stem in labels]
+    if not chosen:
+        raise InputError(
+            f"No image in {image_dir} has labels of the same name in {label_dir}.",
+            hint="Name them alike: town.tif and town.png.",
+            code="no_labels",
+        )
+    held_out = np.random.default_rng([seed, len(chosen)]).permutation(len(chosen))[: round(val_share * len(chosen))]
+    found = []
+    for number, path in enumerate(chosen):
+        split = "val" if number in held_out else "train"
+        found.append(_source(path, labels.get(path.stem), bands, gsd_unknown, split))
+    return found
+
+
+def find_places(
+    sources: Sequence[Source],
+    reading: LabelReading,
+    object_classes: frozenset[int],
+    size: int,
+    min_area: int,
+    on_source: Callable[[int, int], None],
+) -> list[tuple[Place, bool]]:
+    """Squares that cover all sources, each with whether it holds objects.
+
+    Args:
+        sources: the images.
+        reading: how labels are understood.
+        object_classes: classes that count as objects; without labels every place has some.
+        size: pixels along a side.
+        min_area: pixels of these classes that a place must show.
+        on_source: progress (done, total), may raise to cancel.
+    """
+    objects = np.zeros(256, bool)
+    objects[sorted(object_classes)] = True
+    found: list[tuple[Place, bool]] = []
+    for number, source in enumerate(sources):
+        on_source(number, len(sources))
+        with Crop(source, reading) as crop:
+            for box in _squares(source.shape, size):
+                if crop.valid(box).mean() < LEAST_VALID:
+                    continue
+                has_objects = source.labels is None or int(objects[crop.labels(box)].sum()) > min_area
+                found.append((Place(source, box.top, box.left), has_objects))
+    on_source(len(sources), len(sources))
+    return found
+
+
+def _rasters(folder: str | None, what: str) -> list[Path]:
+    path = Path(folder or "")
+    if not path.is_dir():
+        raise InputError(f"There is no folder {folder} for the {what}.", hint="Check the path.", code="missing_file")
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS)
+    if not found:
+        raise InputError(
+            f"{folder} holds no raster for the {what}.",
+            hint=f"Files that end in {', '.join(sorted(ENDINGS))} are looked for.",
+            code="missing_file",
+        )
+    return found
+
+
+def _source(path: Path, labels: Path | None, bands: tuple[int, ...] | None, gsd_unknown: float, split: str) -> Source:
+    with open_raster(path) as dataset:
+        grid = Grid.of(dataset)
+    with AlignedRaster(path, grid, bands) as image:
+        return Source(
+            image=str(path),
+            labels=str(labels) if labels else None,
+            shape=(grid.height, grid.width),
+            bands=image.bands,
+            stretch=image.stretch,
+            gsd=ground_sampling_distance(grid) or gsd_unknown,
+            split=split,
+        )
+
+
+def _squares(shape: tuple[int, int], size: int) -> list[Box]:
+    """Squares that cover a raster; the last of a row or column is moved back inside, a small raster gets one."""
+    starts = [[min(start, max(length - size, 0)) for start in range(0, length, size)] for length in shape]
+    return [Box(top, left, top + size, left + size) for top in starts[0] for left in starts[1]]

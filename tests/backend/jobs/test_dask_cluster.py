@@ -1,0 +1,120 @@
+"""Work for many processes: results in order, a lost worker, and the same bytes however many there are."""
+
+import math
+import os
+import signal
+import sys
+from pathlib import Path
+
+import distributed
+import numpy as np
+import pytest
+from PIL import Image
+
+from changen2.errors import Cancelled, InputError, JobError
+from changen2.jobs import generate as job
+from changen2.jobs.dask_cluster import crew
+from changen2.jobs.progress import Reporter
+from changen2.models.registry import ModelCard
+from changen2.protocol import GenerateRequest, validate
+
+sys.path.insert(0, str(Path(__file__).parent))
+import stand_in
+
+CARD = ModelCard(
+    name="flat", architecture="none", title="Flat colours", task="synthesize", gsd_min=0.2, gsd_max=1, gsd_native=0.5,
+    licence="Apache-2.0", sha256="", classes=[{"index": 4, "name": "building", "color": "#808080"}],
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two worker processes with one thread each; a nanny starts a lost one again."""
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as running:
+        yield running
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Make a data set of 64 pairs: ``make(name, **options)`` returns file → bytes of it."""
+    rng = np.random.default_rng(3)
+    labels = np.zeros((200, 240), np.uint8)
+    for row in range(20, 180, 40):
+        for column in range(16, 220, 32):
+            labels[row : row + 14, column : column + 12] = 255
+    for folder, values in (("images", rng.integers(60, 160, (200, 240, 3)).astype(np.uint8)), ("masks", labels)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(values).save(tmp_path / folder / "town.png")
+
+    def run(name, on_pairs=lambda done: None, **options):
+        def is_cancelled():
+            drawn = tmp_path / name / ".changen2-work" / "semantic_B"
+            on_pairs(len(list(drawn.iterdir())) if drawn.exists() else 0)
+            return False
+
+        given = {"image_dir": str(tmp_path / "images"), "labels": str(tmp_path / "masks"), "pairs": 64, "size": 64}
+        request = validate(GenerateRequest, {**given, "out_dir": str(tmp_path / name), "sampling_steps": 2, **options})
+        job.run_with(request, CARD, stand_in.load, Reporter(None, is_cancelled))
+        files = [path for path in (tmp_path / name).rglob("*") if path.is_file() and path.name != "manifest.json"]
+        return {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in files}
+
+    return run
+
+
+def test_a_data_set_is_the_same_on_one_process_on_two_and_on_a_cluster_that_loses_a_worker(make, cluster):
+    one = make("one")
+    assert len(one) == 5 * 64 + 2
+    assert make("two", workers=2) == one
+    lost = []
+
+    def kill(done):
+        if done >= 32 and not lost:
+            lost.append(cluster.workers[0].pid)
+            os.kill(lost[0], signal.SIGKILL)
+
+    assert make("cluster", kill, dask=cluster.scheduler_address) == one
+    assert lost and cluster.workers[0].pid != lost[0]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_the_order_of_their_tasks(workers):
+    with crew(workers, None, "cpu") as hands:
+        found = list(hands.in_order(math.factorial, range(30, 0, -1), lambda: None))
+    assert found == [math.factorial(number) for number in range(30, 0, -1)]
+
+
+def test_a_check_that_raises_ends_the_work(cluster):
+    def cancel():
+        raise Cancelled()
+
+    with crew(1, cluster.scheduler_address, "cpu") as hands, pytest.raises(Cancelled):
+        list(hands.in_order(math.factorial, range(1000), cancel))
+
+
+def test_an_error_of_a_task_arrives_as_it_was(cluster):
+    with crew(1, cluster.scheduler_address, "cpu") as hands, pytest.raises(ValueError, match="negative"):
+        list(hands.in_order(math.factorial, [3, -1, 4], lambda: None))
+
+
+def test_a_process_that_dies_is_said():
+    with crew(2, None, "cpu") as hands, pytest.raises(JobError, match="lost") as error:
+        list(hands.in_order(os._exit, [1, 1], lambda: None))
+    assert error.value.code == "worker_lost"
+
+
+def test_a_cluster_that_is_not_there_is_said(monkeypatch):
+    monkeypatch.setattr("changen2.jobs.dask_cluster.CONNECT_S", 0.2)
+    with pytest.raises(InputError, match="No Dask scheduler") as error, crew(1, "tcp://127.0.0.1:9", "cpu"):
+        pass
+    assert error.value.code == "no_cluster"
+
+
+def test_tasks_take_a_gpu_each_where_workers_announce_them():
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=4, processes=False, resources={"GPU": 2}, dashboard_address=None
+    ) as cluster:
+        # Four threads could work, but there are two GPUs to go round.
+        with crew(1, cluster.scheduler.address, "auto") as hands:
+            assert hands.size == 2 and list(hands.in_order(math.factorial, [3, 4], lambda: None)) == [6, 24]
+        with crew(1, cluster.scheduler.address, "cpu") as hands:
+            assert hands.size == 4

@@ -1,0 +1,199 @@
+"""The generate job with a stand-in generator: the layout, what the labels say, what a pair depends on."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from changen2.errors import Cancelled, InputError
+from changen2.jobs import generate as job
+from changen2.jobs.progress import Reporter
+from changen2.models.registry import ModelCard
+from changen2.protocol import GenerateRequest, validate
+
+sys.path.insert(0, str(Path(__file__).parent))
+import stand_in
+
+LAYERS = ("A", "B", "label", "semantic_A", "semantic_B")
+
+CARD = ModelCard(
+    name="flat", architecture="none", title="Flat colours", task="synthesize", gsd_min=0.2, gsd_max=1, gsd_native=0.5,
+    licence="Apache-2.0", sha256="",
+    classes=[
+        {"index": index, "name": name, "color": "#808080"}
+        for index, name in enumerate(["background", "water", "land", "road", "building", "vegetation", "contour"])
+    ],
+)  # fmt: skip
+
+STILL = {"photometry": 0, "season": 0, "misregistration": 0, "view_shift": 0}
+"""Both dates as the generator decodes them."""
+
+
+@pytest.fixture
+def town(tmp_path):
+    """Two images 200 × 240 with houses as masks (255) and as classes (4 building, 2 land, 5 vegetation)."""
+    rng = np.random.default_rng(3)
+    for folder in ("images", "masks", "classes"):
+        (tmp_path / folder).mkdir()
+    for name in ("east", "west"):
+        image = rng.integers(80, 120, (200, 240, 3)).astype(np.uint8)
+        classes = np.full((200, 240), 2, np.uint8)
+        classes[150:] = 5
+        for row in range(20, 140, 40):
+            for column in range(16, 220, 32):
+                classes[row : row + 14, column : column + 12] = 4
+        image[classes == 4] = 200
+        image[classes == 5] = (60, 110, 60)
+        Image.fromarray(image).save(tmp_path / "images" / f"{name}.png")
+        Image.fromarray((classes == 4).astype(np.uint8) * np.uint8(255)).save(tmp_path / "masks" / f"{name}.png")
+        Image.fromarray(classes).save(tmp_path / "classes" / f"{name}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def make(town):
+    """Make a data set: ``make(name, **options)`` returns its folder and the job's answer."""
+
+    def run(name, reporter=None, **options):
+        given = {"pairs": 6, "labels": str(town / "masks"), "size": 64, "sampling_steps": 2, **options}
+        request = validate(GenerateRequest, {"image_dir": str(town / "images"), "out_dir": str(town / name), **given})
+        return town / name, job.run_with(request, CARD, stand_in.load, reporter or Reporter())
+
+    return run
+
+
+def pictures(folder):
+    """Layer → arrays of all pairs [n, h, w, …], in the order of their names."""
+    names = sorted(path.name for path in (folder / "A").iterdir())
+    return {layer: np.stack([np.asarray(Image.open(folder / layer / name)) for name in names]) for layer in LAYERS}
+
+
+def everything(folder):
+    """File → bytes of all that a data set holds but its manifest, which tells the time."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_the_layout_of_levir_cd(make):
+    folder, answer = make("set", val_share=0.5, pairs=12)
+    assert {path.name for path in folder.iterdir()} == {*LAYERS, "list", "manifest.json"}
+    names = sorted(path.name for path in (folder / "A").iterdir())
+    assert len(names) == 12 and all({p.name for p in (folder / layer).iterdir()} == set(names) for layer in LAYERS)
+    lists = {split: (folder / "list" / f"{split}.txt").read_text().split() for split in ("train", "val")}
+    assert sorted(lists["train"] + lists["val"]) == names and lists["val"] and lists["train"]
+    # Readers of LEVIR-CD find the parts by how a name begins, the training by the centimetres it ends in.
+    assert all(name.startswith(split) and name.endswith("_50.png") for split, mine in lists.items() for name in mine)
+    arrays = pictures(folder)
+    assert arrays["A"].shape == arrays["B"].shape == (12, 64, 64, 3) and arrays["A"].dtype == np.uint8
+    assert set(np.unique(arrays["label"])) == {0, 255}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    images = {pair["name"]: Path(manifest["sources"][pair["source"]]["image"]).stem for pair in manifest["pairs"]}
+    # No image has pairs in both parts.
+    assert not {images[name] for name in lists["train"]} & {images[name] for name in lists["val"]}
+    assert answer["summary"]["pairs"] == 12 and manifest["kind"] == "S1"
+
+
+def test_the_label_is_where_the_semantic_maps_differ_and_the_picture_follows(make):
+    folder, answer = make("set", unchanged=0.25, pairs=12, distractors=0, surroundings=0, sampling_steps=6, **STILL)
+    arrays = pictures(folder)
+    changed = arrays["label"] == 255
+    assert np.array_equal(changed, arrays["semantic_A"] != arrays["semantic_B"])
+    shares = changed.mean(axis=(1, 2))
+    assert 0 < (shares == 0).sum() < 12
+    assert (shares[shares > 0] >= 0.002).all() and (shares <= 0.5).all()
+    assert answer["summary"]["changed_pairs"] == (shares > 0).sum()
+    difference = np.abs(arrays["A"].astype(int) - arrays["B"]).max(axis=-1)
+    # The autoencoder averages 4 × 4: a changed block differs, and no other does.
+    touched = changed.reshape(12, 16, 4, 16, 4).any(axis=(2, 4)).repeat(4, 1).repeat(4, 2)
+    assert (difference[~touched] == 0).all() and (difference[changed] > 0).mean() > 0.95
+    # The stand-in draws buildings red, on the date that was drawn; the images' own are grey.
+    drawn = [
+        (date[..., 0].astype(int) - date[..., 2])[(own == 255) & (other == 0)]
+        for date, own, other in (
+            (arrays["A"], arrays["semantic_A"], arrays["semantic_B"]),
+            (arrays["B"], arrays["semantic_B"], arrays["semantic_A"]),
+        )
+    ]
+    red = np.concatenate(drawn)
+    assert (red > 60).mean() > 0.2 and (abs(red) < 15).mean() > 0.2
+
+
+def test_both_dates_are_decoded_whole(make):
+    folder, _ = make("set", unchanged=1.0, pairs=3, distractors=0, **STILL)
+    arrays = pictures(folder)
+    assert not arrays["label"].any() and np.array_equal(arrays["A"], arrays["B"])
+    # Each 4 × 4 block of the stand-in's pictures has one value: none is left of the image itself.
+    blocks = arrays["A"].reshape(3, 16, 4, 16, 4, 3)
+    assert (blocks == blocks[:, :, :1, :, :1]).all()
+
+
+def test_more_than_the_change_is_drawn_and_seen_anew(make):
+    still, _ = make("still", pairs=4, unchanged=1.0, distractors=0, **STILL)
+    moving, _ = make("moving", pairs=4, unchanged=1.0, distractors=8, **STILL)
+    seen, _ = make("seen", pairs=4, unchanged=1.0, distractors=0, **{**STILL, "photometry": 1, "misregistration": 2})
+    for folder, differs in ((still, False), (moving, True), (seen, True)):
+        arrays = pictures(folder)
+        assert not arrays["label"].any() and (arrays["A"] != arrays["B"]).any() == differs
+
+
+def test_classes(make, town):
+    folder, answer = make(
+        "set", labels=str(town / "classes"), kind="S9", events="edit", edit_probability=1.0, pairs=4, unchanged=0,
+        most_change=1.0,
+    )  # fmt: skip
+    arrays = pictures(folder)
+    assert set(np.unique(arrays["semantic_A"])) <= {0, 1, 2, 4, 5} and len(np.unique(arrays["semantic_B"])) > 2
+    assert np.array_equal(arrays["label"] == 255, arrays["semantic_A"] != arrays["semantic_B"])
+    assert set(answer["summary"]["events"]) == {"edit"}
+
+
+def test_images_without_labels(make):
+    folder, answer = make("set", labels=None, pairs=4, unchanged=0, least_change=0.001)
+    arrays = pictures(folder)
+    assert answer["summary"]["kind"] == "S0" and set(answer["summary"]["events"]) == {"remove"}
+    assert np.array_equal(arrays["label"] == 255, arrays["semantic_A"] != arrays["semantic_B"])
+    assert arrays["label"].any()
+
+
+def test_two_processes_give_the_bytes_of_one(make):
+    one, _ = make("one", seed=5)
+    two, _ = make("two", seed=5, workers=2)
+    other, _ = make("other", seed=6)
+    assert everything(one) == everything(two)
+    assert everything(one)["A/train_00001_50.png"] != everything(other).get("A/train_00001_50.png")
+
+
+def test_a_cancelled_run_goes_on(make, town):
+    whole, _ = make("whole")
+    drawn = town / "part" / ".changen2-work" / "semantic_B"
+    with pytest.raises(Cancelled):
+        make("part", Reporter(None, lambda: drawn.exists() and len(list(drawn.iterdir())) == 3))
+    assert not (town / "part" / "A").exists()
+    with pytest.raises(InputError, match="unfinished"):
+        make("part")
+    with pytest.raises(InputError, match="parameters"):
+        make("part", resume=True, seed=1)
+    part, answer = make("part", resume=True)
+    assert 0 < answer["summary"]["drawn_now"] < 6
+    assert everything(part) == everything(whole)
+
+
+def test_what_cannot_work_is_said(make, town):
+    (town / "empty").mkdir()
+    for options, message in (
+        ({"labels": str(town / "empty")}, "no raster"),
+        ({"labels": None, "kind": "S1"}, "needs labels"),
+        ({"labels": None, "events": "create"}, "no mix of events"),
+        ({"least_change": 0.6, "most_change": 0.5}, "At least"),
+        ({"size": 100}, "multiple of 32"),
+    ):
+        with pytest.raises(InputError, match=message):
+            make("set", **options)
+        assert not (town / "set").exists()
+    Image.fromarray(np.zeros((200, 240), np.uint8)).save(town / "masks" / "east.png")
+    Image.fromarray(np.zeros((200, 240), np.uint8)).save(town / "masks" / "west.png")
+    with pytest.raises(InputError, match="nothing that could change"):
+        make("set")
