@@ -145,7 +145,7 @@ def losses_of(model: nn.Module, batch: Example, config: TrainingConfig) -> dict[
     """Loss of each part, and ``total``, of any detector."""
     if isinstance(model, ChangeStarTiny):
         return loop.losses(model, batch, config)
-    with torch.autocast(batch["before"].device.type, dtype=torch.bfloat16):
+    with loop.mixed_precision(batch["before"].device):
         detection = model(batch["before"], batch["after"])
     parts = {"change": masked_log_loss(detection.change, batch["change"], batch["change_known"])}
     total = parts["change"]

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from changen2.errors import InputError
 from changen2.models.changestar import ChangeStar
 from changen2.models.changestar_tiny import ChangeStarTiny
+from changen2.models.devices import choose_precision
 from changen2.training import run
 from changen2.training.config import TrainingConfig
 from changen2.training.examples import Example, TrainingPairs
@@ -118,9 +119,15 @@ def begin_with(model: ChangeStarTiny, path: Path) -> None:
         raise InputError(f"{path} is not of this detector: it holds {unknown[0]!r}.", hint="Check `start_from`.")
 
 
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """The precision that is fastest there."""
+    dtype = choose_precision("auto", device)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
 def losses(model: ChangeStarTiny, batch: Example, config: TrainingConfig) -> dict[str, Tensor]:
     """Loss of each part, and ``total``."""
-    with torch.autocast(batch["before"].device.type, dtype=torch.bfloat16):
+    with mixed_precision(batch["before"].device):
         change, before, after = model.logits(batch["before"], batch["after"])
     parts = {"change": masked_cross_entropy(change, batch["change"], batch["change_known"])}
     parts["semantic"] = masked_cross_entropy(

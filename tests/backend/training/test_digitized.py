@@ -1,0 +1,80 @@
+"""Pairs cut out of two rasters: what is known, what changed, and what is held out."""
+
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+from rasterio.windows import Window
+
+from changen2.errors import InputError
+from changen2.raster.grid import Grid
+from changen2.raster.reading import gdal_environment, open_raster
+from changen2.training import digitized
+from changen2.training.digitized import read_digitized, split, tiles
+from changen2.training.places import IGNORE
+
+
+@pytest.fixture
+def draw(tmp_path):
+    """Write boxes, given in pixels (left, top, right, bottom) of the rasters in `write_raster`, as polygons."""
+
+    def write(name, *boxes):
+        shapes = [
+            shapely.box(500_000 + left / 2, 5_200_000 - bottom / 2, 500_000 + right / 2, 5_200_000 - top / 2)
+            for left, top, right, bottom in boxes
+        ]
+        path = tmp_path / name
+        wkb = np.array([shapely.to_wkb(shape) for shape in shapes], object)
+        pyogrio.raw.write(path, wkb, field_data=[], fields=[], geometry_type="Polygon", crs="EPSG:32633")
+        return path
+
+    return write
+
+
+def test_labels_follow_the_polygons_and_what_was_looked_through(write_raster, draw):
+    before = np.full((3, 128, 512), 90, np.uint8)
+    before[:, :, :10] = 0
+    after = before.copy()
+    after[:, 40:60, 40:80] = 200
+    paths = write_raster("a.tif", before, nodata=0), write_raster("b.tif", after)
+    changes = draw("changes.gpkg", (40, 40, 80, 60), (150, 20, 190, 60), (400, 50, 420, 70))
+    with gdal_environment():
+        pairs = read_digitized(*paths, changes, 0.5, aoi=draw("aoi.gpkg", (0, 0, 512, 100)))
+    first = pairs[0]
+    assert first.before.image.shape == first.after.image.shape and first.after.image[50, 50, 0] == 200
+    assert (first.change.label[40:60, 40:80] == 1).all() and first.change.label[39, 50] == 0
+    assert (first.change.label[:, :10] == IGNORE).all(), "nodata is not known"
+    assert (first.change.label[100:] == IGNORE).all(), "nor is what nobody looked at"
+    held = [pair for pair in pairs if pair.before.held_out]
+    assert sum(int((pair.change.label == 1).sum()) for pair in held) == 20 * 20
+    assert all((pair.before.label == IGNORE).all() for pair in pairs)
+
+
+def test_one_end_is_held_out(write_raster):
+    with open_raster(write_raster("a.tif", np.ones((1, 100, 1000), np.uint8))) as dataset:
+        grid = Grid.of(dataset)
+    boxes = [shapely.box(*grid.crop(Window(x, 40, 20, 20)).bounds()) for x in range(50, 950, 100)]
+    learned, held = split(grid.window, boxes, grid)
+    assert (learned.width, held.col_off, held.width, held.height) == (810, 810, 190, 100)
+    with pytest.raises(InputError, match="1 of the 1 changes"):
+        split(grid.window, boxes[:1], grid)
+    with pytest.raises(InputError, match="too close together"):
+        split(grid.window, [boxes[0].buffer(1), boxes[0]], grid)
+
+
+def test_tiles_cover_a_part_once():
+    seen = np.zeros((700, 500), int)
+    for tile in tiles(Window(0, 0, 500, 700)):
+        seen[tile.row_off : tile.row_off + tile.height, tile.col_off : tile.col_off + tile.width] += 1
+        assert min(tile.width, tile.height) >= 128 and max(tile.width, tile.height) <= 384
+    assert (seen == 1).all()
+
+
+def test_tiles_without_change_are_no_more_than_needed(write_raster, draw, monkeypatch):
+    monkeypatch.setattr(digitized, "TILE", 32)
+    path = write_raster("a.tif", np.ones((3, 320, 640), np.uint8))
+    changes = draw("c.gpkg", (5, 5, 10, 10), (612, 5, 616, 10))
+    with gdal_environment():
+        pairs = read_digitized(path, path, changes, 0.5)
+    changed = [bool((pair.change.label == 1).any()) for pair in pairs]
+    assert (changed.count(True), changed.count(False)) == (2, 16)
