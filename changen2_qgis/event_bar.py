@@ -160,7 +160,8 @@ class EventBar(QWidget):
 
     def _events_changed(self) -> None:
         count, last = self.totals()
-        self.count.setText(f"{count} event{'s' * (count > 1)}, {last} step{'s' * (last > 1)}" if count else "")
+        self.count.setText(f"{count} event{'s' * (count > 1)}" if count else "")
+        self.count.setToolTip(f"The last one at step {last}" if count else "")
         self.changed.emit()
 
     def _show_tool(self) -> None:

@@ -8,7 +8,7 @@ from qgis.PyQt.QtCore import QSignalBlocker, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QIcon, QPixmap
 from qgis.PyQt.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSpinBox, QWidget
 
-from .event_layer import LARGEST_STEP, usual_class
+from .event_layer import usual_class
 from .event_style import EVENTS, event_colour
 
 SUITS = {"object": ("create", "remove"), "stamp": ("remove", "create")}
@@ -44,15 +44,16 @@ class EventChoice(QWidget):
             self.event.setItemData(self.event.count() - 1, TIPS[value], Qt.ItemDataRole.ToolTipRole)
         self.to_class = _list_of("The class that the places drawn next become", "Class of the next drawing", self)
         self.step = QSpinBox(self)
-        self.step.setRange(1, LARGEST_STEP)
+        self.step.setRange(1, 99)
         self.step.setPrefix("step ")
         self.step.setToolTip("When it happens: the first image that shows it")
         self.step.setAccessibleName("Step of the next drawing")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(3)
-        row.addWidget(self.event, 4)
-        row.addWidget(self.to_class, 5)
+        self.step.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        row.addWidget(self.event, 5)
+        row.addWidget(self.to_class, 6)
         row.addWidget(self.step)
         self.setFocusProxy(self.event)
         self.event.currentIndexChanged.connect(self._offer_classes)

@@ -101,17 +101,13 @@ class EventDrawing(QObject):
         Raises:
             InputError: something has to be chosen first, or the layer cannot be made.
         """
-        self._check(name)
-        if self.layer is None:
-            project = QgsProject.instance()
-            folder = new_run_folder(project, f"events on {self._image.name()}", datetime.now())
-            self.set_layer(create_event_layer(project, self._image, self._choice.classes(), folder))
-        if not self.layer.isEditable():
-            self.layer.startEditing()  # where it cannot, drawing says so
-        _make_current(self.layer, self._canvas)
+        layer = self._layer_to_draw_on(name)
+        if not layer.isEditable():
+            layer.startEditing()  # where it cannot, drawing says so
+        _make_current(layer, self._canvas)
         tool = self._tool(name)
         if name == "polygon":
-            tool.setLayer(self.layer)
+            tool.setLayer(layer)
         if not self.active():
             self._former_tool = self._canvas.mapTool()
         self._canvas.setMapTool(tool)
@@ -137,7 +133,8 @@ class EventDrawing(QObject):
             tool.deleteLater()
         self._tools = {}
 
-    def _check(self, name: str) -> None:
+    def _layer_to_draw_on(self, name: str) -> QgsVectorLayer:
+        """The layer; made beside the runs of the project if the image has none yet."""
         if self._image is None and self.layer is None:
             raise InputError("There is no image to draw on.", "Choose the image first.", "no_image")
         if not self._choice.classes():
@@ -146,6 +143,13 @@ class EventDrawing(QObject):
             )
         if name == "object" and self.labels is None:
             raise InputError("There are no labels to take an object of.", "Choose the labels first.", "no_labels")
+        if self.layer is not None:
+            return self.layer
+        project = QgsProject.instance()
+        folder = new_run_folder(project, f"events on {self._image.name()}", datetime.now())
+        layer = create_event_layer(project, self._image, self._choice.classes(), folder)
+        self.set_layer(layer)
+        return layer
 
     def _tool(self, name: str) -> QgsMapTool:
         if name not in self._tools:
@@ -173,24 +177,22 @@ class EventDrawing(QObject):
         return find_object([layer for layer in layers if layer is not None], point, crs)
 
     def _take(self, drawn: MapObject) -> None:
+        layer = self.layer
+        if layer is None:
+            return
         event, to_class, step = self._choice.value()
         try:
-            outline = transformed(drawn.geometry, drawn.crs, self.layer.crs())
-            if self._is_there(outline, step):
+            outline = transformed(drawn.geometry, drawn.crs, layer.crs())
+            if _is_there(layer, outline, step):
                 self.noted.emit(f"The same outline already has an event at step {step}.")
                 return
-            note = add_event(self.layer, outline, event, to_class, step)
+            note = add_event(layer, outline, event, to_class, step)
         except InputError as error:
             self.failed.emit(str(error))
             return
         said = " ".join(text for text in (drawn.note, note) if text)
         if said:
             self.noted.emit(said)
-
-    def _is_there(self, outline: QgsGeometry, step: int) -> bool:
-        """Whether a second click, of a double click say, brings the same object again."""
-        near = QgsFeatureRequest(outline.boundingBox())
-        return any(f["step"] == step and f.geometry().isGeosEqual(outline) for f in self.layer.getFeatures(near))
 
     def _watch(self, on: bool) -> None:
         layer = self.layer
@@ -215,6 +217,12 @@ class EventDrawing(QObject):
     def _colour_stamp(self) -> None:
         if "stamp" in self._tools:
             self._tools["stamp"].set_colour(event_colour(self._choice.value()[0]))
+
+
+def _is_there(layer: QgsVectorLayer, outline: QgsGeometry, step: int) -> bool:
+    """Whether a second click, of a double click say, brings the same object again."""
+    near = QgsFeatureRequest(outline.boundingBox())
+    return any(f["step"] == step and f.geometry().isGeosEqual(outline) for f in layer.getFeatures(near))
 
 
 def _make_current(layer: QgsVectorLayer, canvas: QgsMapCanvas) -> None:

@@ -29,7 +29,7 @@ EVENTS = (
 )
 """What can happen to a place, in the order in which it is offered."""
 
-STEP_LABEL = 'concat("step", \' \', "to_class")'
+STEP_LABEL = "concat(\"step\", if(\"event\" = 'remove', '', concat(' ', \"to_class\")))"
 
 
 def event_colour(event: str) -> QColor:
@@ -67,8 +67,8 @@ def _symbol(colour: QColor, angles: tuple[float, ...], dashed: bool) -> QgsFillS
     for angle in angles:
         hatch = QgsLinePatternFillSymbolLayer()
         hatch.setLineAngle(angle)
-        hatch.setDistance(1.8)
-        hatch.setSubSymbol(QgsLineSymbol.createSimple({"color": colour.name(), "width": "0.25"}))
+        hatch.setDistance(2.0)
+        hatch.setSubSymbol(QgsLineSymbol.createSimple({"color": colour.name(), "width": "0.2"}))
         symbol.appendSymbolLayer(hatch)
     symbol.appendSymbolLayer(line)
     return symbol

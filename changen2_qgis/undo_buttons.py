@@ -17,8 +17,8 @@ class UndoButtons(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._layer: QgsVectorLayer | None = None
-        self.undo = self._button("mActionUndo", lambda: self._layer.undoStack().undo())
-        self.redo = self._button("mActionRedo", lambda: self._layer.undoStack().redo())
+        self.undo = self._button("mActionUndo", self._take_back)
+        self.redo = self._button("mActionRedo", self._bring_again)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(3)
@@ -42,8 +42,17 @@ class UndoButtons(QWidget):
             layer.undoStack().indexChanged.connect(self._edits_changed)
         self._show()
 
+    def _take_back(self) -> None:
+        if self._layer is not None:
+            self._layer.undoStack().undo()
+
+    def _bring_again(self) -> None:
+        if self._layer is not None:
+            self._layer.undoStack().redo()
+
     def _edits_changed(self, _index: int) -> None:
-        self._layer.triggerRepaint()  # taking back an edit does not repaint the map by itself
+        if self._layer is not None:
+            self._layer.triggerRepaint()  # taking back an edit does not repaint the map by itself
         self._show()
 
     def _show(self) -> None:
