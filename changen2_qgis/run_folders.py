@@ -32,13 +32,7 @@ def new_run_folder(project: QgsProject, name: str, now: datetime) -> Path:
         name: what is run on what; characters that some file systems refuse are replaced.
         now: the time of the run.
     """
-    plain = re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(" .")[:80]
-    base = runs_folder(project) / f"{now:%Y-%m-%d %H-%M} {plain}".rstrip()
-    folder, count = base, 1
-    while folder.exists():
-        count += 1
-        folder = base.with_name(f"{base.name} ({count})")
-    return folder
+    return _unused(runs_folder(project) / f"{now:%Y-%m-%d %H-%M} {_plain(name)}".rstrip())
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -56,8 +50,23 @@ def remove_unfinished(folder: Path) -> None:
 
 def threshold_folder(run_folder: Path, threshold: float) -> Path:
     """A new folder inside a run's for polygons and map at another threshold: "threshold 0.62"."""
-    folder, count = run_folder / f"threshold {threshold:.2f}", 1
+    return _unused(run_folder / f"threshold {threshold:.2f}")
+
+
+def assessment_folder(run_folder: Path, reference: str) -> Path:
+    """A new folder inside a run's for its assessment: "assessment against houses"."""
+    return _unused(run_folder / f"assessment against {_plain(reference)}".rstrip())
+
+
+def _plain(name: str) -> str:
+    """A name without the characters that some file systems refuse."""
+    return re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(" .")[:80]
+
+
+def _unused(base: Path) -> Path:
+    """The folder, or the same with the first number that is free: "north (2)"."""
+    folder, count = base, 1
     while folder.exists():
         count += 1
-        folder = run_folder / f"threshold {threshold:.2f} ({count})"
+        folder = base.with_name(f"{base.name} ({count})")
     return folder

@@ -1,0 +1,112 @@
+"""What a detection can be compared with, and what the comparison says, with the real worker."""
+
+import json
+from datetime import datetime
+
+import numpy as np
+import pytest
+from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsVectorLayer
+
+from changen2_qgis.assess_bar import AssessBar
+from changen2_qgis.assessment import find_assessment
+from changen2_qgis.results import DetectionGroup, add_detection_group, detection_groups
+from changen2_qgis.series_results import add_series_group
+
+PATIENCE_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def provider(real_backend):
+    from changen2_qgis.processing.provider import Changen2Provider
+
+    provider = Changen2Provider(real_backend)
+    QgsApplication.processingRegistry().addProvider(provider)
+    yield provider
+    QgsApplication.processingRegistry().removeProvider(provider)
+
+
+@pytest.fixture
+def bar(qtbot):
+    bar = AssessBar()
+    qtbot.addWidget(bar)
+    return bar
+
+
+@pytest.fixture
+def detection(qgis_new_project, tmp_path, write_raster):
+    """A function that adds a detection between two images; it reports the square at rows 10–20, columns 25–35."""
+
+    def add(before, after):
+        folder = tmp_path / "detection"
+        folder.mkdir()
+        values = np.zeros((1, 60, 80), np.uint8)
+        values[0, 10:20, 25:35] = 1
+        change = write_raster(folder / "change.tif", values)
+        inputs = {"before": {"path": str(before)}, "after": {"path": str(after)}}
+        (folder / "manifest.json").write_text(json.dumps({"job": "detect", "inputs": inputs}))
+        node = add_detection_group(QgsProject.instance(), {"change": change}, "Change", {"polygons": 1}, 0.45)
+        return DetectionGroup(node)
+
+    return add
+
+
+def offered(bar):
+    bar.menu.aboutToShow.emit()
+    return [action.text() for action in bar.menu.actions() if not action.isSeparator()]
+
+
+def test_what_was_synthesized_between_the_two_images_comes_first(bar, detection, tmp_path, write_series):
+    folder = write_series(tmp_path / "series")
+    add_series_group(QgsProject.instance(), folder, "Synthesis", datetime(2021, 3, 1), (6, "months"))
+    bar.show_result(detection(f"{folder}/image_t1.tif", f"{folder}/image_t2.tif"))
+    names = offered(bar)
+    assert names[0] == "Change 1 to 2" and names.count("Change 1 to 2") == 1
+    assert "Change 0 to 1" in names[1:]
+
+
+def test_rasters_of_one_band_and_polygons_are_offered(bar, detection, tmp_path, write_raster):
+    group = detection("gone.tif", "gone too.tif")
+    bar.show_result(group)
+    assert offered(bar) == ["Add a map or polygons of known change to the project first"]
+    for name, bands in (("mask", 1), ("photo", 3)):
+        path = write_raster(tmp_path / f"{name}.tif", np.zeros((bands, 60, 80), np.uint8))
+        QgsProject.instance().addMapLayer(QgsRasterLayer(path, name))
+    for name in ("Polygon", "Point"):
+        QgsProject.instance().addMapLayer(QgsVectorLayer(f"{name}?crs=EPSG:32633", name, "memory"))
+    assert sorted(offered(bar)) == ["Polygon", "mask"]
+
+
+def test_the_assessment_is_told_and_kept_in_the_project(provider, bar, detection, tmp_path, write_raster, qtbot):
+    known = np.zeros((1, 60, 80), np.uint8)
+    known[0, 10:20, 25:35] = known[0, 40:50, 40:50] = 1
+    QgsProject.instance().addMapLayer(QgsRasterLayer(write_raster(tmp_path / "known.tif", known), "known/change"))
+    group = detection("gone.tif", "gone too.tif")
+    bar.show_result(group)
+    assert bar.words.isHidden()
+    bar.menu.aboutToShow.emit()
+    bar.menu.actions()[0].trigger()
+    assert not bar.button.isEnabled() and bar.words.text() == "Assessing…"
+    qtbot.waitUntil(bar.button.isEnabled, timeout=PATIENCE_MS)
+    assert bar.words.text().startswith(
+        "Against “known/change”, from probability 0.45 up: 1 of 2 known changes was found; "
+        "no place was reported that did not change."
+    )
+    layer = find_assessment(group.node)
+    assert layer.source().startswith(str(tmp_path / "detection" / "assessment against known_change"))
+    QgsProject.instance().write(str(tmp_path / "town.qgz"))
+    QgsProject.instance().read(str(tmp_path / "town.qgz"))
+    text = bar.words.text()
+    bar.show_result(None)
+    (group,) = detection_groups(QgsProject.instance())
+    bar.show_result(group)
+    assert bar.words.text() == text
+
+
+def test_what_cannot_be_compared_is_refused(provider, bar, detection, tmp_path, write_raster, qtbot):
+    far = write_raster(tmp_path / "far.tif", np.zeros((1, 60, 80), np.uint8), origin=(700000.0, 5000000.0))
+    layer = QgsRasterLayer(far, "far")
+    QgsProject.instance().addMapLayer(layer)
+    bar.show_result(detection("gone.tif", "gone too.tif"))
+    with qtbot.waitSignal(bar.refused, timeout=PATIENCE_MS) as refused:
+        bar.assess(layer)
+    assert "overlap" in refused.args[0] and bar.button.isEnabled() and bar.words.isHidden()
