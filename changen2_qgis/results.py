@@ -23,7 +23,7 @@ from qgis.core import (
 
 from .inputs import PixelFrame
 from .layer_metadata import carry_manifest, read_manifest
-from .styles import set_probability_threshold, style_detection_layer
+from .styles import set_probability_threshold, style_as_seen, style_detection_layer
 
 __all__ = [
     "DetectionGroup",
@@ -33,6 +33,8 @@ __all__ = [
     "detection_groups",
     "display_polygons",
     "find_group",
+    "input_path",
+    "layer_of_file",
     "ogr_source",
     "open_raster",
     "style_detection_layer",
@@ -52,7 +54,8 @@ _ID = "changen2/detection"
 _FOLDER = "changen2/folder"
 _THRESHOLD = "changen2/threshold"
 _TITLE = "changen2/title"
-_ROLE = "changen2/role"
+ROLE = "changen2/role"
+"""Property of a layer that is part of a result: what it shows."""
 _ORIGINAL = "changen2/original"
 
 
@@ -95,9 +98,27 @@ class DetectionGroup:
         """The layer of a role of `LAYERS`, or None where the user has removed it."""
         for tree_layer in self.node.findLayers():
             layer = tree_layer.layer()
-            if layer is not None and layer.customProperty(_ROLE) == role:
+            if layer is not None and layer.customProperty(ROLE) == role:
                 return layer
         return None
+
+    def images(self) -> tuple[QgsRasterLayer, QgsRasterLayer] | None:
+        """The images before and after: layers of the project, else their files; None where these have gone."""
+        found = []
+        try:
+            inputs = read_manifest(self.folder)["inputs"]
+            for date in ("before", "after"):
+                path = input_path(inputs[date], self.folder)
+                layer = layer_of_file(QgsProject.instance(), path)
+                if layer is None:
+                    layer = open_raster(path, os.path.splitext(os.path.basename(path))[0])
+                    if not layer.isValid():
+                        return None
+                    style_as_seen(layer, inputs[date])
+                found.append(layer)
+        except (OSError, ValueError, KeyError):  # no manifest, or one from elsewhere
+            return None
+        return found[0], found[1]
 
     def show_threshold(self, threshold: float) -> None:
         """Restyle the probability layer; nothing is computed."""
@@ -229,6 +250,20 @@ def describe(summary: dict[str, Any]) -> str:
     return f"{places}, {area / 10000:,.2f} ha" if area >= 10000 else f"{places}, {area:,.0f} m²"
 
 
+def input_path(given: dict[str, Any], folder: str) -> str:
+    """The path of a run's input, from its manifest; images that the plugin had written may have moved with the run."""
+    path = str(given.get("path", ""))
+    moved = os.path.join(folder, "inputs", os.path.basename(path))
+    return moved if path and not os.path.exists(path) and os.path.exists(moved) else path
+
+
+def layer_of_file(project: QgsProject, path: str) -> QgsRasterLayer | None:
+    """A raster layer of the project that shows a file, and is no part of a result."""
+    rasters = [layer for layer in project.mapLayers().values() if isinstance(layer, QgsRasterLayer)]
+    given = [layer for layer in rasters if layer.customProperty(ROLE) is None]
+    return next((layer for layer in given if os.path.realpath(layer.source()) == os.path.realpath(path)), None)
+
+
 def display_polygons(path: str, raster: QgsRasterLayer | None, table: str = "change") -> tuple[str, str]:
     """A polygon file that lies over its raster in QGIS, and the original where that is another file.
 
@@ -281,7 +316,7 @@ def _open_layers(outputs: dict[str, str], threshold: float) -> Iterator[tuple[st
             layer = open_raster(outputs[role], name)
         if not layer.isValid():
             raise OSError(f"QGIS cannot open {outputs[role]}. It may have been moved: run the detection again.")
-        layer.setCustomProperty(_ROLE, role)
+        layer.setCustomProperty(ROLE, role)
         style_detection_layer(layer, role, threshold)
         yield role, layer, shown
 

@@ -21,8 +21,8 @@ from qgis.PyQt.QtXml import QDomDocument
 
 from .event_style import style_events
 from .layer_metadata import carry_manifest, read_manifest
-from .results import display_polygons, ogr_source, open_raster
-from .styles import style_detection_layer, style_image
+from .results import ROLE, display_polygons, input_path, layer_of_file, ogr_source, open_raster
+from .styles import style_as_seen, style_detection_layer
 from .temporal import Timeline, set_fixed_range, set_range_by_step
 
 DATES_FILE = "dates.json"
@@ -31,7 +31,6 @@ DATES_FILE = "dates.json"
 _ID = "changen2/series"
 _FOLDER = "changen2/folder"
 _TIMELINE = "changen2/timeline"
-_ROLE = "changen2/role"
 _STEP = "changen2/step"
 
 _OUTPUT = re.compile(r"(image)_t(\d+)|(labels)_t(\d+)|(change)_t\d+_t(\d+)")
@@ -96,25 +95,31 @@ class SeriesGroup:
         """The image, labels or change mask of a step, or None where there is none (any more)."""
         return self._layers().get((role, step))
 
+    @property
+    def image_steps(self) -> list[int]:
+        """The steps that have an image, ascending."""
+        return sorted(step for role, step in self._layers() if role == "image")
+
     def images(self) -> list[QgsRasterLayer]:
         """The images, the earliest first."""
-        return [layer for (role, _), layer in sorted(self._layers().items()) if role == "image"]
+        layers = self._layers()
+        return [layers["image", step] for step in self.image_steps]
 
     def pair(self, step: int) -> tuple[QgsRasterLayer, QgsRasterLayer] | None:
         """The images of a step and of the next; the last pair there is, after it; None without two images."""
-        numbers = sorted(step for role, step in self._layers() if role == "image")
-        pairs = list(zip(numbers, numbers[1:]))
+        pairs = list(zip(self.image_steps, self.image_steps[1:]))
         if not pairs:
             return None
         before, after = next((pair for pair in pairs if pair[0] >= step), pairs[-1])
-        return self._layers()["image", before], self._layers()["image", after]
+        layers = self._layers()
+        return layers["image", before], layers["image", after]
 
     def _layers(self) -> dict[tuple[str, int], QgsMapLayer]:
         found = {}
         for tree_layer in self.node.findLayers():
             layer = tree_layer.layer()
             if layer is not None and layer.customProperty(_STEP) is not None:
-                found[str(layer.customProperty(_ROLE)), int(layer.customProperty(_STEP))] = layer
+                found[str(layer.customProperty(ROLE)), int(layer.customProperty(_STEP))] = layer
         return found
 
 
@@ -147,7 +152,7 @@ def add_series_group(
     timeline = _timeline(folder, manifest, start, interval)
     with suppress(OSError):  # a read-only folder
         write_dates(folder, timeline)
-    model = image or _layer_of(project, _input_path(manifest, folder))
+    model = image or layer_of_file(project, _first_image(manifest, folder))
     layers = [
         (output, _open(output, _layer_name(output, timeline), manifest, model)) for output in _outputs(manifest, folder)
     ]
@@ -158,7 +163,7 @@ def add_series_group(
     node.setCustomProperty(_TIMELINE, timeline.to_text())
     if events is not None:
         set_range_by_step(events, timeline, int(manifest["summary"]["steps"]))
-        events.setCustomProperty(_ROLE, "events")
+        events.setCustomProperty(ROLE, "events")
         carry_manifest(events, folder, f"The events of this series. {_told(manifest)}")
         project.addMapLayer(events, False)
         node.addLayer(events)
@@ -201,7 +206,7 @@ def _add_part(
     """Add the layers of one role, the latest on top, folded away."""
     part = node.addGroup(name)
     for output, layer in reversed(layers):
-        layer.setCustomProperty(_ROLE, output.role)
+        layer.setCustomProperty(ROLE, output.role)
         layer.setCustomProperty(_STEP, output.step)
         project.addMapLayer(layer, False)
         part.addLayer(layer).setExpanded(False)
@@ -211,7 +216,7 @@ def _add_part(
 
 def _outputs(manifest: dict[str, Any], folder: str) -> Iterator[Output]:
     """The rasters of a run by step, with the image that it began with, where that is still there."""
-    first = _input_path(manifest, folder)
+    first = _first_image(manifest, folder)
     if first and os.path.exists(first):
         yield Output("image", 0, first)
     found = []
@@ -223,11 +228,8 @@ def _outputs(manifest: dict[str, Any], folder: str) -> Iterator[Output]:
     yield from sorted(found, key=lambda output: output.step)
 
 
-def _input_path(manifest: dict[str, Any], folder: str) -> str:
-    """The image that the series began with; images that the plugin had written may have moved with the run."""
-    path = str(manifest.get("inputs", {}).get("image", {}).get("path", ""))
-    moved = os.path.join(folder, "inputs", os.path.basename(path))
-    return moved if path and not os.path.exists(path) and os.path.exists(moved) else path
+def _first_image(manifest: dict[str, Any], folder: str) -> str:
+    return input_path(manifest["inputs"].get("image", {}), folder)
 
 
 def _open(output: Output, name: str, manifest: dict[str, Any], model: QgsRasterLayer | None) -> QgsRasterLayer:
@@ -248,9 +250,7 @@ def _style_like(layer: QgsRasterLayer, model: QgsRasterLayer | None, manifest: d
         model.exportNamedStyle(style, categories=categories)
         if layer.importNamedStyle(style, categories)[0]:
             return
-    given = manifest["inputs"]["image"]
-    bands = given["bands"] if len(given["bands"]) == 3 else given["bands"][:1]
-    style_image(layer, bands, given["stretch"]["low"], given["stretch"]["high"])
+    style_as_seen(layer, manifest["inputs"]["image"])
 
 
 def _open_events(
@@ -266,13 +266,6 @@ def _open_events(
         raise OSError(f"QGIS cannot open {path}. It may have been moved: run the synthesis again.")
     style_events(layer)
     return layer
-
-
-def _layer_of(project: QgsProject, path: str) -> QgsRasterLayer | None:
-    """A raster layer of the project that shows a file, and is no part of a result."""
-    rasters = [layer for layer in project.mapLayers().values() if isinstance(layer, QgsRasterLayer)]
-    given = [layer for layer in rasters if layer.customProperty(_ROLE) is None]
-    return next((layer for layer in given if os.path.realpath(layer.source()) == os.path.realpath(path)), None)
 
 
 def _layer_name(output: Output, timeline: Timeline) -> str:

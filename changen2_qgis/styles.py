@@ -7,6 +7,7 @@ change runs from yellow to dark red, confirmed is green with a solid line, rejec
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from osgeo import gdal
 from qgis.core import (
@@ -81,18 +82,21 @@ def style_detection_layer(
         raise ValueError(f"There is no style for the kind {kind!r}; it is one of {', '.join(KINDS)}.")
 
 
-def style_image(layer: QgsRasterLayer, bands: list[int], low: list[float], high: list[float]) -> None:
+def style_as_seen(layer: QgsRasterLayer, given: dict[str, Any]) -> None:
     """Draw an image as the model saw it; QGIS itself would measure the file and write statistics beside it.
 
     Args:
         layer: the image.
-        bands: one band or three (red, green, blue), from 1.
-        low: value drawn black, one a band.
-        high: value drawn white, one a band.
+        given: the input's entry in the manifest: `bands`, from 1, and `stretch` with the values drawn black (`low`)
+            and white (`high`), one a band.
+
+    Raises:
+        KeyError: the manifest does not tell.
     """
     provider = layer.dataProvider()
+    bands = given["bands"] if len(given["bands"]) == 3 else given["bands"][:1]
     stretches = []
-    for band, least, most in zip(bands, low, high):
+    for band, least, most in zip(bands, given["stretch"]["low"], given["stretch"]["high"]):
         stretch = QgsContrastEnhancement(provider.dataType(band))
         stretch.setMinimumValue(least)
         stretch.setMaximumValue(most)
