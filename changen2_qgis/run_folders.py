@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +17,27 @@ from qgis.PyQt.QtCore import QStandardPaths
 FOLDER_OF_RUNS = "Changen2 runs"
 WORK_FOLDER = ".changen2-work"
 """Where the backend keeps the finished parts of a run until all is done."""
+
+_DATED = re.compile(r"(\d{4}-\d\d-\d\d \d\d-\d\d) (\w+) ?(.*)")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, as its folder tells.
+
+    Attributes:
+        folder: with its outputs.
+        kind: detect, synthesize or simulate; what else a manifest may say.
+        name: what it was run on.
+        began: local time.
+        finished: whether all outputs are there; else it can be gone on with.
+    """
+
+    folder: Path
+    kind: str
+    name: str
+    began: datetime
+    finished: bool
 
 
 def runs_folder(project: QgsProject) -> Path:
@@ -33,6 +57,38 @@ def new_run_folder(project: QgsProject, name: str, now: datetime) -> Path:
         now: the time of the run.
     """
     return _unused(runs_folder(project) / f"{now:%Y-%m-%d %H-%M} {_plain(name)}".rstrip())
+
+
+def read_run(folder: Path) -> Run | None:
+    """The run that a folder holds, finished or to be gone on with; None where there is none."""
+    named = _DATED.fullmatch(folder.name)
+    kind, name = (named[2], named[3]) if named else ("", folder.name)
+    began = datetime.strptime(named[1], "%Y-%m-%d %H-%M") if named else None
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf8"))
+        kind = str(manifest["job"])
+        began = datetime.fromisoformat(manifest["began"]).astimezone()
+        finished = True
+    except (OSError, ValueError, KeyError, TypeError):  # none, or one from elsewhere
+        if not kind or not is_unfinished(folder):
+            return None
+        finished = False
+    if began is None:
+        began = datetime.fromtimestamp(folder.stat().st_mtime)
+    return Run(folder, kind, name, began.replace(tzinfo=None), finished)
+
+
+def find_runs(parent: Path, others: Iterable[Path] = ()) -> list[Run]:
+    """The runs in a folder of runs, the newest first.
+
+    Args:
+        parent: the folder of runs; it need not exist.
+        others: folders of runs elsewhere.
+    """
+    inside = [entry for entry in parent.iterdir() if entry.is_dir()] if parent.is_dir() else []
+    folders = dict.fromkeys(folder.resolve() for folder in (*inside, *others))
+    runs = [run for run in map(read_run, folders) if run is not None]
+    return sorted(runs, key=lambda run: run.began, reverse=True)
 
 
 def is_unfinished(folder: Path) -> bool:

@@ -1,0 +1,185 @@
+"""The runs of a project: put one back on the map, open its folder, run again with its settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qgis.core import QgsLayerTreeGroup, QgsProject
+from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtGui import QShowEvent
+from qgis.PyQt.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .errors import InputError
+from .group_panel import open_folder
+from .icons import own_icon, qgis_icon
+from .results import add_run_folder, detection_groups
+from .run_folders import Run, find_runs, runs_folder
+from .series_results import add_series_group, series_groups
+
+KINDS = {
+    # kind of run: (title of its group, icon)
+    "detect": ("Change", "detect"),
+    "synthesize": ("Synthesis", "changen2"),
+    "simulate": ("Simulation", "changen2"),
+}
+
+FORMS = ("detect", "synthesize")
+"""Kinds whose settings a page can be filled with."""
+
+
+class RunList(QWidget):
+    """A list of runs beside the project, those on the map included; the newest is on top.
+
+    Signals:
+        added: a run was put on the map; carries its kind.
+        run_again: a page is to be filled with the settings of a `Run`.
+        refused: something could not be done; carries the message.
+    """
+
+    added = pyqtSignal(str)
+    run_again = pyqtSignal(object)
+    refused = pyqtSignal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.list = QTreeWidget(self)
+        self.add = QPushButton(qgis_icon("mActionAddLayer"), "Add to map", self)
+        self.add.setToolTip("Add the results of this run to the project as a group of layers")
+        self.again = QPushButton(qgis_icon("mActionRefresh"), "Run again", self)
+        self.again.setToolTip("Fill the page with the settings of this run; nothing is started yet")
+        self.open = QPushButton(qgis_icon("mActionFolder"), "Open folder", self)
+        self.open.setToolTip("Open the run folder with all its files")
+        self.empty = QLabel(self)
+        self.empty.setWordWrap(True)
+        self.empty.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._lay_out()
+        self._connect()
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        self.list.setHeaderLabels(["Run", "Date", "State"])
+        self.list.setRootIsDecorated(False)
+        self.list.setUniformRowHeights(True)
+        self.list.setAlternatingRowColors(True)
+        self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.list.setAccessibleName("Runs")
+        self.list.setToolTip("Double-click a run to add its results to the project")
+        header = self.list.header()
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        row = QHBoxLayout()
+        for button in (self.add, self.again, self.open):
+            row.addWidget(button)
+        column = QVBoxLayout(self)
+        column.addWidget(self.empty)
+        column.addWidget(self.list, 1)
+        column.addLayout(row)
+
+    def _connect(self) -> None:
+        self.list.itemActivated.connect(lambda *_: self._add())
+        self.list.currentItemChanged.connect(self._show_possible)
+        self.add.clicked.connect(self._add)
+        self.again.clicked.connect(self._run_again)
+        self.open.clicked.connect(self._open)
+        project = QgsProject.instance()
+        for signal in (project.readProject, project.projectSaved, project.cleared, project.layersAdded):
+            signal.connect(self._project_changed)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Look at the folder anew; runs may have come and gone."""
+        self.refresh()
+        super().showEvent(event)
+
+    def refresh(self) -> None:
+        """Read the runs from their folders; the chosen one stays chosen."""
+        project = QgsProject.instance()
+        chosen = self.current()
+        on_map = [Path(group.folder) for group in detection_groups(project)]
+        on_map += [Path(group.folder) for group in series_groups(project)]
+        self.list.clear()
+        for run in find_runs(runs_folder(project), on_map):
+            item = _item_of(run)
+            self.list.addTopLevelItem(item)
+            if chosen is not None and run.folder == chosen.folder:
+                self.list.setCurrentItem(item)
+        found = self.list.topLevelItemCount() > 0
+        if found and self.list.currentItem() is None:
+            self.list.setCurrentItem(self.list.topLevelItem(0))
+        self.list.setVisible(found)
+        self.empty.setVisible(not found)
+        self.empty.setText(f"No runs yet. Each detection and synthesis is kept in a folder in {runs_folder(project)}.")
+        self._show_possible()
+
+    def current(self) -> Run | None:
+        """The chosen run."""
+        item = self.list.currentItem()
+        return item.data(0, Qt.ItemDataRole.UserRole) if item is not None else None
+
+    def _project_changed(self, *_: Any) -> None:
+        if self.isVisible():  # else it looks when it is shown
+            self.refresh()
+
+    def _show_possible(self, *_: Any) -> None:
+        run = self.current()
+        kind = run.kind if run is not None and run.finished else ""
+        self.add.setEnabled(kind in KINDS)
+        self.again.setEnabled(kind in FORMS)
+        self.open.setEnabled(run is not None)
+
+    def _add(self) -> None:
+        run = self.current()
+        if run is None or not self.add.isEnabled():
+            return
+        try:
+            add_run(QgsProject.instance(), run)
+        except (OSError, ValueError, KeyError, InputError) as error:
+            self.refused.emit(f"{run.folder.name} cannot be added: {error}")
+            return
+        self.added.emit(run.kind)
+
+    def _run_again(self) -> None:
+        run = self.current()
+        if run is not None:
+            self.run_again.emit(run)
+
+    def _open(self) -> None:
+        run = self.current()
+        problem = open_folder(str(run.folder)) if run is not None else ""
+        if problem:
+            self.refused.emit(problem)
+
+
+def add_run(project: QgsProject, run: Run) -> QgsLayerTreeGroup:
+    """Add the results of a finished run to the project.
+
+    Raises:
+        OSError: an output is missing.
+        ValueError, KeyError: the manifest is broken.
+    """
+    title = f"{KINDS[run.kind][0]} {run.began:%Y-%m-%d %H:%M}"
+    if run.kind == "detect":
+        return add_run_folder(project, str(run.folder), title)
+    return add_series_group(project, str(run.folder), title)
+
+
+def _item_of(run: Run) -> QTreeWidgetItem:
+    state = "finished" if run.finished else "unfinished"
+    item = QTreeWidgetItem([run.name or run.kind, f"{run.began:%Y-%m-%d %H:%M}", state])
+    item.setData(0, Qt.ItemDataRole.UserRole, run)
+    title, icon = KINDS.get(run.kind, (run.kind.capitalize(), "changen2"))
+    item.setIcon(0, own_icon(icon))
+    for column in range(3):
+        item.setToolTip(column, f"{title}: {run.name}\n{run.folder}")
+    return item
