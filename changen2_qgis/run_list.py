@@ -21,7 +21,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from .errors import InputError
-from .group_panel import open_folder
+from .group_panel import open_folder, tool_button
 from .icons import own_icon, qgis_icon
 from .results import add_run_folder, detection_groups
 from .run_folders import Run, find_runs, runs_folder
@@ -58,8 +58,7 @@ class RunList(QWidget):
         self.add.setToolTip("Add the results of this run to the project as a group of layers")
         self.again = QPushButton(qgis_icon("mActionRefresh"), "Run again", self)
         self.again.setToolTip("Fill the page with the settings of this run; nothing is started yet")
-        self.open = QPushButton(qgis_icon("mActionFolder"), "Open folder", self)
-        self.open.setToolTip("Open the run folder with all its files")
+        self.open = tool_button(self, qgis_icon("mActionFolder"), "Open the run folder with all its files")
         self.empty = QLabel(self)
         self.empty.setWordWrap(True)
         self.empty.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -68,7 +67,8 @@ class RunList(QWidget):
         self.refresh()
 
     def _lay_out(self) -> None:
-        self.list.setHeaderLabels(["Run", "Date", "State"])
+        self.list.setHeaderLabels(["Run", "Date", ""])
+        self.list.headerItem().setToolTip(2, "Whether the run is finished")
         self.list.setRootIsDecorated(False)
         self.list.setUniformRowHeights(True)
         self.list.setAlternatingRowColors(True)
@@ -80,8 +80,9 @@ class RunList(QWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         row = QHBoxLayout()
-        for button in (self.add, self.again, self.open):
-            row.addWidget(button)
+        row.addWidget(self.add, 1)
+        row.addWidget(self.again, 1)
+        row.addWidget(self.open)
         column = QVBoxLayout(self)
         column.addWidget(self.empty)
         column.addWidget(self.list, 1)
@@ -175,11 +176,13 @@ def add_run(project: QgsProject, run: Run) -> QgsLayerTreeGroup:
 
 
 def _item_of(run: Run) -> QTreeWidgetItem:
-    state = "finished" if run.finished else "unfinished"
-    item = QTreeWidgetItem([run.name or run.kind, f"{run.began:%Y-%m-%d %H:%M}", state])
+    state, picture = ("finished", own_icon("confirm")) if run.finished else ("unfinished", qgis_icon("mTaskOnHold"))
+    item = QTreeWidgetItem([run.name or run.kind, f"{run.began:%Y-%m-%d %H:%M}"])
     item.setData(0, Qt.ItemDataRole.UserRole, run)
+    item.setIcon(2, picture)
+    item.setData(2, Qt.ItemDataRole.AccessibleTextRole, state)
     title, icon = KINDS.get(run.kind, (run.kind.capitalize(), "changen2"))
     item.setIcon(0, own_icon(icon))
     for column in range(3):
-        item.setToolTip(column, f"{title}: {run.name}\n{run.folder}")
+        item.setToolTip(column, f"{title}: {run.name}, {state}\n{run.folder}")
     return item

@@ -71,7 +71,7 @@ def runs(project, qtbot):
 
 def rows(runs):
     items = [runs.list.topLevelItem(row) for row in range(runs.list.topLevelItemCount())]
-    return [tuple(item.text(column) for column in range(3)) for item in items]
+    return [(item.text(0), item.text(1), item.data(2, Qt.ItemDataRole.AccessibleTextRole)) for item in items]
 
 
 def choose(runs, row):
@@ -168,3 +168,11 @@ def test_a_broken_manifest_is_no_run(folder):
     (folder / "2026-11-20 10-00 detect a" / "manifest.json").write_text("{")
     assert read_run(folder / "2026-11-20 10-00 detect a") is None
     assert find_runs(folder / "nowhere") == []
+
+
+def test_the_list_fits_a_narrow_dock_and_its_pictures_are_there(runs, synthesis, unfinished):
+    runs.refresh()
+    assert runs.minimumSizeHint().width() <= 350
+    for row in range(2):
+        assert not runs.list.topLevelItem(row).icon(0).isNull()
+        assert not runs.list.topLevelItem(row).icon(2).isNull()
