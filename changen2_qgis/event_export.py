@@ -1,4 +1,4 @@
-"""From any polygon layer to the events file that the backend reads."""
+"""From any polygon layer to the events file that the backend reads, or to the layer of change events."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from qgis.core import (
     QgsFeatureSource,
     QgsFields,
     QgsRasterLayer,
+    QgsVectorLayer,
 )
 
 from .errors import InputError
-from .event_layer import event_fields, open_events_file
+from .event_layer import event_fields, new_event, open_events_file, read_only, sound_polygon
+from .event_objects import transformed
 from .event_style import EVENTS
 from .inputs import PixelFrame
 
@@ -96,6 +98,40 @@ def export_events(
         raise InputError(
             f"The change events cannot be written to {path}: {message}", "Choose another output folder.", "bad_out_dir"
         )
+
+
+def take_events(layer: QgsVectorLayer, source: QgsFeatureSource, mapping: EventMapping | None = None) -> int:
+    """Copy the polygons of another layer, simulated events say, as one step of the undo stack.
+
+    Args:
+        layer: of change events; starts being edited if it is not.
+        source: polygons as QGIS shows them, in any CRS.
+        mapping: how their fields are read; None for event, to_class and step.
+
+    Returns:
+        How many were copied; polygons without area are left out.
+
+    Raises:
+        InputError: a polygon says no event or step, or the layer cannot be edited.
+    """
+    mapping = mapping or usual_mapping(source.fields())
+    rows = [_row(feature, mapping) for feature in source.getFeatures()]
+    if not layer.isEditable() and not layer.startEditing():
+        raise read_only(layer)
+    features = []
+    for row in rows:
+        try:
+            outline, _ = sound_polygon(transformed(row.geometry(), source.sourceCrs(), layer.crs()))
+        except InputError as error:
+            if error.code != "no_area":
+                raise
+            continue
+        features.append(new_event(layer, outline, row["event"], row["to_class"] or None, row["step"]))
+    layer.beginEditCommand(f"Add {len(features)} events")
+    layer.addFeatures(features)
+    layer.endEditCommand()
+    layer.triggerRepaint()
+    return len(features)
 
 
 def _row(feature: QgsFeature, mapping: EventMapping) -> QgsFeature:

@@ -14,6 +14,7 @@ from qgis.core import (
     QgsCoordinateTransformContext,
     QgsDefaultValue,
     QgsEditorWidgetSetup,
+    QgsFeature,
     QgsField,
     QgsFieldConstraints,
     QgsFields,
@@ -148,15 +149,8 @@ def add_event(layer: QgsVectorLayer, geometry: QgsGeometry, event: str, to_class
     """
     sound, note = sound_polygon(geometry)
     if not layer.isEditable() and not layer.startEditing():
-        raise InputError(
-            f"The layer “{layer.name()}” cannot be edited: its file may be read-only.",
-            "Remove the layer and draw again: a new one is made.",
-            "read_only",
-        )
-    fields = layer.fields()
-    values = {"event": event, "to_class": to_class, "step": step}
-    attributes = {fields.indexFromName(name): value for name, value in values.items()}
-    feature = QgsVectorLayerUtils.createFeature(layer, sound, attributes, layer.createExpressionContext())
+        raise read_only(layer)
+    feature = new_event(layer, sound, event, to_class, step)
     layer.beginEditCommand(f"{event.capitalize()} {to_class or ''}".rstrip())
     if not layer.addFeature(feature):
         layer.destroyEditCommand()
@@ -164,6 +158,23 @@ def add_event(layer: QgsVectorLayer, geometry: QgsGeometry, event: str, to_class
     layer.endEditCommand()
     layer.triggerRepaint()
     return note
+
+
+def new_event(layer: QgsVectorLayer, geometry: QgsGeometry, event: str, to_class: str | None, step: int) -> QgsFeature:
+    """A feature for the layer; it is not added."""
+    feature = QgsVectorLayerUtils.createFeature(layer, geometry, {}, layer.createExpressionContext())
+    for name, value in (("event", event), ("to_class", to_class), ("step", step)):
+        feature[name] = value  # not through createFeature, which puts the usual class where there shall be none
+    return feature
+
+
+def read_only(layer: QgsVectorLayer) -> InputError:
+    """What to say of a layer that cannot be edited."""
+    return InputError(
+        f"The layer “{layer.name()}” cannot be edited: its file may be read-only.",
+        "Remove the layer and draw again: a new one is made.",
+        "read_only",
+    )
 
 
 def sound_polygon(geometry: QgsGeometry) -> tuple[QgsGeometry, str]:

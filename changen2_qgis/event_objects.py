@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
 from qgis.core import (
     Qgis,
     QgsCoordinateReferenceSystem,
@@ -23,6 +23,9 @@ from qgis.core import (
 from .errors import InputError
 from .event_layer import BACKGROUND
 from .inputs import PixelFrame
+
+if TYPE_CHECKING:
+    import numpy as np
 
 WINDOW = 1024
 """Side, in pixels, of the part of a label raster in which a clicked object is looked for."""
@@ -112,6 +115,8 @@ def _polygon_at(layer: QgsVectorLayer, point: QgsPointXY) -> MapObject | None:
 
 def _patch_at(layer: QgsRasterLayer, point: QgsPointXY) -> MapObject | None:
     """The connected pixels of one class (corners connect), looked for in a window around the point."""
+    import numpy as np  # here, as with GDAL below, for the plugin to load fast
+
     if not layer.isValid() or not layer.width() or not layer.extent().contains(point):
         return None
     frame = PixelFrame.of(layer)
@@ -151,11 +156,11 @@ def _outline(same: np.ndarray, row: int, column: int) -> QgsGeometry:
         row: of the pixel.
         column: of the pixel.
     """
-    from osgeo import gdal, ogr  # here, for the plugin to load fast
+    from osgeo import gdal, ogr
 
     image = gdal.GetDriverByName("MEM").Create("", same.shape[1], same.shape[0], 1, gdal.GDT_Byte)
     band = image.GetRasterBand(1)
-    band.WriteArray(same.astype(np.uint8))
+    band.WriteArray(same.astype("uint8"))
     vectors = gdal.GetDriverByName("Memory") or gdal.GetDriverByName("MEM")  # one driver in newer GDAL
     store = vectors.Create("", 0, 0, 0, gdal.GDT_Unknown)
     patches = store.CreateLayer("patches", None, ogr.wkbPolygon)

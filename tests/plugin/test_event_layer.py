@@ -170,6 +170,15 @@ def test_a_hole_and_parts_are_kept_and_a_bow_tie_becomes_two_triangles():
     assert "repaired" in note
 
 
+def test_an_event_without_class_has_none_whatever_the_form_offers(layer):
+    add_event(layer, SQUARE, "remove", None, 2)
+    (event,) = layer.getFeatures()
+    assert (event["event"], event["to_class"] or None, event["step"]) == ("remove", None, 2)
+    assert layer.commitChanges()
+    (event,) = layer.getFeatures()
+    assert not event["to_class"] and event["fid"] == 1
+
+
 def test_an_event_in_a_layer_that_cannot_be_edited_is_refused(layer):
     layer.setReadOnly(True)
     with pytest.raises(InputError, match="cannot be edited"):

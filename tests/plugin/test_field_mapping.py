@@ -6,9 +6,10 @@ import subprocess
 
 import numpy as np
 import pytest
-from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.core import QgsCoordinateTransform, QgsFeature, QgsGeometry, QgsProject, QgsRasterLayer, QgsVectorLayer
 
 from changen2_qgis.errors import InputError
+from changen2_qgis.event_export import take_events
 from changen2_qgis.event_layer import add_event, create_event_layer
 from changen2_qgis.field_mapping import EventMapping, FieldMapping, FieldOrValue, export_events, usual_mapping
 
@@ -165,6 +166,34 @@ def test_a_layer_without_polygons_is_refused(project, image, tmp_path):
     layer = create_event_layer(project, image, CLASSES, tmp_path / "events")
     with pytest.raises(InputError, match="no change events"):
         export_events(layer, usual_mapping(layer.fields()), tmp_path / "out.gpkg", image)
+
+
+def test_events_of_another_layer_are_taken_in_one_undoable_step(project, plans, image, tmp_path):
+    mercator = project.addMapLayer(
+        QgsVectorLayer("Polygon?crs=EPSG:3857&field=event:string&field=to_class:string&field=step:int", "m", "memory")
+    )
+    outline = QgsGeometry.fromWkt(SQUARE)
+    outline.transform(QgsCoordinateTransform(image.crs(), mercator.crs(), project))
+    add(mercator, ["edit", "water", 3], outline.asWkt())
+    layer = create_event_layer(project, image, CLASSES, tmp_path / "events")
+    assert take_events(layer, mercator) == 1
+    assert take_events(layer, plans, MAPPED) == 2
+    rows = [(event["event"], event["to_class"] or None, event["step"]) for event in layer.getFeatures()]
+    assert sorted(rows, key=str) == [("create", "building", 2), ("edit", "water", 3), ("remove", None, 1)]
+    for event in layer.getFeatures():
+        assert event.geometry().area() == pytest.approx(72, rel=1e-3)
+    layer.undoStack().undo()
+    assert layer.featureCount() == 1
+    layer.undoStack().undo()
+    assert layer.featureCount() == 0
+
+
+def test_an_event_that_cannot_be_read_takes_nothing(project, plans, image, tmp_path):
+    layer = create_event_layer(project, image, CLASSES, tmp_path / "events")
+    wrong = EventMapping(FieldOrValue("landuse"), FieldOrValue(), FieldOrValue(value="1"))
+    with pytest.raises(InputError, match="as its event"):
+        take_events(layer, plans, wrong)
+    assert layer.featureCount() == 0 and not layer.isEditable()
 
 
 READ = """
