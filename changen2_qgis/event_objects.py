@@ -124,10 +124,9 @@ def _patch_at(layer: QgsRasterLayer, point: QgsPointXY) -> MapObject | None:
     column, row = min(int(x), layer.width() - 1), min(int(y), layer.height() - 1)
     left, right = _span(column, layer.width())
     top, bottom = _span(row, layer.height())
-    upper_left, lower_right = frame.to_map().map(left, top), frame.to_map().map(right, bottom)
-    block = layer.dataProvider().block(
-        1, QgsRectangle(QgsPointXY(*upper_left), QgsPointXY(*lower_right)), right - left, bottom - top
-    )
+    area = QgsGeometry.fromRect(QgsRectangle(left, top, right, bottom))
+    area.transform(frame.to_map())
+    block = layer.dataProvider().block(1, area.boundingBox(), right - left, bottom - top)
     if block.isNoData(row - top, column - left) or block.value(row - top, column - left) == BACKGROUND:
         return None
     block.convert(Qgis.DataType.Float64)

@@ -97,6 +97,16 @@ def test_an_object_larger_than_the_window_is_cut_and_said_so(qgis_app, write_ras
     assert small.note == ""
 
 
+def test_a_window_of_a_large_raster_in_degrees_is_not_shifted(qgis_app, write_raster, tmp_path):
+    pixels = np.zeros((1500, 2600))
+    pixels[1203:1208, 2101:2111] = 4
+    place = {"crs": 4326, "origin": (9.98765, 48.12345), "pixel_size": 1e-5}
+    layer = raster(write_raster, tmp_path / "a.tif", pixels, **place)
+    found = object_at(layer, QgsPointXY(9.98765 + 2105.5e-5, 48.12345 - 1205.5e-5))
+    expected = [9.98765 + 2101e-5, 48.12345 - 1208e-5, 9.98765 + 2111e-5, 48.12345 - 1203e-5]
+    assert box(found.geometry) == pytest.approx(expected, abs=1e-9)
+
+
 def test_a_rotated_raster_gives_its_objects_where_qgis_draws_them(qgis_app, write_raster, tmp_path):
     pixels = np.zeros((60, 60))
     pixels[20:40, 20:40] = 4
