@@ -8,19 +8,11 @@ from typing import Any
 from qgis.core import QgsProject, QgsRasterLayer
 from qgis.gui import QgsCollapsibleGroupBox, QgsDoubleSpinBox, QgsMapCanvas
 from qgis.PyQt.QtCore import Qt, pyqtSignal
-from qgis.PyQt.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qgis.PyQt.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from .band_mapping import BandMapping
 from .extent_picker import ExtentPicker
+from .form_rows import choose, describe_model, fill, label_for, list_of, new_form, offer_devices
 from .raster_picker import RasterPicker
 from .settings import Settings
 from .worker_client import Hello
@@ -46,16 +38,16 @@ class DetectForm(QWidget):
         self.before = RasterPicker("image before the change", self)
         self.after = RasterPicker("image after the change", self)
         self.extent = ExtentPicker(canvas, self)
-        self.model = _list_of("What looks for change; each model knows certain objects and resolutions", self)
+        self.model = list_of("What looks for change; each model knows certain objects and resolutions", self)
         self.model.addItem(self._settings.model, self._settings.model)  # until the backend has told its models
-        self.device = _list_of("What computes: a graphics card is 10 to 100 times faster than the processor", self)
+        self.device = list_of("What computes: a graphics card is 10 to 100 times faster than the processor", self)
         self.device.addItem("Automatic", "auto")
         self.threshold = QgsDoubleSpinBox(self)
         self.min_area = QgsDoubleSpinBox(self)
         self.advanced = QgsCollapsibleGroupBox("Bands, resolution and alignment", self)
         self.bands_before = BandMapping("before", self.advanced)
         self.bands_after = BandMapping("after", self.advanced)
-        self.resolution = _list_of("At which pixel size the model sees the images", self.advanced)
+        self.resolution = list_of("At which pixel size the model sees the images", self.advanced)
         self.pixel_size = QgsDoubleSpinBox(self.advanced)
         self.coregister = QCheckBox("Align the second image to the first", self.advanced)
         self._set_up_numbers()
@@ -90,7 +82,7 @@ class DetectForm(QWidget):
         self.coregister.setToolTip("Find one shift between the two images, down to parts of a pixel, and undo it first")
 
     def _lay_out(self) -> None:
-        form = _form()
+        form = new_form()
         for text, control in (
             ("Before", self.before),
             ("After", self.after),
@@ -100,18 +92,18 @@ class DetectForm(QWidget):
             ("Threshold", self.threshold),
             ("Smallest change", self.min_area),
         ):
-            form.addRow(_label(text, control), control)
+            form.addRow(label_for(text, control), control)
         # In a widget of their own: the group box shows all its direct children when it is opened.
         resolution = QWidget(self.advanced)
         row = QHBoxLayout(resolution)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.resolution, 1)
         row.addWidget(self.pixel_size)
-        details = _form()
+        details = new_form()
         details.setContentsMargins(8, 4, 8, 8)
-        details.addRow(_label("Bands before", self.bands_before), self.bands_before)
-        details.addRow(_label("Bands after", self.bands_after), self.bands_after)
-        details.addRow(_label("Resolution", self.resolution), resolution)
+        details.addRow(label_for("Bands before", self.bands_before), self.bands_before)
+        details.addRow(label_for("Bands after", self.bands_after), self.bands_after)
+        details.addRow(label_for("Resolution", self.resolution), resolution)
         details.addRow(self.coregister)
         self.advanced.setLayout(details)
         self.advanced.setCollapsed(True)
@@ -144,29 +136,22 @@ class DetectForm(QWidget):
 
     def set_backend(self, hello: Hello) -> None:
         """Offer the models and devices that the backend has."""
-        best = hello.devices[0]["label"] if hello.devices else "processor"
-        devices = [(device["label"], device["name"]) for device in hello.devices]
-        _fill(self.device, [(f"Automatic: {best}", "auto"), *devices])
-        self._choose(self.device, self._settings.device)
+        offer_devices(self.device, hello, self._settings.device)
         self.set_models(hello.models)
-        self._choose(self.model, self._settings.model)
+        choose(self.model, self._settings.model)
         self._follow_model()
 
     def set_models(self, models: Iterable[dict[str, Any]]) -> None:
         """Offer the models that are here and detect; the chosen one stays chosen, with its settings."""
         chosen = self.model.currentData()
         self._cards = {card["name"]: card for card in models if _can_detect(card)}
-        _fill(self.model, [(card.get("title") or name, name) for name, card in self._cards.items()])
+        fill(self.model, [(card.get("title") or name, name) for name, card in self._cards.items()])
         for row, card in enumerate(self._cards.values()):
             self.model.setItemData(row, card.get("summary", ""), Qt.ItemDataRole.ToolTipRole)
-        self._choose(self.model, chosen)
+        choose(self.model, chosen)
         if self.model.currentData() != chosen:
             self._follow_model()
             self.changed.emit()
-
-    @staticmethod
-    def _choose(control: QComboBox, value: str) -> None:
-        control.setCurrentIndex(max(0, control.findData(value)))
 
     def card(self) -> dict[str, Any]:
         """The card of the chosen model; empty until the backend has told its models."""
@@ -229,7 +214,7 @@ class DetectForm(QWidget):
             return
         self._recommend_threshold(float(card.get("threshold", 0.5)))
         self.pixel_size.setValue(float(card.get("gsd_native") or 0.5))
-        self.model.setToolTip(_describe_model(card))
+        self.model.setToolTip(describe_model(card))
 
     def _recommend_threshold(self, threshold: float) -> None:
         self.threshold.setClearValue(threshold)
@@ -243,43 +228,3 @@ class DetectForm(QWidget):
 
 def _can_detect(card: dict[str, Any]) -> bool:
     return card.get("task") == "detect" and card.get("installed", True) and not card.get("training_start")
-
-
-def _describe_model(card: dict[str, Any]) -> str:
-    classes = ", ".join(entry["name"] for entry in card.get("classes", ()))
-    lines = [
-        f"<b>{card.get('title', card['name'])}</b>",
-        card.get("summary", ""),
-        f"Knows: {classes}" if classes else "",
-        f"Pixel size: {card.get('gsd_min')}–{card.get('gsd_max')} m",
-        f"Licence: {card.get('licence', 'not stated')}",
-    ]
-    return "<br>".join(line for line in lines if line)
-
-
-def _form() -> QFormLayout:
-    form = QFormLayout()
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    return form
-
-
-def _label(text: str, control: QWidget) -> QLabel:
-    label = QLabel(text)
-    label.setBuddy(control.focusProxy() or control)
-    return label
-
-
-def _list_of(tip: str, parent: QWidget) -> QComboBox:
-    control = QComboBox(parent)
-    control.setToolTip(tip)
-    control.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-    return control
-
-
-def _fill(control: QComboBox, items: list[tuple[str, str]]) -> None:
-    """Offer other items without a signal for each."""
-    control.blockSignals(True)
-    control.clear()
-    for text, value in items:
-        control.addItem(text, value)
-    control.blockSignals(False)

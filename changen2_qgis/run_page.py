@@ -18,7 +18,7 @@ from .errors import PluginError
 from .icons import own_icon
 from .run_bar import RunBar
 from .run_folders import is_unfinished, remove_unfinished, runs_folder
-from .worker_client import Hello
+from .worker_client import Callbacks, Hello
 
 ESTIMATE_DELAY_MS = 400
 """Settings come in bursts (a dragged map, a typed number); ask the backend once after each."""
@@ -191,7 +191,11 @@ class RunPage(QWidget):
             self._estimate_text = message_of(error)
             self.bar.say(self._estimate_text)
             return
-        call = self._call("estimate", "Estimate", lambda task: self._backend.request(method, request))
+        call = self._call(
+            "estimate",
+            "Estimate",
+            lambda task: self._backend.request(method, request, Callbacks(cancelled=task.isCanceled)),
+        )
         call.done.connect(self._show_estimate)
 
     def _show_estimate(self, estimate: dict[str, Any]) -> None:
@@ -232,6 +236,8 @@ class RunPage(QWidget):
         """
         self._run = run
         self._delay.stop()
+        if "estimate" in self._calls:  # the backend does one thing after the other
+            self._calls["estimate"].cancel()
         self._set_running(True)
         self.bar.say("Starting…")
         run.progressed.connect(self.bar.set_progress)
@@ -293,6 +299,7 @@ class RunPage(QWidget):
         for call in list(self._calls.values()):
             call.cancel()
         self.form.extent.drawing.remove()
+        self.results.shut_down()
 
     def _tell(self, text: str, level: Qgis.MessageLevel = Qgis.MessageLevel.Info) -> None:
         self._iface.messageBar().pushMessage("Changen2", text, level, 0 if level == Qgis.MessageLevel.Warning else 8)
