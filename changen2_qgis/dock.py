@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from qgis.core import QgsRasterLayer
 from qgis.gui import QgisInterface, QgsDockWidget
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QShowEvent
@@ -35,10 +38,12 @@ class ChangeDock(QgsDockWidget):
         self._met = False
         self.setup = SetupPage(backend, self)
         self.detect = DetectPage(iface, backend, self)
+        self.synthesize = LazyPage(self._make_synthesize, self)
         self.models = LazyPage(self._make_models, self)
         self.pages = QTabWidget(self)
         self.pages.setDocumentMode(True)
         self.pages.addTab(self.detect, own_icon("detect"), "Detect")
+        self.pages.addTab(self.synthesize, own_icon("synthesize"), "Synthesize")
         self.pages.addTab(self.models, own_icon("models"), "Models")
         self._stack = QStackedWidget(self)
         self._stack.addWidget(self.setup)
@@ -49,11 +54,31 @@ class ChangeDock(QgsDockWidget):
         self.setup.retry.connect(self._meet_backend)
         self.detect.backend_failed.connect(self._backend_failed)
 
+    def _make_synthesize(self, parent: QWidget) -> QWidget:
+        from .synthesize_page import SynthesizePage
+
+        page = SynthesizePage(self._iface, self._backend, parent)
+        page.backend_failed.connect(self._backend_failed)
+        page.results.detect_clicked.connect(self._detect_on)
+        page.meet_backend()
+        return page
+
+    def _detect_on(self, before: QgsRasterLayer, after: QgsRasterLayer) -> None:
+        """Let the Detect page look for the change between two images."""
+        self.detect.form.before.set_layer(before)
+        self.detect.form.after.set_layer(after)
+        self.pages.setCurrentWidget(self.detect)
+
+    def _models_changed(self, models: list[dict[str, Any]]) -> None:
+        self.detect.form.set_models(models)
+        if self.synthesize.content is not None:
+            self.synthesize.content.form.set_models(models)
+
     def _make_models(self, parent: QWidget) -> QWidget:
         from .models_page import ModelsPage
 
         page = ModelsPage(self._iface, self._backend, parent)
-        page.models_changed.connect(self.detect.form.set_models)
+        page.models_changed.connect(self._models_changed)
         return page
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -82,5 +107,6 @@ class ChangeDock(QgsDockWidget):
         """Stop what the pages have started; call before the dock is removed."""
         self.setup.shut_down()
         self.detect.shut_down()
-        if self.models.content is not None:
-            self.models.content.shut_down()
+        for page in (self.synthesize, self.models):
+            if page.content is not None:
+                page.content.shut_down()

@@ -101,6 +101,30 @@ def describe_estimate(estimate: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def describe_synthesis(estimate: dict[str, Any]) -> str:
+    """What a synthesis will take: "2 events change 310 m², 4 tiles, 1.1 GB memory, 4 MB disk, about 20 s"."""
+    events = sum(estimate["events"].values())
+    areas = estimate["changed_m2"]
+    changed = f"{sum(estimate['changed_px']):,} px" if None in areas else describe_area(sum(areas))
+    verb = "event changes" if events == 1 else "events change"
+    parts = [
+        f"{events:,} {verb} {changed}",
+        f"{estimate['tiles']:,} tile{'' if estimate['tiles'] == 1 else 's'}",
+        f"{describe_bytes(estimate['memory_bytes'])} memory",
+        f"{describe_bytes(estimate['disk_bytes'])} disk",
+    ]
+    if estimate.get("seconds") is not None:
+        parts.append(f"about {describe_seconds(estimate['seconds'])}")
+    return ", ".join(parts)
+
+
+def describe_area(square_metres: float) -> str:
+    """An area as people say it: "310 m²", "2.4 ha"."""
+    if square_metres >= 10_000:
+        return f"{square_metres / 10_000:,.1f}\u00a0ha"
+    return f"{square_metres:,.0f}\u00a0m²"
+
+
 def describe_bytes(count: float) -> str:
     """Bytes in decimal units with two digits: "4.1 MB", "120 kB"."""
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

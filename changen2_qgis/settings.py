@@ -52,6 +52,12 @@ class Settings:
     model = Setting("tiny")
     device = Setting("auto")
 
+    generator = Setting("tiny")
+    """The model that draws change."""
+
+    quality = Setting("good")
+    """Of drawn change; one of the algorithm's QUALITIES."""
+
     idle_minutes = Setting(5)
     """The backend is stopped after so many minutes without a job."""
 

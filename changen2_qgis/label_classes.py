@@ -1,0 +1,34 @@
+"""The classes of a label raster as its file tells them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from osgeo import gdal
+from qgis.core import QgsRasterLayer
+
+GREY = "#808080"
+
+
+def classes_of(layer: QgsRasterLayer | None) -> list[dict[str, Any]]:
+    """``{"index", "name", "color"}`` of each class, by the metadata items CLASS_0, CLASS_1, … and the colour table.
+
+    Empty where the file names no classes, or is none: then those of the generator are meant.
+    """
+    dataset = None
+    if layer is not None and layer.isValid() and layer.providerType() == "gdal":
+        dataset = gdal.Open(layer.dataProvider().dataSourceUri())
+    if dataset is None:
+        return []
+    tags = {**dataset.GetRasterBand(1).GetMetadata(), **dataset.GetMetadata()}
+    names = {int(key[6:]): name for key, name in tags.items() if key.startswith("CLASS_") and key[6:].isdigit()}
+    table = dataset.GetRasterBand(1).GetColorTable()
+    colours = range(table.GetCount()) if table is not None else ()
+    return [
+        {
+            "index": index,
+            "name": name,
+            "color": "#{:02x}{:02x}{:02x}".format(*table.GetColorEntry(index)[:3]) if index in colours else GREY,
+        }
+        for index, name in sorted(names.items())
+    ]
