@@ -132,11 +132,6 @@ class DetectPage(RunPage):
         marks = f" {kept} review marks were kept." if kept else ""
         self._tell(f"{group.name} from probability {threshold:.2f} up.{marks}", Qgis.MessageLevel.Success)
 
-    def shut_down(self) -> None:
-        """Stop everything that this page has started; for the dock's end."""
-        super().shut_down()
-        self.results.review.show_result(None)
-
 
 def _summary(outputs: dict[str, Any]) -> dict[str, Any]:
     return {"polygons": outputs["POLYGON_COUNT"], "change_area_m2": outputs["CHANGE_AREA"]}

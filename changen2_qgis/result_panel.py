@@ -7,6 +7,7 @@ from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QWidget
 
+from .assess_bar import AssessBar
 from .group_panel import GroupPanel
 from .results import DetectionGroup, detection_groups
 from .review_bar import ReviewBar
@@ -27,11 +28,14 @@ class ResultPanel(GroupPanel):
         super().__init__("Result", "The detection to look at; each run is a group in the Layers panel", parent)
         self.threshold = ThresholdBar(self)
         self.review = ReviewBar(canvas, self)
+        self.assess = AssessBar(self)
         self.column.addWidget(self.threshold)
         self.column.addWidget(self.review)
+        self.column.addWidget(self.assess)
         self.threshold.moved.connect(self._restyle)
         self.threshold.applied.connect(self._apply)
         self.review.refused.connect(self.refused)
+        self.assess.refused.connect(self.refused)
         self._swiping = Swipe(canvas, self)
         self._swiping.ended.connect(lambda: self.swipe.setChecked(False))
         self.swipe_clicked.connect(self._swipe)
@@ -47,8 +51,15 @@ class ResultPanel(GroupPanel):
         self._swiping.stop()
         self.choice.setToolTip(group.name if group is not None else "")
         self.review.show_result(group)
+        self.assess.show_result(group)
         if group is not None:
             self.threshold.show_result(group.threshold)
+
+    def shut_down(self) -> None:
+        """Stop what runs and leave nothing on the canvas; for the end of the dock."""
+        self.assess.shut_down()
+        self.review.show_result(None)
+        self._swiping.stop()
 
     def _restyle(self, threshold: float) -> None:
         group = self.current()

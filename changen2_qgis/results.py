@@ -258,10 +258,9 @@ def input_path(given: dict[str, Any], folder: str) -> str:
 
 
 def layer_of_file(project: QgsProject, path: str) -> QgsRasterLayer | None:
-    """A raster layer of the project that shows a file, and is no part of a result."""
+    """A raster layer of the project that shows a file."""
     rasters = [layer for layer in project.mapLayers().values() if isinstance(layer, QgsRasterLayer)]
-    given = [layer for layer in rasters if layer.customProperty(ROLE) is None]
-    return next((layer for layer in given if os.path.realpath(layer.source()) == os.path.realpath(path)), None)
+    return next((layer for layer in rasters if os.path.realpath(layer.source()) == os.path.realpath(path)), None)
 
 
 def display_polygons(path: str, raster: QgsRasterLayer | None, table: str = "change") -> tuple[str, str]:
