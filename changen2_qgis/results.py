@@ -51,7 +51,8 @@ LAYERS = (
 )
 
 _ID = "changen2/detection"
-_FOLDER = "changen2/folder"
+FOLDER = "changen2/folder"
+"""Property of a group that is a result: its run folder."""
 _THRESHOLD = "changen2/threshold"
 _TITLE = "changen2/title"
 ROLE = "changen2/role"
@@ -81,7 +82,7 @@ class DetectionGroup:
     @property
     def folder(self) -> str:
         """The run folder with all outputs and the manifest."""
-        return str(self.node.customProperty(_FOLDER))
+        return str(self.node.customProperty(FOLDER))
 
     @property
     def threshold(self) -> float:
@@ -200,7 +201,7 @@ def add_detection_group(
     node.setCustomProperty(_TITLE, title)
     node.setCustomProperty(_THRESHOLD, threshold)
     folder = os.path.dirname(os.path.abspath(next(iter(outputs.values()))))
-    node.setCustomProperty(_FOLDER, folder)
+    node.setCustomProperty(FOLDER, folder)
     for role, layer, shown in layers:
         carry_manifest(layer, folder)
         project.addMapLayer(layer, False)

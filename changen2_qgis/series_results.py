@@ -21,7 +21,7 @@ from qgis.PyQt.QtXml import QDomDocument
 
 from .event_style import style_events
 from .layer_metadata import carry_manifest, read_manifest
-from .results import ROLE, display_polygons, input_path, layer_of_file, ogr_source, open_raster
+from .results import FOLDER, ROLE, display_polygons, input_path, layer_of_file, ogr_source, open_raster
 from .styles import style_as_seen, style_detection_layer
 from .temporal import Timeline, set_fixed_range, set_range_by_step
 
@@ -29,7 +29,6 @@ DATES_FILE = "dates.json"
 """Beside the manifest: the dates that the user gave, so that the run can be added to another project with them."""
 
 _ID = "changen2/series"
-_FOLDER = "changen2/folder"
 _TIMELINE = "changen2/timeline"
 _STEP = "changen2/step"
 
@@ -79,7 +78,7 @@ class SeriesGroup:
     @property
     def folder(self) -> str:
         """The run folder with all outputs and the manifest."""
-        return str(self.node.customProperty(_FOLDER))
+        return str(self.node.customProperty(FOLDER))
 
     @property
     def timeline(self) -> Timeline:
@@ -159,7 +158,7 @@ def add_series_group(
     events = _open_events(manifest, folder, layers)
     node = project.layerTreeRoot().insertGroup(0, f"{title}: {describe_series(manifest['summary'])}")
     node.setCustomProperty(_ID, uuid.uuid4().hex)
-    node.setCustomProperty(_FOLDER, folder)
+    node.setCustomProperty(FOLDER, folder)
     node.setCustomProperty(_TIMELINE, timeline.to_text())
     if events is not None:
         set_range_by_step(events, timeline, int(manifest["summary"]["steps"]))
