@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -14,17 +14,17 @@ import numpy as np
 
 from changen2.gpcm.labels import Box
 from changen2.gpcm.regions import Region
-from changen2.gpcm.synthesis import Settings, Synthesizer
+from changen2.gpcm.synthesis import Generator, Settings, Synthesizer
+from changen2.jobs import synthesis_rates
 from changen2.jobs.event_series import Step
-from changen2.jobs.image_drawing import Rates, plan_regions
+from changen2.jobs.image_drawing import plan_regions
 from changen2.jobs.label_series import as_window
 from changen2.jobs.overlays import SparseRaster
 from changen2.jobs.progress import Reporter
 from changen2.jobs.synthesis_plan import Inputs, let_happen, open_inputs
-from changen2.models.devices import choose_device, choose_precision
 from changen2.models.generator_published import PublishedGenerator
 from changen2.models.generator_tiny import TinyGenerator
-from changen2.models.registry import ModelCard, card_of
+from changen2.models.registry import ModelCard, card_of, load_model
 from changen2.protocol import EstimateSynthesisRequest, SynthesizeRequest
 from changen2.raster.area import Area
 from changen2.raster.ground import pixel_size_m
@@ -40,11 +40,9 @@ BYTES_PER_PIXEL = {TinyGenerator.latent_stride: 1100, PublishedGenerator.latent_
 BASE_BYTES = 500_000_000
 """Torch, GDAL's cache and the blocks in work."""
 
-_rates: dict[tuple[str, ...], Rates] = {}
-
 
 class Form(Protocol):
-    """What is known of a generator without its weights; the class serves as well as the model."""
+    """What the class of a generator tells without its weights."""
 
     latent_stride: int
     latent_channels: int
@@ -55,20 +53,33 @@ class Form(Protocol):
 def run(request: EstimateSynthesisRequest, reporter: Reporter) -> dict[str, Any]:
     """Tell what a synthesis with the generator that the request names would take."""
     card = card_of(request.model, "synthesize")
-    form = TinyGenerator if card.embedded else PublishedGenerator
-    return run_with(request, card, form, reporter)
+    if not card.embedded:  # too large to load for a trial
+        return run_with(request, card, PublishedGenerator, None, reporter)
+    return run_with(request, card, TinyGenerator, lambda: load_model(card), reporter)  # type: ignore[arg-type, return-value]
 
 
 def run_with(
-    request: SynthesizeRequest, card: ModelCard, form: Form | type[Form], reporter: Reporter
+    request: SynthesizeRequest,
+    card: ModelCard,
+    form: type[Form],
+    load: Callable[[], Generator] | None,
+    reporter: Reporter,
 ) -> dict[str, Any]:
     """Tell what a synthesis would take. The events happen on the labels, as they would; no image is drawn.
+
+    Args:
+        request: the synthesis to come.
+        card: of its generator.
+        form: the generator's class.
+        load: gives the generator, for a trial of some looks at one window where its speed is not known yet; None:
+            no trial.
+        reporter: progress and cancel.
 
     Returns:
         ``width``, ``height``, ``gsd_m``; ``steps``, ``events`` (count by kind), ``changed_px`` and ``changed_m2`` of
         each step (m² None without CRS); ``tiles``, the windows that are drawn, and ``looks``, how often the generator
-        looks at one; ``memory_bytes``, ``disk_bytes`` (at most, for a moment); ``seconds``, known once this process
-        has synthesized with the same model on the same device, else None; ``warnings``.
+        looks at one; ``memory_bytes``, ``disk_bytes`` (at most, for a moment); ``seconds``, from the last run with the
+        same model on the same device in this process, else from a trial, else None; ``warnings``.
 
     Raises:
         InputError: whatever could not work.
@@ -83,6 +94,8 @@ def run_with(
         tiles = sum(len(region.windows((0, 0))) for region in chain(*regions))
         looks = _looks(request, form, series.steps, regions)
         areas = [area for _, area in changed]
+        if looks and load is not None:
+            synthesis_rates.try_out(request, card, load, inputs.image, work, reporter)
         return {
             "width": inputs.area.window.width,
             "height": inputs.area.window.height,
@@ -100,30 +113,16 @@ def run_with(
         }
 
 
-def remember(request: SynthesizeRequest, card: ModelCard, rates: Rates) -> None:
-    """Keep how fast a run was, for the next estimate; what it did not measure stays as it was known."""
-    key = _rate_key(request, card)
-    known = _rates.get(key, Rates())
-    _rates[key] = Rates(*(old if new is None else new for new, old in zip(rates, known, strict=True)))
-
-
-def _rate_key(request: SynthesizeRequest, card: ModelCard) -> tuple[str, ...]:
-    device = choose_device(request.device)
-    return card.name, card.sha256, str(device), str(choose_precision(request.precision, device)), str(request.threads)
-
-
 def _seconds(request: SynthesizeRequest, card: ModelCard, inputs: Inputs, looks: int, steps: int) -> float | None:
-    rates = _rates.get(_rate_key(request, card), Rates())
+    rates = synthesis_rates.known(request, card)
     pixels = 0 if request.patches else steps * inputs.area.window.width * inputs.area.window.height
     parts = [(looks, rates.seconds_per_look), (pixels, rates.seconds_per_pixel)]
     if any(amount and rate is None for amount, rate in parts):
         return None
-    return round(sum(amount * (rate or 0.0) for amount, rate in parts), 1)
+    return round(sum(amount * (rate or 0.0) for amount, rate in parts), 2)
 
 
-def _looks(
-    request: SynthesizeRequest, form: Form | type[Form], steps: Sequence[Step], regions: Sequence[list[Region]]
-) -> int:
+def _looks(request: SynthesizeRequest, form: type[Form], steps: Sequence[Step], regions: Sequence[list[Region]]) -> int:
     """How often the generator will look at a window."""
     settings = Settings(
         request.sampler, request.sampling_steps, seed=request.seed, exemplar_level=request.exemplar_level
@@ -167,7 +166,7 @@ def _meet(box: Box, other: Box) -> Box | None:
     return met if met.top < met.bottom and met.left < met.right else None
 
 
-def _memory(form: Form | type[Form], card: ModelCard, regions: list[Region]) -> int:
+def _memory(form: type[Form], card: ModelCard, regions: list[Region]) -> int:
     largest = max((region.box.shape[0] * region.box.shape[1] for region in regions), default=0)
     window = max((box.shape[0] * box.shape[1] for region in regions for box in region.windows((0, 0))), default=0)
     # Weights are stored in half precision and worked with in single.

@@ -16,7 +16,7 @@ import shapely
 
 from changen2.errors import InputError
 from changen2.gpcm.synthesis import Generator
-from changen2.jobs import estimate_synthesis
+from changen2.jobs import synthesis_rates
 from changen2.jobs.change_events import EventRow, write_events
 from changen2.jobs.event_series import EventSeries
 from changen2.jobs.image_drawing import Drawing, DrawingPlan
@@ -88,7 +88,7 @@ def run_with(
             plan = make_drawing_plan(request, card, inputs, series)
             drawing = Drawing(plan, generator, folder.work, reporter)
             names += drawing.run()
-            estimate_synthesis.remember(request, card, drawing.rates)
+            synthesis_rates.remember(request, card, drawing.rates)
             rows = _rows_inside(series.rows, inputs.area)
             write_events(folder.work / "change_events.gpkg", rows, inputs.area.grid)
             summary = {

@@ -6,7 +6,7 @@ import pytest
 import shapely
 
 from changen2.errors import InputError
-from changen2.jobs import estimate_synthesis
+from changen2.jobs import estimate_synthesis, synthesis_rates
 from changen2.jobs.progress import Reporter
 from changen2.protocol import EstimateSynthesisRequest, validate
 
@@ -14,12 +14,13 @@ from changen2.protocol import EstimateSynthesisRequest, validate
 @pytest.fixture
 def estimate(monkeypatch, flat_card, flat_generator):
     """Estimate with the flat generator; nothing was measured yet."""
-    monkeypatch.setattr(estimate_synthesis, "_rates", {})
+    monkeypatch.setattr(synthesis_rates, "_rates", {})
 
-    def run(image, **options):
+    def run(image, trial=False, **options):
         given = {key: str(value) if hasattr(value, "parts") else value for key, value in options.items()}
         request = validate(EstimateSynthesisRequest, {"image": str(image), "sampling_steps": 4, **given})
-        return estimate_synthesis.run_with(request, flat_card, type(flat_generator), Reporter())
+        load = (lambda: flat_generator) if trial else None
+        return estimate_synthesis.run_with(request, flat_card, type(flat_generator), load, Reporter())
 
     return run
 
@@ -75,3 +76,11 @@ def test_what_could_not_run_cannot_be_estimated(image, estimate, tmp_path):
     with pytest.raises(InputError) as caught:
         estimate(image, events=tmp_path / "none.gpkg")
     assert caught.value.code == "missing_file"
+
+
+def test_a_trial_tells_the_time_before_the_first_run(image, events, estimate, flat_card):
+    with_trial, without = estimate(image, trial=True, events=events), estimate(image, events=events)
+    assert 0 < with_trial["seconds"] < 600 and without == with_trial
+    more = estimate(image, events=events, sampling_steps=40)
+    # The copies of the images cost the same.
+    assert with_trial["seconds"] < more["seconds"] < 10 * with_trial["seconds"]
