@@ -100,6 +100,13 @@ class AlgorithmFeedback(QgsProcessingFeedback):
         self.warnings.append(warning)
 
 
+def project_context() -> QgsProcessingContext:
+    """A context in which the ids of the project's layers mean something."""
+    context = QgsProcessingContext()
+    context.setProject(QgsProject.instance())
+    return context
+
+
 class AlgorithmRun(QObject):
     """One run of a Processing algorithm as a task of QGIS.
 
@@ -126,8 +133,7 @@ class AlgorithmRun(QObject):
         self._id = algorithm_id
         self._parameters = parameters
         # The task uses these until its end; nothing but this object holds them.
-        self._context = QgsProcessingContext()
-        self._context.setProject(QgsProject.instance())
+        self._context = project_context()
         self._feedback = AlgorithmFeedback()
         self._feedback.progressChanged.connect(self.progressed)
         self._feedback.stage_changed.connect(self.stage_changed)

@@ -33,7 +33,7 @@ class DatesPicker(QWidget):
             self.unit.addItem(unit, unit)
         self.unit.setToolTip("The unit of the time between two images")
         self.unit.setAccessibleName(self.unit.toolTip())
-        self.unit.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.amount.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         every = QLabel("then every", self)
         every.setBuddy(self.amount)
         grid = QGridLayout(self)
@@ -42,7 +42,7 @@ class DatesPicker(QWidget):
         grid.addWidget(every, 1, 0)
         grid.addWidget(self.amount, 1, 1)
         grid.addWidget(self.unit, 1, 2)
-        grid.setColumnStretch(2, 1)
+        grid.setColumnStretch(1, 1)
         self.setFocusProxy(self.start)
         self.show_timeline(Timeline(self._start()))
         for signal in (self.start.dateChanged, self.amount.valueChanged, self.unit.currentIndexChanged):

@@ -6,12 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from qgis.core import Qgis, QgsProcessingContext, QgsProject, QgsRasterLayer
+from qgis.core import Qgis, QgsProject, QgsRasterLayer
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtWidgets import QWidget
 
 from .backend import Backend
-from .background import AlgorithmRun
+from .background import AlgorithmRun, project_context
 from .detect_form import DetectForm
 from .processing.detect_change import DetectChange
 from .result_panel import ResultPanel
@@ -59,7 +59,7 @@ class DetectPage(RunPage):
     def ask_estimate(self) -> tuple[str, dict[str, Any]]:
         """See `RunPage`."""
         algorithm = DetectChange(self._backend).create()
-        return "estimate", algorithm.estimate_request(self.form.parameters(), QgsProcessingContext())
+        return "estimate", algorithm.estimate_request(self.form.parameters(), project_context())
 
     def describe_estimate(self, estimate: dict[str, Any]) -> str:
         """See `RunPage`."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qgis.core import QgsFeature, QgsProject, QgsRasterLayer, QgsVectorLayer, QgsVectorLayerUtils
+from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer
 
-from .errors import InputError
-from .event_layer import create_event_layer
-from .event_objects import transformed
+from .event_export import take_events
+from .event_layer import create_event_layer, read_only
 from .processing.event_files import shown_events
 
 _SIMULATED = "changen2/simulated"
@@ -23,7 +22,7 @@ def show_events(
     folder: Path,
     former: QgsVectorLayer | None,
 ) -> QgsVectorLayer:
-    """Put the events of a simulation on the map, unsaved, as one step of the layer's undo stack.
+    """Put the events of a simulation on the map, unsaved; undo takes them back.
 
     Args:
         path: the simulation's ``change_events.gpkg``.
@@ -39,23 +38,15 @@ def show_events(
     Raises:
         InputError: the layer cannot be made or edited.
     """
-    simulated = QgsVectorLayer(shown_events(path, labels), "simulated", "ogr")
     layer = former
     if layer is None or not layer.customProperty(_SIMULATED):
         layer = create_event_layer(QgsProject.instance(), image, classes, folder)
         layer.setCustomProperty(_SIMULATED, True)
-    if not layer.isEditable() and not layer.startEditing():
-        raise InputError(f"The layer “{layer.name()}” cannot be edited.", "Remove it and simulate again.", "read_only")
-    layer.beginEditCommand("Simulate events")
-    layer.deleteFeatures([feature.id() for feature in layer.getFeatures()])
-    layer.addFeatures([_copy(feature, simulated, layer) for feature in simulated.getFeatures()])
-    layer.endEditCommand()
-    layer.triggerRepaint()
+    elif not layer.isEditable() and not layer.startEditing():
+        raise read_only(layer)
+    else:
+        layer.beginEditCommand("Remove simulated events")
+        layer.deleteFeatures([feature.id() for feature in layer.getFeatures()])
+        layer.endEditCommand()
+    take_events(layer, QgsVectorLayer(shown_events(path, labels), "simulated", "ogr"))
     return layer
-
-
-def _copy(feature: QgsFeature, simulated: QgsVectorLayer, layer: QgsVectorLayer) -> QgsFeature:
-    outline = transformed(feature.geometry(), simulated.crs(), layer.crs())
-    fields = layer.fields()
-    values = {fields.indexFromName(name): feature[name] for name in ("event", "to_class", "step")}
-    return QgsVectorLayerUtils.createFeature(layer, outline, values)

@@ -25,7 +25,10 @@ TIPS = {
 
 
 class EventSource(QWidget):
-    """A choice of three ways, and the controls of the chosen one.
+    """The controls of one of three ways to say what changes.
+
+    Attributes:
+        way: the choice of the way; it is placed by the form, above this widget.
 
     Signals:
         changed: `parameters` or `problem` may have changed.
@@ -51,10 +54,10 @@ class EventSource(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        for widget in (self.way, self.bar, self.simulation, self.mapping):
+        for widget in (self.bar, self.simulation, self.mapping):
             column.addWidget(widget)
-        self.setFocusProxy(self.way)
         self._connect()
+        self.set_labels(None)
         self._show_way()
 
     def _simulation(self) -> QWidget:

@@ -97,7 +97,7 @@ def describe_estimate(estimate: dict[str, Any]) -> str:
         f"{describe_bytes(estimate['disk_bytes'])} disk",
     ]
     if estimate.get("seconds") is not None:
-        parts.append(f"about {describe_seconds(estimate['seconds'])}")
+        parts.append(f"about {describe_seconds(estimate['seconds'])}".replace(" ", "\u00a0"))
     return ", ".join(parts)
 
 
@@ -114,7 +114,7 @@ def describe_synthesis(estimate: dict[str, Any]) -> str:
         f"{describe_bytes(estimate['disk_bytes'])} disk",
     ]
     if estimate.get("seconds") is not None:
-        parts.append(f"about {describe_seconds(estimate['seconds'])}")
+        parts.append(f"about {describe_seconds(estimate['seconds'])}".replace(" ", "\u00a0"))
     return ", ".join(parts)
 
 

@@ -17,6 +17,7 @@ from .extent_picker import ExtentPicker
 from .form_rows import choose, describe_model, fill, label_for, list_of, new_form, offer_devices
 from .label_classes import classes_of
 from .raster_picker import RasterPicker
+from .results import ROLE
 from .seed_picker import SeedPicker
 from .settings import Settings
 from .worker_client import Hello
@@ -51,6 +52,7 @@ class SynthesizeForm(QWidget):
         self.labels = RasterPicker("raster of classes at the date of the image, if there is one", self)
         self.events = EventSource(canvas, self)
         self.steps = QSpinBox(self)
+        self._simulated_steps = 1
         self.extent = ExtentPicker(canvas, self)
         self.model = list_of("What draws the change; each model knows certain classes and resolutions", self)
         self.quality = list_of("How carefully it is drawn; fast takes less than half the time", self)
@@ -65,10 +67,10 @@ class SynthesizeForm(QWidget):
         self._set_up()
         self._lay_out()
         self._connect()
-        self._follow_source()
 
     def _set_up(self) -> None:
         self.steps.setRange(0, 1000)
+        self.steps.setSpecialValueText("as drawn")
         self.steps.setToolTip("How many images follow, one for each step")
         self.extent.way.setToolTip("Which part of the image is written; nothing changes outside")
         self.labels.combo.setLayer(None)
@@ -88,10 +90,10 @@ class SynthesizeForm(QWidget):
 
     def _lay_out(self) -> None:
         form = new_form()
+        for text, control in (("Image", self.image), ("Labels", self.labels), ("Change", self.events.way)):
+            form.addRow(label_for(text, control), control)
+        form.addRow(self.events)
         for text, control in (
-            ("Image", self.image),
-            ("Labels", self.labels),
-            ("Change", self.events),
             ("Steps", self.steps),
             ("Area", self.extent),
             ("Model", self.model),
@@ -170,20 +172,24 @@ class SynthesizeForm(QWidget):
         """The card of the chosen model; empty until the backend has told its models."""
         return (self._cards or {}).get(self.model.currentData(), {})
 
-    def choose_only_image(self, current: QgsMapLayer | None) -> None:
-        """Choose the image where none is: the only one, else the one that is current in QGIS.
+    def choose_layers(self, current: QgsMapLayer | None) -> None:
+        """Choose the image where none is: the only one, else the one that is current in QGIS; and the only labels.
 
-        An image has several bands, or is the only raster there is; results of runs lie in groups and are none.
+        An image has several bands or no palette, or is the only raster there is. Results of runs are left out.
         """
-        if self.image.layer() is not None:
+        if self.image.layer() is not None or self.labels.layer() is not None:
             return
-        top = [node.layer() for node in QgsProject.instance().layerTreeRoot().children() if hasattr(node, "layer")]
-        rasters = [layer for layer in top if isinstance(layer, QgsRasterLayer)]
-        images = [layer for layer in rasters if layer.bandCount() >= 3 or layer.rasterType() != _PALETTE]
+        layers = [node.layer() for node in QgsProject.instance().layerTreeRoot().findLayers()]
+        rasters = [x for x in layers if isinstance(x, QgsRasterLayer) and x.customProperty(ROLE) is None]
+        with_palette = [layer for layer in rasters if layer.rasterType() == QgsRasterLayer.LayerType.Palette]
+        images = rasters if len(rasters) == 1 else [layer for layer in rasters if layer not in with_palette]
         if len(images) == 1:
             self.image.set_layer(images[0])
         elif current in images:
             self.image.set_layer(current)
+        labels = [layer for layer in with_palette if layer not in images and classes_of(layer)]
+        if self.image.layer() is not None and len(labels) == 1:
+            self.labels.set_layer(labels[0])
 
     # What is chosen
 
@@ -263,11 +269,13 @@ class SynthesizeForm(QWidget):
     def _follow_source(self) -> None:
         """Drawn events say themselves how many steps there are."""
         simulates = self.events.way.currentIndex() == SIMULATE
+        if simulates == (self.steps.minimum() == 1):
+            return
+        if not simulates:
+            self._simulated_steps = self.steps.value()
         self.steps.setMinimum(1 if simulates else 0)
         self.steps.setSpecialValueText("" if simulates else "as drawn")
-
-
-_PALETTE = QgsRasterLayer.LayerType.Palette
+        self.steps.setValue(self._simulated_steps if simulates else 0)
 
 
 def _can_draw(card: dict[str, Any]) -> bool:

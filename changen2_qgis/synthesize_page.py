@@ -7,12 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from qgis.core import Qgis, QgsProcessingContext, QgsProject, QgsRasterLayer
+from qgis.core import Qgis, QgsProject, QgsRasterLayer
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtWidgets import QWidget
 
 from .backend import Backend
-from .background import AlgorithmRun
+from .background import AlgorithmRun, project_context
 from .errors import PluginError
 from .event_preview import show_events
 from .event_source import DRAW
@@ -62,14 +62,14 @@ class SynthesizePage(RunPage):
         return not rasters
 
     def choose_layers(self) -> None:
-        """Choose the only image."""
-        self.form.choose_only_image(self._iface.activeLayer())
+        """Choose the only image, and its labels."""
+        self.form.choose_layers(self._iface.activeLayer())
 
     def ask_estimate(self) -> tuple[str, dict[str, Any]]:
         """See `RunPage`."""
         algorithm = SynthesizeChange(self._backend).create()
         folder = Path(self._scratch.name) / "estimate"
-        request = algorithm.estimate_request(self.form.parameters(), QgsProcessingContext(), folder)
+        request = algorithm.estimate_request(self.form.parameters(), project_context(), folder)
         return "estimate_synthesis", request
 
     def describe_estimate(self, estimate: dict[str, Any]) -> str:
