@@ -93,7 +93,6 @@ def run_with(
         changed = [_changed(step, inputs.area) for step in series.steps]
         tiles = sum(len(region.windows((0, 0))) for region in chain(*regions))
         looks = _looks(request, form, series.steps, regions)
-        areas = [area for _, area in changed]
         if looks and load is not None:
             synthesis_rates.try_out(request, card, load, inputs.image, work, reporter)
         return {
@@ -103,7 +102,7 @@ def run_with(
             "steps": len(series.steps),
             "events": dict(Counter(row.event for row in series.rows)),
             "changed_px": [count for count, _ in changed],
-            "changed_m2": None if None in areas else areas,
+            "changed_m2": [area for _, area in changed],
             "tiles": tiles,
             "looks": looks,
             "memory_bytes": _memory(form, card, list(chain(*regions))),
