@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from changen2.errors import InputError
 from changen2.models.detection import normalize
@@ -91,15 +90,13 @@ def to_example(pair: Pair) -> Example:
     return example
 
 
-class TrainingPairs(Dataset[Example]):
+class TrainingPairs:
     """Pairs by number, made of single dates or cut out of pairs; what is held out is left aside.
 
     Args:
         places: single dates by source.
         pairs: two dates by source.
         config: mixing weights, crop size, scales.
-        first: number of the first example, for a run that resumes.
-        count: how many examples follow.
     """
 
     def __init__(
@@ -107,10 +104,8 @@ class TrainingPairs(Dataset[Example]):
         places: Mapping[str, Sequence[Place]],
         pairs: Mapping[str, Sequence[PlacePair]],
         config: TrainingConfig,
-        first: int = 0,
-        count: int = 1,
     ) -> None:
-        self.config, self.first, self.count = config, first, count
+        self.config = config
         self.places = {source: [p for p in places.get(source, ()) if not p.held_out] for source in config.sources}
         self.pairs = {source: [p for p in pairs.get(source, ()) if not p.before.held_out] for source in config.pairs}
         for source, known in {**self.places, **self.pairs}.items():
@@ -120,11 +115,8 @@ class TrainingPairs(Dataset[Example]):
                     hint="Check `sources`, `pairs` and `data` in the configuration.",
                 )
 
-    def __len__(self) -> int:
-        return self.count
-
     def __getitem__(self, index: int) -> Example:
-        rng = np.random.default_rng((self.config.seed, self.first + index))
+        rng = np.random.default_rng((self.config.seed, index))
         kind = draw_key({**self.config.kinds, **self.config.pairs}, rng)
         if kind in self.pairs:
             return to_example(cut_pair(self.pairs[kind], self.config, rng))

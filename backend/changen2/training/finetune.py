@@ -96,24 +96,24 @@ def finetune(
     """
     check(model, pairs)
     torch.set_num_threads(config.threads)
-    batches = loop.Batches(loop.Imagery({}, {SOURCE: list(pairs)}), config)
     held_out = [pair for pair in pairs if pair.before.held_out]
-
-    def losses(state: Run) -> tuple[dict[str, Tensor], int]:
-        batch = {key: value.to(device) for key, value in batches.of(state.step).items()}
-        return losses_of(state.model, batch, config), config.batch_size
-
     state = loop.begin(model.to(device), config)
-    trained = run.train(
-        state,
-        config,
-        losses,
-        run.warm_cosine(config),
-        resumed,
-        on_step,
-        settle=lambda now: loop.hold_still(now, config),
-        watch=run.Watch(lambda average: best_threshold(judge(average, held_out))[1], LOOK_EVERY, PATIENCE),
-    )
+    with loop.Batches(loop.Imagery({}, {SOURCE: list(pairs)}), config) as batches:
+
+        def losses(now: Run) -> tuple[dict[str, Tensor], int]:
+            batch = {key: value.to(device) for key, value in batches.of(now.step).items()}
+            return losses_of(now.model, batch, config), config.batch_size
+
+        trained = run.train(
+            state,
+            config,
+            losses,
+            run.warm_cosine(config),
+            resumed,
+            on_step,
+            settle=lambda now: loop.hold_still(now, config),
+            watch=run.Watch(lambda average: best_threshold(judge(average, held_out))[1], LOOK_EVERY, PATIENCE),
+        )
     best_step = state.best[1] if state.best else state.step
     return Trained(trained.eval().cpu(), state.step, best_step, state.seconds)
 

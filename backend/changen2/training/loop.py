@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
-from collections.abc import Iterator
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import default_collate
 
 from changen2.errors import InputError
 from changen2.models.changestar import ChangeStar
@@ -171,35 +172,55 @@ def train(
         The averaged model.
     """
     torch.set_num_threads(config.threads)
-    batches = Batches(imagery, config)
+    with Batches(imagery, config) as batches:
 
-    def step_losses(run: Run) -> tuple[dict[str, Tensor], int]:
-        return losses(run.model, batches.of(run.step), config), config.batch_size  # type: ignore[arg-type]
+        def step_losses(state: Run) -> tuple[dict[str, Tensor], int]:
+            return losses(state.model, batches.of(state.step), config), config.batch_size  # type: ignore[arg-type]
 
-    trained = run.train(
-        start(config),
-        config,
-        step_losses,
-        run.warm_cosine(config),
-        resumed,
-        on_step,
-        settle=lambda state: hold_still(state, config),
-    )
+        trained = run.train(
+            start(config),
+            config,
+            step_losses,
+            run.warm_cosine(config),
+            resumed,
+            on_step,
+            settle=lambda state: hold_still(state, config),
+        )
     return trained  # type: ignore[return-value]
 
 
 class Batches:
-    """The batches of a run in order, made by a process of their own while the model learns."""
+    """The batches of a run in order, made by a thread of their own while the model learns.
+
+    No process: forking one that has threads may leave the child waiting for ever, and where nothing is forked all
+    imagery would be copied.
+    """
+
+    AHEAD = 4
 
     def __init__(self, imagery: Imagery, config: TrainingConfig) -> None:
-        self._imagery, self._config = imagery, config
-        self._coming: Iterator[Example] | None = None
+        self._examples = TrainingPairs(imagery.places, imagery.pairs, config)
+        self._size, self._steps = config.batch_size, config.steps
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._coming: deque[Future[Example]] = deque()
+        self._next: int | None = None
 
     def of(self, step: int) -> Example:
         """The batch of a step; steps are asked for one after the other, from any first one."""
-        if self._coming is None:
-            size = self._config.batch_size
-            first, left = step * size, (self._config.steps - step) * size
-            examples = TrainingPairs(self._imagery.places, self._imagery.pairs, self._config, first, left)
-            self._coming = iter(DataLoader(examples, size, num_workers=1, prefetch_factor=4))
-        return next(self._coming)
+        if self._next is None:
+            self._next = step
+        while len(self._coming) < self.AHEAD and self._next < self._steps:
+            self._coming.append(self._thread.submit(self._make, self._next))
+            self._next += 1
+        return self._coming.popleft().result()
+
+    def _make(self, step: int) -> Example:
+        first = step * self._size
+        collated: Example = default_collate([self._examples[index] for index in range(first, first + self._size)])
+        return collated
+
+    def __enter__(self) -> Batches:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=True)

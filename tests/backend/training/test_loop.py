@@ -99,7 +99,7 @@ def test_batch_norm_stands_still_after_the_warm_up(
     means = []
     config = _config(tmp_path / "run", encoder_weights, warmup=1, steps=2)
     state = loop.start(config)
-    examples = TrainingPairs(imagery.places, imagery.pairs, config, 0, 4)
+    examples = TrainingPairs(imagery.places, imagery.pairs, config)
     batch = torch.utils.data.default_collate([examples[0], examples[1]])
 
     def losses(state: run.Run) -> tuple[dict[str, torch.Tensor], int]:
@@ -118,10 +118,12 @@ def test_examples_are_the_same_by_number_and_leave_held_out_places_aside(
     tmp_path: Path, encoder_weights: Path, imagery: loop.Imagery
 ) -> None:
     config = _config(tmp_path, encoder_weights)
-    examples = TrainingPairs(imagery.places, imagery.pairs, config, 0, 6)
-    later = TrainingPairs(imagery.places, imagery.pairs, config, 3, 3)
-    for key, value in examples[4].items():
-        torch.testing.assert_close(later[1][key], value)
+    examples = TrainingPairs(imagery.places, imagery.pairs, config)
+    with loop.Batches(imagery, config) as batches:
+        later = [batches.of(step) for step in (2, 3)]
+    for key, value in examples[5].items():
+        torch.testing.assert_close(later[0][key][1], value)
+    assert not torch.equal(later[0]["before"], later[1]["before"])
     assert [place.name for place in examples.places["drawn"]] == ["1", "2"]
 
 
