@@ -68,6 +68,11 @@ class BandMapping(QWidget):
         self.blockSignals(False)
         self.changed.emit()
 
+    def choose(self, bands: list[int]) -> None:
+        """Choose the bands for red, green and blue; one stands for all three."""
+        for combo, band in zip(self.combos, bands if len(bands) == 3 else bands[:1] * 3):
+            combo.setCurrentIndex(max(0, combo.findData(band)))
+
     def bands(self) -> list[int]:
         """The bands for red, green and blue; empty where there is nothing to choose."""
         return [combo.currentData() for combo in self.combos] if self.isEnabled() else []

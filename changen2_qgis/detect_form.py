@@ -151,7 +151,7 @@ class DetectForm(QWidget):
         choose(self.model, chosen)
         if self.model.currentData() != chosen:
             self._follow_model()
-            self.changed.emit()
+        self.changed.emit()
 
     def card(self) -> dict[str, Any]:
         """The card of the chosen model; empty until the backend has told its models."""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgis.core import QgsMapLayerProxyModel, QgsProcessingFeatureSourceDefinition, QgsReferencedRectangle
+from qgis.core import (
+    QgsMapLayerProxyModel,
+    QgsProcessingFeatureSourceDefinition,
+    QgsReferencedRectangle,
+    QgsVectorLayer,
+)
 from qgis.gui import QgsMapCanvas, QgsMapLayerComboBox
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QStackedWidget, QWidget
@@ -73,6 +78,20 @@ class ExtentPicker(QWidget):
             layer = self.polygons.currentLayer()
             return {"AOI": QgsProcessingFeatureSourceDefinition(layer.id(), layer.selectedFeatureCount() > 0)}
         return {}
+
+    def show_whole(self) -> None:
+        """Look everywhere."""
+        self.way.setCurrentIndex(WHOLE)
+
+    def show_rectangle(self, extent: QgsReferencedRectangle) -> None:
+        """Look in a rectangle as if it had been drawn."""
+        self.way.setCurrentIndex(RECTANGLE)
+        self.drawing.show_extent(extent)
+
+    def show_polygons(self, layer: QgsVectorLayer) -> None:
+        """Look in the polygons of a layer of the project."""
+        self.way.setCurrentIndex(POLYGONS)
+        self.polygons.setLayer(layer)
 
     def problem(self) -> str:
         """What is missing, as the next step for the user; empty if nothing is."""

@@ -77,6 +77,13 @@ class ExtentDrawing(QObject):
         """Show or hide the rectangle on the canvas, without forgetting it."""
         self._band.setVisible(visible)
 
+    def show_extent(self, extent: QgsReferencedRectangle) -> None:
+        """Take a rectangle as if it had been drawn."""
+        self.stop()
+        self.extent = extent
+        self._band.setToGeometry(QgsGeometry.fromRect(extent), extent.crs())
+        self.changed.emit()
+
     def _take(self, rectangle: QgsRectangle) -> None:
         if rectangle.isEmpty():  # a click without a drag
             return

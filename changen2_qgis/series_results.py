@@ -148,7 +148,7 @@ def add_series_group(
     """
     folder = os.path.abspath(folder)
     manifest = read_manifest(folder)
-    timeline = _timeline(folder, manifest, start, interval)
+    timeline = timeline_of(folder, manifest, start, interval)
     with suppress(OSError):  # a read-only folder
         write_dates(folder, timeline)
     model = image or layer_of_file(project, _first_image(manifest, folder))
@@ -272,10 +272,13 @@ def _layer_name(output: Output, timeline: Timeline) -> str:
     return name.format(step=output.step, before=output.step - 1, date=timeline.date(output.step))
 
 
-def _timeline(
-    folder: str, manifest: dict[str, Any], start: datetime | None, interval: tuple[int, str] | None
+def timeline_of(
+    folder: str | Path,
+    manifest: dict[str, Any],
+    start: datetime | None = None,
+    interval: tuple[int, str] | None = None,
 ) -> Timeline:
-    """As asked for, else as it was first added, else a year for each step from the day of the run."""
+    """When the steps of a run are: as asked for, else as kept with the run, else by years from the day of the run."""
     before: dict[str, Any] = {}
     with suppress(OSError, ValueError):
         before = json.loads((Path(folder) / DATES_FILE).read_text(encoding="utf8"))

@@ -1,0 +1,170 @@
+"""Running again: the settings of an earlier run, from its manifest, back into the page that started it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from qgis.core import QgsProject, QgsRasterLayer, QgsRectangle, QgsReferencedRectangle, QgsVectorLayer
+from qgis.PyQt.QtCore import QTimer
+
+from .errors import InputError
+from .event_export import take_events
+from .event_layer import create_event_layer
+from .event_source import DRAW, SIMULATE
+from .extent_picker import ExtentPicker
+from .form_rows import choose
+from .inputs import PixelFrame
+from .layer_metadata import read_manifest
+from .processing.event_files import shown_events
+from .processing.synthesize_change import QUALITIES
+from .raster_picker import RasterPicker
+from .results import input_path, layer_of_file
+from .run_folders import Run, new_run_folder
+from .series_results import timeline_of
+
+if TYPE_CHECKING:
+    from .detect_form import DetectForm
+    from .synthesize_form import SynthesizeForm
+
+
+def fill_detect_form(form: DetectForm, run: Run) -> list[str]:
+    """Choose what an earlier detection was run on and with.
+
+    Returns:
+        What could not be chosen again, in sentences for the user.
+
+    Raises:
+        OSError, ValueError, KeyError: the manifest is gone or is none.
+    """
+    from .detect_form import AS_IMAGES, AS_MODEL, OTHER
+
+    manifest = read_manifest(run.folder)
+    inputs, given = manifest["inputs"], manifest["parameters"]
+    missing = _show_raster(form.before, inputs["before"], run) + _show_raster(form.after, inputs["after"], run)
+    missing += _choose_model(form.model, given)
+    choose(form.device, given.get("device", "auto"))
+    form.bands_before.choose(inputs["before"]["bands"])
+    form.bands_after.choose(inputs["after"]["bands"])
+    if given.get("threshold") is not None:
+        form.threshold.setValue(float(given["threshold"]))
+    form.min_area.setValue(float(given.get("min_area") or 0))
+    form.coregister.setChecked(bool(given.get("coregister")))
+    gsd = given.get("gsd")
+    form.resolution.setCurrentIndex(AS_IMAGES if gsd is None else AS_MODEL if gsd == "auto" else OTHER)
+    if isinstance(gsd, (int, float)):
+        form.pixel_size.setValue(gsd)
+    return missing + _show_area(form.extent, given, form.before.layer())
+
+
+def fill_synthesize_form(form: SynthesizeForm, run: Run) -> list[str]:
+    """Choose what an earlier synthesis was run on and with; its drawn events become a new layer to edit.
+
+    Returns, Raises:
+        As `fill_detect_form`.
+    """
+    manifest = read_manifest(run.folder)
+    inputs, given = manifest["inputs"], manifest["parameters"]
+    missing = _show_raster(form.image, inputs["image"], run)
+    if "labels" in inputs:
+        missing += _show_raster(form.labels, inputs["labels"], run)
+    else:
+        form.labels.set_layer(None)
+    missing += _choose_model(form.model, given)
+    choose(form.device, given.get("device", "auto"))
+    choose(form.sampler, given.get("sampler", "dpmpp"))
+    choose(form.start, given.get("init", "noise"))
+    steps_of = {steps: quality for quality, steps in QUALITIES.items()}
+    choose(form.quality, steps_of.get(given.get("sampling_steps"), "good"))
+    form.bands.choose(inputs["image"]["bands"])
+    form.seed.number.setValue(int(given.get("seed", 0)))
+    form.dates.show_timeline(timeline_of(run.folder, manifest))
+    missing += _show_area(form.extent, given, form.image.layer())
+    missing += _show_events(form, given, run)
+    form.steps.setValue(int(given.get("steps") or 0))
+    return missing
+
+
+def once_models_are_known(form: DetectForm | SynthesizeForm, act: Callable[[], None]) -> None:
+    """Act now, or as soon as the backend has told its models: it would undo what is chosen before."""
+    if form.card():
+        act()
+        return
+
+    def look() -> None:
+        if form.card():
+            form.changed.disconnect(look)
+            QTimer.singleShot(0, act)  # the form is still being filled
+
+    form.changed.connect(look)
+
+
+def _show_raster(picker: RasterPicker, given: dict[str, Any], run: Run) -> list[str]:
+    """Choose the layer of a file; it is added to the project where it is not there yet."""
+    path = input_path(given, str(run.folder))
+    layer = layer_of_file(QgsProject.instance(), path)
+    if layer is not None:
+        picker.set_layer(layer)
+    elif os.path.exists(path):
+        picker.open_file(path)
+    else:
+        picker.set_layer(None)
+        return [f"{path} is no longer there: choose another image."]
+    return []
+
+
+def _choose_model(control: Any, given: dict[str, Any]) -> list[str]:
+    name = given.get("model")
+    if control.findData(name) < 0:
+        return [f"The model {name} is not here any more: another one is chosen."]
+    choose(control, name)
+    return []
+
+
+def _show_area(picker: ExtentPicker, given: dict[str, Any], image: QgsRasterLayer | None) -> list[str]:
+    """Look where the run looked."""
+    if given.get("aoi"):
+        layer = QgsVectorLayer(str(given["aoi"]), "Area", "ogr")
+        if not layer.isValid():
+            picker.show_whole()
+            return [f"The polygons {given['aoi']} are no longer there: choose the area again."]
+        QgsProject.instance().addMapLayer(layer)
+        picker.show_polygons(layer)
+    elif given.get("bounds") and image is not None:
+        left, bottom, right, top = given["bounds"]
+        box = QgsRectangle(left, min(bottom, top), right, max(bottom, top))
+        if not image.crs().isValid():  # in pixels, y down
+            box = QgsRectangle(PixelFrame.of(image).to_map().mapRect(box.toRectF()))
+        picker.show_rectangle(QgsReferencedRectangle(box, image.crs()))
+    else:
+        picker.show_whole()
+    return []
+
+
+def _show_events(form: SynthesizeForm, given: dict[str, Any], run: Run) -> list[str]:
+    """Simulate the same kinds, or draw on a copy of the run's events."""
+    path, image = given.get("events"), form.image.layer()
+    if not path:
+        form.events.way.setCurrentIndex(SIMULATE)
+        kinds = (given.get("simulate") or "create,remove,edit").split(",")
+        for kind, box in form.events.kinds.items():
+            box.setChecked(kind in kinds)
+        return []
+    if image is None:
+        return []
+    path = str(path) if os.path.exists(str(path)) else str(run.folder / "change_events.gpkg")
+    source = QgsVectorLayer(shown_events(path, image), "events", "ogr")
+    if not source.isValid():
+        return [f"The events {path} are no longer there: draw them again."]
+    project = QgsProject.instance()
+    folder = new_run_folder(project, f"events on {image.name()}", datetime.now())
+    try:
+        layer = create_event_layer(project, image, form.events.bar.choice.classes(), folder)
+        take_events(layer, source)
+    except InputError as error:
+        return [str(error)]
+    form.events.bar.set_layer(layer)
+    form.events.way.setCurrentIndex(DRAW)
+    return []
