@@ -10,6 +10,7 @@ from ..paths import resources_dir, version
 from .assess_accuracy import AssessAccuracy
 from .detect_change import DetectChange
 from .draw_sample_points import DrawSamplePoints
+from .finetune import FinetuneDetector
 from .set_up_backend import SetUpBackend
 from .simulate_events import SimulateEvents
 from .synthesize_change import SynthesizeChange
@@ -22,6 +23,7 @@ ALGORITHMS = (
     VectorizeChange,
     AssessAccuracy,
     DrawSamplePoints,
+    FinetuneDetector,
     SetUpBackend,
 )
 

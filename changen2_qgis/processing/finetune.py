@@ -1,0 +1,201 @@
+"""`changen2:finetune`: from two images and the changes drawn between them to a detector of one's own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingContext,
+    QgsProcessingFeedback,
+    QgsProcessingOutputFile,
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputString,
+    QgsProcessingParameterBand,
+    QgsProcessingParameterBoolean,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+    QgsProject,
+    QgsRectangle,
+)
+
+from ..inputs import polygons_path
+from ..raster_pair import RasterPair
+from ..run_folders import new_run_folder
+from .base import BackendAlgorithm, RunFolder, Stages, advanced
+from .detect_change import parse_bands
+
+HELP = """Trains a detector further on changes that you drew, so that it finds that kind of change elsewhere.
+
+Draw all changes of one kind between the two images as polygons, some twenty or more; what lies outside them counts as
+no change. If you looked through a part of the images only, give it as polygons too.
+
+The detector learns from most of the drawn changes. One end of the images, with about a fifth of them, is held out: it
+tells when to stop, which threshold serves best, and how good the result is.
+
+The result is a model of its own name, to choose wherever a model is chosen. It works on images of about the same pixel
+size. Training takes minutes on two processor cores; it is cancelled at any time and goes on with "Go on with the
+unfinished run". The model's licence is that of the one it began with."""
+
+RESOLUTION_OF_WEB_MAPS = 0.5  # metres per pixel, where neither image has pixels of its own
+
+
+@dataclass
+class FinetuneJob:
+    """One run, as prepared on the main thread."""
+
+    pair: RasterPair
+    folder: RunFolder
+    window: QgsRectangle
+    """Where web maps are rendered, in the CRS of `before`; null for everywhere."""
+    request: dict[str, Any]
+    """What goes to the backend, less the images."""
+
+
+class FinetuneDetector(BackendAlgorithm):
+    """Two rasters and polygons become a model."""
+
+    stages: ClassVar[Stages] = {
+        "read": (0, 5, "Cutting pairs out of the images"),
+        "measure": (5, 5, "Measuring on what is held out"),
+        "train": (5, 100, "Training"),
+    }
+
+    def name(self) -> str:
+        """The part of the id after the colon."""
+        return "finetune"
+
+    def displayName(self) -> str:
+        """Shown in the toolbox."""
+        return "Train a detector on drawn changes"
+
+    def shortHelpString(self) -> str:
+        """Shown beside the parameters."""
+        return HELP
+
+    def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
+        """Declare parameters and outputs."""
+        number, text = QgsProcessingParameterNumber, QgsProcessingParameterString
+        yes_no, bands = QgsProcessingParameterBoolean, QgsProcessingParameterBand
+        polygons = [QgsProcessing.SourceType.TypeVectorPolygon]
+        for parameter in (
+            QgsProcessingParameterRasterLayer("BEFORE", "Image before"),
+            QgsProcessingParameterRasterLayer("AFTER", "Image after"),
+            QgsProcessingParameterFeatureSource("CHANGES", "All changes of one kind (polygons)", polygons),
+            QgsProcessingParameterFeatureSource(
+                "AOI", "Area that was looked through (polygons)", polygons, optional=True
+            ),
+            text("NAME", "Name of the new model (small letters, digits, - and _)"),
+            text("KIND", "What changes, such as solar panels", "", optional=True),
+            text("MODEL", "Model to begin with", "tiny"),
+            bands("BANDS_BEFORE", "Bands before: red, green, blue, or one", None, "BEFORE", True, True),
+            bands("BANDS_AFTER", "Bands after: red, green, blue, or one", None, "AFTER", True, True),
+            QgsProcessingParameterFolderDestination(
+                "OUTPUT_FOLDER", "Folder of the run (none: a new one beside the project)", None, True, False
+            ),
+        ):
+            self.addParameter(parameter)
+        for parameter in (
+            number("STEPS", "Steps at most", number.Type.Integer, 300, minValue=1),
+            number("SEED", "Seed", number.Type.Integer, 0, minValue=0),
+            text("DEVICE", "Device (auto, cpu, cuda, cuda:1, mps)", "auto"),
+            number("THREADS", "Processor threads", number.Type.Integer, None, optional=True, minValue=1),
+            yes_no("OVERWRITE", "Replace a model of this name, and what is in the folder", False),
+            yes_no("RESUME", "Go on with the unfinished run in the folder", False),
+        ):
+            self.addParameter(advanced(parameter))
+        for output in (
+            QgsProcessingOutputString("MODEL_NAME", "Name of the new model"),
+            QgsProcessingOutputNumber("HELD_OUT_F1", "F1 on what was held out"),
+            QgsProcessingOutputNumber("RECOMMENDED_THRESHOLD", "Recommended threshold"),
+            QgsProcessingOutputFile("WEIGHTS", "Weights"),
+            QgsProcessingOutputFile("MANIFEST", "Manifest"),
+        ):
+            self.addOutput(output)
+
+    def prepare_job(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> FinetuneJob:
+        """Clone the images and export the polygons, on the main thread, where layers and their edits are."""
+        before, after = (self.parameterAsRasterLayer(parameters, name, context) for name in ("BEFORE", "AFTER"))
+        name = self.parameterAsString(parameters, "NAME", context).strip()
+        overwrite, resume = (self.parameterAsBoolean(parameters, key, context) for key in ("OVERWRITE", "RESUME"))
+        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
+        path = (
+            Path(os.path.abspath(given))
+            if given
+            else new_run_folder(context.project() or QgsProject.instance(), f"train {name}", datetime.now())
+        )
+        folder = RunFolder(path, overwrite, resume, keep_inputs=True)
+        pair = RasterPair(before.clone(), after.clone())
+        drawn: dict[str, Any] = {}
+        area = None
+        with folder.removed_on_error():
+            for key in ("CHANGES", "AOI"):
+                source = self.parameterAsSource(parameters, key, context)
+                if source is None:
+                    continue
+                area = source
+                layer = self.parameterAsVectorLayer(parameters, key, context)
+                target = f"{key.lower()}/aoi.gpkg"
+                kept = folder.kept(target)
+                drawn[key.lower()] = kept or polygons_path(layer, source, before, folder.inputs / key.lower())
+        request = {
+            **self._options(parameters, context),
+            **drawn,
+            "name": name,
+            "out_dir": str(path),
+            "overwrite": overwrite,
+            "resume": resume,
+        }
+        return FinetuneJob(pair, folder, pair.window(QgsRectangle(), area), request)
+
+    def _options(self, parameters: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any]:
+        """What goes to the backend as it is given; what is not given is left to its defaults."""
+        options: dict[str, Any] = {
+            "kind": self.parameterAsString(parameters, "KIND", context).strip(),
+            "model": self.parameterAsString(parameters, "MODEL", context).strip(),
+            "device": self.parameterAsString(parameters, "DEVICE", context).strip(),
+            "bands": parse_bands(parameters.get("BANDS_BEFORE")),
+            "bands_after": parse_bands(parameters.get("BANDS_AFTER")),
+        }
+        for name in ("STEPS", "SEED", "THREADS"):
+            if parameters.get(name) not in (None, ""):
+                options[name.lower()] = self.parameterAsInt(parameters, name, context)
+        return {name: value for name, value in options.items() if value not in (None, "")}
+
+    def do_job(
+        self, job: FinetuneJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback
+    ) -> dict[str, Any]:
+        """Make files of the images where needed, then ask the backend."""
+        with job.folder.removed_on_error():
+            feedback.setProgressText("Preparing the images")
+            files = job.pair.files(
+                job.window,
+                job.folder.inputs,
+                lambda: job.pair.ground_resolution() or RESOLUTION_OF_WEB_MAPS,
+                self.backend.settings.render_megapixels,
+                feedback,
+            )
+            result = self.ask("finetune", {**job.request, **files}, feedback)
+        outputs, summary = result["outputs"], result["summary"]
+        before = summary["held_out_f1_before"]
+        feedback.pushInfo(
+            f"The model “{summary['model']}” reaches F1 {summary['held_out_f1']:.2f} on what was held out"
+            + ("" if before is None else f"; “{summary['began_with']}” reached {before:.2f} there.")
+        )
+        return {
+            "OUTPUT_FOLDER": str(job.folder.path),
+            "MODEL_NAME": summary["model"],
+            "HELD_OUT_F1": summary["held_out_f1"],
+            "RECOMMENDED_THRESHOLD": summary["threshold"],
+            "WEIGHTS": outputs["weights"],
+            "MANIFEST": outputs["manifest"],
+        }

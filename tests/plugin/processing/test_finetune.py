@@ -1,0 +1,81 @@
+"""Training on drawn changes, through the real worker: a model appears, and nothing where it cannot."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsVectorLayer
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def real_backend(qgis_app, tmp_path_factory):
+    """A worker whose models' folder is the tests' own."""
+    python = Path(os.environ.get("CHANGEN2_PYTHON", ROOT / ".venv" / "bin" / "python"))
+    if not python.exists():
+        pytest.skip(f"no backend at {python}: run make setup")
+    from changen2_qgis.backend import Backend
+
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CHANGEN2_PYTHON", str(python))
+        environment.setenv("CHANGEN2_MODELS", str(tmp_path_factory.mktemp("models")))
+        backend = Backend()
+        yield backend
+        backend.stop()
+
+
+@pytest.fixture
+def images(tmp_path, write_raster):
+    """Two dates of noise; dark squares appear at (20, 20) and (200, 40), 24 pixels a side."""
+    before = np.random.default_rng(0).integers(90, 140, (3, 96, 256)).astype(np.uint8)
+    after = before.copy()
+    for column, row in ((20, 20), (200, 40)):
+        after[:, row : row + 24, column : column + 24] = 30
+    return {"BEFORE": write_raster(tmp_path / "a.tif", before), "AFTER": write_raster(tmp_path / "b.tif", after)}
+
+
+@pytest.fixture
+def changes(qgis_app):
+    """The squares, drawn into a layer that is in no file, as rows of 0.5 m pixels from (500000, 5000000)."""
+    layer = QgsVectorLayer("Polygon?crs=EPSG:32633", "changes", "memory")
+    for column, row in ((20, 20), (200, 40)):
+        left, top = 500000 + column / 2, 5000000 - row / 2
+        feature = QgsFeature()
+        feature.setGeometry(
+            QgsGeometry.fromWkt(
+                f"POLYGON(({left} {top},{left + 12} {top},{left + 12} {top - 12},{left} {top - 12},{left} {top}))"
+            )
+        )
+        layer.dataProvider().addFeature(feature)
+    QgsProject.instance().addMapLayer(layer)
+    yield layer
+    QgsProject.instance().removeMapLayer(layer)
+
+
+def test_drawn_changes_become_a_model(run, real_backend, images, changes, tmp_path):
+    parameters = {
+        **images,
+        "CHANGES": changes,
+        "NAME": "dark-squares",
+        "KIND": "dark squares",
+        "STEPS": 1,
+        "THREADS": 1,
+    }
+    made = run("finetune", {**parameters, "OUTPUT_FOLDER": str(tmp_path / "run")})
+    assert made.succeeded, made.error
+    assert made.results["MODEL_NAME"] == "dark-squares" and 0 <= made.results["HELD_OUT_F1"] <= 1
+    cards = {card["name"]: card for card in real_backend.request("models", {})["models"]}
+    assert cards["dark-squares"]["classes"][1]["name"] == "dark squares"
+    assert any("held out" in info for info in made.feedback.infos)
+    again = run("finetune", {**parameters, "OUTPUT_FOLDER": str(tmp_path / "again")})
+    assert not again.succeeded and "dark-squares" in again.error
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_name_that_is_no_name_is_refused(run, images, changes, tmp_path):
+    parameters = {**images, "CHANGES": changes, "NAME": "Dark squares!", "OUTPUT_FOLDER": str(tmp_path / "run")}
+    refused = run("finetune", parameters)
+    assert not refused.succeeded and "cannot be called" in refused.error
+    assert not (tmp_path / "run").exists()
