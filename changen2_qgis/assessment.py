@@ -6,14 +6,13 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from qgis.core import QgsLayerTreeGroup, QgsMapLayer, QgsProject, QgsRasterLayer
+from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer
 
-from .results import DetectionGroup, open_raster, style_detection_layer
+from .results import ROLE, DetectionGroup, open_raster, style_detection_layer
 
 LAYER_NAME = "Found, missed, false"
 
-SUMMARY = "changen2/assessment"
-"""Custom property of the layer: the assessment in words."""
+_WORDS = "changen2/assessment"
 
 SCORES = (
     # name, what it says of a map
@@ -159,13 +158,12 @@ def style_assessment(layer: QgsMapLayer) -> None:
     style_detection_layer(layer, "change_class")
 
 
-def add_assessment(group: DetectionGroup, path: str, words: str) -> QgsRasterLayer:
+def add_assessment(group: DetectionGroup, path: str) -> QgsRasterLayer:
     """Add an assessment at the top of a detection's group, instead of an earlier one.
 
     Args:
         group: the detection.
         path: of `assessment.tif`.
-        words: what it says, kept with the layer.
 
     Raises:
         OSError: the file cannot be opened.
@@ -174,9 +172,9 @@ def add_assessment(group: DetectionGroup, path: str, words: str) -> QgsRasterLay
     if not layer.isValid():
         raise OSError(f"QGIS cannot open {path}. It may have been moved: assess again.")
     style_assessment(layer)
-    layer.setCustomProperty(SUMMARY, words)
+    older = group.layer("assessment")
+    layer.setCustomProperty(ROLE, "assessment")
     project = QgsProject.instance()
-    older = find_assessment(group.node)
     project.addMapLayer(layer, False)
     group.node.insertLayer(0, layer)
     if older is not None:
@@ -184,7 +182,11 @@ def add_assessment(group: DetectionGroup, path: str, words: str) -> QgsRasterLay
     return layer
 
 
-def find_assessment(node: QgsLayerTreeGroup) -> QgsMapLayer | None:
-    """The assessment in a detection's group; None where there is none."""
-    layers = (tree_layer.layer() for tree_layer in node.findLayers())
-    return next((layer for layer in layers if layer is not None and layer.customProperty(SUMMARY)), None)
+def keep_words(group: DetectionGroup, words: str) -> None:
+    """Keep with a detection, in the project file, what its last assessment said."""
+    group.node.setCustomProperty(_WORDS, words)
+
+
+def kept_words(group: DetectionGroup) -> str:
+    """What the last assessment of a detection said; empty where there was none."""
+    return str(group.node.customProperty(_WORDS, ""))

@@ -9,6 +9,7 @@ from qgis.PyQt.QtWidgets import QWidget
 
 from .assess_bar import AssessBar
 from .group_panel import GroupPanel
+from .label_bar import LabelBar
 from .results import DetectionGroup, detection_groups
 from .review_bar import ReviewBar
 from .swipe_tool import Side, Swipe
@@ -29,13 +30,17 @@ class ResultPanel(GroupPanel):
         self.threshold = ThresholdBar(self)
         self.review = ReviewBar(canvas, self)
         self.assess = AssessBar(self)
+        self.label = LabelBar(canvas, self)
         self.column.addWidget(self.threshold)
         self.column.addWidget(self.review)
         self.column.addWidget(self.assess)
+        self.column.addWidget(self.label)
         self.threshold.moved.connect(self._restyle)
         self.threshold.applied.connect(self._apply)
         self.review.refused.connect(self.refused)
         self.assess.refused.connect(self.refused)
+        self.assess.ended.connect(lambda: self.label.show_result(self.current()))
+        self.label.refused.connect(self.refused)
         self._swiping = Swipe(canvas, self)
         self._swiping.ended.connect(lambda: self.swipe.setChecked(False))
         self.swipe_clicked.connect(self._swipe)
@@ -52,6 +57,7 @@ class ResultPanel(GroupPanel):
         self.choice.setToolTip(group.name if group is not None else "")
         self.review.show_result(group)
         self.assess.show_result(group)
+        self.label.show_result(group)
         if group is not None:
             self.threshold.show_result(group.threshold)
 
@@ -59,6 +65,7 @@ class ResultPanel(GroupPanel):
         """Stop what runs and leave nothing on the canvas; for the end of the dock."""
         self.assess.shut_down()
         self.review.show_result(None)
+        self.label.show_result(None)
         self._swiping.stop()
 
     def _restyle(self, threshold: float) -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "ogr_source",
     "open_raster",
     "style_detection_layer",
+    "write_attribute",
 ]
 
 LAYERS = (
@@ -134,12 +135,12 @@ class DetectionGroup:
         and undo takes it back.
         """
         layer = self.layer("polygons")
-        if layer is None or not _write_review(layer, feature_id, state):
+        if layer is None or not write_attribute(layer, feature_id, "review", state):
             return False
         layer.setRenderer(layer.renderer().clone())  # so that the legend counts the states again
         original = layer.customProperty(_ORIGINAL)
         if original:
-            return _write_review(QgsVectorLayer(str(original), "original", "ogr"), feature_id, state)
+            return write_attribute(QgsVectorLayer(str(original), "original", "ogr"), feature_id, "review", state)
         return True
 
     def replace(self, outputs: dict[str, str], threshold: float, summary: dict[str, Any] | None = None) -> int:
@@ -341,12 +342,16 @@ def _count(polygons: QgsVectorLayer | None) -> dict[str, Any]:
     return {"polygons": len(areas), "change_area_m2": sum(known) if known else None}
 
 
-def _write_review(layer: QgsVectorLayer, feature_id: int, state: str) -> bool:
-    field = layer.fields().indexFromName("review")
+def write_attribute(layer: QgsVectorLayer, feature_id: int, name: str, value: Any) -> bool:
+    """Write one value of a feature; False where the layer refuses it.
+
+    Outside an editing session it goes straight to the file; within one it is part of the session.
+    """
+    field = layer.fields().indexFromName(name)
     if field < 0 or not layer.getFeature(feature_id).isValid():
         return False
     if layer.isEditable():
-        return bool(layer.changeAttributeValue(feature_id, field, state))
-    written = bool(layer.dataProvider().changeAttributeValues({feature_id: {field: state}}))
+        return bool(layer.changeAttributeValue(feature_id, field, value))
+    written = bool(layer.dataProvider().changeAttributeValues({feature_id: {field: value}}))
     layer.triggerRepaint()
     return written

@@ -114,6 +114,11 @@ def assessment_folder(run_folder: Path, reference: str) -> Path:
     return _unused(run_folder / f"assessment against {_plain(reference)}".rstrip())
 
 
+def points_folder(run_folder: Path) -> Path:
+    """A new folder inside a run's for points to label."""
+    return _unused(run_folder / "points to label")
+
+
 def _plain(name: str) -> str:
     """A name without the characters that some file systems refuse."""
     return re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(" .")[:80]

@@ -28,6 +28,7 @@ from qgis.core import (
     QgsGeometry,
     QgsMarkerSymbol,
     QgsPointXY,
+    QgsProject,
     QgsRasterLayer,
     QgsRendererCategory,
     QgsVectorFileWriter,
@@ -38,6 +39,7 @@ from qgis.PyQt.QtCore import QVariant
 
 from .errors import InputError
 from .inputs import PixelFrame
+from .results import ROLE, DetectionGroup
 
 TABLE = "sample_points"
 
@@ -221,6 +223,30 @@ def _write(
     del writer  # closes the file
     if failed:
         raise InputError(f"The points cannot be written to {path}: {message}", "Choose another output folder.")
+
+
+def add_points(group: DetectionGroup, source: str) -> QgsVectorLayer:
+    """Add a sample at the top of a detection's group, ready to label; an earlier one moves out of the way.
+
+    Args:
+        group: the detection.
+        source: of the points' layer.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    layer = QgsVectorLayer(source, "Points to label", "ogr")
+    if not layer.isValid():
+        raise OSError(f"QGIS cannot open {source}. It may have been moved: draw the points again.")
+    style_points(layer)
+    older = group.layer("points")
+    if older is not None:  # somebody's work: it stays in the project, but is no longer the one to label
+        older.removeCustomProperty(ROLE)
+        older.setName("Points labelled before")
+    layer.setCustomProperty(ROLE, "points")
+    QgsProject.instance().addMapLayer(layer, False)
+    group.node.insertLayer(0, layer).setCustomProperty("showFeatureCount", True)
+    return layer
 
 
 def style_points(layer: QgsVectorLayer) -> None:

@@ -8,11 +8,11 @@ import pytest
 from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsVectorLayer
 
 from changen2_qgis.assess_bar import AssessBar
-from changen2_qgis.assessment import find_assessment
 from changen2_qgis.results import DetectionGroup, add_detection_group, detection_groups
 from changen2_qgis.series_results import add_series_group
 
 PATIENCE_MS = 120_000
+NOTHING, DRAW = "Add a map or polygons of known change to the project", "Draw points to label"
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +67,13 @@ def test_what_was_synthesized_between_the_two_images_comes_first(bar, detection,
 def test_rasters_of_one_band_and_polygons_are_offered(bar, detection, tmp_path, write_raster):
     group = detection("gone.tif", "gone too.tif")
     bar.show_result(group)
-    assert offered(bar) == ["Add a map or polygons of known change to the project first"]
+    assert offered(bar) == [NOTHING, DRAW]
     for name, bands in (("mask", 1), ("photo", 3)):
         path = write_raster(tmp_path / f"{name}.tif", np.zeros((bands, 60, 80), np.uint8))
         QgsProject.instance().addMapLayer(QgsRasterLayer(path, name))
     for name in ("Polygon", "Point"):
         QgsProject.instance().addMapLayer(QgsVectorLayer(f"{name}?crs=EPSG:32633", name, "memory"))
-    assert sorted(offered(bar)) == ["Polygon", "mask"]
+    assert offered(bar)[2:] == [DRAW] and sorted(offered(bar)[:2]) == ["Polygon", "mask"]
 
 
 def test_the_assessment_is_told_and_kept_in_the_project(provider, bar, detection, tmp_path, write_raster, qtbot):
@@ -91,7 +91,7 @@ def test_the_assessment_is_told_and_kept_in_the_project(provider, bar, detection
         "Against “known/change”, from probability 0.45 up: 1 of 2 known changes was found; "
         "no place was reported that did not change."
     )
-    layer = find_assessment(group.node)
+    layer = group.layer("assessment")
     assert layer.source().startswith(str(tmp_path / "detection" / "assessment against known_change"))
     QgsProject.instance().write(str(tmp_path / "town.qgz"))
     QgsProject.instance().read(str(tmp_path / "town.qgz"))
@@ -110,3 +110,37 @@ def test_what_cannot_be_compared_is_refused(provider, bar, detection, tmp_path, 
     with qtbot.waitSignal(bar.refused, timeout=PATIENCE_MS) as refused:
         bar.assess(layer)
     assert "overlap" in refused.args[0] and bar.button.isEnabled() and bar.words.isHidden()
+
+
+def test_points_are_drawn_labelled_and_assessed(provider, bar, detection, tmp_path, qtbot):
+    from qgis.gui import QgsMapCanvas
+
+    from changen2_qgis.label_bar import LabelBar
+
+    canvas = QgsMapCanvas()
+    qtbot.addWidget(canvas)
+    labels = LabelBar(canvas)
+    qtbot.addWidget(labels)
+    group = detection("gone.tif", "gone too.tif")
+    bar.show_result(group)
+    labels.show_result(group)
+    assert labels.isHidden()
+    bar.menu.aboutToShow.emit()
+    bar.menu.actions()[-1].trigger()
+    qtbot.waitSignal(bar.ended, timeout=PATIENCE_MS).wait()
+    labels.show_result(group)
+    points = group.layer("points")
+    count = points.featureCount()
+    assert bar.words.text().startswith(f"{count} points to label") and not labels.isHidden()
+    labels.next.click()
+    assert labels.position.text() == f"1 of {count}"
+    while labels.position.text() != f"All {count} labelled":
+        feature = points.getFeature(labels._ids[labels._at])
+        assert canvas.extent().contains(feature.geometry().asPoint())
+        # What the map says is right, but for the first point on change.
+        wrong = feature["map"] == 1 and not any(f["reference"] == 0 and f["map"] == 1 for f in points.getFeatures())
+        (labels.no if wrong or feature["map"] == 0 else labels.yes).click()
+    bar.assess(points)
+    qtbot.waitSignal(bar.ended, timeout=PATIENCE_MS).wait()
+    assert f"By {count} labelled points, 100% of the map is right" in bar.words.text()
+    assert group.layer("assessment") is None

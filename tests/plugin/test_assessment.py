@@ -7,7 +7,7 @@ import pytest
 from osgeo import gdal
 from qgis.core import QgsProject
 
-from changen2_qgis.assessment import add_assessment, find_assessment, in_words, report
+from changen2_qgis.assessment import add_assessment, in_words, keep_words, kept_words, report
 from changen2_qgis.results import DetectionGroup, add_detection_group
 
 
@@ -66,10 +66,12 @@ def test_the_layer_tops_the_group_once(qgis_new_project, tmp_path, write_raster,
     change = write_raster(tmp_path / "change.tif", np.zeros((1, 2, 2), np.uint8))
     (tmp_path / "manifest.json").write_text(json.dumps({"job": "detect"}))
     group = DetectionGroup(add_detection_group(QgsProject.instance(), {"change": change}, "Run", {"polygons": 0}))
-    assert find_assessment(group.node) is None
-    add_assessment(group, assessment("one.tif"), "First.")
-    layer = add_assessment(group, assessment("two.tif"), "Second.")
+    assert group.layer("assessment") is None and kept_words(group) == ""
+    add_assessment(group, assessment("one.tif"))
+    layer = add_assessment(group, assessment("two.tif"))
     assert group.node.findLayers()[0].layer() is layer
-    assert len(group.node.findLayers()) == 2 and find_assessment(group.node) is layer
+    assert len(group.node.findLayers()) == 2 and group.layer("assessment") is layer
     classes = {entry.value: (entry.label, entry.color.alpha()) for entry in layer.renderer().classes()}
     assert classes[0][1] == 0 and classes[2] == ("Missed", 255) and len(classes) == 4
+    keep_words(group, "Second.")
+    assert kept_words(DetectionGroup(group.node)) == "Second."
