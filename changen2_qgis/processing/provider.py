@@ -12,6 +12,7 @@ from .detect_change import DetectChange
 from .draw_sample_points import DrawSamplePoints
 from .finetune import FinetuneDetector
 from .set_up_backend import SetUpBackend
+from .shipped_model import ShippedModel, shipped_models
 from .simulate_events import SimulateEvents
 from .synthesize_change import SynthesizeChange
 from .vectorize_change import VectorizeChange
@@ -59,3 +60,5 @@ class Changen2Provider(QgsProcessingProvider):
         """Add one of each."""
         for algorithm in ALGORITHMS:
             self.addAlgorithm(algorithm(self.backend))
+        for path in shipped_models():
+            self.addAlgorithm(ShippedModel(path))
