@@ -55,7 +55,8 @@ class DetectRequest(Request):
         tile_size, overlap, batch_size: pixels, pixels, pairs; None takes the model card's.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16.
-        threads: torch threads; None takes the physical cores.
+        threads: torch threads; None takes the physical cores, and one on a cluster.
+        dask: address of a Dask scheduler, or its scheduler file, whose workers run the model instead.
         resume: go on with the unfinished run of the same settings in ``out_dir``, if there is one.
         overwrite: replace results that are in ``out_dir``.
     """
@@ -78,6 +79,7 @@ class DetectRequest(Request):
     device: DeviceName = "auto"
     precision: Precision = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
+    dask: str | None = None
     resume: bool = False
     overwrite: bool = False
 

@@ -1,7 +1,7 @@
 """Work for many processes: on this machine, or on the workers of a Dask cluster. Results come in order.
 
-Tasks are plain functions of picklable arguments. A task whose Dask worker is lost is run again on another one; nothing
-else is.
+Tasks are plain functions of picklable arguments. A task whose Dask worker is lost is run again on another one, and
+nothing else is; the scheduler gives a task up that took several workers with it (Dask's ``allowed-failures``).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from changen2 import __version__
-from changen2.errors import InputError, JobError
+from changen2.errors import Changen2Error, InputError, JobError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,10 +26,7 @@ Result = TypeVar("Result")
 CONNECT_S = 30
 """How long a scheduler, and its first worker, are waited for."""
 
-RETRIES = 3
-"""How often a task is run again after the worker that had it was lost; a task that kills every worker is at fault."""
-
-AHEAD = 4
+AHEAD = 2
 """Tasks for each worker that are handed out before their results are fetched, so that none waits for work."""
 
 POLL_S = 0.2
@@ -75,23 +72,26 @@ class Crew:
             JobError: ``worker_lost``.
         """
         rest = iter(items)
-        waiting: deque[Future[Result]] = deque()
+        waiting: deque[Future[tuple[Result | None, Changen2Error | None]]] = deque()
         try:
             while True:
                 room = (1 if self.size == 1 else AHEAD * self.size) - len(waiting)
-                waiting.extend(self._executor.submit(task, item) for item in islice(rest, room))
+                waiting.extend(self._executor.submit(_attempt, task, item) for item in islice(rest, room))
                 if not waiting:
                     return
                 while not wait([waiting[0]], timeout=POLL_S).done:
                     check()
                 check()
-                yield waiting.popleft().result()
-        except self._lost as error:
+                result, error = waiting.popleft().result()
+                if error is not None:
+                    raise error
+                yield cast(Result, result)
+        except self._lost as loss:
             raise JobError(
                 "A process was lost: it was killed, or ran out of memory.",
                 hint="Go on with --resume; fewer processes at a time need less memory.",
                 code="worker_lost",
-            ) from error
+            ) from loss
         finally:
             for future in waiting:
                 future.cancel()
@@ -119,6 +119,15 @@ def crew(workers: int, dask: str | None, device: str) -> Iterator[Crew]:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, context) as pool:
             yield Crew(pool, workers, (BrokenProcessPool,))
+
+
+def _attempt(task: Callable[[Item], Result], item: Item) -> tuple[Result | None, Changen2Error | None]:
+    """A task's result, or what it says is wrong: errors travel as values, without the causes that may not."""
+    try:
+        return task(item), None
+    except Changen2Error as error:
+        error.__cause__ = error.__context__ = None
+        return None, error.with_traceback(None)
 
 
 class _Here(Executor):
@@ -162,7 +171,7 @@ def _cluster(address: str, device: str) -> Iterator[Crew]:
         resources = {"GPU": 1} if gpus and device != "cpu" else None
         size = int(gpus) if resources else sum(fact["threads"] for fact in facts)
         options = {"resources": resources} if resources else {}
-        with client.get_executor(pure=False, retries=RETRIES, **options) as executor:
+        with client.get_executor(pure=False, **options) as executor:
             yield Crew(executor, size, (KilledWorker, CancelledError))
 
 

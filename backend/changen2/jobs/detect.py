@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 
 from changen2.errors import InputError
 from changen2.jobs.change_map import Decoder, DetectionMaps, polygons_of
+from changen2.jobs.dask_cluster import crew
+from changen2.jobs.dask_detect import ClusterPredictor, Date
 from changen2.jobs.detection_plan import Plan, make_plan
 from changen2.jobs.journal import Journal, has_finished_blocks
 from changen2.jobs.manifest import describe_input, versions, write_manifest
@@ -22,6 +26,7 @@ from changen2.models.predictor import Predictor
 from changen2.models.registry import load_model
 from changen2.protocol import DetectRequest, EstimateRequest, validate
 from changen2.raster.blending import Carry
+from changen2.raster.grid import Grid
 from changen2.raster.pipeline import run_tiles
 from changen2.raster.reading import AlignedRaster, gdal_environment
 from changen2.raster.registration import Shift, estimate_shift
@@ -69,7 +74,11 @@ def run(request: DetectRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request with the model that it names."""
     with gdal_environment():
         plan = make_plan(request)
-        return run_plan(plan, load_predictor(plan), output_folder(request), reporter)
+        folder = output_folder(request)
+        if request.dask is None:
+            return run_plan(plan, load_predictor(plan), folder, reporter)
+        with crew(1, request.dask, request.device) as workers:
+            return run_plan(plan, ClusterPredictor(plan, workers, reporter.check), folder, reporter)
 
 
 def output_folder(request: DetectRequest) -> OutputFolder:
@@ -100,8 +109,10 @@ def load_predictor(plan: Plan) -> Predictor:
     return Predictor(load_model(plan.card), device, choose_precision(request.precision, device), batch)
 
 
-def run_plan(plan: Plan, predictor: Predictor, folder: OutputFolder, reporter: Reporter) -> dict[str, Any]:
-    """Carry out a plan: read, detect, write, vectorize."""
+def run_plan(
+    plan: Plan, predictor: Predictor | ClusterPredictor, folder: OutputFolder, reporter: Reporter
+) -> dict[str, Any]:
+    """Carry out a plan: read, detect (here or on a cluster), write, vectorize."""
     began, clock = datetime.now(timezone.utc), time.monotonic()
     request, warnings = plan.request, list(plan.warnings)
     with folder, ExitStack() as stack:
@@ -114,7 +125,8 @@ def run_plan(plan: Plan, predictor: Predictor, folder: OutputFolder, reporter: R
         decoder = Decoder(plan.card)
         maps = DetectionMaps(folder.work, plan.grid, plan.area, decoder, plan.threshold, resume=request.resume)
         stack.callback(maps.close)
-        _compute(plan, predictor, before, after, planes, maps, folder.work, reporter)
+        run_blocks = _runner(plan, predictor, before, after, shift, planes)
+        _compute(plan, predictor, run_blocks, maps, folder.work, reporter)
         if maps.valid_px == 0:
             raise InputError(
                 "No pixel is valid on both dates in the area asked for.",
@@ -200,16 +212,37 @@ def _open_after(
         shift = estimate_shift(before, after, plan.work_grid)
         reporter.step("coregister", 1, 1)
         stretch = after.stretch
-    moved = plan.work_grid.shifted(shift.columns, shift.rows) if shift.samples else plan.work_grid
-    return stack.enter_context(AlignedRaster(request.after, moved, bands, stretch)), shift
+    return stack.enter_context(AlignedRaster(request.after, _grid_of_after(plan, shift), bands, stretch)), shift
+
+
+def _grid_of_after(plan: Plan, shift: Shift | None) -> Grid:
+    """The grid that the date after is read on."""
+    return plan.work_grid.shifted(shift.columns, shift.rows) if shift and shift.samples else plan.work_grid
+
+
+def _runner(
+    plan: Plan,
+    predictor: Predictor | ClusterPredictor,
+    before: AlignedRaster,
+    after: AlignedRaster,
+    shift: Shift | None,
+    planes: int,
+) -> Callable[..., None]:
+    """What runs the model over blocks: this process, or the workers of a cluster."""
+    if isinstance(predictor, ClusterPredictor):
+        return partial(
+            predictor.run_tiles,
+            Date.of(plan.request.before, plan.work_grid, before),
+            Date.of(plan.request.after, _grid_of_after(plan, shift), after),
+        )
+    run = partial(run_tiles, predict=predictor.predict, planes=planes, batch_size=predictor.batch_size)
+    return partial(run, before, after)
 
 
 def _compute(
     plan: Plan,
-    predictor: Predictor,
-    before: AlignedRaster,
-    after: AlignedRaster,
-    planes: int,
+    predictor: Predictor | ClusterPredictor,
+    run_blocks: Callable[..., None],
     maps: DetectionMaps,
     work: Path,
     reporter: Reporter,
@@ -238,18 +271,8 @@ def _compute(
     carry_folder.mkdir(exist_ok=True)
     reporter.step("detect", done, total)
     began = time.monotonic()
-    run_tiles(
-        before,
-        after,
-        blocks,
-        predictor.predict,
-        planes=planes,
-        batch_size=predictor.batch_size,
-        carry=Carry(carry_folder, plan.tiles),
-        write_core=write_core,
-        on_tiles=on_tiles,
-    )
-    if blocks:
+    run_blocks(blocks, carry=Carry(carry_folder, plan.tiles), write_core=write_core, on_tiles=on_tiles)
+    if blocks and plan.request.dask is None:
         computed = sum(len(block.row_tiles) * len(block.column_tiles) for block in blocks)
         _seconds_per_tile[_rate_key(plan, predictor.device)] = (time.monotonic() - began) / computed
     if scaled:
@@ -268,7 +291,7 @@ def _resample_back(plan: Plan, scaled: DetectionMaps, maps: DetectionMaps, repor
     scaled.close()
 
 
-def _identity(plan: Plan, predictor: Predictor) -> dict[str, Any]:
+def _identity(plan: Plan, predictor: Predictor | ClusterPredictor) -> dict[str, Any]:
     """Return everything that the pixels of a run depend on; a run resumes only with the same."""
     import torch
 
@@ -278,7 +301,9 @@ def _identity(plan: Plan, predictor: Predictor) -> dict[str, Any]:
         "model": plan.card.sha256,
         "before": describe_input(request.before),
         "after": describe_input(request.after),
-        "parameters": request.model_dump(exclude={"out_dir", "resume", "overwrite", "min_area", "batch_size"}),
+        "parameters": request.model_dump(
+            exclude={"out_dir", "resume", "overwrite", "min_area", "batch_size", "threads", "dask"}
+        ),
         "threads": torch.get_num_threads(),
         "device": str(predictor.device),
         "precision": str(predictor.precision),
@@ -287,7 +312,7 @@ def _identity(plan: Plan, predictor: Predictor) -> dict[str, Any]:
 
 def _manifest(
     plan: Plan,
-    predictor: Predictor,
+    predictor: Predictor | ClusterPredictor,
     before: AlignedRaster,
     after: AlignedRaster,
     shift: Shift | None,

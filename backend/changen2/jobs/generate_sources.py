@@ -244,8 +244,9 @@ def _source(path: Path, labels: Path | None, bands: tuple[int, ...] | None, gsd_
         grid = Grid.of(dataset)
     with AlignedRaster(path, grid, bands) as image:
         return Source(
-            image=str(path),
-            labels=str(labels) if labels else None,
+            # Workers have other current folders.
+            image=str(path.absolute()),
+            labels=str(labels.absolute()) if labels else None,
             shape=(grid.height, grid.width),
             bands=image.bands,
             stretch=image.stretch,
