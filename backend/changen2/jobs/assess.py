@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from changen2.gpcm.labels import Box
-from changen2.gpcm.objects import Objects, find_objects
-from changen2.jobs.change_truth import Truth, open_truth, read_change
+from changen2.jobs.change_places import FALSE, FOUND_SHARE, HIT, MISSED, NODATA, RIGHT, outcome_of, place_shares
+from changen2.jobs.change_truth import open_truth, read_change
 from changen2.jobs.evaluate import evaluate
-from changen2.jobs.label_series import as_window
 from changen2.jobs.manifest import redact, versions, write_manifest
 from changen2.jobs.progress import Reporter
 from changen2.protocol import EvaluateRequest
@@ -28,17 +26,12 @@ from changen2.raster.reading import gdal_environment, open_raster
 from changen2.raster.vectors import class_tags
 from changen2.raster.writing import Colors, OutputFolder, WindowedRaster
 
-RIGHT, HIT, MISSED, FALSE, NODATA = 0, 1, 2, 3, 255
-
 NAMES = {RIGHT: "No change, as known", HIT: "Found", MISSED: "Missed", FALSE: "Reported, but no change"}
 
 # Blue, yellow and vermilion stay apart for colour-blind readers, and over imagery.
 COLORS: Colors = {
     RIGHT: (238, 238, 238, 255), HIT: (0, 114, 178, 255), MISSED: (240, 228, 66, 255), FALSE: (213, 94, 0, 255)
 }  # fmt: skip
-
-FOUND_SHARE = 0.5
-"""Share of a known place that must be reported for the place to count as found."""
 
 STRIP = 1024
 """Rows and columns of the windows that are compared at once."""
@@ -131,21 +124,13 @@ def _write(request: EvaluateRequest, path: Path, reporter: Reporter) -> tuple[_T
         with closing(raster):
             windows = list(_windows(grid))
             for number, window in enumerate(windows, 1):
-                outcome = _outcome(*read_change(mapped, window, request.threshold), truth, window)
+                outcome = outcome_of(*read_change(mapped, window, request.threshold), *truth(window))
                 raster.write(window, outcome)
                 tally.add(outcome, grid, window)
                 reporter.step("compare", number, len(windows))
             places = count_places(raster, grid, _least_pixels(grid, request.min_area), reporter)
             raster.finish()
     return tally, places
-
-
-def _outcome(
-    changed: NDArray[np.bool_], valid: NDArray[np.bool_], truth: Truth, window: Window
-) -> NDArray[np.uint8]:  # fmt: skip
-    true, known = truth(window)
-    outcome = np.select([changed & true, true, changed], [HIT, MISSED, FALSE], RIGHT)
-    return np.where(valid & known, outcome, NODATA).astype(np.uint8)
 
 
 def count_places(raster: WindowedRaster, grid: Grid, least: int, reporter: Reporter) -> Places:
@@ -157,8 +142,7 @@ def count_places(raster: WindowedRaster, grid: Grid, least: int, reporter: Repor
         least: pixels below which a place is left out.
         reporter: progress and cancel.
     """
-    known = _hit_shares(_Marked(raster, grid, MISSED), least, reporter)
-    reported = _hit_shares(_Marked(raster, grid, FALSE), least, reporter)
+    known, reported = place_shares(raster.read, (grid.height, grid.width), least, reporter)
     found = int((known >= FOUND_SHARE).sum())
     return Places(
         known=known.size,
@@ -167,36 +151,6 @@ def count_places(raster: WindowedRaster, grid: Grid, least: int, reporter: Repor
         reported=reported.size,
         false=int((reported == 0).sum()),
     )
-
-
-class _Marked:
-    """An assessment as a label map: 1 where there is a hit or the other value, else 0."""
-
-    def __init__(self, raster: WindowedRaster, grid: Grid, other: int) -> None:
-        self._raster, self._other = raster, other
-        self.shape = grid.height, grid.width
-
-    def outcomes(self, box: Box) -> NDArray[np.uint8]:
-        return self._raster.read(as_window(box))
-
-    def read(self, box: Box) -> NDArray[np.uint8]:
-        return self.mark(self.outcomes(box))
-
-    def mark(self, outcomes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return ((outcomes == HIT) | (outcomes == self._other)).astype(np.uint8)
-
-
-def _hit_shares(marked: _Marked, least: int, reporter: Reporter) -> NDArray[np.float64]:
-    """The share of hits in each marked place that is large enough."""
-    places: Objects = find_objects(marked, on_block=lambda done, total: reporter.step("count", done, total))  # type: ignore[arg-type]
-    hits = np.zeros(len(places), np.int64)
-    for block in places.blocks():
-        reporter.check()
-        outcomes = marked.outcomes(block)
-        numbers = places.ids(block, marked.mark(outcomes))
-        hits += np.bincount(numbers[outcomes == HIT], minlength=len(places))
-    counted = (places.classes == 1) & (places.areas >= least)
-    return np.asarray(hits[counted] / places.areas[counted])
 
 
 def _least_pixels(grid: Grid, min_area: float) -> int:
