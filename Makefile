@@ -10,7 +10,7 @@ STAGE := build/changen2_qgis
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
 DEMO ?= demo
 
-.PHONY: help setup setup-backend setup-qgis demo test test-backend test-plugin test-e2e lint format bench docs stage package deploy clean
+.PHONY: help setup setup-backend setup-qgis demo test test-backend test-plugin test-e2e lint format bench bench-synthesis report-synthesis docs stage package deploy clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -61,6 +61,12 @@ bench: setup-backend ## Measure speed and memory as ratios taken in one run
 	$(RUN) tests/benchmarks/detect.py
 	$(RUN) tests/benchmarks/overlap.py
 	$(RUN) tests/benchmarks/synthesize.py
+
+bench-synthesis: setup-backend ## Time synthesis: growing changes, whole pictures, a warm worker
+	$(RUN) tests/benchmarks/synthesize.py --parts changes whole worker --changes 256 1024 4096
+
+report-synthesis: setup-backend ## Does synthesis hold? HTML in runs/; hours in full, REPORT=--small takes minutes (needs ../shared)
+	$(RUN) -m changen2.reports.synthesis --data $(or $(IMAGERY),../shared/data) $(REPORT)
 
 docs: demo ## Refresh the pictures in the README and docs (the Models page needs the folder ../shared)
 	mkdir -p docs/images

@@ -1,12 +1,14 @@
 """What synthesis costs: whether it follows the change, not the raster. Ratios of one run.
 
     make bench
+    make bench-synthesis
 
 Measured with the embedded generator where it is installed, else with its architecture and random weights, which costs
 the same: (1) the same ten polygons on a small and on a large raster, each in a process of its own; (2) writing one
-image against copying the same file to the same format; (3) seconds per changed pixel for changes of growing size.
-Seconds are the processor's, on one thread, so that ratios hold on a machine that does other work too. Prints one JSON
-object.
+image against copying the same file to the same format; (3) seconds per changed pixel for changes of growing size; (4)
+pictures of growing size drawn whole; (5) one change of 256² in a worker that has done another before. Seconds are the
+processor's, on one thread, so that ratios hold on a machine that does other work too; the worker's are the clock's as
+well, on all cores. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import numpy as np
+import psutil
 import pyogrio
 import rasterio
 import rasterio.shutil
@@ -36,7 +40,10 @@ from changen2.jobs.synthesize import run_with
 from changen2.models.generator_tiny import TinyGenerator
 from changen2.models.registry import ModelCard, card_of, load_model
 from changen2.protocol import SynthesizeRequest
+from changen2.reports.drawing import draw_whole
 
+WHOLE = ((256, 256), (512, 512), (1024, 1024), (384, 1088))
+WORKER = [sys.executable, "-m", "changen2", "worker"]
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)
 
 
@@ -120,6 +127,71 @@ def apart(side: int, boxes: list[tuple[int, int, int, int]], steps: int) -> dict
         return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
+def compare_rasters(sides: list[int], steps: int) -> dict[str, object]:
+    """The same ten buildings on a small and on a large raster."""
+    ten = [(200 + i % 5 * 350, 300 + i // 5 * 800, 240 + i % 5 * 350 + i * 5, 350 + i // 5 * 800) for i in range(10)]
+    small, large = (apart(side, ten, steps) for side in sides)
+    return {
+        "small": small,
+        "large": large,
+        "drawing_ratio": large["drawing_s"] / small["drawing_s"],
+        "writing_over_copy": large["writing_s"] / large["copy_s"],
+        "memory_difference_mb": large["peak_mb"] - small["peak_mb"],
+    }
+
+
+def growing_changes(sides: list[int], steps: int) -> dict[int, dict[str, float]]:
+    """One square change of each size, with what a changed pixel costs against one of the smallest change."""
+    found: dict[int, dict[str, float]] = {}
+    for side in sides:
+        cost = apart(side + 512, [(250, 250, 250 + side, 250 + side)], steps)
+        found[side] = {**cost, "drawing_us_per_px": 1e6 * cost["drawing_s"] / cost["changed_px"]}
+        found[side]["over_the_smallest"] = found[side]["drawing_us_per_px"] / found[sides[0]]["drawing_us_per_px"]
+    return found
+
+
+def whole_pictures(steps: int) -> dict[str, dict[str, float]]:
+    """Draw pictures of growing size from labels alone, each in one piece."""
+    torch.set_num_threads(1)
+    _, network = generator()
+    found = {}
+    for height, width in WHOLE:
+        labels = np.random.default_rng(0).integers(0, 6, (1, height // 64, width // 64)).astype(np.uint8)
+        clock, began = time.process_time(), time.perf_counter()
+        draw_whole(network, labels.repeat(64, 1).repeat(64, 2), [0.5], [0], "dpmpp", steps)
+        seconds = time.process_time() - clock
+        found[f"{height} x {width}"] = {
+            "cpu_s": seconds,
+            "clock_s": time.perf_counter() - began,
+            "cpu_us_per_px": 1e6 * seconds / (height * width),
+        }
+    return found
+
+
+def warm_worker(steps: int) -> dict[str, float]:
+    """One change of 256² by a worker process that has done another before."""
+    card_of("tiny", "synthesize")  # says so where the worker has no generator
+    with tempfile.TemporaryDirectory() as place, Popen(WORKER, stdin=PIPE, stdout=PIPE, text=True) as worker:
+        folder, process = Path(place), psutil.Process(worker.pid)
+        write_image(folder / "image.tif", 1024)
+        write_events(folder / "events.gpkg", [(300, 300, 556, 556)])
+        for number in (1, 2):
+            used, began = sum(process.cpu_times()[:2]), time.perf_counter()
+            params = {
+                "image": str(folder / "image.tif"), "events": str(folder / "events.gpkg"), "device": "cpu",
+                "out_dir": str(folder / str(number)), "sampling_steps": steps,
+            }  # fmt: skip
+            request = {"jsonrpc": "2.0", "id": number, "method": "synthesize", "params": params}
+            print(json.dumps(request), file=worker.stdin, flush=True)
+            answer = next(line for line in map(json.loads, worker.stdout) if line.get("id") == number)
+            if "error" in answer:
+                raise InputError(answer["error"]["message"])
+        clock = time.perf_counter() - began
+        found = {"clock_s": clock, "cpu_s": sum(process.cpu_times()[:2]) - used}
+        worker.kill()
+    return found
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -127,25 +199,22 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs=2, default=[2048, 8192])
     parser.add_argument("--changes", type=int, nargs="+", default=[256, 1024])
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--parts", nargs="+", choices=["rasters", "changes", "whole", "worker"],
+                        default=["rasters", "changes"])  # fmt: skip
     given = parser.parse_args()
     if given.once:
         folder, side, boxes, steps = json.loads(given.once)
         print(json.dumps(run(Path(folder), side, boxes, steps)))
         return
-    ten = [(200 + i % 5 * 350, 300 + i // 5 * 800, 240 + i % 5 * 350 + i * 5, 350 + i // 5 * 800) for i in range(10)]
-    small, large = (apart(side, ten, given.steps) for side in given.sides)
-    sizes = {}
-    for change in given.changes:
-        found = apart(change + 512, [(250, 250, 250 + change, 250 + change)], given.steps)
-        sizes[change] = {**found, "drawing_us_per_px": 1e6 * found["drawing_s"] / found["changed_px"]}
-    report = {
-        "small": small,
-        "large": large,
-        "drawing_ratio": large["drawing_s"] / small["drawing_s"],
-        "writing_over_copy": large["writing_s"] / large["copy_s"],
-        "memory_difference_mb": large["peak_mb"] - small["peak_mb"],
-        "changes": sizes,
-    }
+    report: dict[str, object] = {}
+    if "rasters" in given.parts:
+        report |= compare_rasters(given.sides, given.steps)
+    if "changes" in given.parts:
+        report["changes"] = growing_changes(given.changes, given.steps)
+    if "whole" in given.parts:
+        report["whole"] = whole_pictures(given.steps)
+    if "worker" in given.parts:
+        report["warm_worker"] = warm_worker(given.steps)
     print(json.dumps(report, indent=1))
 
 

@@ -1,0 +1,136 @@
+"""Draw with a generator in memory: whole pictures from labels alone, and edits of a tile.
+
+Both go the way of the synthesis job, less its files: the same samplers, noise, exemplars and compositing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from changen2.diffusion.denoising import denoiser
+from changen2.diffusion.noise import FIRST_STEP, START, latent_noise
+from changen2.diffusion.samplers import SAMPLERS, SPACINGS
+from changen2.diffusion.schedules import SCHEDULES
+from changen2.gpcm.compositing import Radiometry, composite
+from changen2.gpcm.exemplar import ArrayLibrary, start_picture
+from changen2.gpcm.labels import Box
+from changen2.gpcm.regions import CELL, Region
+from changen2.gpcm.synthesis import Generator, Settings, Synthesizer
+from changen2.jobs.image_series import mirrored_read
+
+Picture = NDArray[np.uint8]
+Labels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+RGB = Radiometry(np.dtype(np.uint8), [None] * 3, [(0,), (1,), (2,)], [0.0] * 3, [255.0] * 3, [False] * 3)
+
+INITS = ("noise", "exemplar")
+
+
+@torch.inference_mode()
+def draw_whole(
+    generator: Generator, labels: Labels, gsd: Sequence[float], seeds: Sequence[int], sampler: str, steps: int
+) -> Picture:
+    """Draw pictures from labels alone, each in one piece whatever its size.
+
+    Args:
+        generator: in eval mode, on the CPU.
+        labels: the generator's classes [b, h, w], sides multiples of its stride.
+        gsd: metres per pixel [b].
+        seeds: of each picture [b]; a picture does not depend on the others in its batch, up to its last bits.
+        sampler: key of ``SAMPLERS``.
+        steps: reverse steps.
+
+    Returns:
+        RGB [b, 3, h, w].
+    """
+    schedule = SCHEDULES[generator.schedule]()
+    height, width = (side // generator.latent_stride for side in labels.shape[1:])
+
+    def noise(sampler_step: int) -> Tensor:
+        place = (0, 0, height, width, generator.latent_channels)
+        return torch.from_numpy(np.stack([latent_noise(seed, 0, sampler_step, *place) for seed in seeds]))
+
+    condition = generator.embed_labels(
+        torch.from_numpy(labels.astype(np.int64)), torch.tensor(gsd, dtype=torch.float32)
+    )
+    x = noise(START)
+    nothing, everywhere = torch.zeros_like(x), torch.ones_like(x[:, :1])
+
+    def network(x_t: Tensor, t: int) -> Tensor:
+        return generator.denoise(x_t, torch.full((len(x_t),), t), condition, nothing, everywhere)
+
+    prediction = "velocity" if generator.prediction == "v" else generator.prediction
+    latents = SAMPLERS[sampler](
+        denoiser(network, schedule, prediction),
+        x,
+        schedule,
+        SPACINGS[sampler](schedule, steps),
+        noise=lambda step: noise(FIRST_STEP + step),
+    )
+    return generator.decode(latents).round().to(torch.uint8).numpy()
+
+
+@dataclass(frozen=True)
+class TileScene:
+    """A tile in memory as the synthesizer asks for it; beyond its edges it is mirrored."""
+
+    before: Picture
+    wanted: Labels
+    changes: Mask
+
+    def rgb(self, box: Box) -> Picture:
+        """The image before [3, h, w]."""
+        return mirrored_read(lambda inner: _cut(self.before, inner), box, self.changes.shape).astype(np.uint8)
+
+    def labels(self, box: Box) -> Labels:
+        """The wanted classes [h, w]."""
+        return mirrored_read(lambda inner: _cut(self.wanted, inner), box, self.changes.shape).astype(np.uint8)
+
+    def change(self, box: Box) -> Mask:
+        """What changes [h, w]."""
+        return mirrored_read(lambda inner: _cut(self.changes, inner), box, self.changes.shape).astype(bool)
+
+
+def draw_edit(
+    generator: Generator,
+    before: Picture,
+    wanted: Labels,
+    change: Mask,
+    settings: Settings,
+    exemplars: Labels | None = None,
+) -> Picture:
+    """The tile after an edit; the tile is one window of the model, whatever changes in it.
+
+    Args:
+        generator: in eval mode, on the CPU.
+        before: RGB [3, h, w], sides multiples of 64.
+        wanted: the generator's classes after the edit [h, w].
+        change: where it happens [h, w].
+        settings: of the sampler.
+        exemplars: the classes before the edit [h, w], to start from patches of the same tile; noise where None.
+
+    Returns:
+        RGB [3, h, w], equal to ``before`` outside the change.
+    """
+    side = CELL * generator.latent_stride
+    rows, columns = change.shape[0] // side, change.shape[1] // side
+    cells = np.argwhere(change.reshape(rows, side, columns, side).any((1, 3)))
+    region = Region(cells, Box(0, 0, rows * CELL, columns * CELL))
+    start = None
+    if exemplars is not None:
+        own = ArrayLibrary("same tile", before, exemplars)
+        start, _ = start_picture(before, wanted, change, [own], [settings.seed])
+    (piece,) = Synthesizer(generator, settings).draw(region, TileScene(before, wanted, change), 1, start)
+    everywhere = np.ones(change.shape, bool)
+    return composite(before, before, piece.rgb, change, change, everywhere, RGB).astype(np.uint8)
+
+
+def _cut(values: NDArray[np.generic], box: Box) -> NDArray[np.generic]:
+    return values[..., box.top : box.bottom, box.left : box.right]

@@ -1,0 +1,76 @@
+"""Where new buildings could stand: real footprints moved to free ground of their own tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import label as connected
+
+from changen2.models.rsdit_tiny import BACKGROUND, BUILDING, LAND, VEGETATION
+from changen2.reports.consistency import own_region
+from changen2.training.places import Bytes
+
+Mask = NDArray[np.bool_]
+
+TRIES = 50
+MIN_AREA = 64
+MAX_SIDE = 96
+"""Pixels along a footprint's sides: larger ones leave no room for themselves."""
+
+GROUND = (BACKGROUND, LAND, VEGETATION)
+"""Classes that a house is built on: neither water nor a road."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A footprint and the place it is moved to, both [h, w]."""
+
+    own: Mask
+    new: Mask
+
+
+def place_buildings(label: Bytes, most: int, rng: np.random.Generator, repeats: int = 1) -> list[Placement]:
+    """Move some of a tile's whole buildings to free ground, with their own radius of free ground around them.
+
+    Args:
+        label: the generator's classes [h, w].
+        most: how many at most.
+        rng: decides which, and where.
+        repeats: how often the same footprint may be moved.
+    """
+    numbers, count = connected(label == BUILDING, np.ones((3, 3), int))
+    taken = ~np.isin(label, GROUND)
+    placements: list[Placement] = []
+    for number in np.concatenate([rng.permutation(count) + 1 for _ in range(repeats)]):
+        own = numbers == number
+        if len(placements) < most and is_whole(own):
+            new = free_place(own, taken, rng)
+            if new is not None:
+                placements.append(Placement(own, new))
+                taken = taken | own_region(new)
+    return placements
+
+
+def is_whole(footprint: Mask) -> bool:
+    """Whether a footprint is neither cut off by the tile's edge nor too small or too large to be moved."""
+    rows, columns = np.nonzero(footprint)
+    inside = rows.min() > 0 and columns.min() > 0
+    inside = inside and rows.max() < footprint.shape[0] - 1 and columns.max() < footprint.shape[1] - 1
+    return bool(inside and len(rows) > MIN_AREA and max(np.ptp(rows), np.ptp(columns)) < MAX_SIDE)
+
+
+def free_place(footprint: Mask, taken: Mask, rng: np.random.Generator) -> Mask | None:
+    """The footprint moved to where nothing is taken within its own radius, or None after all tries."""
+    reach = int(np.ceil(np.sqrt(footprint.sum() / np.pi)))
+    rows, columns = (places - reach for places in np.nonzero(own_region(np.pad(footprint, reach))))
+    height, width = taken.shape
+    if np.ptp(rows) >= height or np.ptp(columns) >= width:
+        return None
+    for _ in range(TRIES):
+        down = int(rng.integers(-rows.min(), height - rows.max()))
+        right = int(rng.integers(-columns.min(), width - columns.max()))
+        if not taken[rows + down, columns + right].any():
+            return np.roll(footprint, (down, right), (0, 1))
+    return None
