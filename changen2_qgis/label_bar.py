@@ -22,7 +22,7 @@ class LabelBar(WalkBar):
 
     def __init__(self, canvas: QgsMapCanvas, parent: QWidget | None = None) -> None:
         changed = Answer("confirm", "Changed", "This place looks changed; go to the next point without a label")
-        same = Answer("reject", "Not changed", "This place looks the same; go to the next point without a label")
+        same = Answer("reject", "Same", "This place looks the same, not changed; go to the next point without a label")
         super().__init__(canvas, changed, same, parent)
 
     def show_result(self, group: DetectionGroup | None) -> None:
