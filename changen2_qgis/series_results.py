@@ -156,7 +156,7 @@ def add_series_group(
         (output, _open(output, _layer_name(output, timeline), manifest, model)) for output in _outputs(manifest, folder)
     ]
     events = _open_events(manifest, folder, layers)
-    node = project.layerTreeRoot().insertGroup(0, f"{title}: {describe_series(manifest['summary'])}")
+    node = QgsLayerTreeGroup(f"{title}: {describe_series(manifest['summary'])}")
     node.setCustomProperty(_ID, uuid.uuid4().hex)
     node.setCustomProperty(FOLDER, folder)
     node.setCustomProperty(_TIMELINE, timeline.to_text())
@@ -173,6 +173,7 @@ def add_series_group(
     for output, layer in layers:
         set_fixed_range(layer, timeline.range(output.step))
         carry_manifest(layer, folder, _abstract(output, timeline, manifest))
+    project.layerTreeRoot().insertChildNode(0, node)  # complete, or the Layers panel would not unfold it
     return node
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from qgis.core import QgsMapLayer, QgsMapRendererParallelJob, QgsMapSettings, QgsProject
 from qgis.gui import QgsMapCanvas, QgsMapCanvasItem, QgsMapMouseEvent, QgsMapTool
-from qgis.PyQt.QtCore import QObject, QPointF, QRectF, Qt, QTimer, pyqtSignal
+from qgis.PyQt.QtCore import QObject, QPointF, QRectF, QSizeF, Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QImage, QKeyEvent, QPainter, QPen
 from qgis.PyQt.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
@@ -224,7 +224,7 @@ class SwipeTool(QgsMapTool):
 
     def _place(self, x: float) -> None:
         if self._item is not None:
-            self._item.set_divider(x / max(1, self.canvas().width()))
+            self._item.set_divider(x / max(1.0, self._item.boundingRect().width()))
 
 
 class SwipeItem(QgsMapCanvasItem):
@@ -259,8 +259,8 @@ class SwipeItem(QgsMapCanvasItem):
         self.setPos(QPointF(0, 0))
 
     def boundingRect(self) -> QRectF:
-        """The whole canvas."""
-        return QRectF(0, 0, self._canvas.width(), self._canvas.height())
+        """The map as the canvas shows it, without the canvas's frame."""
+        return QRectF(QPointF(0, 0), QSizeF(self._canvas.mapSettings().outputSize()))
 
     def paint(
         self, painter: QPainter, option: QStyleOptionGraphicsItem | None = None, widget: QWidget | None = None

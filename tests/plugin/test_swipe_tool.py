@@ -156,3 +156,19 @@ def test_titles_name_the_sides(canvas, layers, swipe, qtbot):
     image = canvas.grab().toImage()
     assert image.pixelColor(9, 9).name() not in (RED, BLUE)
     assert image.pixelColor(canvas.width() - 12, 9).name() not in (RED, BLUE)
+
+
+def test_the_pictures_lie_exactly_over_the_map(canvas, layers, swipe, qtbot):
+    canvas.setExtent(QgsRectangle(499950, 4999750, 500250, 5000050))  # the images and a margin all around
+    canvas.setLayers([layers[0]])
+    canvas.waitWhileRendering()
+    without = canvas.grab().toImage()
+    swipe.start(Side.of(layers[0]), Side.of(layers[0]))
+    drawn(canvas, qtbot, swipe, 0)
+    press(canvas, (3, 200))
+    image = canvas.grab().toImage()
+    for y in (60, Y, 300):
+        rows = [[picture.pixelColor(x, y).name() for x in range(20, 380)] for picture in (without, image)]
+        assert rows[0] == rows[1]
+    columns = [[picture.pixelColor(150, y).name() for y in range(40, 380)] for picture in (without, image)]
+    assert columns[0] == columns[1] and len(set(columns[0])) == 2
