@@ -31,6 +31,7 @@ class RasterPicker(QWidget):
         self.combo = QgsMapLayerComboBox(self)
         self.combo.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
         self.combo.setAllowEmptyLayer(True)
+        self.combo.setLayer(None)  # it begins with the project's first raster
         self._tip = f"The {what}: any raster layer of the project, web maps included"
         self.combo.setToolTip(self._tip)
         self.combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)

@@ -294,7 +294,9 @@ class RunPage(QWidget):
             self._run.cancel()
 
     def shut_down(self) -> None:
-        """Stop everything that this page has started; for the dock's end."""
+        """Stop everything that this page has started, and start nothing any more; for the dock's end."""
+        for timer in (self._delay, self._later):
+            timer.blockSignals(True)
         self._cancel()
         for call in list(self._calls.values()):
             call.cancel()

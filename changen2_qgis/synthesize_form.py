@@ -8,7 +8,7 @@ from typing import Any
 from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer
 from qgis.gui import QgsCollapsibleGroupBox, QgsFileWidget, QgsMapCanvas
 from qgis.PyQt.QtCore import Qt, pyqtSignal
-from qgis.PyQt.QtWidgets import QSpinBox, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QSpinBox, QToolButton, QVBoxLayout, QWidget
 
 from .band_mapping import BandMapping
 from .dates_picker import DatesPicker
@@ -53,6 +53,7 @@ class SynthesizeForm(QWidget):
         self.events = EventSource(canvas, self)
         self.steps = QSpinBox(self)
         self._simulated_steps = 1
+        self._labels_chosen: set[str] = set()  # by themselves, ids of layers
         self.extent = ExtentPicker(canvas, self)
         self.model = list_of("What draws the change; each model knows certain classes and resolutions", self)
         self.quality = list_of("How carefully it is drawn; fast takes less than half the time", self)
@@ -73,7 +74,6 @@ class SynthesizeForm(QWidget):
         self.steps.setSpecialValueText("as drawn")
         self.steps.setToolTip("How many images follow, one for each step")
         self.extent.way.setToolTip("Which part of the image is written; nothing changes outside")
-        self.labels.combo.setLayer(None)
         fill(self.quality, QUALITIES)
         choose(self.quality, self._settings.quality)
         self.model.addItem(self._settings.generator, self._settings.generator)
@@ -84,7 +84,7 @@ class SynthesizeForm(QWidget):
         self.folder.lineEdit().setPlaceholderText("A new one beside the project")
         self.folder.lineEdit().setToolTip("The folder for the results; it must be empty or new")
         self.folder.setDialogTitle("Folder for the results")
-        for button in self.folder.findChildren(QWidget, "mFileWidgetButton"):
+        for button in self.folder.findChildren(QToolButton):
             button.setToolTip("Choose a folder")
             button.setAccessibleName("Choose a folder")
 
@@ -175,20 +175,21 @@ class SynthesizeForm(QWidget):
     def choose_layers(self, current: QgsMapLayer | None) -> None:
         """Choose the image where none is: the only one, else the one that is current in QGIS; and the only labels.
 
-        An image has several bands or no palette, or is the only raster there is. Results of runs are left out.
+        Labels have a palette and name their classes; what is no labels is an image, and so is the only raster there
+        is. Results of runs are neither. Labels are chosen once: who takes them back wants none.
         """
-        if self.image.layer() is not None or self.labels.layer() is not None:
-            return
         layers = [node.layer() for node in QgsProject.instance().layerTreeRoot().findLayers()]
         rasters = [x for x in layers if isinstance(x, QgsRasterLayer) and x.customProperty(ROLE) is None]
         with_palette = [layer for layer in rasters if layer.rasterType() == QgsRasterLayer.LayerType.Palette]
-        images = rasters if len(rasters) == 1 else [layer for layer in rasters if layer not in with_palette]
-        if len(images) == 1:
-            self.image.set_layer(images[0])
-        elif current in images:
-            self.image.set_layer(current)
-        labels = [layer for layer in with_palette if layer not in images and classes_of(layer)]
-        if self.image.layer() is not None and len(labels) == 1:
+        labels = [layer for layer in with_palette if classes_of(layer)] if len(rasters) > 1 else []
+        images = [layer for layer in rasters if layer not in labels]
+        if self.image.layer() is None:
+            if len(images) == 1:
+                self.image.set_layer(images[0])
+            elif current in images:
+                self.image.set_layer(current)
+        if self.labels.layer() is None and len(labels) == 1 and labels[0].id() not in self._labels_chosen:
+            self._labels_chosen.add(labels[0].id())
             self.labels.set_layer(labels[0])
 
     # What is chosen
