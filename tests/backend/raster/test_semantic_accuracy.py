@@ -1,0 +1,46 @@
+"""Semantic change scores against values worked out by hand and against the formulas written out."""
+
+import numpy as np
+import pytest
+
+from changen2.raster.semantic_accuracy import semantic_report, semantic_scores, states, tally_states, tally_transitions
+
+
+def test_a_perfect_map_scores_one():
+    scores = semantic_scores(np.diag([90.0, 5.0, 5.0]))
+    assert {name: float(value) for name, value in scores.items()} == {"miou": 1, "sek": 1, "score": 1, "f_scd": 1}
+
+
+def test_scores_by_hand():
+    matrix = np.array([[80.0, 2.0, 3.0], [4.0, 6.0, 1.0], [0.0, 1.0, 3.0]])
+    scores = semantic_scores(matrix)
+    change = (6 + 1 + 1 + 3) / 20
+    q = matrix.copy()
+    q[0, 0] = 0
+    agreed, chance = 9 / 20, (q.sum(1) * q.sum(0)).sum() / 400
+    assert scores["miou"] == pytest.approx((80 / 89 + change) / 2)
+    assert scores["sek"] == pytest.approx((agreed - chance) / (1 - chance) * np.exp(change - 1))
+    assert scores["f_scd"] == pytest.approx(2 * 9 / (11 + 4 + 9 + 7))
+
+
+def test_classes_confused_cost_and_are_told():
+    changed = np.array([0, 1, 1, 1, 1], bool)
+    before, after = np.array([2, 2, 2, 2, 1]), np.array([4, 4, 4, 5, 4])
+    wrong = np.array([4, 4, 5, 5, 4])
+    true = states(before, changed), states(after, changed)
+    said = states(before, changed), states(wrong, changed)
+    units = [tally_states(np.concatenate(said), np.concatenate(true))]
+    found = semantic_report(units, [tally_transitions(said, true)], {2: "land", 4: "building", 5: "tree"})
+    assert found["miou"] == 1 and 0 < found["sek"] < 1
+    assert found["classes"]["land"]["f1"] == 1 and found["classes"]["building"]["recall"] == pytest.approx(2 / 3)
+    assert found["from_to"][0] == {"from": "land", "to": "building", "reference": 2, "prediction": 1, "both": 1}
+    assert {(row["from"], row["to"]) for row in found["from_to"]} == {
+        ("land", "building"), ("land", "tree"), ("1", "building")
+    }  # fmt: skip
+    assert found["sek_low"] == found["sek"] == found["sek_high"], "one unit has no spread"
+
+
+def test_nothing_changed_and_nothing_said():
+    zeros = np.zeros(4, int)
+    found = semantic_report([tally_states(zeros, zeros)], [tally_transitions((zeros, zeros), (zeros, zeros))], {})
+    assert found["sek"] == 0 and found["from_to"] == [] and found["classes"] == {}
