@@ -165,7 +165,9 @@ def add_series_group(
         events.setCustomProperty(ROLE, "events")
         carry_manifest(events, folder, f"The events of this series. {_told(manifest)}")
         project.addMapLayer(events, False)
-        node.addLayer(events)
+        tree_layer = node.addLayer(events)
+        tree_layer.setItemVisibilityChecked(False)  # their fill would lie over what was drawn in them
+        tree_layer.setExpanded(False)
     for role, name, _, shown in _PARTS:
         of_role = [(output, layer) for output, layer in layers if output.role == role]
         if of_role:
@@ -173,7 +175,9 @@ def add_series_group(
     for output, layer in layers:
         set_fixed_range(layer, timeline.range(output.step))
         carry_manifest(layer, folder, _abstract(output, timeline, manifest))
-    project.layerTreeRoot().insertChildNode(0, node)  # complete, or the Layers panel would not unfold it
+    project.layerTreeRoot().insertChildNode(0, node)
+    for expanded in (False, True):  # the Layers panel of QGIS 3.22 shows a new group folded until that changes
+        node.setExpanded(expanded)
     return node
 
 

@@ -89,7 +89,7 @@ def test_the_group_holds_events_masks_images_and_labels(project, run):
         "Image 0 (2021-03-01)",
     ]
     assert names[2][0] == "Labels 3 (2022-09-01)"
-    assert [child.itemVisibilityChecked() for child in node.children()] == [True, False, True, False]
+    assert [child.itemVisibilityChecked() for child in node.children()] == [False, False, True, False]
 
 
 def test_a_series_is_no_detection_and_found_by_its_id(project, run):
