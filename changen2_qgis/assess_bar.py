@@ -67,6 +67,14 @@ class AssessBar(QWidget):
         parameters = {"PREDICTION": group.layer("change"), known: reference, "OUTPUT_FOLDER": str(folder)}
         self._start("changen2:assessaccuracy", parameters, "Assessing…", lambda outputs: _show(outputs, group.id, said))
 
+    def assess_known(self) -> None:
+        """Compare a new result with what was synthesized between its two images, if it was."""
+        project = QgsProject.instance()
+        group = find_group(project, self._group_id)
+        known = next(known_changes(project, group), None) if group is not None else None
+        if known is not None and self._run is None:
+            self.assess(known)
+
     def draw_points(self) -> None:
         """Draw a sample of points over the result, to label; it is added to its group."""
         group = self._group()

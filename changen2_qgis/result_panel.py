@@ -50,6 +50,12 @@ class ResultPanel(GroupPanel):
         """The detections in the project."""
         return detection_groups(QgsProject.instance())
 
+    def refresh(self, newest: bool = False) -> None:
+        """Read the results from the project; a new one is assessed at once where the change is known."""
+        super().refresh(newest)
+        if newest:
+            self.assess.assess_known()
+
     def show_current(self) -> None:
         """Start the bars anew on the chosen result."""
         group = self.current()

@@ -6,8 +6,11 @@ from datetime import datetime
 import numpy as np
 import pytest
 from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.gui import QgsMapCanvas
 
 from changen2_qgis.assess_bar import AssessBar
+from changen2_qgis.label_bar import LabelBar
+from changen2_qgis.result_panel import ResultPanel
 from changen2_qgis.results import DetectionGroup, add_detection_group, detection_groups
 from changen2_qgis.series_results import add_series_group
 
@@ -64,6 +67,22 @@ def test_what_was_synthesized_between_the_two_images_comes_first(bar, detection,
     assert "Change 0 to 1" in names[1:]
 
 
+def test_a_new_detection_on_a_series_is_assessed_at_once(provider, detection, tmp_path, write_series, qtbot):
+    canvas = QgsMapCanvas()
+    qtbot.addWidget(canvas)
+    panel = ResultPanel(canvas)
+    qtbot.addWidget(panel)
+    folder = write_series(tmp_path / "series")
+    add_series_group(QgsProject.instance(), folder, "Synthesis", datetime(2021, 3, 1), (6, "months"))
+    group = detection(f"{folder}/image_t1.tif", f"{folder}/image_t2.tif")
+    with qtbot.waitSignal(panel.assess.ended, timeout=PATIENCE_MS):
+        panel.refresh(newest=True)
+    # The series' second square lies where this detection reports one.
+    assert "The known change was found; no place was reported" in panel.assess.words.text()
+    assert group.layer("assessment") is not None
+    panel.shut_down()
+
+
 def test_rasters_of_one_band_and_polygons_are_offered(bar, detection, tmp_path, write_raster):
     group = detection("gone.tif", "gone too.tif")
     bar.show_result(group)
@@ -113,10 +132,6 @@ def test_what_cannot_be_compared_is_refused(provider, bar, detection, tmp_path, 
 
 
 def test_points_are_drawn_labelled_and_assessed(provider, bar, detection, tmp_path, qtbot):
-    from qgis.gui import QgsMapCanvas
-
-    from changen2_qgis.label_bar import LabelBar
-
     canvas = QgsMapCanvas()
     qtbot.addWidget(canvas)
     labels = LabelBar(canvas)
