@@ -61,6 +61,7 @@ class EventDrawing(QObject):
         self._image: QgsRasterLayer | None = None
         self._former_tool: QgsMapTool | None = None
         self._tools: dict[str, QgsMapTool] = {}  # made when first used, for the dock to open fast
+        self._own_measures: QgsAdvancedDigitizingDockWidget | None = None
         self._burst = QTimer(self)
         self._burst.setSingleShot(True)
         self._burst.setInterval(0)
@@ -85,6 +86,8 @@ class EventDrawing(QObject):
         self._watch(False)
         self.layer = layer
         self._watch(True)
+        if "polygon" in self._tools:
+            self._tools["polygon"].setLayer(layer)  # or it would keep one that is gone
         if layer is not None and self._choice.classes():
             set_classes(layer, self._choice.classes())
         self.layer_changed.emit()
@@ -132,6 +135,8 @@ class EventDrawing(QObject):
         for tool in self._tools.values():
             tool.deleteLater()
         self._tools = {}
+        if self._own_measures is not None:
+            self._own_measures.deleteLater()  # after the tool that uses it, and before the canvas it draws on
 
     def _layer_to_draw_on(self, name: str) -> QgsVectorLayer:
         """The layer; made beside the runs of the project if the image has none yet."""
@@ -163,7 +168,7 @@ class EventDrawing(QObject):
 
     def _make_tool(self, name: str) -> QgsMapTool:
         if name == "polygon":
-            return PolygonTool(self._canvas, _measures(self._canvas))
+            return PolygonTool(self._canvas, self._measures())
         if name == "rectangle":
             return RectangleTool(self._canvas)
         if name == "object":
@@ -171,6 +176,16 @@ class EventDrawing(QObject):
         stamp = StampTool(self._canvas, lambda point: self._find([self.layer, self.labels], point))
         stamp.taken.connect(self.placing)
         return stamp
+
+    def _measures(self) -> QgsAdvancedDigitizingDockWidget:
+        """QGIS's panel of exact lengths and angles, which digitizing works with; one of our own on a bare canvas."""
+        from qgis import utils
+
+        panel = utils.iface.cadDockWidget() if utils.iface is not None else None
+        if isinstance(panel, QgsAdvancedDigitizingDockWidget):
+            return panel
+        self._own_measures = QgsAdvancedDigitizingDockWidget(self._canvas)
+        return self._own_measures
 
     def _find(self, layers: list[QgsMapLayer | None], point: QgsPointXY) -> MapObject:
         crs = self._canvas.mapSettings().destinationCrs()
@@ -232,11 +247,3 @@ def _make_current(layer: QgsVectorLayer, canvas: QgsMapCanvas) -> None:
     canvas.setCurrentLayer(layer)
     if utils.iface is not None:
         utils.iface.setActiveLayer(layer)
-
-
-def _measures(canvas: QgsMapCanvas) -> QgsAdvancedDigitizingDockWidget:
-    """QGIS's panel of exact lengths and angles, which digitizing works with."""
-    from qgis import utils
-
-    panel = utils.iface.cadDockWidget() if utils.iface is not None else None
-    return panel if isinstance(panel, QgsAdvancedDigitizingDockWidget) else QgsAdvancedDigitizingDockWidget(canvas)

@@ -47,7 +47,6 @@ class PolygonTool(QgsMapToolDigitizeFeature):
 
     def __init__(self, canvas: QgsMapCanvas, measures: QgsAdvancedDigitizingDockWidget) -> None:
         super().__init__(canvas, measures, QgsMapToolCapture.CaptureMode.CapturePolygon)
-        self._measures = measures  # QGIS keeps no hold of a panel made for a bare canvas
         self.digitizingCompleted.connect(self._take)
         self.messageEmitted.connect(lambda message, _level: self.failed.emit(message))
 
@@ -59,7 +58,15 @@ class PolygonTool(QgsMapToolDigitizeFeature):
         else:
             super().keyPressEvent(event)
 
+    def deactivate(self) -> None:
+        """Another tool was chosen."""
+        # QGIS's own way makes the layer of before the drawing current again, even one that has been removed since,
+        # and crashes. The events shall stay current anyway: undo is theirs.
+        QgsMapToolCapture.deactivate(self)
+
     def _take(self, feature: QgsFeature) -> None:
+        if self.layer() is None:
+            return  # the events were removed while the tool was laid aside
         # QGIS has brought it to the CRS of the layer that is drawn on.
         self.drawn.emit(MapObject(feature.geometry(), self.layer().crs()))
 

@@ -426,6 +426,31 @@ def test_a_removed_layer_is_let_go_of_and_a_new_one_is_made(bar, canvas, project
     assert bar.totals()[0] == 1
 
 
+def test_a_cleared_project_ends_drawing_amid_a_polygon(bar, canvas, project, qtbot):
+    bar.buttons["polygon"].click()
+    click(canvas, SQUARE[0])
+    click(canvas, SQUARE[1])
+    bar.set_image(None)  # as the list of images does when its image goes
+    project.clear()
+    assert bar.layer() is None and bar.drawing.active() == ""
+    qtbot.waitUntil(lambda: bar.count.text() == "")
+
+
+def test_a_tool_that_comes_back_after_its_layer_went_does_nothing(bar, canvas, project):
+    bar.buttons["polygon"].click()
+    tool = canvas.mapTool()
+    other = QgsMapToolPan(canvas)
+    canvas.setMapTool(other)
+    project.removeMapLayer(bar.layer())
+    canvas.setMapTool(tool)  # as a tool does that gives the canvas back to the one before it
+    draw_polygon(canvas, SQUARE)
+    assert bar.layer() is None
+    bar.stop()
+    bar.buttons["polygon"].click()
+    draw_polygon(canvas, SQUARE)
+    assert bar.totals()[0] == 1
+
+
 def test_ending_the_edits_ends_drawing(bar, canvas):
     bar.buttons["rectangle"].click()
     drag(canvas, (500020, 4999980), (500060, 4999960))
