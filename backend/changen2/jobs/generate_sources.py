@@ -14,7 +14,7 @@ from rasterio.enums import Resampling
 from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.labels import NODATA, Box, Labels
-from changen2.jobs.image_series import mirrored_read
+from changen2.jobs.image_series import SourceImage, mirrored_read
 from changen2.jobs.label_series import LabelSource, as_window
 from changen2.raster.grid import Grid
 from changen2.raster.ground import ground_sampling_distance
@@ -37,6 +37,7 @@ class Source:
         shape: rows, columns.
         bands: the three that are seen.
         stretch: its radiometry, measured once so that every process sees the same.
+        may_be_invalid: whether it has nodata, a mask or NaN.
         gsd: metres of a pixel.
         split: ``train`` or ``val``.
     """
@@ -46,6 +47,7 @@ class Source:
     shape: tuple[int, int]
     bands: tuple[int, int, int]
     stretch: Stretch
+    may_be_invalid: bool
     gsd: float
     split: str
 
@@ -217,7 +219,7 @@ def find_places(
         on_source(number, len(sources))
         with Crop(source, reading) as crop:
             for box in _squares(source.shape, size):
-                if crop.valid(box).mean() < LEAST_VALID:
+                if source.may_be_invalid and crop.valid(box).mean() < LEAST_VALID:
                     continue
                 has_objects = source.labels is None or int(objects[crop.labels(box)].sum()) > min_area
                 found.append((Place(source, box.top, box.left), has_objects))
@@ -240,18 +242,32 @@ def _rasters(folder: str | None, what: str) -> list[Path]:
 
 
 def _source(path: Path, labels: Path | None, bands: tuple[int, ...] | None, gsd_unknown: float, split: str) -> Source:
-    with open_raster(path) as dataset:
-        grid = Grid.of(dataset)
-    with AlignedRaster(path, grid, bands) as image:
+    with SourceImage(path, bands) as image:
+        if labels is not None:
+            _check_size(path, image.grid, labels)
         return Source(
             # Workers have other current folders.
             image=str(path.absolute()),
             labels=str(labels.absolute()) if labels else None,
-            shape=(grid.height, grid.width),
-            bands=image.bands,
-            stretch=image.stretch,
-            gsd=ground_sampling_distance(grid) or gsd_unknown,
+            shape=image.shape,
+            bands=image.aligned.bands,
+            stretch=image.aligned.stretch,
+            may_be_invalid=image.may_be_invalid,
+            gsd=ground_sampling_distance(image.grid) or gsd_unknown,
             split=split,
+        )
+
+
+def _check_size(image: Path, grid: Grid, labels: Path) -> None:
+    """Without coordinates only equal sizes say that two rasters lie on each other."""
+    with open_raster(labels) as dataset:
+        own = Grid.of(dataset)
+    if grid.crs is None and own.crs is None and (own.width, own.height) != (grid.width, grid.height):
+        raise InputError(
+            f"{labels} has {own.width} × {own.height} pixels and {image} {grid.width} × {grid.height}, and neither "
+            "has a coordinate system.",
+            hint="Make them equal in size, or georeference both.",
+            code="bad_labels",
         )
 
 

@@ -189,6 +189,9 @@ def test_what_cannot_work_is_said(make, town):
         with pytest.raises(InputError, match=message):
             make("set", **options)
         assert not (town / "set").exists()
+    Image.fromarray(np.zeros((200, 200), np.uint8)).save(town / "masks" / "east.png")
+    with pytest.raises(InputError, match="200 × 200"):
+        make("set")
     Image.fromarray(np.zeros((200, 240), np.uint8)).save(town / "masks" / "east.png")
     Image.fromarray(np.zeros((200, 240), np.uint8)).save(town / "masks" / "west.png")
     with pytest.raises(InputError, match="nothing that could change"):
