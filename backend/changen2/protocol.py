@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from changen2.errors import Cancelled, Changen2Error, InputError
 
@@ -29,6 +29,17 @@ Bands = Annotated[tuple[int, ...] | None, BeforeValidator(_split)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def _number(value: object) -> object:
+    """Accept ``"0.5"`` beside ``0.5``; other text, such as ``auto``, is left to the schema."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+GroundSampling = Annotated[Literal["auto"] | Annotated[float, Field(gt=0)] | None, BeforeValidator(_number)]
 
 
 class Request(BaseModel):
@@ -71,7 +82,7 @@ class DetectRequest(Request):
     bands_after: Bands = None
     threshold: Probability | None = None
     min_area: Annotated[float, Field(ge=0)] = 0.0
-    gsd: Literal["auto"] | Annotated[float, Field(gt=0)] | None = None
+    gsd: GroundSampling = None
     coregister: bool = False
     tile_size: Annotated[int, Field(ge=32)] | None = None
     overlap: Annotated[int, Field(ge=0)] | None = None
@@ -82,16 +93,6 @@ class DetectRequest(Request):
     dask: str | None = None
     resume: bool = False
     overwrite: bool = False
-
-    @field_validator("gsd", mode="before")
-    @classmethod
-    def _number_or_auto(cls, value: object) -> object:
-        if isinstance(value, str) and value != "auto":
-            try:
-                return float(value)
-            except ValueError:
-                return value
-        return value
 
 
 class EstimateRequest(DetectRequest):
@@ -238,6 +239,8 @@ class GenerateRequest(EventRules):
             vanish; None takes S1 where there are labels, else S0.
         size: pixels along a pair's side.
         pixel_size: metres, for images without CRS; None takes what suits the generator.
+        gsd: metres that images are resampled to before they are cut: a number, ``auto`` for what suits the generator
+            where an image's own pixels do not, None never.
         events: kinds of events, each with its weight (``create:2,remove:1``); None takes all that the kind of data
             set knows.
         unchanged: share of pairs in which no object changes.
@@ -267,6 +270,7 @@ class GenerateRequest(EventRules):
     kind: Literal["S0", "S1", "S9"] | None = None
     size: Annotated[int, Field(ge=64, le=2048, multiple_of=32)] = 256
     pixel_size: Annotated[float, Field(gt=0)] | None = None
+    gsd: GroundSampling = "auto"
     events: Kinds | None = None
     unchanged: Probability = 0.2
     least_change: Probability = 0.002

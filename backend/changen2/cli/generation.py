@@ -24,6 +24,9 @@ def generate(
     ] = None,
     size: Annotated[int, typer.Option(help="Pixels along a pair's side, a multiple of 32.")] = 256,
     pixel_size: Annotated[float | None, typer.Option(help="Metres of a pixel, for images without CRS.")] = None,
+    gsd: Annotated[
+        str | None, typer.Option(help="Metres that images are resampled to; `auto`: what suits the generator.")
+    ] = "auto",
     events: Annotated[str | None, typer.Option(help="Kinds with their weights, such as create:2,remove:1.")] = None,
     unchanged: Annotated[float, typer.Option(help="Share of pairs without change.")] = 0.2,
     least_change: Annotated[float, typer.Option(help="Least share of changed pixels in the others.")] = 0.002,

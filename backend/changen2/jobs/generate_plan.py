@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from changen2.jobs.generate_pair import Recipe
 from changen2.jobs.generate_sources import LabelReading, Place, Source, find_places, find_sources
 from changen2.jobs.progress import Reporter
 from changen2.jobs.simulate import make_rules
+from changen2.jobs.synthesis_plan import SAME_GSD
 from changen2.models.registry import ModelCard
 from changen2.protocol import GenerateRequest
 
@@ -83,8 +85,9 @@ def make_plan(
             code="bad_value",
         )
     labels = None if kind == "S0" else request.labels
-    gsd = request.pixel_size or card.gsd_native
-    sources = find_sources(request.image_dir, labels, request.bands, gsd, request.val_share, request.seed)
+    sources = find_sources(
+        request.image_dir, labels, request.bands, partial(_gsd, request, card), request.val_share, request.seed
+    )
     reading, rules = _labels(request, kind, card, sources, tuple(mix))
     numbers, strange = generator_numbers(reading.classes, card)
     found = find_places(
@@ -173,6 +176,26 @@ def _jittered(place: Place, size: int, rng: np.random.Generator) -> Place:
     return Place(place.source, *start)
 
 
+def _gsd(request: GenerateRequest, card: ModelCard, own: float | None) -> tuple[float, float]:
+    """Metres of a pixel that an image is read at, and how many of those pixels make one of its own, along a side."""
+    gsd = own or request.pixel_size or card.gsd_native
+    wanted = request.gsd or gsd
+    if wanted == "auto":
+        wanted = gsd if _suits(card, gsd) else card.gsd_native
+    factor = gsd / wanted
+    if not 1 / 64 <= factor <= 64:
+        raise InputError(
+            f"From {gsd:.3g} m pixels to {wanted:.3g} m is a factor of {factor:.3g}; allowed is 1/64 to 64.",
+            hint="Choose a ground sampling distance (--gsd) nearer to the images' own.",
+            code="bad_value",
+        )
+    return (gsd, 1.0) if abs(factor - 1) < SAME_GSD else (wanted, factor)
+
+
+def _suits(card: ModelCard, gsd: float) -> bool:
+    return card.gsd_min * (1 - SAME_GSD) <= gsd <= card.gsd_max * (1 + SAME_GSD)
+
+
 def _mix(request: GenerateRequest, kind: str) -> dict[str, float]:
     """The weight of each kind of event."""
     if request.events is None:
@@ -227,10 +250,10 @@ def _check_places(request: GenerateRequest, places: Sequence[Place], fertile: Se
 
 
 def _gsd_warnings(sources: Sequence[Source], card: ModelCard) -> list[str]:
-    outside = [source.gsd for source in sources if not card.gsd_min * 0.95 <= source.gsd <= card.gsd_max * 1.05]
+    outside = [source.gsd for source in sources if not _suits(card, source.gsd)]
     if not outside:
         return []
     return [
-        f"{len(outside)} of {len(sources)} images have pixels of {min(outside):.2f} to {max(outside):.2f} m; the "
+        f"{len(outside)} of {len(sources)} images are read at {min(outside):.2f} to {max(outside):.2f} m; the "
         f"generator was trained at {card.gsd_min:g} to {card.gsd_max:g} m, so expect worse pictures."
     ]

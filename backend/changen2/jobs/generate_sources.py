@@ -34,17 +34,19 @@ class Source:
     Attributes:
         image: its path.
         labels: path of its label raster, or None.
-        shape: rows, columns.
+        shape: rows, columns of the grid that it is read on.
+        factor: pixels of that grid per pixel of the image, along a side.
         bands: the three that are seen.
         stretch: its radiometry, measured once so that every process sees the same.
         may_be_invalid: whether it has nodata, a mask or NaN.
-        gsd: metres of a pixel.
+        gsd: metres of a pixel of that grid.
         split: ``train`` or ``val``.
     """
 
     image: str
     labels: str | None
     shape: tuple[int, int]
+    factor: float
     bands: tuple[int, int, int]
     stretch: Stretch
     may_be_invalid: bool
@@ -128,7 +130,7 @@ class Crop:
         self._shape = source.shape
         self._stack = ExitStack()
         with open_raster(source.image) as dataset:
-            grid = Grid.of(dataset)
+            grid = _scaled(Grid.of(dataset), source.factor)
         self._image = self._stack.enter_context(AlignedRaster(source.image, grid, source.bands, source.stretch))
         self._labels: MaskSource | LabelSource | None = None
         if source.labels is not None:
@@ -160,7 +162,7 @@ def find_sources(
     image_dir: str,
     label_dir: str | None,
     bands: tuple[int, ...] | None,
-    gsd_unknown: float,
+    gsd_of: Callable[[float | None], tuple[float, float]],
     val_share: float,
     seed: int,
 ) -> list[Source]:
@@ -170,7 +172,7 @@ def find_sources(
         image_dir: the folder.
         label_dir: folder of label rasters; images without one are left out.
         bands: which are seen.
-        gsd_unknown: metres of a pixel of images without CRS.
+        gsd_of: from metres of an image's pixel (None without CRS) to metres it is read at, and the factor.
         val_share: share of the images that are held out.
         seed: decides which.
 
@@ -190,7 +192,7 @@ def find_sources(
     found = []
     for number, path in enumerate(chosen):
         split = "val" if number in held_out else "train"
-        found.append(_source(path, labels.get(path.stem), bands, gsd_unknown, split))
+        found.append(_source(path, labels.get(path.stem), bands, gsd_of, split))
     return found
 
 
@@ -241,21 +243,34 @@ def _rasters(folder: str | None, what: str) -> list[Path]:
     return found
 
 
-def _source(path: Path, labels: Path | None, bands: tuple[int, ...] | None, gsd_unknown: float, split: str) -> Source:
+def _source(
+    path: Path,
+    labels: Path | None,
+    bands: tuple[int, ...] | None,
+    gsd_of: Callable[[float | None], tuple[float, float]],
+    split: str,
+) -> Source:
     with SourceImage(path, bands) as image:
         if labels is not None:
             _check_size(path, image.grid, labels)
+        gsd, factor = gsd_of(ground_sampling_distance(image.grid))
+        seen = _scaled(image.grid, factor)
         return Source(
             # Workers have other current folders.
             image=str(path.absolute()),
             labels=str(labels.absolute()) if labels else None,
-            shape=image.shape,
+            shape=(seen.height, seen.width),
+            factor=factor,
             bands=image.aligned.bands,
             stretch=image.aligned.stretch,
             may_be_invalid=image.may_be_invalid,
-            gsd=ground_sampling_distance(image.grid) or gsd_unknown,
+            gsd=gsd,
             split=split,
         )
+
+
+def _scaled(grid: Grid, factor: float) -> Grid:
+    return grid if factor == 1 else grid.scaled(factor)
 
 
 def _check_size(image: Path, grid: Grid, labels: Path) -> None:

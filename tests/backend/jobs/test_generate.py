@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import stand_in
 from PIL import Image
 
@@ -153,6 +154,21 @@ def test_images_without_labels(make):
     assert answer["summary"]["kind"] == "S0" and set(answer["summary"]["events"]) == {"remove"}
     assert np.array_equal(arrays["label"] == 255, arrays["semantic_A"] != arrays["semantic_B"])
     assert arrays["label"].any()
+
+
+def test_images_are_read_at_a_resolution_that_suits_the_generator(make, town):
+    for name, pixel_size, options, centimetres, size in (
+        ("fine", 0.1, {}, 50, (64, 64)),
+        ("asked", 0.25, {"gsd": 0.5}, 50, (64, 64)),
+        ("kept", 0.1, {"gsd": None}, 10, (64, 64)),
+    ):
+        folder, _ = make(name, pairs=2, pixel_size=pixel_size, unchanged=1.0, distractors=0, **STILL, **options)
+        names = [path.name for path in (folder / "A").iterdir()]
+        assert all(name.endswith(f"_{centimetres}.png") for name in names)
+        assert pictures(folder)["A"].shape[1:3] == size
+    # At half the resolution a house of 14 × 12 pixels has 7 × 6.
+    sizes = np.bincount(scipy.ndimage.label(pictures(town / "asked")["semantic_A"][0])[0].ravel())[1:]
+    assert sizes.max() == 42
 
 
 def test_another_seed_draws_other_pairs(make):
