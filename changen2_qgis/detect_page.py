@@ -17,7 +17,7 @@ from .processing.detect_change import DetectChange
 from .result_panel import ResultPanel
 from .results import DetectionGroup, add_detection_group, find_group
 from .run_bar import RunBar, describe_estimate
-from .run_folders import new_run_folder, threshold_folder
+from .run_folders import Run, new_run_folder, threshold_folder
 from .run_page import RunPage
 
 
@@ -86,6 +86,12 @@ class DetectPage(RunPage):
             parameters,
             lambda outputs, warnings: self._show_result(outputs, warnings, title, threshold),
         )
+
+    def load_settings(self, run: Run) -> list[str]:
+        """See `RunPage`."""
+        from .run_settings import fill_detect_form
+
+        return fill_detect_form(self.form, run)
 
     def _show_result(self, outputs: dict[str, Any], warnings: list[str], title: str, threshold: float) -> None:
         paths = _paths_by_role(outputs)

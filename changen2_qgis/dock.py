@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgis.core import QgsRasterLayer
+from qgis.core import Qgis, QgsRasterLayer
 from qgis.gui import QgisInterface, QgsDockWidget
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtGui import QShowEvent
@@ -13,8 +13,9 @@ from qgis.PyQt.QtWidgets import QStackedWidget, QTabWidget, QWidget
 from .backend import Backend
 from .detect_page import DetectPage
 from .errors import SetupError
-from .icons import own_icon
+from .icons import own_icon, qgis_icon
 from .lazy_page import LazyPage
+from .run_folders import Run
 from .setup_page import SetupPage
 
 MINIMUM_WIDTH = 350
@@ -39,11 +40,13 @@ class ChangeDock(QgsDockWidget):
         self.setup = SetupPage(backend, self)
         self.detect = DetectPage(iface, backend, self)
         self.synthesize = LazyPage(self._make_synthesize, self)
+        self.runs = LazyPage(self._make_runs, self)
         self.models = LazyPage(self._make_models, self)
         self.pages = QTabWidget(self)
         self.pages.setDocumentMode(True)
         self.pages.addTab(self.detect, own_icon("detect"), "Detect")
         self.pages.addTab(self.synthesize, own_icon("synthesize"), "Synthesize")
+        self.pages.addTab(self.runs, qgis_icon("mIconHistory"), "Runs")
         self.pages.addTab(self.models, own_icon("models"), "Models")
         self._stack = QStackedWidget(self)
         self._stack.addWidget(self.setup)
@@ -68,6 +71,29 @@ class ChangeDock(QgsDockWidget):
         self.detect.form.before.set_layer(before)
         self.detect.form.after.set_layer(after)
         self.pages.setCurrentWidget(self.detect)
+
+    def _make_runs(self, parent: QWidget) -> QWidget:
+        from .run_list import RunList
+
+        page = RunList(parent)
+        page.run_again.connect(self.run_again)
+        page.refused.connect(self._warn)
+        page.added.connect(lambda kind: self.pages.setCurrentWidget(self._page_of(kind)))
+        return page
+
+    def _page_of(self, kind: str) -> QWidget:
+        """The tab where results of a kind of run are looked at."""
+        return self.detect if kind == "detect" else self.synthesize
+
+    def run_again(self, run: Run) -> None:
+        """Show the page of an earlier run with its settings; nothing is started."""
+        self.setUserVisible(True)
+        page = self._page_of(run.kind)
+        self.pages.setCurrentWidget(page)
+        (page.get() if isinstance(page, LazyPage) else page).run_again(run)
+
+    def _warn(self, text: str) -> None:
+        self._iface.messageBar().pushMessage("Changen2", text, Qgis.MessageLevel.Warning, 0)
 
     def _models_changed(self, models: list[dict[str, Any]]) -> None:
         self.detect.form.set_models(models)

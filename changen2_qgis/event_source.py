@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgis.core import QgsProcessingFeatureSourceDefinition, QgsRasterLayer
+from qgis.core import QgsProcessingFeatureSourceDefinition, QgsRasterLayer, QgsVectorLayer
 from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
@@ -105,6 +105,17 @@ class EventSource(QWidget):
         """Offer these classes, ``{"index", "name", "color"}`` of each."""
         self.bar.set_classes(classes)
         self.mapping.set_classes(classes)
+
+    def show_drawn(self, layer: QgsVectorLayer) -> None:
+        """Go on drawing on a layer of change events."""
+        self.bar.set_layer(layer)
+        self.way.setCurrentIndex(DRAW)
+
+    def show_simulated(self, kinds: list[str]) -> None:
+        """Simulate these kinds of events."""
+        for kind, box in self.kinds.items():
+            box.setChecked(kind in kinds)
+        self.way.setCurrentIndex(SIMULATE)
 
     def simulated(self) -> list[str]:
         """The kinds of events to simulate that can be."""

@@ -62,7 +62,7 @@ def _how(manifest: dict[str, Any]) -> str:
         f"{str(manifest.get('began', ''))[:19]}: {manifest.get('job', '')} by Changen2 "
         f"{(manifest.get('versions') or {}).get('changen2', '')}".strip(),
         f"model {model['name']} (sha256 {str(model.get('sha256'))[:12]}…)" if model.get("name") else "",
-        *(f"{name} {parameters[name]}" for name in _TOLD if parameters.get(name) not in (None, "")),
+        *(f"{name.replace('_', ' ')} {parameters[name]}" for name in _TOLD if parameters.get(name) not in (None, "")),
         f"on {manifest['device']}" if manifest.get("device") else "",
     ]
     return ", ".join(part for part in parts if part)

@@ -22,9 +22,14 @@ class LazyPage(QWidget):
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
 
-    def showEvent(self, event: QShowEvent) -> None:
-        """Make the content, the first time."""
+    def get(self) -> QWidget:
+        """The content, made now if it was not yet."""
         if self.content is None:
             self.content = self._make(self)
             self._column.addWidget(self.content)
+        return self.content
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Make the content, the first time."""
+        self.get()
         super().showEvent(event)

@@ -1,4 +1,4 @@
-"""What QGIS loads and unloads: the Processing provider, the dock and one action."""
+"""What QGIS loads and unloads: the Processing provider, the dock, its action, and entries in layers' menus."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .processing.provider import Changen2Provider
 
 if TYPE_CHECKING:
     from .dock import ChangeDock
+    from .layer_actions import LayerActions
 
 MENU = "Changen2"
 
@@ -32,6 +33,7 @@ class Changen2Plugin:
         self.provider: Changen2Provider | None = None
         self.dock: ChangeDock | None = None
         self.action: QAction | None = None
+        self.layer_actions: LayerActions | None = None
 
     def initProcessing(self) -> None:
         """Register the algorithms."""
@@ -41,9 +43,12 @@ class Changen2Plugin:
     def initGui(self) -> None:
         """Register the algorithms, add the dock and the action that shows it."""
         from .dock import ChangeDock
+        from .layer_actions import LayerActions
 
         self.initProcessing()
         self.dock = ChangeDock(self.iface, self.backend)
+        self.layer_actions = LayerActions(self.iface, self.dock)
+        self.layer_actions.run_again.connect(self.dock.run_again)
         self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
         icon = QIcon(str(resources_dir() / "icons" / "changen2.svg"))
         self.action = QAction(icon, "Changen2", self.iface.mainWindow())
@@ -62,6 +67,8 @@ class Changen2Plugin:
             self.iface.removeToolBarIcon(self.action)
             self.iface.removePluginRasterMenu(MENU, self.action)
             self.action.deleteLater()
+        if self.layer_actions is not None:
+            self.layer_actions.remove()
         if self.dock is not None:
             self.dock.shut_down()
             self.iface.removeDockWidget(self.dock)
@@ -69,4 +76,4 @@ class Changen2Plugin:
         if self.provider is not None:
             QgsApplication.processingRegistry().removeProvider(self.provider)
         self.backend.stop()
-        self.action = self.dock = self.provider = None
+        self.action = self.layer_actions = self.dock = self.provider = None

@@ -17,7 +17,7 @@ from .background import AlgorithmRun, BackgroundCall, message_of
 from .errors import PluginError
 from .icons import own_icon
 from .run_bar import RunBar
-from .run_folders import is_unfinished, remove_unfinished, runs_folder
+from .run_folders import Run, is_unfinished, remove_unfinished, runs_folder
 from .worker_client import Callbacks, Hello
 
 ESTIMATE_DELAY_MS = 400
@@ -102,6 +102,10 @@ class RunPage(QWidget):
         """Add what this page needs of the sample scene to the project, and choose it."""
         raise NotImplementedError
 
+    def load_settings(self, run: Run) -> list[str]:
+        """Fill the form with the settings of a run, see `run_settings`; what could not be is said."""
+        raise NotImplementedError
+
     # Building
 
     def _empty_state(self, text: str, tip: str) -> QWidget:
@@ -136,6 +140,24 @@ class RunPage(QWidget):
         project = QgsProject.instance()
         for signal in (project.layersAdded, project.layersRemoved, project.cleared):
             signal.connect(self._project_changed)
+
+    def run_again(self, run: Run) -> None:
+        """Offer the settings of an earlier run, for the user to look at, change and start."""
+        if "hello" in self._calls:  # which models there are is not known yet
+            self._calls["hello"].done.connect(lambda _: self.run_again(run))
+            return
+        if self.bar.running:
+            self._warn("Wait until this run is finished, or cancel it.")
+            return
+        try:
+            missing = self.load_settings(run)
+        except PluginError as error:
+            self._warn(str(error))
+        except (OSError, ValueError, KeyError) as error:
+            self._warn(f"The settings of {run.folder.name} cannot be read: {error}")
+        else:
+            if missing:
+                self._warn(" ".join(missing))
 
     # The project and the backend
 

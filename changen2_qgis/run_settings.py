@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from qgis.core import QgsProject, QgsRasterLayer, QgsRectangle, QgsReferencedRectangle, QgsVectorLayer
-from qgis.PyQt.QtCore import QTimer
 
 from .errors import InputError
 from .event_export import take_events
 from .event_layer import create_event_layer
-from .event_source import DRAW, SIMULATE
 from .extent_picker import ExtentPicker
 from .form_rows import choose
 from .inputs import PixelFrame
 from .layer_metadata import read_manifest
 from .processing.event_files import shown_events
-from .processing.synthesize_change import QUALITIES
 from .raster_picker import RasterPicker
 from .results import input_path, layer_of_file
 from .run_folders import Run, new_run_folder
@@ -76,8 +72,7 @@ def fill_synthesize_form(form: SynthesizeForm, run: Run) -> list[str]:
     choose(form.device, given.get("device", "auto"))
     choose(form.sampler, given.get("sampler", "dpmpp"))
     choose(form.start, given.get("init", "noise"))
-    steps_of = {steps: quality for quality, steps in QUALITIES.items()}
-    choose(form.quality, steps_of.get(given.get("sampling_steps"), "good"))
+    form.set_sampling_steps(int(given.get("sampling_steps", 20)))
     form.bands.choose(inputs["image"]["bands"])
     form.seed.number.setValue(int(given.get("seed", 0)))
     form.dates.show_timeline(timeline_of(run.folder, manifest))
@@ -85,20 +80,6 @@ def fill_synthesize_form(form: SynthesizeForm, run: Run) -> list[str]:
     missing += _show_events(form, given, run)
     form.steps.setValue(int(given.get("steps") or 0))
     return missing
-
-
-def once_models_are_known(form: DetectForm | SynthesizeForm, act: Callable[[], None]) -> None:
-    """Act now, or as soon as the backend has told its models: it would undo what is chosen before."""
-    if form.card():
-        act()
-        return
-
-    def look() -> None:
-        if form.card():
-            form.changed.disconnect(look)
-            QTimer.singleShot(0, act)  # the form is still being filled
-
-    form.changed.connect(look)
 
 
 def _show_raster(picker: RasterPicker, given: dict[str, Any], run: Run) -> list[str]:
@@ -147,10 +128,7 @@ def _show_events(form: SynthesizeForm, given: dict[str, Any], run: Run) -> list[
     """Simulate the same kinds, or draw on a copy of the run's events."""
     path, image = given.get("events"), form.image.layer()
     if not path:
-        form.events.way.setCurrentIndex(SIMULATE)
-        kinds = (given.get("simulate") or "create,remove,edit").split(",")
-        for kind, box in form.events.kinds.items():
-            box.setChecked(kind in kinds)
+        form.events.show_simulated((given.get("simulate") or "create,remove,edit").split(","))
         return []
     if image is None:
         return []
@@ -165,6 +143,5 @@ def _show_events(form: SynthesizeForm, given: dict[str, Any], run: Run) -> list[
         take_events(layer, source)
     except InputError as error:
         return [str(error)]
-    form.events.bar.set_layer(layer)
-    form.events.way.setCurrentIndex(DRAW)
+    form.events.show_drawn(layer)
     return []

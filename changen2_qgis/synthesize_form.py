@@ -16,6 +16,7 @@ from .event_source import SIMULATE, EventSource
 from .extent_picker import ExtentPicker
 from .form_rows import choose, describe_model, fill, label_for, list_of, new_form, offer_devices
 from .label_classes import classes_of
+from .processing.synthesize_change import QUALITIES as STEPS_OF
 from .raster_picker import RasterPicker
 from .results import ROLE
 from .seed_picker import SeedPicker
@@ -233,6 +234,10 @@ class SynthesizeForm(QWidget):
         if self.bands.bands():
             parameters["BANDS"] = self.bands.bands()
         return parameters
+
+    def set_sampling_steps(self, steps: int) -> None:
+        """Choose the quality that comes nearest to a number of diffusion steps."""
+        choose(self.quality, min(STEPS_OF, key=lambda name: abs(STEPS_OF[name] - steps)))
 
     def simulation(self) -> dict[str, Any]:
         """Parameters of `changen2:simulateevents` for the events that would be simulated."""

@@ -15,11 +15,11 @@ from .backend import Backend
 from .background import AlgorithmRun, project_context
 from .errors import PluginError
 from .event_preview import show_events
-from .event_source import DRAW
 from .processing.synthesize_change import SynthesizeChange
 from .run_bar import RunBar, describe_synthesis
-from .run_folders import new_run_folder
+from .run_folders import Run, new_run_folder
 from .run_page import RunPage
+from .run_settings import fill_synthesize_form
 from .series_panel import SeriesPanel
 from .series_results import add_series_group
 from .synthesize_form import SynthesizeForm
@@ -114,6 +114,10 @@ class SynthesizePage(RunPage):
         level = Qgis.MessageLevel.Warning if warnings else Qgis.MessageLevel.Success
         self._tell(" ".join([f"{node.name()}. Play shows it on the map.", *warnings]), level)
 
+    def load_settings(self, run: Run) -> list[str]:
+        """See `RunPage`."""
+        return fill_synthesize_form(self.form, run)
+
     # Simulated events, before any image is drawn
 
     def _preview(self) -> None:
@@ -130,8 +134,7 @@ class SynthesizePage(RunPage):
         except PluginError as error:
             self._warn(str(error))
             return
-        source.bar.set_layer(layer)
-        source.way.setCurrentIndex(DRAW)
+        source.show_drawn(layer)
         count = layer.featureCount()
         text = f"{count} event{'' if count == 1 else 's'} simulated. Edit them as you like, then run."
         self._tell(" ".join([text, *warnings]), Qgis.MessageLevel.Warning if warnings else Qgis.MessageLevel.Info)
@@ -140,5 +143,4 @@ class SynthesizePage(RunPage):
         """Stop everything that this page has started, and leave nothing on the canvas; for the dock's end."""
         super().shut_down()
         self.form.events.bar.remove()
-        self.results.shut_down()
         self._scratch.cleanup()

@@ -11,7 +11,7 @@ from qgis.gui import QgsMapCanvas
 from changen2_qgis.detect_form import DetectForm
 from changen2_qgis.event_layer import find_event_layers
 from changen2_qgis.run_folders import read_run
-from changen2_qgis.run_settings import fill_detect_form, fill_synthesize_form, once_models_are_known
+from changen2_qgis.run_settings import fill_detect_form, fill_synthesize_form
 from changen2_qgis.series_results import add_series_group
 from changen2_qgis.synthesize_form import SynthesizeForm
 from changen2_qgis.worker_client import Hello
@@ -190,18 +190,3 @@ def test_the_run_itself_is_not_touched_by_running_again(synthesize_form, synthes
     before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
     fill_synthesize_form(synthesize_form, run)
     assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
-
-
-def test_filling_waits_until_the_models_are_known(canvas, qtbot):
-    form = DetectForm(canvas)
-    qtbot.addWidget(form)
-    done = []
-    once_models_are_known(form, lambda: done.append(form.card()["name"]))
-    form.threshold.setValue(0.7)
-    assert done == []
-    form.set_backend(HELLO)
-    qtbot.waitUntil(lambda: done == ["tiny"])
-    form.set_models(HELLO.models)
-    once_models_are_known(form, lambda: done.append("again"))
-    assert done == ["tiny", "again"]
-    form.extent.drawing.remove()
