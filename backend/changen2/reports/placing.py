@@ -31,7 +31,9 @@ class Placement:
     new: Mask
 
 
-def place_buildings(label: Bytes, most: int, rng: np.random.Generator, repeats: int = 1) -> list[Placement]:
+def place_buildings(
+    label: Bytes, most: int, rng: np.random.Generator, repeats: int = 1, least_area: float = MIN_AREA
+) -> list[Placement]:
     """Move some of a tile's whole buildings to free ground, with their own radius of free ground around them.
 
     Args:
@@ -39,13 +41,14 @@ def place_buildings(label: Bytes, most: int, rng: np.random.Generator, repeats: 
         most: how many at most.
         rng: decides which, and where.
         repeats: how often the same footprint may be moved.
+        least_area: of a footprint, in pixels.
     """
     numbers, count = connected(label == BUILDING, np.ones((3, 3), int))
     taken = ~np.isin(label, GROUND)
     placements: list[Placement] = []
     for number in np.concatenate([rng.permutation(count) + 1 for _ in range(repeats)]):
         own = numbers == number
-        if len(placements) < most and is_whole(own):
+        if len(placements) < most and own.sum() >= least_area and is_whole(own):
             new = free_place(own, taken, rng)
             if new is not None:
                 placements.append(Placement(own, new))

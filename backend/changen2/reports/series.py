@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+import torch
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import shapes
@@ -83,7 +84,7 @@ def run_series(
         write_events(folder / "events.gpkg", [_row(event, subject, grid) for event in events], grid)
         given["events"] = str(folder / "events.gpkg")
     paths = {"image": str(folder / "image.tif"), "out_dir": str(folder / "out"), "overwrite": True}
-    request = validate(SynthesizeRequest, {**paths, "device": "cpu", "precision": "fp32", **given})
+    request = validate(SynthesizeRequest, {**paths, "device": "cpu", "threads": torch.get_num_threads(), **given})
     outputs = run_with(request, subject.card, lambda: subject.generator, Reporter())["outputs"]
     return _read(outputs, tile.image)
 

@@ -2,11 +2,21 @@
 
 import numpy as np
 import pytest
+import torch
 
 from changen2.models.registry import ModelCard
 from changen2.models.rsdit_tiny import BUILDING, WATER
 from changen2.reports.held_out import Tile
 from changen2.reports.subject import Options, Subject
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Where other work goes on beside the tests, a second thread mostly waits for the first."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

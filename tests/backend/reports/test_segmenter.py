@@ -21,7 +21,7 @@ def test_a_decoder_learns_what_a_roof_is():
     model = ChangeStarTiny(dim=DIM)
     model.encoder.load_state_dict(embedded_segmenter().encoder.state_dict())
     model.encoder.requires_grad_(False)
-    train_decoder(model.eval(), [meadow(rng) for _ in range(8)], steps=25, seed=0, on_step=lambda done, total: None)
+    train_decoder(model.eval(), [meadow(rng) for _ in range(8)], steps=15, seed=0, on_step=lambda done, total: None)
     unseen = meadow(rng)
     picture = np.moveaxis(unseen.image.astype(np.uint8), -1, 0)
     found = found_buildings(model, picture)
