@@ -132,9 +132,11 @@ def _show_events(form: SynthesizeForm, given: dict[str, Any], run: Run) -> list[
         return []
     if image is None:
         return []
-    path = str(path) if os.path.exists(str(path)) else str(run.folder / "change_events.gpkg")
-    source = QgsVectorLayer(shown_events(path, image), "events", "ogr")
-    if not source.isValid():
+    # The run's own copy, else what happened, which the run has noted; the latter may be cropped.
+    files = (str(path), str(run.folder / "change_events.gpkg"))
+    sources = [QgsVectorLayer(shown_events(file, image), "events", "ogr") for file in files if os.path.exists(file)]
+    source = next((source for source in sources if source.isValid()), None)
+    if source is None:
         return [f"The events {path} are no longer there: draw them again."]
     project = QgsProject.instance()
     folder = new_run_folder(project, f"events on {image.name()}", datetime.now())

@@ -185,6 +185,19 @@ def test_drawn_events_come_back_as_a_layer_to_edit(synthesize_form, synthesis, p
     assert not str(layer.source()).startswith(str(run.folder))
 
 
+def test_an_events_file_of_another_shape_does_not_stand_in_the_way(synthesize_form, synthesis, tmp_path):
+    (tmp_path / "mine.gpkg").write_text("no events")
+    assert fill_synthesize_form(synthesize_form, synthesis(events=str(tmp_path / "mine.gpkg"))) == []
+    assert synthesize_form.events.bar.layer().featureCount() == 3
+
+
+def test_events_that_are_gone_are_said_to_be_gone(synthesize_form, synthesis):
+    run = synthesis(events="/gone/events.gpkg")
+    (run.folder / "change_events.gpkg").unlink()
+    (missing,) = fill_synthesize_form(synthesize_form, run)
+    assert "events.gpkg" in missing and "draw them again" in missing
+
+
 def test_the_run_itself_is_not_touched_by_running_again(synthesize_form, synthesis, project):
     run = synthesis(events="/gone/events.gpkg")
     before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
