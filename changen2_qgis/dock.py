@@ -13,7 +13,6 @@ from qgis.PyQt.QtWidgets import QStackedWidget, QTabWidget, QWidget
 from .backend import Backend
 from .detect_page import DetectPage
 from .errors import SetupError
-from .icons import own_icon, qgis_icon
 from .lazy_page import LazyPage
 from .run_folders import Run
 from .setup_page import SetupPage
@@ -44,10 +43,12 @@ class ChangeDock(QgsDockWidget):
         self.models = LazyPage(self._make_models, self)
         self.pages = QTabWidget(self)
         self.pages.setDocumentMode(True)
-        self.pages.addTab(self.detect, own_icon("detect"), "Detect")
-        self.pages.addTab(self.synthesize, own_icon("synthesize"), "Synthesize")
-        self.pages.addTab(self.runs, qgis_icon("mIconHistory"), "Runs")
-        self.pages.addTab(self.models, own_icon("models"), "Models")
+        self.pages.setUsesScrollButtons(False)  # four tabs fit the narrowest dock, without icons and with any font
+        self.pages.setElideMode(Qt.TextElideMode.ElideRight)
+        self.pages.addTab(self.detect, "Detect")
+        self.pages.addTab(self.synthesize, "Synthesize")
+        self.pages.addTab(self.runs, "Runs")
+        self.pages.addTab(self.models, "Models")
         self._stack = QStackedWidget(self)
         self._stack.addWidget(self.setup)
         self._stack.addWidget(self.pages)

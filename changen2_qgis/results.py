@@ -210,6 +210,7 @@ def add_detection_group(
         tree_layer.setItemVisibilityChecked(shown)
         tree_layer.setExpanded(shown)
         tree_layer.setCustomProperty("showFeatureCount", role == "polygons")
+    unfold(node)
     return node
 
 
@@ -250,6 +251,12 @@ def describe(summary: dict[str, Any]) -> str:
     if area is None:
         return places
     return f"{places}, {area / 10000:,.2f} ha" if area >= 10000 else f"{places}, {area:,.0f} m²"
+
+
+def unfold(node: QgsLayerTreeGroup) -> None:
+    """Show what is in a new group: the Layers panel of QGIS 3.22 folds it until its state changes."""
+    for expanded in (False, True):
+        node.setExpanded(expanded)
 
 
 def input_path(given: dict[str, Any], folder: str) -> str:

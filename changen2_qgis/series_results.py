@@ -21,7 +21,7 @@ from qgis.PyQt.QtXml import QDomDocument
 
 from .event_style import style_events
 from .layer_metadata import carry_manifest, read_manifest
-from .results import FOLDER, ROLE, display_polygons, input_path, layer_of_file, ogr_source, open_raster
+from .results import FOLDER, ROLE, display_polygons, input_path, layer_of_file, ogr_source, open_raster, unfold
 from .styles import style_as_seen, style_detection_layer
 from .temporal import Timeline, set_fixed_range, set_range_by_step
 
@@ -176,8 +176,7 @@ def add_series_group(
         set_fixed_range(layer, timeline.range(output.step))
         carry_manifest(layer, folder, _abstract(output, timeline, manifest))
     project.layerTreeRoot().insertChildNode(0, node)
-    for expanded in (False, True):  # the Layers panel of QGIS 3.22 shows a new group folded until that changes
-        node.setExpanded(expanded)
+    unfold(node)
     return node
 
 
