@@ -24,6 +24,9 @@ from changen2.raster.patches import write_copy, write_virtual
 TRIAL_STEPS = 4
 """Sampling steps of the longer of two trials; what both need alike is encoding and decoding."""
 
+PATIENCE_S = 2.0
+"""A machine that takes longer for one look is not asked for more: that is the rate, somewhat too high."""
+
 TRIAL_SIDE = 1024
 """Pixels along the side of the part of an image that is copied for a trial."""
 
@@ -94,7 +97,10 @@ def _trial_drawing(request: SynthesizeRequest, generator: Generator, reporter: R
             pass
         return time.monotonic() - began
 
-    seconds(1)  # what only the first look needs, such as loading libraries
+    first = seconds(1)
+    if first > PATIENCE_S:
+        return first
+    # The first look needed more, such as loading libraries.
     short, long = seconds(1), seconds(TRIAL_STEPS)
     each = max(long - short, 0.0) / (TRIAL_STEPS - 1)
     return each + max(short - each, 0.0) / request.sampling_steps
