@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -86,9 +86,13 @@ def evaluate(
         str | None, typer.Option(help="Point layer with a field `reference` (0 or 1): area-adjusted accuracy.")
     ] = None,
     threshold: Annotated[float, typer.Option(help="For a change probability, 0 to 1.")] = 0.5,
+    classes_before: Annotated[str | None, typer.Option(help="Reference classes of the first date,")] = None,
+    classes_after: Annotated[str | None, typer.Option(help="and of the second: how right the classes are.")] = None,
+    objects: Annotated[bool, typer.Option(help="Also count whole places.")] = True,
+    store: Annotated[str | None, typer.Option(help="Keep the calibration in this installed model's card.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say how right a change map is, with intervals."""
+    """Say how right a change map is: pixels with intervals, places, classes, calibration."""
     given = locals()
     from changen2.jobs.evaluate import evaluate as job
 
@@ -96,10 +100,24 @@ def evaluate(
     if as_json:
         return
     for name in ("f1", "iou", "precision", "recall", "kappa"):
-        if name in result:
-            typer.echo(f"{name:>9}  {result[name]:.3f}  [{result[f'{name}_low']:.3f}, {result[f'{name}_high']:.3f}]")
+        _tell_score(name, result)
+    if places := result.get("objects"):
+        typer.echo(
+            f"places: {places['found']} of {places['known']} found, {places['right']} of {places['reported']} right"
+        )
+    for name in ("sek", "miou", "score", "f_scd"):
+        _tell_score(name, result.get("semantic", {}))
+    for row in result.get("semantic", {}).get("from_to", []):
+        typer.echo(f"{row['from']} → {row['to']}: {row['both']} of {row['reference']} pixels, {row['prediction']} said")
+    if calibrated := result.get("calibration"):
+        typer.echo(f"calibration error: {calibrated['ece']:.3f}; scaled: {calibrated.get('ece_scaled', 0):.3f}")
     for name, estimates in result.get("area_adjusted", {}).items():
         typer.echo(f"{name}: {estimates}")
+
+
+def _tell_score(name: str, result: dict[str, Any]) -> None:
+    if name in result:
+        typer.echo(f"{name:>9}  {result[name]:.3f}  [{result[f'{name}_low']:.3f}, {result[f'{name}_high']:.3f}]")
 
 
 def sample(

@@ -86,7 +86,9 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
     """
     began, clock = datetime.now(timezone.utc), time.monotonic()
     reporter.step("score", 0, 1)
-    scores = evaluate(request.prediction, request.reference, points=request.points, threshold=request.threshold)
+    scores = evaluate(
+        request.prediction, request.reference, points=request.points, threshold=request.threshold, objects=False
+    )
     reporter.step("score", 1, 1)
     if request.reference is None or not request.out_dir:
         return {"summary": scores, "outputs": {}, "warnings": []}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,40 +9,52 @@ from typing import Any
 import numpy as np
 import pyogrio
 import shapely
-from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.windows import Window
 
 from changen2.errors import InputError
-from changen2.jobs.change_truth import open_truth, read_change
-from changen2.raster.accuracy import area_adjusted, confusion, scores_with_intervals
+from changen2.jobs.change_truth import read_change
+from changen2.jobs.compare import Comparison, compare, matched, merged, objects_report
+from changen2.models.store import amend_card
+from changen2.raster.accuracy import area_adjusted, scores_with_intervals
+from changen2.raster.calibration import calibration
 from changen2.raster.grid import Grid
 from changen2.raster.ground import pixel_size_m
 from changen2.raster.reading import gdal_environment, open_raster
-
-UNIT = 256
-"""Side in pixels of the blocks that are resampled for the intervals of a single map."""
+from changen2.raster.semantic_accuracy import semantic_report
 
 REFERENCE_FIELD = "reference"
 
 
 def evaluate(
-    prediction: str | Path, reference: str | Path | None, *, points: str | Path | None = None, threshold: float = 0.5
+    prediction: str | Path,
+    reference: str | Path | None,
+    *,
+    points: str | Path | None = None,
+    threshold: float = 0.5,
+    classes_before: str | Path | None = None,
+    classes_after: str | Path | None = None,
+    objects: bool = True,
+    store: str | None = None,
 ) -> dict[str, Any]:
     """Score a change map.
 
     Args:
-        prediction: a 0/1 change map or a change probability, or a folder of them.
+        prediction: a 0/1 change map or a change probability, or a folder of them, or a folder in the layout of a data
+            set (``label``, ``semantic_A``, ``semantic_B``).
         reference: a map whose non-zero valid pixels are change (warped to the prediction by nearest
             neighbour), a polygon layer of changes, or a folder with a file of the same name for each
-            prediction. None with ``points`` alone.
+            prediction, or of the same layout. None with ``points`` alone.
         points: a point layer with a field ``reference`` (0 or 1); adds area-adjusted accuracy.
         threshold: for a change probability.
+        classes_before, classes_after: class maps of the reference, for a prediction that has its own beside it.
+        objects: also count connected places of change.
+        store: name of an installed model, in whose card the calibration is kept.
 
     Returns:
         ``f1``, ``iou``, ``precision``, ``recall``, ``kappa``, each with ``_low`` and ``_high`` (95 %
-        bootstrap over images, or over blocks of 256² pixels of one map), ``pixels``, ``units``; with
-        points ``area_adjusted``.
+        bootstrap over images, or over blocks of 256² pixels of one map), ``pixels``, ``units``; ``objects``; of a
+        probability ``calibration``; with classes ``semantic``; with points ``area_adjusted``.
 
     Raises:
         InputError: bad input.
@@ -51,15 +62,9 @@ def evaluate(
     with gdal_environment():
         result: dict[str, Any] = {}
         if reference is not None:
-            maps = [_units(*pair, threshold) for pair in _pairs(Path(prediction), Path(reference))]
-            units = maps[0] if len(maps) == 1 else np.array([blocks.sum(axis=0) for blocks in maps])
-            if units.sum() == 0:
-                raise InputError(
-                    f"{prediction} and {reference} share no valid pixel.",
-                    hint="Check their nodata values and that both show the same place.",
-                    code="no_valid_pixels",
-                )
-            result |= scores_with_intervals(units) | {"pixels": int(units.sum()), "units": len(units)}
+            pairs = matched(Path(prediction), Path(reference), classes_before, classes_after)
+            found = [compare(pair, threshold, objects) for pair in pairs]
+            result |= report(found, f"{prediction} and {reference}")
         if points is not None:
             result["area_adjusted"] = _from_points(Path(prediction), Path(points), threshold)
         if not result:
@@ -68,47 +73,51 @@ def evaluate(
                 hint="Give a reference map, a polygon layer, or --points FILE.",
                 code="bad_value",
             )
+        if store is not None:
+            keep_calibration(store, result)
         return result
 
 
-def _pairs(prediction: Path, reference: Path) -> Iterator[tuple[Path, Path]]:
-    if not prediction.is_dir():
-        yield prediction, reference
-        return
-    if not reference.is_dir():
+def report(found: list[Comparison], what: str) -> dict[str, Any]:
+    """Return the scores of all maps together; intervals are over the maps, or over the blocks of a single one.
+
+    Raises:
+        InputError: ``no_valid_pixels``.
+    """
+    single = len(found) == 1
+    units = found[0].confusion if single else np.array([each.confusion.sum(axis=0) for each in found])
+    if units.sum() == 0:
         raise InputError(
-            f"{prediction} is a folder but {reference} is none.",
-            hint="Give two folders, or two files.",
+            f"{what} share no valid pixel.",
+            hint="Check their nodata values and that both show the same place.",
+            code="no_valid_pixels",
+        )
+    result: dict[str, Any] = scores_with_intervals(units) | {"pixels": int(units.sum()), "units": len(units)}
+    if any(each.places for each in found):
+        result["objects"] = objects_report([each.places for each in found if each.places])
+    tallies = [each.levels for each in found if each.levels is not None]
+    if tallies:
+        result["calibration"] = calibration(np.sum(tallies, axis=0))
+    if all(each.states for each in found):
+        states = found[0].states if single else [merged(each.states) for each in found]
+        transitions = [pairs for each in found for pairs in each.transitions]
+        result["semantic"] = semantic_report(states, transitions, found[0].class_names)
+    return result
+
+
+def keep_calibration(name: str, result: dict[str, Any]) -> None:
+    """Write a calibration into an installed model's card.
+
+    Raises:
+        InputError: ``bad_value`` where none was measured, or what `amend_card` raises.
+    """
+    if "calibration" not in result:
+        raise InputError(
+            "There is no calibration to keep: the prediction is a 0/1 map.",
+            hint="Give a change_probability.tif and a reference.",
             code="bad_value",
         )
-    there = {path.stem: path for path in reference.iterdir() if path.is_file()}
-    found = sorted(path for path in prediction.iterdir() if path.suffix.lower() in {".tif", ".tiff", ".png"})
-    missing = [path.name for path in found if path.stem not in there]
-    if missing or not found:
-        raise InputError(
-            f"{reference} has no reference for {', '.join(missing[:3])}." if missing else f"{prediction} holds no map.",
-            hint="Each prediction needs a reference of the same name.",
-            code="missing_file",
-        )
-    for path in found:
-        yield path, there[path.stem]
-
-
-def _units(prediction: Path, reference: Path, threshold: float) -> NDArray[np.float64]:
-    """Return the confusion of each block ``[n, 4]``; blocks without a known pixel are left out."""
-    with open_raster(prediction) as mapped:
-        grid = Grid.of(mapped)
-        truth = open_truth(reference, grid)
-        rows = []
-        for row in range(0, grid.height, UNIT):
-            for column in range(0, grid.width, UNIT):
-                window = Window(column, row, min(UNIT, grid.width - column), min(UNIT, grid.height - row))
-                predicted, valid = read_change(mapped, window, threshold)
-                true, known = truth(window)
-                counts = confusion(predicted, true, valid & known)
-                if counts.sum():
-                    rows.append(counts)
-    return np.array(rows).reshape(-1, 4)
+    amend_card(name, calibration=result["calibration"])
 
 
 def _from_points(prediction: Path, points: Path, threshold: float) -> dict[str, Any]:

@@ -88,6 +88,25 @@ def own_cards() -> list[ModelCard]:
     return [card for card in found if card is not None]
 
 
+def amend_card(name: str, **changes: object) -> ModelCard:
+    """Change fields of an installed model's card; its weights stay as they are.
+
+    Raises:
+        InputError: ``not_installed``.
+        JobError: ``write_failed``.
+    """
+    card = installed_card(name)
+    if card is None:
+        raise InputError(
+            f"{name} is not installed in {models_folder()}, so its card cannot be changed there.",
+            hint="Name a model that you installed or trained; embedded ones are as they were published.",
+            code="not_installed",
+        )
+    card = card.model_copy(update=changes)
+    write_record(f"{name}.json", card.model_dump(mode="json"))
+    return card
+
+
 def check_name(name: str, replace: bool = False) -> None:
     """Raise where a model trained here cannot be given this name.
 
@@ -295,7 +314,7 @@ def record(name: str) -> dict[str, str]:
     return content if isinstance(content, dict) else {}
 
 
-def write_record(name: str, content: dict[str, str]) -> None:
+def write_record(name: str, content: Mapping[str, object]) -> None:
     """Write one of the folder's small records, whole or not at all."""
     path = models_folder() / name
     part = path.with_name(f".{name}-{os.getpid()}.part")

@@ -24,7 +24,13 @@ def test_a_detection_against_its_truth(pair, truth, tmp_path, write_raster, diff
     outputs = difference(*pair, tmp_path / "run")["outputs"]
     label = write_raster("label.tif", truth)
     binary, stored = (evaluate(outputs[name], label) for name in ("change", "change_probability"))
-    assert binary == stored and 0.8 < binary["f1"] < 1
+    assert binary == {key: value for key, value in stored.items() if key != "calibration"} and 0.8 < binary["f1"] < 1
+    assert binary["objects"] == {
+        "known": 1, "found": 1, "reported": 1, "right": 1, "precision": 1, "recall": 1, "f1": 1
+    }  # fmt: skip
+    curve = stored["calibration"]["reliability"]
+    assert sum(part["pixels"] for part in curve) == 300 * 400
+    assert stored["calibration"]["ece_scaled"] < stored["calibration"]["ece"]
     square = shapely.box(500_075, 5_199_920, 500_115, 5_199_950)
     pyogrio.raw.write(
         tmp_path / "truth.gpkg", np.array([shapely.to_wkb(square)], dtype=object), field_data=[], fields=[],
@@ -73,3 +79,64 @@ def test_points_adjust_the_area(truth, tmp_path, write_raster):
     assert found["points"] == 500 and found["area_unit"] == "m2"
     assert found["overall"][0]["low"] < 0.95 < found["overall"][0]["high"]
     assert sum(area["value"] for area in found["area"]) == pytest.approx(300 * 400 * 0.25, rel=2e-3)
+
+
+def test_classes_are_compared_where_both_have_them(truth, tmp_path, write_raster):
+    (tmp_path / "run").mkdir()
+    change = write_raster("run/change.tif", (truth > 0).astype(np.uint8), nodata=255)
+    before, after = np.full_like(truth, 2), np.full_like(truth, 4)
+    write_raster("run/semantic_before.tif", before, nodata=255)
+    write_raster("run/semantic_after.tif", after, nodata=255)
+    after[:, 100:130] = 3  # half of the change became something else
+    after[:, :, 150:160] = 255  # and some of it is not known
+    said = {
+        "classes_before": write_raster("true_before.tif", before, nodata=255),
+        "classes_after": write_raster("true_after.tif", after, nodata=255),
+    }
+    found = evaluate(change, write_raster("label.tif", truth), **said)
+    assert found["pixels"] == 300 * 400 - 60 * 10 and found["f1"] == 1
+    semantic = found["semantic"]
+    assert semantic["miou"] == 1 and 0 < semantic["sek"] < 1 and semantic["classes"]["2"]["f1"] == 1
+    rows = {(row["from"], row["to"]): row for row in semantic["from_to"]}
+    assert rows["2", "4"] == {"from": "2", "to": "4", "reference": 30 * 70, "prediction": 60 * 70, "both": 30 * 70}
+    assert rows["2", "3"]["both"] == 0
+    with pytest.raises(InputError, match="one date only"):
+        evaluate(change, change, classes_before=said["classes_before"])
+    (tmp_path / "run/semantic_after.tif").unlink()
+    with pytest.raises(InputError, match="no class maps"):
+        evaluate(change, change, **said)
+
+
+def test_data_sets_are_compared_with_their_classes(truth, tmp_path, write_raster):
+    for root in ("said", "so"):
+        for layer, values in (("label", truth), ("semantic_A", truth * 0), ("semantic_B", truth // 255)):
+            (tmp_path / root / layer).mkdir(parents=True)
+            for name in ("one.png", "two.png"):
+                write_raster(f"{root}/{layer}/{name}", values)
+    found = evaluate(tmp_path / "said", tmp_path / "so")
+    assert found["units"] == 2 and found["semantic"]["sek"] == pytest.approx(1) and found["objects"]["known"] == 2
+
+
+def test_places_found_in_part_or_in_vain(truth, write_raster):
+    said = np.zeros_like(truth)
+    said[:, 100:120, 150:230] = 1  # a third of the place
+    said[:, 10:14, 10:14] = 1
+    places = evaluate(write_raster("p.tif", said), write_raster("r.tif", truth))["objects"]
+    assert (places["known"], places["found"], places["reported"], places["right"]) == (1, 0, 2, 1)
+    assert (places["precision"], places["recall"], places["f1"]) == (0.5, 0, 0)
+
+
+def test_a_calibration_is_kept_in_an_installed_card(pair, truth, tmp_path, write_raster, difference, monkeypatch):
+    from changen2.models import store
+    from changen2.models.registry import card_of
+
+    monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
+    store.write_model(card_of("tiny").model_copy(update={"name": "mine", "embedded": False}), {})
+    outputs = difference(*pair, tmp_path / "run")["outputs"]
+    label = write_raster("label.tif", truth)
+    found = evaluate(outputs["change_probability"], label, store="mine")
+    assert card_of("mine").model_dump()["calibration"] == found["calibration"]
+    with pytest.raises(InputError, match="0/1 map"):
+        evaluate(outputs["change"], label, store="mine")
+    with pytest.raises(InputError, match="not installed"):
+        evaluate(outputs["change_probability"], label, store="tiny")
