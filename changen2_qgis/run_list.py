@@ -30,8 +30,8 @@ from .series_results import add_series_group, series_groups
 KINDS = {
     # kind of run: (title of its group, icon)
     "detect": ("Change", "detect"),
-    "synthesize": ("Synthesis", "changen2"),
-    "simulate": ("Simulation", "changen2"),
+    "synthesize": ("Synthesis", "synthesize"),
+    "simulate": ("Simulation", "synthesize"),
 }
 
 FORMS = ("detect", "synthesize")
