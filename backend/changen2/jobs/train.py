@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.models.changestar_tiny import ChangeStarTiny
+from changen2.raster.calibration import calibration, tally
+from changen2.training.calibrate import best_bias, shift_bias
 from changen2.training.config import load_config
-from changen2.training.export import averaged_model, digest, export_weights
+from changen2.training.export import digest, export_weights
+from changen2.training.held_out import held_out_pairs, score
 from changen2.training.loop import read_imagery, train
-from changen2.training.run import CHECKPOINT
+from changen2.training.measure import detect
+from changen2.training.pairs import Pair
+from changen2.training.places import BUILDING, IGNORE
+from changen2.training.run import CHECKPOINT, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +40,9 @@ def train_changestar(
         is_cancelled: asked there too; a cancelled run leaves a checkpoint to resume from.
 
     Returns:
-        ``weights``, ``log`` and ``checkpoint`` (paths), ``sha256``, ``steps`` and ``losses`` (the last logged).
+        ``weights``, ``log`` and ``checkpoint`` (paths), ``sha256``, ``steps``, ``losses`` (the last logged),
+        ``bias_from_calibration`` (already in the weights, makes 0.5 the natural threshold) and the ``calibration``
+        with it, for the model card; these two are None where nothing is held out.
 
     Raises:
         InputError: the configuration, its data or the encoder's weights do not serve.
@@ -46,14 +58,35 @@ def train_changestar(
             logger.info("step %d of %d: %s", step, steps, " ".join(f"{k} {v:.4f}" for k, v in means.items()))
         reporter.step("train", step, steps)
 
-    train(config, read_imagery(config), resume, tell)
-    checkpoint, weights = config.out / CHECKPOINT, config.out / "weights.safetensors"
-    export_weights(averaged_model(checkpoint, config), weights)
+    imagery = read_imagery(config)
+    pairs = held_out_pairs(imagery, config)
+    watch = Watch(lambda model: score(model, pairs), config.look_every, config.patience)
+    model = train(config, imagery, resume, tell, watch if config.look_every and pairs else None).eval()
+    weights = config.out / "weights.safetensors"
+    calibrated = _calibrate(model, pairs, reporter)
+    export_weights(model, weights)
     return {
         "weights": str(weights),
         "sha256": digest(weights),
-        "checkpoint": str(checkpoint),
+        "checkpoint": str(config.out / CHECKPOINT),
         "log": str(config.out / "log.jsonl"),
         "steps": config.steps,
         "losses": losses,
+        **calibrated,
     }
+
+
+def _calibrate(model: ChangeStarTiny, pairs: Sequence[Pair], reporter: Reporter) -> dict[str, Any]:
+    """Make 0.5 the natural threshold on held-out pairs, and tell how reliable the probabilities then are."""
+    if not any((pair.change == BUILDING).any() for pair in pairs):
+        logger.warning("Nothing with change is held out: the detector is not calibrated.")
+        return {"bias_from_calibration": None, "calibration": None}
+    reporter.step("calibrate", 0, 1)
+    bias = best_bias(model, pairs)
+    shift_bias(model, bias)
+    counts = np.zeros((255, 2))
+    for pair in pairs:
+        probability = detect(model, pair.before, pair.after)["change"]
+        counts += tally(probability, pair.change == BUILDING, pair.change != IGNORE)
+    reporter.step("calibrate", 1, 1)
+    return {"bias_from_calibration": bias, "calibration": calibration(counts)}

@@ -38,6 +38,9 @@ class TrainingConfig(BaseModel):
         learning_rate: of AdamW, at its highest; it falls by a half cosine.
         weight_decay: of AdamW.
         ema: share of the averaged weights kept each step.
+        held_out_pairs: how many pairs of held-out places calibrate the end of a run, and stop it if asked to; 0: none.
+        look_every: steps from one look at them to the next; 0 trains to the end.
+        patience: looks without a gain after which the run ends with the weights of its best.
         threads: for torch.
         seed: of everything.
     """
@@ -68,6 +71,9 @@ class TrainingConfig(BaseModel):
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     ema: float = Field(0.995, ge=0, lt=1)
+    held_out_pairs: int = Field(48, ge=0)
+    look_every: int = Field(0, ge=0)
+    patience: int = Field(6, ge=1)
     threads: int = 2
     seed: int = 0
 

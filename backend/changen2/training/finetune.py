@@ -97,6 +97,8 @@ def finetune(
     check(model, pairs)
     torch.set_num_threads(config.threads)
     held_out = [pair for pair in pairs if pair.before.held_out]
+    # A few pairs tell less of a normal picture than all that the model saw before.
+    measured = loop.is_measured(model)
     state = loop.begin(model.to(device), config)
     with loop.Batches(loop.Imagery({}, {SOURCE: list(pairs)}), config) as batches:
 
@@ -111,7 +113,7 @@ def finetune(
             run.warm_cosine(config),
             resumed,
             on_step,
-            settle=lambda now: loop.hold_still(now, config),
+            settle=lambda now: loop.hold_still(now, config, measured),
             watch=run.Watch(lambda average: best_threshold(judge(average, held_out))[1], LOOK_EVERY, PATIENCE),
         )
     best_step = state.best[1] if state.best else state.step

@@ -25,7 +25,7 @@ from changen2.training.examples import Example, TrainingPairs
 from changen2.training.export import load_exported
 from changen2.training.losses import fused_cross_entropy, masked_cross_entropy
 from changen2.training.places import SOURCES, Place, PlacePair, read_pairs
-from changen2.training.run import OnStep, Run
+from changen2.training.run import OnStep, Run, Watch
 from changen2.training.teacher import fill_unknown
 
 logger = logging.getLogger(__name__)
@@ -107,6 +107,13 @@ def begin(model: nn.Module, config: TrainingConfig) -> Run:
     return Run(model, copy.deepcopy(model).requires_grad_(False), optimizer)
 
 
+def is_measured(model: nn.Module) -> bool:
+    """Whether a model's batch norms, but for the backbone's, know the statistics of an earlier training."""
+    inside = set(backbone(model).modules())
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d) and module not in inside]
+    return any(int(norm.num_batches_tracked) > 0 for norm in norms if norm.num_batches_tracked is not None)
+
+
 def backbone(model: nn.Module) -> nn.Module:
     """The part of a detector that learned from far more images than are at hand, and stays as it is."""
     return model.get_submodule("encoder.vit" if isinstance(model, ChangeStar) else "encoder")
@@ -143,10 +150,16 @@ def losses(model: ChangeStarTiny, batch: Example, config: TrainingConfig) -> dic
     return {**parts, "total": total}
 
 
-def hold_still(run: Run, config: TrainingConfig) -> None:
-    """Keep the backbone, and after the warm-up all batch norms, as they are while the rest trains."""
+def hold_still(run: Run, config: TrainingConfig, measured: bool = False) -> None:
+    """Keep the backbone, and after the warm-up all batch norms, as they are while the rest trains.
+
+    Args:
+        run: whose model is in training mode.
+        config: tells the warm-up.
+        measured: the batch norms stay from the first step on; what they measured before is not to be lost.
+    """
     backbone(run.model).eval()
-    if run.step >= config.warmup:
+    if measured or run.step >= config.warmup:
         # Statistics of a mix of styles do not settle: after the warm-up they stay as they are.
         for module in run.model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -158,6 +171,7 @@ def train(
     imagery: Imagery,
     resumed: bool = False,
     on_step: OnStep | None = None,
+    watch: Watch | None = None,
 ) -> ChangeStarTiny:
     """Train the detector.
 
@@ -167,9 +181,10 @@ def train(
         resumed: go on from the last checkpoint in ``config.out``, if there is one.
         on_step: progress; it may raise :class:`changen2.errors.Cancelled` to stop, which leaves a checkpoint to
             resume from.
+        watch: what to judge the run by; None trains to the end.
 
     Returns:
-        The averaged model.
+        The averaged model; with ``watch`` as it was when its score was best.
     """
     torch.set_num_threads(config.threads)
     with Batches(imagery, config) as batches:
@@ -185,6 +200,7 @@ def train(
             resumed,
             on_step,
             settle=lambda state: hold_still(state, config),
+            watch=watch,
         )
     return trained  # type: ignore[return-value]
 
