@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from qgis.PyQt.QtCore import QDate, Qt, pyqtSignal
-from qgis.PyQt.QtWidgets import QComboBox, QDateEdit, QGridLayout, QLabel, QSizePolicy, QSpinBox, QWidget
+from qgis.PyQt.QtWidgets import QComboBox, QDateEdit, QHBoxLayout, QSpinBox, QWidget
 
 from .temporal import UNITS, Timeline
 
 
 class DatesPicker(QWidget):
-    """The date of the image, and a number of units from each step to the next.
+    """The time from each step to the next: a number and a unit.
+
+    Attributes:
+        start: the date of the image; it is placed by the form, in a row of its own.
 
     Signals:
         changed: `parameters` may have changed.
@@ -21,7 +24,7 @@ class DatesPicker(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.start = QDateEdit(QDate.currentDate(), self)
+        self.start = QDateEdit(QDate.currentDate(), parent or self)
         self.start.setCalendarPopup(True)
         self.start.setDisplayFormat("yyyy-MM-dd")
         self.start.setToolTip("The date of the image; in QGIS's temporal controller the series begins here")
@@ -33,17 +36,10 @@ class DatesPicker(QWidget):
             self.unit.addItem(unit, unit)
         self.unit.setToolTip("The unit of the time between two images")
         self.unit.setAccessibleName(self.unit.toolTip())
-        self.amount.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        every = QLabel("then every", self)
-        every.setBuddy(self.amount)
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.addWidget(self.start, 0, 0, 1, 3)
-        grid.addWidget(every, 1, 0)
-        grid.addWidget(self.amount, 1, 1)
-        grid.addWidget(self.unit, 1, 2)
-        grid.setColumnStretch(1, 1)
-        self.setFocusProxy(self.start)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.amount, 1)
+        row.addWidget(self.unit, 1)
         self.show_timeline(Timeline(self._start()))
         for signal in (self.start.dateChanged, self.amount.valueChanged, self.unit.currentIndexChanged):
             signal.connect(lambda _: self.changed.emit())

@@ -104,8 +104,9 @@ class SynthesizeForm(QWidget):
             form.addRow(label_for(text, control), control)
         details = new_form()
         details.setContentsMargins(8, 4, 8, 8)
+        details.addRow(label_for("First date", self.dates.start), self.dates.start)
+        details.addRow(label_for("Interval", self.dates.amount), self.dates)
         for text, control in (
-            ("First date", self.dates),
             ("Bands", self.bands),
             ("Device", self.device),
             ("Sampler", self.sampler),
