@@ -1,7 +1,8 @@
-"""Where new buildings could stand: real footprints moved to free ground of their own tile."""
+"""Where new buildings could stand: real footprints moved to free ground."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,43 +26,57 @@ GROUND = (BACKGROUND, LAND, VEGETATION)
 
 @dataclass(frozen=True)
 class Placement:
-    """A footprint and the place it is moved to, both [h, w]."""
+    """A footprint moved somewhere.
 
-    own: Mask
+    Attributes:
+        number: of the footprint, in the order given.
+        new: where it stands now [h, w].
+    """
+
+    number: int
     new: Mask
 
 
-def place_buildings(
-    label: Bytes, most: int, rng: np.random.Generator, repeats: int = 1, least_area: float = MIN_AREA
-) -> list[Placement]:
-    """Move some of a tile's whole buildings to free ground, with their own radius of free ground around them.
+def whole_buildings(label: Bytes, least_area: float = MIN_AREA) -> list[Mask]:
+    """The buildings of a label map that can be moved [h, w] each, largest first.
 
     Args:
         label: the generator's classes [h, w].
-        most: how many at most.
-        rng: decides which, and where.
-        repeats: how often the same footprint may be moved.
-        least_area: of a footprint, in pixels.
+        least_area: in pixels.
     """
     numbers, count = connected(label == BUILDING, np.ones((3, 3), int))
+    masks = [numbers == number for number in range(1, count + 1)]
+    whole = [mask for mask in masks if mask.sum() > least_area and is_whole(mask)]
+    return sorted(whole, key=lambda mask: -int(mask.sum()))
+
+
+def place_buildings(label: Bytes, footprints: Sequence[Mask], most: int, rng: np.random.Generator) -> list[Placement]:
+    """Move footprints to a tile's free ground, with their own radius of free ground around them.
+
+    Args:
+        label: the generator's classes [h, w].
+        footprints: tried in random order, each once [h, w].
+        most: how many are placed at most.
+        rng: decides which, and where.
+    """
     taken = ~np.isin(label, GROUND)
     placements: list[Placement] = []
-    for number in np.concatenate([rng.permutation(count) + 1 for _ in range(repeats)]):
-        own = numbers == number
-        if len(placements) < most and own.sum() >= least_area and is_whole(own):
-            new = free_place(own, taken, rng)
-            if new is not None:
-                placements.append(Placement(own, new))
-                taken = taken | own_region(new)
+    for number in rng.permutation(len(footprints)):
+        if len(placements) == most:
+            break
+        new = free_place(footprints[number], taken, rng)
+        if new is not None:
+            placements.append(Placement(int(number), new))
+            taken = taken | own_region(new)
     return placements
 
 
 def is_whole(footprint: Mask) -> bool:
-    """Whether a footprint is neither cut off by the tile's edge nor too small or too large to be moved."""
+    """Whether a footprint is neither cut off by the tile's edge nor too large to be moved."""
     rows, columns = np.nonzero(footprint)
     inside = rows.min() > 0 and columns.min() > 0
     inside = inside and rows.max() < footprint.shape[0] - 1 and columns.max() < footprint.shape[1] - 1
-    return bool(inside and len(rows) > MIN_AREA and max(np.ptp(rows), np.ptp(columns)) < MAX_SIDE)
+    return bool(inside and max(np.ptp(rows), np.ptp(columns)) < MAX_SIDE)
 
 
 def free_place(footprint: Mask, taken: Mask, rng: np.random.Generator) -> Mask | None:

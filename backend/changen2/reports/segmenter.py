@@ -64,7 +64,7 @@ def building_iou(segmenter: ChangeStarTiny, tiles: list[Tile]) -> float:
 
 
 def real_segmenter(
-    data: Path, cache: Path, crops: int = 900, steps: int = 1500, seed: int = 0, on_step: OnStep | None = None
+    data: Path, cache: Path, crops: int = 600, steps: int = 800, seed: int = 0, on_step: OnStep | None = None
 ) -> ChangeStarTiny:
     """The segmenter that has seen real images only, from the cache or trained now.
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label as connected
 
 from changen2.jobs.condition import INSTANCES
 from changen2.models.rsdit_tiny import BACKGROUND, BUILDING, LAND, ROAD, VEGETATION, WATER
 from changen2.reports.drawing import INITS
 from changen2.reports.held_out import SOUTH_TYROL, Tile
 from changen2.reports.page import Section, coloured, shaded, sheet
-from changen2.reports.placing import is_whole, place_buildings
+from changen2.reports.placing import place_buildings, whole_buildings
 from changen2.reports.series import DrawnEvent, run_series
 from changen2.reports.subject import Subject
 
@@ -55,7 +54,8 @@ def events_section(subject: Subject, tell: Callable[[str], None]) -> Section:
 def created(subject: Subject) -> Iterator[Case]:
     """Footprints of a tile moved to its free ground."""
     for index, tile in enumerate(subject.tiles(CANDIDATES, True, ("banepa", SOUTH_TYROL))):
-        placements = place_buildings(tile.label, 4, np.random.default_rng((subject.options.seed, index)))
+        rng = np.random.default_rng((subject.options.seed, index))
+        placements = place_buildings(tile.label, whole_buildings(tile.label), 4, rng)
         if len(placements) > 1:
             yield tile, [DrawnEvent(placement.new, "create", BUILDING) for placement in placements], {}
 
@@ -63,7 +63,7 @@ def created(subject: Subject) -> Iterator[Case]:
 def removed(subject: Subject) -> Iterator[Case]:
     """The largest whole buildings of a tile."""
     for tile in subject.tiles(CANDIDATES, True, ("banepa", SOUTH_TYROL)):
-        whole = whole_buildings(tile)[:REMOVED]
+        whole = whole_buildings(tile.label)[:REMOVED]
         if len(whole) > 1:
             yield tile, [DrawnEvent(mask, "remove", BACKGROUND) for mask in whole], {}
 
@@ -102,13 +102,6 @@ KINDS: dict[str, Callable[[Subject], Iterator[Case]]] = {
     "Polygons drawn on an image without labels": drawn,
     "Class-agnostic removal: an image without labels or polygons": agnostic,
 }
-
-
-def whole_buildings(tile: Tile) -> list[Mask]:
-    """A tile's whole buildings, largest first."""
-    numbers, count = connected(tile.buildings, np.ones((3, 3), int))
-    masks = [numbers == number for number in range(1, count + 1)]
-    return sorted((mask for mask in masks if is_whole(mask)), key=lambda mask: -int(mask.sum()))
 
 
 def _row(subject: Subject, folder: Path, case: Case) -> list[NDArray[np.uint8]]:

@@ -13,8 +13,8 @@ from changen2.models.rsdit_tiny import BACKGROUND, BUILDING
 from changen2.reports.drawing import INITS
 from changen2.reports.held_out import SOUTH_TYROL, Tile
 from changen2.reports.page import Section, coloured, sheet
-from changen2.reports.placing import place_buildings
-from changen2.reports.sections.events import CANDIDATES, whole_buildings
+from changen2.reports.placing import place_buildings, whole_buildings
+from changen2.reports.sections.events import CANDIDATES
 from changen2.reports.series import DrawnEvent, run_series
 from changen2.reports.subject import Subject
 
@@ -49,8 +49,9 @@ def series_section(subject: Subject, tell: Callable[[str], None]) -> Section:
 
 def plan_series(tile: Tile, rng: np.random.Generator) -> list[DrawnEvent]:
     """The events of six steps, or none where the tile has no room for them."""
-    placements = place_buildings(tile.label, PER_STEP * (STEPS - 1), rng, repeats=PER_STEP * (STEPS - 1))
-    whole = whole_buildings(tile)
+    most = PER_STEP * (STEPS - 1)
+    whole = whole_buildings(tile.label)
+    placements = place_buildings(tile.label, whole * most, most, rng)
     if len(placements) < LEAST or not whole:
         return []
     events = []
