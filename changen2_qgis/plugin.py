@@ -11,11 +11,11 @@ from qgis.PyQt.QtWidgets import QAction
 
 from .backend import Backend
 from .paths import resources_dir
-from .processing.provider import Changen2Provider
 
 if TYPE_CHECKING:
     from .dock import ChangeDock
     from .layer_actions import LayerActions
+    from .processing.provider import Changen2Provider
 
 MENU = "Changen2"
 
@@ -36,7 +36,9 @@ class Changen2Plugin:
         self.layer_actions: LayerActions | None = None
 
     def initProcessing(self) -> None:
-        """Register the algorithms."""
+        """Register the algorithms; they are imported here, for QGIS to list its plugins fast."""
+        from .processing.provider import Changen2Provider
+
         self.provider = Changen2Provider(self.backend)
         QgsApplication.processingRegistry().addProvider(self.provider)
 

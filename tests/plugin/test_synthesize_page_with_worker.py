@@ -14,7 +14,7 @@ from changen2_qgis.processing.provider import Changen2Provider
 from changen2_qgis.series_results import series_groups
 from changen2_qgis.synthesize_page import SynthesizePage
 
-PATIENCE_MS = 240_000
+PATIENCE_MS = 480_000
 """Two cores, a cold start of torch, and other work on the machine."""
 
 
