@@ -35,6 +35,7 @@ class Options:
         series: six-step series shown.
         size: pixels along a tile's side.
         segmenters: of ``segmenter.KINDS``.
+        resamples: of each bootstrap of the Fréchet distance.
         seed: of everything.
     """
 
@@ -49,6 +50,7 @@ class Options:
     series: int = 3
     size: int = 256
     segmenters: tuple[str, ...] = ("embedded", "real")
+    resamples: int = 1000
     seed: int = 0
 
 

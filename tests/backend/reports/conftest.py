@@ -40,5 +40,5 @@ def subject(flat_generator, tile, tmp_path, monkeypatch):
     )  # fmt: skip
     monkeypatch.setattr(Subject, "tiles", lambda self, count, *_: [tile] * min(count, 2))
     folders = (tmp_path / "data", tmp_path / "out", tmp_path / "cache")
-    sizes = {"tiles": 2, "ancestral_steps": 3, "objects": 4, "edits": 2, "examples": 1, "series": 1}
+    sizes = {"tiles": 2, "ancestral_steps": 3, "objects": 4, "edits": 2, "examples": 1, "series": 1, "resamples": 10}
     return Subject(flat_generator, card, "flat", Options(*folders, **sizes, segmenters=("embedded",)))

@@ -37,10 +37,10 @@ def frechet_section(subject: Subject, tell: Callable[[str], None]) -> Section:
     project = Projection.fit(real_features)
     real = Moments.of(project(real_features))
     moments = {sampler: Moments.of(project(cell_features(encoder, pictures))) for sampler, pictures in drawn.items()}
-    ratio = ratio_score(moments[FEW], moments[many], real)
+    ratio = ratio_score(moments[FEW], moments[many], real, options.resamples)
     figures: dict[str, Any] = {"tiles": len(tiles)}
     for sampler, drawn_moments in moments.items():
-        found = distance_score(drawn_moments, real)
+        found = distance_score(drawn_moments, real, options.resamples)
         figures[f"{_name(sampler)}: distance to real tiles"] = rounded(found)
     figures.update(halves(moments[FEW], real, options.seed))
     figures["ratio of distances, few steps over many"] = rounded(ratio)
