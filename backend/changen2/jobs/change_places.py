@@ -1,4 +1,4 @@
-"""How connected places of change fared: the share of a known one that was reported, and of a reported one that is known."""
+"""How connected places of change fared: how much of a known one was reported, and of a reported one is known."""
 
 from __future__ import annotations
 
