@@ -50,6 +50,13 @@ class PolygonTool(QgsMapToolDigitizeFeature):
         self.digitizingCompleted.connect(self._take)
         self.messageEmitted.connect(lambda message, _level: self.failed.emit(message))
 
+    def capabilities(self) -> QgsMapToolCapture.Capabilities:
+        """Curves, but not the check that QGIS runs in a thread of its own while one draws.
+
+        What crosses itself is repaired when the polygon is finished, so nothing need run beside the drawing.
+        """
+        return QgsMapToolCapture.Capabilities(QgsMapToolCapture.Capability.SupportsCurves)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Esc gives up the polygon begun; if there is none, the tool."""
         if event.key() == Qt.Key.Key_Escape and not self.isCapturing():
