@@ -16,6 +16,7 @@ from .background import AlgorithmRun, project_context
 from .errors import PluginError
 from .event_preview import show_events
 from .processing.synthesize_change import SynthesizeChange
+from .results import style_detection_layer
 from .run_bar import RunBar, describe_synthesis
 from .run_folders import Run, new_run_folder
 from .run_page import RunPage
@@ -80,6 +81,7 @@ class SynthesizePage(RunPage):
         """The image before and its labels, which stay hidden under it."""
         image = QgsRasterLayer(paths["before"], "Sample image", "gdal")
         labels = QgsRasterLayer(paths["labels_before"], "Sample labels", "gdal")
+        style_detection_layer(labels, "semantic_before")
         project = QgsProject.instance()
         project.addMapLayers([image, labels], False)
         for layer in (labels, image):

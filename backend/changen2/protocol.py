@@ -208,7 +208,7 @@ class SynthesizeRequest(EventRules):
     sampling_steps: Annotated[int, Field(ge=1, le=1000)] = 20
     guidance_ratio: Probability = 1.0
     init: Literal["noise", "exemplar"] = "noise"
-    exemplar_level: Annotated[float, Field(gt=0, le=1)] = 0.6
+    exemplar_level: Annotated[float, Field(gt=0, le=1)] = 0.4
     model: str = "tiny"
     bounds: tuple[float, float, float, float] | None = None
     aoi: str | None = None

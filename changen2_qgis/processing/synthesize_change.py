@@ -193,7 +193,7 @@ class SynthesizeChange(BackendAlgorithm):
                 maxValue=1000,
             ),
             choice("INIT", "Start of what is drawn", list(STARTS), defaultValue="noise", usesStaticStrings=True),
-            number("EXEMPLAR_LEVEL", "How freely an exemplar is redrawn", real, 0.6, minValue=0.01, maxValue=1),
+            number("EXEMPLAR_LEVEL", "How freely an exemplar is redrawn", real, 0.4, minValue=0.01, maxValue=1),
             number("GUIDANCE_RATIO", "How long the unchanged is held while drawing", real, 1.0, minValue=0, maxValue=1),
             yes_no("PATCHES", "Write changed blocks and virtual rasters instead of whole images", False),
             number(

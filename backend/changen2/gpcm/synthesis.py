@@ -93,7 +93,7 @@ class Settings:
     guidance_ratio: float = 1.0
     seed: int = 0
     gsd: float = 0.5
-    exemplar_level: float = 0.6
+    exemplar_level: float = 0.4
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def make_plan(
     )
     fertile = [place for place, has_objects in found if has_objects]
     _check_places(request, [place for place, _ in found], fertile)
-    warnings = _gsd_warnings(sources, card)
+    warnings = [*_gsd_warnings(sources, card), *_size_warnings(sources, request.size)]
     if strange:
         warnings.append(f"The generator does not know the classes {', '.join(strange)}; it draws them as class 0.")
     recipe = Recipe(
@@ -256,4 +256,14 @@ def _gsd_warnings(sources: Sequence[Source], card: ModelCard) -> list[str]:
     return [
         f"{len(outside)} of {len(sources)} images are read at {min(outside):.2f} to {max(outside):.2f} m; the "
         f"generator was trained at {card.gsd_min:g} to {card.gsd_max:g} m, so expect worse pictures."
+    ]
+
+
+def _size_warnings(sources: Sequence[Source], size: int) -> list[str]:
+    small = [source for source in sources if min(source.shape) < size]
+    if not small:
+        return []
+    return [
+        f"{len(small)} of {len(sources)} images are smaller than {size} pixels as they are read; they go on mirrored. "
+        "A smaller --size avoids that."
     ]
