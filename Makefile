@@ -10,7 +10,7 @@ STAGE := build/changen2_qgis
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
 DEMO ?= demo
 
-.PHONY: help setup setup-backend setup-qgis demo test test-backend test-plugin test-e2e lint format bench bench-synthesis report-synthesis docs stage package deploy clean
+.PHONY: help setup setup-backend setup-qgis demo test test-backend test-plugin test-e2e lint format bench bench-scale bench-synthesis report-synthesis docs stage package deploy clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -62,6 +62,9 @@ bench: setup-backend ## Measure speed and memory as ratios taken in one run
 	$(RUN) tests/benchmarks/overlap.py
 	$(RUN) tests/benchmarks/synthesize.py
 
+bench-scale: setup-backend ## Rates of one worker and of two, and what the client spends: the figures of docs/scaling.md
+	$(RUN) tests/benchmarks/scale.py
+
 bench-synthesis: setup-backend ## Time synthesis: growing changes, whole pictures, a warm worker
 	$(RUN) tests/benchmarks/synthesize.py --parts changes whole worker --changes 256 1024 4096
 
@@ -73,6 +76,14 @@ docs: demo ## Refresh the pictures in the README and docs (the Models page needs
 	cp $(DEMO)/change.png docs/images/demo.png
 	$(RUN_QGIS) -m pytest tests/e2e/test_models.py -p no:cacheprovider --basetemp=$(abspath $(DEMO))/e2e
 	! test -f $(DEMO)/e2e/models0/models.png || cp $(DEMO)/e2e/models0/models.png docs/images/
+
+screenshots: setup stage ## Refresh the pictures of the dock in docs/images: two windows, light and dark
+	mkdir -p docs/images
+	for window in 1366x768 1920x1080; do for theme in default 'Night Mapping'; do \
+	  CHANGEN2_E2E_WINDOW=$$window CHANGEN2_E2E_THEME="$$theme" $(RUN_QGIS) -m pytest tests/e2e/test_synthesize_by_clicks.py -p no:cacheprovider --basetemp=$(abspath build)/screenshots || exit 1; \
+	  look=$$(test "$$theme" = default && echo light || echo dark); \
+	  for name in drawing swiping assessment; do cp build/screenshots/synthesis0/$$name.png docs/images/$$name-$$window-$$look.png; done; \
+	done; done
 
 stage: ## Lay the installable plugin out in build/changen2_qgis
 	rm -rf $(STAGE)

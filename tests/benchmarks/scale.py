@@ -1,0 +1,163 @@
+"""What a cluster's work costs: rates of one worker and of two, what the client spends itself, and what follows.
+
+    make bench-scale
+
+Detects change on a drawn pair with Dask workers of one thread on this machine, one and then two, and makes a small
+data set in one process and then in two. Each worker is warm (its model loaded) before the clock starts. The client's
+own share is timed with workers whose model costs nothing. Prints one JSON object; docs/scaling.md says what the
+numbers are for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from distributed import LocalCluster
+from PIL import Image
+
+from changen2.errors import InputError
+from changen2.jobs.dask_cluster import Crew
+from changen2.jobs.dask_detect import ClusterPredictor, rows_of
+from changen2.jobs.detect import detect
+from changen2.jobs.detection_plan import make_plan
+from changen2.jobs.generate import generate
+from changen2.models.devices import devices
+from changen2.protocol import DetectRequest
+from changen2.scenes import draw_pair
+from changen2.scenes.classes import BUILDING
+
+sys.path.insert(0, str(Path(__file__).parent))
+from detect import write_pair
+
+KM2 = 1_000_000
+"""Square metres."""
+AREA = 1000
+"""km² that costs are given for."""
+
+
+def far_detection(pair: tuple[Path, Path], out: Path, workers: int) -> float:
+    """Seconds of a detection on so many warm workers of one thread."""
+    with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster:
+        options = {"dask": cluster.scheduler_address, "overwrite": True}
+        # Rows of tiles go to whichever worker is free, so a detection loads the model on every one.
+        detect(*pair, out, **options)
+        began = time.perf_counter()
+        detect(*pair, out, **options)
+        return time.perf_counter() - began
+
+
+class FreeCrew(Crew):
+    """Workers that answer at once with sums of nothing: what is left is the client's own work."""
+
+    def __init__(self) -> None:
+        self.size = 1
+
+    def in_order(self, task, items, check):  # type: ignore[no-untyped-def]
+        """Answer each item with zeros of the size that a worker would send."""
+        for item in items:
+            if not hasattr(item, "reach"):
+                yield "cpu", "float32", 1
+                continue
+            planes, shape = task.args[2], (item.reach.height, item.reach.width)
+            yield np.zeros((planes, *shape), np.uint32), np.ones(shape, bool)
+
+
+def client_seconds(pair: tuple[Path, Path], out: Path) -> float:
+    """Seconds that the client spends on blending, writing and polygons for a whole pair."""
+    from changen2.jobs.detect import run_plan
+    from changen2.jobs.progress import Reporter
+    from changen2.raster.reading import gdal_environment
+    from changen2.raster.writing import OutputFolder
+
+    with gdal_environment():
+        plan = make_plan(DetectRequest(before=str(pair[0]), after=str(pair[1]), out_dir=str(out), dask="none"))
+        predictor = ClusterPredictor(plan, FreeCrew(), lambda: None)
+        began = time.perf_counter()
+        run_plan(plan, predictor, OutputFolder(out, overwrite=True), Reporter())
+        return time.perf_counter() - began
+
+
+def detection(folder: Path, side: int) -> dict[str, object]:
+    """Rates of detection and what follows from them."""
+    pair = write_pair(folder, side)
+    plan = make_plan(DetectRequest(before=str(pair[0]), after=str(pair[1]), out_dir=str(folder)))
+    tiles, rows = plan.tiles.count_tiles(plan.wanted), plan.tiles.rows
+    sent = sum(
+        row.reach.height * row.reach.width * (4 * plan.planes + 1)
+        for block in plan.tiles.blocks(plan.wanted)
+        for row in rows_of(block)
+    )
+    seconds = {workers: far_detection(pair, folder / f"far{workers}", workers) for workers in (1, 2)}
+    client = client_seconds(pair, folder / "client")
+    # Of a large raster, where tiles that reach over the edge do not count.
+    per_area = AREA * KM2 / (rows.stride * float(plan.gsd or 1)) ** 2
+    each, own = (seconds[1] - client) / tiles, client / tiles
+    return {
+        "side": side,
+        "tile": rows.tile,
+        "overlap": rows.overlap,
+        "tiles": tiles,
+        "worker_s_per_tile": round(each, 3),
+        "client_s_per_tile": round(own, 4),
+        "bytes_to_client_per_tile": round(sent / tiles),
+        "speedup_of_two_workers": round(seconds[1] / seconds[2], 2),
+        f"tiles_per_{AREA}_km2_at_{plan.gsd:.2f}_m": round(per_area),
+        f"worker_hours_per_{AREA}_km2": round(each * per_area / 3600, 2),
+        "workers_that_keep_one_client_busy": round(each / own),
+    }
+
+
+def generation(folder: Path, pairs: int) -> dict[str, object]:
+    """Rates of making a data set."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for number in range(4):
+        scene = draw_pair(number, 512, 512, 0.5)
+        Image.fromarray(scene.before).save(folder / "images" / f"{number}.png")
+        buildings = (scene.semantic_before == BUILDING).astype(np.uint8) * np.uint8(255)
+        Image.fromarray(buildings).save(folder / "masks" / f"{number}.png")
+    seconds = {}
+    for workers in (1, 2):
+        # What a process costs before its first pair is taken off by a data set of a few pairs.
+        times = []
+        for count in (workers, workers + pairs):
+            began = time.perf_counter()
+            options = {"labels": folder / "masks", "workers": workers, "overwrite": True}
+            generate(folder / "images", folder / f"set{workers}", pairs=count, unchanged=0.2, **options)
+            times.append(time.perf_counter() - began)
+        seconds[workers] = times[1] - times[0]
+    written = sum(path.stat().st_size for path in (folder / "set2").rglob("*.png"))
+    return {
+        "pairs": pairs,
+        "s_per_pair_one_process": round(seconds[1] / pairs, 2),
+        "s_per_pair_two_processes": round(seconds[2] / pairs, 2),
+        "bytes_per_pair": round(written / (pairs + 2)),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", type=int, default=4096, help="pixels of the pair that is detected")
+    parser.add_argument("--pairs", type=int, default=32, help="pairs of the data set that is made")
+    options = parser.parse_args()
+    report: dict[str, object] = {"date": date.today().isoformat(), "machine": devices()[-1].label}
+    with tempfile.TemporaryDirectory() as name:
+        report["detect"] = detection(Path(name), options.side)
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            report["generate"] = generation(Path(name), options.pairs)
+        except InputError as error:
+            report["generate"] = error.message
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
