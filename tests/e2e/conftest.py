@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = Path(__file__).parent / "scripts"
 PLUGIN = "changen2_qgis"
 
+WINDOW = os.environ.get("CHANGEN2_E2E_WINDOW", "1366x768")
+THEME = os.environ.get("CHANGEN2_E2E_THEME", "default")
+
 PROFILE = f"""[PythonPlugins]
 {PLUGIN}=true
 [app]
@@ -71,11 +74,11 @@ def run_in_qgis(qgis_program, plugin_path, backend_python):
     The script finds the folder to write to in CHANGEN2_E2E_OUT and leaves report.json and pictures there.
     """
 
-    def run(script, out, arguments=(), size="1366x768", timeout=300, **variables):
+    def run(script, out, arguments=(), size=WINDOW, timeout=300, **variables):
         profile = out / "profiles"
         settings = profile / "profiles" / "default" / "QGIS" / "QGIS3.ini"
         settings.parent.mkdir(parents=True)
-        settings.write_text(PROFILE, encoding="utf8")
+        settings.write_text(f"{PROFILE}[UI]\nUITheme={THEME}\n", encoding="utf8")
         environ = {
             **os.environ,
             "QGIS_PLUGINPATH": str(plugin_path),

@@ -372,7 +372,7 @@ def test_the_real_worker_verifies_and_refuses(open_page, worker, window, answer,
     page = open_page(worker, PATIENCE_MS)
     states = [state for models in listed(page).values() for _, state in models]
     assert states[0] == "built in" and "yes" not in states
-    choose(page, "Tiny")
+    choose(page, "Tiny: building change")
     page.verify.click()
     qtbot.waitUntil(lambda: "is unchanged" in window.said(), timeout=PATIENCE_MS)
     path = tmp_path / "s9.pth"

@@ -78,7 +78,7 @@ def generator_card(generator: TinyGenerator, checkpoint: Path, weights: str) -> 
             "denoiser_steps": state["step"],
             "denoiser_samples": state["samples"],
             "denoiser_hours": round(state["seconds"] / 3600, 1),
-            "hardware": "two CPU cores, float32",
+            "hardware": "CPU, float32",
             "held_out": "Banepa's east column, two Rio tiles, the lowest quarter of each SpaceNet 2 tile, one Dubai "
             "area of eight, every tenth Estonian tile",
         },
