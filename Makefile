@@ -10,7 +10,7 @@ STAGE := build/changen2_qgis
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
 DEMO ?= demo
 
-.PHONY: help setup setup-backend setup-qgis demo test test-backend test-plugin test-e2e lint format bench bench-scale bench-synthesis report-synthesis docs stage package deploy clean
+.PHONY: help setup setup-backend setup-qgis demo test test-backend test-plugin test-e2e lint format bench bench-scale bench-synthesis report-synthesis docs screenshots stage package deploy clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16

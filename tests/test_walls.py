@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "gpcm": {"diffusion", "models", "raster"},
     "training": {"diffusion", "models", "raster", "gpcm", "scenes"},
     "jobs": {"diffusion", "models", "raster", "gpcm", "training", "scenes", "protocol"},
+    "reports": {"diffusion", "models", "raster", "gpcm", "training", "scenes", "jobs", "protocol"},
 }
 
 
