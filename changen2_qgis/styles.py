@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from osgeo import gdal
 from qgis.core import (
     QgsCategorizedSymbolRenderer,
     QgsColorRampLegendNodeSettings,
@@ -32,6 +31,8 @@ from qgis.core import (
     QgsVectorLayerSimpleLabeling,
 )
 from qgis.PyQt.QtGui import QColor
+
+from .label_classes import classes_of
 
 KINDS = ("change_probability", "change", "polygons", "change_class", "semantic_before", "semantic_after", "labels")
 
@@ -163,20 +164,17 @@ def _style_change(layer: QgsRasterLayer) -> None:
 
 
 def _style_classes(layer: QgsRasterLayer, see_through: bool = False) -> None:
-    """Colours from the file's colour table, names from its metadata items CLASS_0, CLASS_1, ...
+    """Colours from the file's colour table, names from its metadata items CLASS_0, CLASS_1, ….
 
     Args:
         layer: uint8 class numbers.
         see_through: class 0 is no change, and the image under it stays visible.
     """
     provider = layer.dataProvider()
-    tags = gdal.Open(provider.dataSourceUri()).GetMetadata()
-    names = {int(key[6:]): name for key, name in tags.items() if key.startswith("CLASS_") and key[6:].isdigit()}
     entries = []
-    for item in provider.colorTable(1):
-        if int(item.value) in names:
-            colour = QColor(255, 255, 255, 0) if see_through and item.value == 0 else item.color
-            entries.append(QgsPalettedRasterRenderer.Class(item.value, colour, names[int(item.value)]))
+    for known in classes_of(layer):
+        colour = QColor(255, 255, 255, 0) if see_through and known["index"] == 0 else QColor(known["color"])
+        entries.append(QgsPalettedRasterRenderer.Class(known["index"], colour, known["name"]))
     if not entries:  # a class map from elsewhere: the values that occur in it
         entries = QgsPalettedRasterRenderer.classDataFromRaster(provider, 1)
     layer.setRenderer(QgsPalettedRasterRenderer(provider, 1, entries))
