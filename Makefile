@@ -10,7 +10,7 @@ STAGE := build/changen2_qgis
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
 DEMO ?= demo
 
-.PHONY: help setup setup-backend setup-qgis demo test test-backend test-plugin test-e2e lint format bench bench-scale bench-synthesis report-synthesis docs screenshots stage package deploy clean
+.PHONY: help setup setup-backend setup-qgis demo test test-backend test-plugin test-e2e lint format bench bench-finetune bench-scale bench-synthesis report-synthesis docs screenshots stage package deploy clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -57,10 +57,14 @@ format: setup-backend ## Let ruff put the code into shape
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: setup-backend ## Measure speed and memory as ratios taken in one run
+bench: setup ## Measure speed and memory as ratios taken in one run
 	$(RUN) tests/benchmarks/detect.py
 	$(RUN) tests/benchmarks/overlap.py
 	$(RUN) tests/benchmarks/synthesize.py
+	$(RUN_QGIS) tests/benchmarks/plugin_start.py
+
+bench-finetune: setup-backend ## Fine-tuning on 20 pairs of a new kind of object against ImageNet features alone, three seeds
+	$(RUN) tests/benchmarks/finetune.py
 
 bench-scale: setup-backend ## Rates of one worker and of two, and what the client spends: the figures of docs/scaling.md
 	$(RUN) tests/benchmarks/scale.py
