@@ -81,13 +81,14 @@ docs: demo ## Refresh the pictures in the README and docs (the Models page needs
 	$(RUN_QGIS) -m pytest tests/e2e/test_models.py -p no:cacheprovider --basetemp=$(abspath $(DEMO))/e2e
 	! test -f $(DEMO)/e2e/models0/models.png || cp $(DEMO)/e2e/models0/models.png docs/images/
 
-screenshots: setup stage ## Refresh the pictures of the dock in docs/images: two windows, light and dark
+screenshots: setup stage ## Refresh the pictures of the dock in docs and help: two windows, light and dark
 	mkdir -p docs/images
 	for window in 1366x768 1920x1080; do for theme in default 'Night Mapping'; do \
 	  CHANGEN2_E2E_WINDOW=$$window CHANGEN2_E2E_THEME="$$theme" $(RUN_QGIS) -m pytest tests/e2e/test_synthesize_by_clicks.py -p no:cacheprovider --basetemp=$(abspath build)/screenshots || exit 1; \
 	  look=$$(test "$$theme" = default && echo light || echo dark); \
 	  for name in drawing swiping assessment; do cp build/screenshots/synthesis0/$$name.png docs/images/$$name-$$window-$$look.png; done; \
 	done; done
+	$(RUN) docs/help_pictures.py build/screenshots/synthesis0
 
 stage: ## Lay the installable plugin out in build/changen2_qgis
 	rm -rf $(STAGE)

@@ -33,6 +33,7 @@ from ..inputs import describe, polygons_path
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
 from .event_files import raster_path
+from .help_text import help_text
 
 HELP = """Says how right a change map is: in words, in numbers, and as a map of what was found, what was missed and
 what was reported although nothing changed.
@@ -84,7 +85,7 @@ class AssessAccuracy(BackendAlgorithm):
 
     def shortHelpString(self) -> str:
         """Shown beside the parameters."""
-        return HELP
+        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""

@@ -35,6 +35,7 @@ from ..inputs import bounds, polygons_path
 from ..raster_pair import RasterPair
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, advanced
+from .help_text import help_text
 from .vectorize_change import shown_polygons
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -80,7 +81,7 @@ class DetectChange(BackendAlgorithm):
 
     def shortHelpString(self) -> str:
         """Shown beside the parameters."""
-        return HELP
+        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""

@@ -26,6 +26,7 @@ from ..errors import Cancelled, InputError
 from ..inputs import describe, direct_path
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, advanced
+from .help_text import help_text
 
 HELP = """Draws random points over a change map for a person to label: look at each point on both images and say in its
 form whether the place changed. “Assess a change map” then estimates from them how accurate the map is and how much
@@ -66,7 +67,7 @@ class DrawSamplePoints(BackendAlgorithm):
 
     def shortHelpString(self) -> str:
         """Shown beside the parameters."""
-        return HELP
+        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""

@@ -31,6 +31,7 @@ from ..raster_pair import RasterPair
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
 from .detect_change import parse_bands
+from .help_text import help_text
 
 HELP = """Trains a detector further on changes that you drew, so that it finds that kind of change elsewhere.
 
@@ -78,7 +79,7 @@ class FinetuneDetector(BackendAlgorithm):
 
     def shortHelpString(self) -> str:
         """Shown beside the parameters."""
-        return HELP
+        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""

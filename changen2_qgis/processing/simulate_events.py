@@ -45,6 +45,7 @@ from .event_rules import (
     kinds_parameter,
     seed_parameter,
 )
+from .help_text import help_text
 
 HELP = """Lets change events happen to a map of classes: objects are created (a copy of another object, put where
 none stands), removed, or change their class. The result is a series of label maps, one for each step, the change
@@ -86,7 +87,7 @@ class SimulateEvents(BackendAlgorithm):
 
     def shortHelpString(self) -> str:
         """Shown beside the parameters."""
-        return HELP
+        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""

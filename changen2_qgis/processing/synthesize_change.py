@@ -63,6 +63,7 @@ from .event_rules import (
     kinds_parameter,
     seed_parameter,
 )
+from .help_text import help_text
 
 QUALITIES = {"fast": 8, "good": 20}
 """Name and reverse steps of the diffusion."""
@@ -125,7 +126,7 @@ class SynthesizeChange(BackendAlgorithm):
 
     def shortHelpString(self) -> str:
         """Shown beside the parameters."""
-        return HELP
+        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
