@@ -30,7 +30,7 @@ def agree(report):
 
 
 def install(shown, report):
-    shown.pages.tabBar().setCurrentIndex(1)
+    shown.pages.setCurrentWidget(shown.models)
     wait_until(lambda: shown.models.content is not None and shown.models.content.models.card(), "the models")
     page = shown.models.content
     (item,) = page.models.findItems(TITLE, Qt.MatchFlag.MatchExactly | Qt.MatchFlag.MatchRecursive)
@@ -53,7 +53,7 @@ def install(shown, report):
 
 
 def detect(shown, report):
-    shown.pages.tabBar().setCurrentIndex(0)
+    shown.pages.setCurrentWidget(shown.detect)
     page = shown.detect
     report["offered"] = [page.form.model.itemText(row) for row in range(page.form.model.count())]
     page.form.model.setCurrentIndex(page.form.model.findText(TITLE))

@@ -56,7 +56,7 @@ def groups(mark):
 
 def open_sample(shown, report):
     shown.pages.tabBar().setFocus()
-    tab = shown.pages.tabBar().tabRect(1).center()
+    tab = shown.pages.tabBar().tabRect(shown.pages.indexOf(shown.synthesize)).center()
     QTest.mouseClick(shown.pages.tabBar(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, tab)
     wait_until(lambda: shown.synthesize.content is not None, "the page")
     page = shown.synthesize.content
