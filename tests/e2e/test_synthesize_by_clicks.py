@@ -30,7 +30,7 @@ def test_the_sample_brings_an_image_and_its_labels(report):
 
 
 def test_two_rectangles_are_two_new_buildings(report):
-    assert [(event, step) for event, step, _ in report["events"]] == [("create", 1), ("create", 1)]
+    assert [(event, step) for event, step, _ in report["events"]] == [("create", 1), ("create", 2)]
     assert {to_class for _, _, to_class in report["events"]} == {"building"}
 
 
@@ -47,14 +47,13 @@ def test_the_run_leaves_every_step(report):
 
 def test_the_map_changes_where_and_only_where_the_change_is(report, out):
     maps = [pixels(out / f"step_{step}.png") for step in report["steps"]]
-    different = (maps[0] != maps[1]).any(axis=2)
-    assert different.any()
-    assert (maps[1] == maps[2]).all() and (maps[2] == maps[3]).all(), "nothing is drawn at steps 2 and 3"
-    elsewhere = different.copy()
-    for left, top, right, bottom in report["on_map"]:
-        assert different[top + 2 : bottom - 2, left + 2 : right - 2].mean() > 0.5
-        elsewhere[top - 2 : bottom + 3, left - 2 : right + 3] = False
-    assert not elsewhere.any()
+    places = [np.s_[top - 2 : bottom + 3, left - 2 : right + 3] for left, top, right, bottom in report["on_map"]]
+    for step, place in enumerate(places, 1):
+        different = (maps[step - 1] != maps[step]).any(axis=2)
+        assert different[place].mean() > 0.5
+        different[place] = False
+        assert not different.any()
+    assert (maps[2] == maps[3]).all(), "nothing is drawn at step 3"
 
 
 def test_play_runs_the_temporal_controller(report):
@@ -67,7 +66,7 @@ def test_swipe_is_left_with_escape(report):
 
 def test_the_pair_is_searched_and_assessed_in_words(report):
     assert report["pair"][0] != report["pair"][1]
-    assert "of 2" in report["words"]
+    assert "known change" in report["words"] and "F1" in report["words"]
 
 
 def test_nothing_is_cut_off(report):

@@ -69,12 +69,13 @@ def open_sample(shown, report):
 
 
 def draw(page, report):
-    """Two houses, on the ground that the labels call land or vegetation."""
+    """Two houses on open ground, one after the other."""
     image = page.form.image.layer()
     iface.mapCanvas().setExtent(image.extent())
     map_picture("before")
     click(page.form.events.bar.buttons["rectangle"])
-    for column, row in report["houses"]:
+    for step, (column, row) in enumerate(report["houses"], 1):
+        page.form.events.bar.choice.step.setValue(step)
         drag(place_on_map(image, column, row), place_on_map(image, column + HOUSE, row + HOUSE))
         QTest.qWait(100)
     wait_until(lambda: page.form.events.bar.layer() is not None, "the events")
