@@ -14,7 +14,11 @@ from changen2.protocol import DownloadModelRequest, ImportModelRequest, VerifyMo
 
 
 def list_models() -> list[dict[str, Any]]:
-    """Return every model, embedded, to be installed or trained here, as `info` does."""
+    """Return every model, embedded, to be installed or trained here, as `info` does.
+
+    What an installation that was killed has left is removed first: nobody else would look for it.
+    """
+    store.remove_abandoned(store.models_folder())
     embedded = [card for card in cards().values() if card.embedded]
     return [describe(card) for card in (*embedded, *store.store_cards().values(), *store.own_cards())]
 

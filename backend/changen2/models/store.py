@@ -11,6 +11,7 @@ A folder of the user's own, outside the plugin and the package, so that an upgra
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -19,6 +20,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -35,6 +37,7 @@ OnBytes = Callable[[int, int], None]
 PINS, CONSENT = "pins.json", "consent.json"
 CHUNK = 8 << 20  # bytes read at once
 SPARE = 64 << 20  # bytes to leave free on the disk
+ABANDONED_S = 600  # a part that nobody has written to for so long: its process was ended
 
 
 def models_folder() -> Path:
@@ -146,7 +149,8 @@ def install(name: str, source: Path, origin: str, on_bytes: OnBytes = lambda don
         name: of a model in the catalogue.
         source: the file as published.
         origin: where it came from, for the record.
-        on_bytes: told bytes read and bytes in all while the digest is made.
+        on_bytes: told bytes read and bytes in all while the digests of the file and of what is written are made; may
+            raise to cancel.
 
     Raises:
         InputError: ``missing_file``, ``unreadable``, ``unsafe_file``, ``wrong_weights``, ``changed`` (not the file that
@@ -177,13 +181,15 @@ def install(name: str, source: Path, origin: str, on_bytes: OnBytes = lambda don
             "installed_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
     )
-    card = write_model(card, state)
+    card = write_model(card, state, on_bytes)
     pin(name, digest)
     return card
 
 
-def write_model(card: ModelCard, state: Mapping[str, Tensor]) -> ModelCard:
-    """Write weights and card under temporary names and rename them when both are whole."""
+def write_model(
+    card: ModelCard, state: Mapping[str, Tensor], on_bytes: OnBytes = lambda done, total: None
+) -> ModelCard:
+    """Write weights and card under temporary names and rename them when both are whole; nothing else is left."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -191,10 +197,13 @@ def write_model(card: ModelCard, state: Mapping[str, Tensor]) -> ModelCard:
     parts = [folder / f".{card.name}-{os.getpid()}.{kind}.part" for kind in ("safetensors", "json")]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
         tensors = {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
-        refuse_full_disk(folder, sum(tensor.nbytes for tensor in tensors.values()))
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        refuse_full_disk(folder, size)
+        on_bytes(0, size)
         save_file(tensors, parts[0], metadata={"licence": card.licence, "name": card.name})
-        card = card.model_copy(update={"sha256": sha256(parts[0]), "size_bytes": parts[0].stat().st_size})
+        card = card.model_copy(update={"sha256": sha256(parts[0], on_bytes), "size_bytes": parts[0].stat().st_size})
         parts[1].write_text(card.model_dump_json(indent=2), encoding="utf8")
         parts[0].replace(weights_file(card.name))
         parts[1].replace(folder / f"{card.name}.json")
@@ -204,6 +213,15 @@ def write_model(card: ModelCard, state: Mapping[str, Tensor]) -> ModelCard:
         for part in parts:
             part.unlink(missing_ok=True)
     return card
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the parts of attempts whose process was ended while it wrote; those being written to stay."""
+    for part in folder.glob(".*.part"):
+        # Another process may be at the same, or the file be held open.
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > ABANDONED_S:
+                part.unlink()
 
 
 def refuse_full_disk(folder: Path, needed: int) -> None:

@@ -4,13 +4,15 @@ import errno
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from changen2.errors import InputError, JobError
+from changen2.errors import Cancelled, InputError, JobError
+from changen2.jobs.models import list_models
 from changen2.models import store
 from changen2.models.catalogue import CATALOGUE
 from changen2.models.rsdit import RSDIT_SIZES, RSDiT, RSDiTConfig
@@ -80,6 +82,29 @@ def test_a_pth_becomes_safetensors_with_a_card(agreed, file, folder, state):
 def test_checkpoints_of_training_scripts_are_understood(agreed, tmp_path, state, wrap):
     torch.save(wrap(state), tmp_path / "wrapped.pth")
     assert store.install(NAME, tmp_path / "wrapped.pth", "test").installed
+
+
+@pytest.mark.parametrize("bytes_told", ["while the file is checked", "while what was written is checked"])
+def test_a_cancelled_installation_leaves_nothing(agreed, file, folder, bytes_told):
+    def cancel(done, total):
+        written = [path for path in folder.iterdir() if path.name.endswith(".safetensors.part")]
+        if bool(written) == ("written" in bytes_told):
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        store.install(NAME, file, "test", cancel)
+    assert nothing_installed(folder)
+
+
+def test_what_a_killed_installation_left_is_removed_by_the_next_look_at_the_models(folder):
+    folder.mkdir()
+    left, growing = folder / f".{NAME}-1.safetensors.part", folder / f".{NAME}-2.safetensors.part"
+    for part in (left, growing):
+        part.write_bytes(b"half")
+    os.utime(left, (0, time.time() - store.ABANDONED_S - 1))
+    list_models()
+    assert not left.exists()
+    assert growing.exists(), "another process may be at it"
 
 
 def test_nothing_is_installed_without_consent(file, folder):
