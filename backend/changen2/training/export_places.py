@@ -17,7 +17,7 @@ from changen2.training.places import BUILDING, IGNORE, SOURCES, Place
 
 
 def export_place(place: Place, name: str, folder: Path, gsd: float) -> None:
-    """Write ``images/NAME.png`` (RGBA, transparent where the label is not known) and ``labels/NAME.png`` (255 building).
+    """Write ``images/NAME.png`` (RGBA, clear where the label is not known) and ``labels/NAME.png`` (255 building).
 
     Args:
         place: one image with its mask.
