@@ -32,6 +32,7 @@ class ModelCard(BaseModel):
         threshold: recommended change threshold, 0..1.
         weights: file name of the weights beside the card; the card's name by default.
         sha256: of the weights file.
+        encoder_of: name of the embedded detector whose encoder the weights go with; empty where they are whole.
         training_start: weights that were only pre-trained: they are trained further, they do not detect.
         details: everything else worth keeping (data, credits, training, measured numbers).
     """
@@ -56,6 +57,7 @@ class ModelCard(BaseModel):
     size_bytes: int = 0
     weights: str = ""
     sha256: str
+    encoder_of: str = ""
     installed: bool = True
     embedded: bool = True
     training_start: bool = False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from changen2.errors import InputError
 from changen2.models import store
@@ -71,6 +71,16 @@ def load_model(card: ModelCard) -> nn.Module:
         InputError: ``missing_file``, ``tampered`` or ``consent_needed``.
     """
     store.require_consent(card)
+    state = _checked_state(card)
+    if card.architecture not in _architectures():
+        return _with_autoencoder(load_published(card.architecture, state))
+    model = _architectures()[card.architecture]()
+    model.load_state_dict({name: value.float() for name, value in state.items()})
+    return model.eval()
+
+
+def _checked_state(card: ModelCard) -> dict[str, Tensor]:
+    """Read a model's weights, and those of the encoder that it shares, after checking the digests of both."""
     path = weights_path(card)
     if not path.exists():
         raise InputError(
@@ -86,11 +96,11 @@ def load_model(card: ModelCard) -> nn.Module:
             hint="The file is damaged or was exchanged; install it again.",
             code="tampered",
         )
-    if card.architecture not in _architectures():
-        return _with_autoencoder(load_published(card.architecture, load_file(path)))
-    model = _architectures()[card.architecture]()
-    model.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    return model.eval()
+    state = load_file(path)
+    if card.encoder_of:
+        shared = _checked_state(card_of(card.encoder_of))
+        state = {name: value for name, value in shared.items() if name.startswith("encoder.")} | state
+    return state
 
 
 def _with_autoencoder(model: nn.Module) -> nn.Module:
@@ -107,10 +117,15 @@ def _with_autoencoder(model: nn.Module) -> nn.Module:
 
 
 def _architectures() -> dict[str, Callable[[], nn.Module]]:
+    from changen2.models.changestar_landcover import changestar_landcover
     from changen2.models.changestar_tiny import changestar_tiny
     from changen2.models.generator_tiny import TinyGenerator
 
-    return {"changestar-tiny": changestar_tiny, "generator-tiny": TinyGenerator}
+    return {
+        "changestar-tiny": changestar_tiny,
+        "changestar-tiny-landcover": changestar_landcover,
+        "generator-tiny": TinyGenerator,
+    }
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,68 @@
+"""Draw simulated scenes with land-cover maps of both dates, coarser than those for buildings alone.
+
+Run as ``python -m changen2.training.landcover_scenes FOLDER --count 200``; scenes that are there already are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from changen2.scenes import ScenePair, SceneStyle, draw_pair
+from changen2.scenes.classes import BACKGROUND
+from changen2.scenes.style import KINDS
+from changen2.training.landcover import Bytes, region_change
+from changen2.training.places import IGNORE
+
+SIZE = 256
+GSDS = (0.4, 0.6, 0.9, 1.3, 1.9)
+LAYERS = ("label", "semantic_A", "semantic_B", "B", "A")
+
+
+def draw_scene(index: int) -> tuple[ScenePair, float]:
+    """Scene number ``index`` and its metres per pixel; kinds of place and scales go round."""
+    rng = np.random.default_rng((7, index))
+    gsd = GSDS[index % len(GSDS)]
+    style = SceneStyle.random(rng, KINDS[index % len(KINDS)])
+    return draw_pair(rng, SIZE, SIZE, gsd, style), gsd
+
+
+def class_maps(pair: ScenePair) -> tuple[Bytes, Bytes]:
+    """Both dates' classes; drives, terraces and cars are none of them, hence unknown."""
+    before, after = (
+        np.where(semantic == BACKGROUND, IGNORE, semantic).astype(np.uint8)
+        for semantic in (pair.semantic_before, pair.semantic_after)
+    )
+    return before, after
+
+
+def write_scene(folder: Path, index: int) -> None:
+    """Write one scene in the LEVIR-CD layout with class maps; its name holds the centimetres per pixel."""
+    if list((folder / "A").glob(f"{index:05d}_*.png")):
+        return
+    pair, gsd = draw_scene(index)
+    before, after = class_maps(pair)
+    change = region_change(before, after, pair.change)
+    arrays = dict(zip(LAYERS, (change, before, after, pair.after, pair.before), strict=True))
+    # A goes last: a scene whose A is there is whole.
+    for layer, array in arrays.items():
+        (folder / layer).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(folder / layer / f"{index:05d}_{round(gsd * 100)}.png")
+
+
+def main() -> None:
+    """Draw the scenes asked for on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0)
+    arguments = parser.parse_args()
+    for index in range(arguments.first, arguments.first + arguments.count):
+        write_scene(arguments.folder, index)
+
+
+if __name__ == "__main__":
+    main()

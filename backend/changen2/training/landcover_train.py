@@ -1,0 +1,206 @@
+"""Training of the land-cover detector: ``python -m changen2.training.landcover_train CONFIG [--resume]``.
+
+The configuration is that of the building detector; sources, kinds of pairs and folders of pairs mean those of land
+cover (:mod:`changen2.training.landcover`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from changen2.errors import InputError
+from changen2.models.changestar_landcover import CLASSES, ChangeStarLandCover, without_encoder
+from changen2.models.detection import normalize
+from changen2.scenes.classes import BUILDING
+from changen2.training import held_out, loop, run
+from changen2.training.config import TrainingConfig, load_config
+from changen2.training.examples import Example, draw_key
+from changen2.training.export import compact
+from changen2.training.landcover import NOT_BUILDING, SOURCES, read_scenes
+from changen2.training.landcover_pairs import cut_pair, make_pair
+from changen2.training.loop import Imagery
+from changen2.training.losses import masked_cross_entropy
+from changen2.training.pairs import Pair
+from changen2.training.places import IGNORE
+from changen2.training.run import Run, Watch
+
+logger = logging.getLogger(__name__)
+
+
+def read_imagery(config: TrainingConfig) -> Imagery:
+    """Read all that a configuration names. The dates of a folder of scenes also serve as single dates."""
+    pairs = {name: read_scenes(config.folder(name)) for name in config.pairs}
+    places = {}
+    for name in config.sources:
+        if name in pairs:
+            places[name] = [place for pair in pairs[name] for place in (pair.before, pair.after)]
+        elif name in SOURCES:
+            places[name] = SOURCES[name](config.folder(name))
+        else:
+            raise InputError(f"The source {name!r} is not known.", hint=f"Known: {', '.join([*SOURCES, *pairs])}.")
+    return Imagery(places, pairs)
+
+
+def part(imagery: Imagery, held_out: bool) -> Imagery:
+    """What is held out, or what is not; sources of which nothing is left are left out."""
+    places = {name: [p for p in found if p.held_out is held_out] for name, found in imagery.places.items()}
+    pairs = {name: [p for p in found if p.before.held_out is held_out] for name, found in imagery.pairs.items()}
+    return Imagery(
+        {name: found for name, found in places.items() if found},
+        {name: found for name, found in pairs.items() if found},
+    )
+
+
+def draw_pair(imagery: Imagery, config: TrainingConfig, rng: np.random.Generator) -> Pair:
+    """One pair of the configured mix, of what the imagery holds of it."""
+    mix = {**config.kinds, **{name: share for name, share in config.pairs.items() if name in imagery.pairs}}
+    kind = draw_key(mix, rng)
+    if kind in imagery.pairs:
+        return cut_pair(imagery.pairs[kind], config, rng)
+    sources = {name: share for name, share in config.sources.items() if name in imagery.places}
+    return make_pair(imagery.places, config.model_copy(update={"sources": sources}), kind, rng)
+
+
+def to_example(pair: Pair) -> Example:
+    """Tensors of a pair: images normalized ``[3, h, w]``, class maps ``[h, w]``, change and known ``[1, h, w]``."""
+    example: Example = {}
+    for key, crop in (("before", pair.before), ("after", pair.after)):
+        example[key] = normalize(torch.from_numpy(np.ascontiguousarray(crop.image)).permute(2, 0, 1)[None])[0]
+        example[f"semantic_{key}"] = torch.from_numpy(crop.label.astype(np.int64))
+    example["change"] = torch.from_numpy((pair.change == 1).astype(np.float32))[None]
+    example["change_known"] = torch.from_numpy((pair.change != IGNORE).astype(np.float32))[None]
+    return example
+
+
+def class_cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Mean cross-entropy of classes where they are known, wholly or only as not being a building.
+
+    Args:
+        logits: ``[b, 5, h, w]`` of the classes 1 to 5.
+        label: ``[b, h, w]``; 1 to 5, ``NOT_BUILDING`` or ``IGNORE``.
+    """
+    log_p = logits.float().log_softmax(dim=1)
+    exact = label <= CLASSES
+    told = log_p.gather(1, torch.where(exact, label - 1, 0)[:, None])[:, 0]
+    others = [index for index in range(CLASSES) if index != BUILDING - 1]
+    told = torch.where(exact, told, log_p[:, others].logsumexp(dim=1))
+    known = exact | (label == NOT_BUILDING)
+    return -(told * known).sum() / known.sum().clamp(min=1)
+
+
+def fused_cross_entropy(change: Tensor, before: Tensor, after: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Cross-entropy of the final score, see :func:`changen2.models.changestar_landcover.fuse_classes`."""
+    same = (before.float().log_softmax(1) + after.float().log_softmax(1)).logsumexp(dim=1, keepdim=True)
+    log_differs = torch.log(-torch.expm1(same.clamp(max=-1e-4)))
+    log_p = 0.5 * (F.logsigmoid(change.float()) + log_differs)
+    log_not_p = torch.log(-torch.expm1(log_p.clamp(max=-1e-4)))
+    return (-(target * log_p + (1 - target) * log_not_p) * known).sum() / known.sum().clamp(min=1)
+
+
+def losses(model: nn.Module, batch: Example, config: TrainingConfig) -> dict[str, Tensor]:
+    """Loss of each part, and ``total``."""
+    with loop.mixed_precision(batch["before"].device):
+        change, before, after = model.logits(batch["before"], batch["after"])  # type: ignore[operator]
+    target = (batch["change"], batch["change_known"])
+    parts = {
+        "change": masked_cross_entropy(change, *target),
+        "semantic": class_cross_entropy(
+            torch.cat([before, after]), torch.cat([batch["semantic_before"], batch["semantic_after"]])
+        ),
+        "fused": fused_cross_entropy(change, before, after, *target),
+    }
+    weights = {"change": 1.0, "semantic": config.semantic_weight, "fused": config.fused_weight}
+    total = torch.stack([weights[key] * value for key, value in parts.items()]).sum()
+    return {**parts, "total": total}
+
+
+def fresh(config: TrainingConfig) -> ChangeStarLandCover:
+    """The detector before its training, on the ImageNet encoder."""
+    torch.manual_seed(config.seed)
+    model = ChangeStarLandCover(config.encoder)
+    state = torch.load(loop.encoder_checkpoint(config.encoder_weights), weights_only=True)
+    model.encoder.load_state_dict({key: state[key] for key in model.encoder.state_dict()})
+    nn.init.constant_(model.change.classify.get_parameter("bias"), -1.5)
+    for lateral in model.decoder.far_laterals:
+        nn.init.normal_(lateral.get_parameter("weight"), std=1e-3)
+    if config.start_from:
+        loop.begin_with(model, config.start_from)
+    return model
+
+
+def held_out_pairs(imagery: Imagery, config: TrainingConfig) -> list[Pair]:
+    """Pairs of held-out places by the training's own rules, the same every time."""
+    kept = part(imagery, held_out=True)
+    rngs = (np.random.default_rng((held_out.FIRST, index)) for index in range(config.held_out_pairs))
+    return [draw_pair(kept, config, rng) for rng in rngs]
+
+
+def train(config: TrainingConfig, imagery: Imagery, resumed: bool = False, watch: Watch | None = None) -> nn.Module:
+    """Train the detector and return its averaged weights, with ``watch`` those of its best step."""
+    torch.set_num_threads(config.threads)
+    learned = part(imagery, held_out=False)
+
+    def batch_of(step: int) -> Example:
+        numbers = range(step * config.batch_size, (step + 1) * config.batch_size)
+        rngs = (np.random.default_rng((config.seed, number)) for number in numbers)
+        collated: Example = default_collate([to_example(draw_pair(learned, config, rng)) for rng in rngs])
+        return collated
+
+    def step_losses(state: Run) -> tuple[dict[str, Tensor], int]:
+        return losses(state.model, batch_of(state.step), config), config.batch_size
+
+    def tell(step: int, steps: int, means: dict[str, float]) -> None:
+        if means:
+            logger.info("step %d of %d: %s", step, steps, " ".join(f"{k} {v:.4f}" for k, v in means.items()))
+
+    return run.train(
+        loop.begin(fresh(config), config),
+        config,
+        step_losses,
+        run.warm_cosine(config),
+        resumed,
+        tell,
+        settle=lambda state: loop.hold_still(state, config),
+        watch=watch,
+    )
+
+
+def export(model: nn.Module, path: Path) -> None:
+    """Write the decoder and the heads; the encoder is the building detector's."""
+    save_file(without_encoder(compact(model)), path)
+
+
+def train_from(config_path: Path, resumed: bool, pairs: Sequence[Pair] | None = None) -> Path:
+    """Run a configuration and return the exported weights."""
+    config = load_config(config_path)
+    imagery = read_imagery(config)
+    pairs = held_out_pairs(imagery, config) if pairs is None else pairs
+    watch = Watch(lambda model: held_out.score(model, pairs), config.look_every, config.patience)
+    model = train(config, imagery, resumed, watch if config.look_every and pairs else None)
+    weights = config.out / "weights.safetensors"
+    export(model, weights)
+    return weights
+
+
+def main() -> None:
+    """Train as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--resume", action="store_true")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logger.info("exported to %s", train_from(arguments.config, arguments.resume))
+
+
+if __name__ == "__main__":
+    main()
