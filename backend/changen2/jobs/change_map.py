@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from changen2.jobs.calibrated import scaling_of, written_threshold
 from changen2.jobs.progress import Reporter
 from changen2.models.predictor import QUANTUM
 from changen2.models.registry import ModelCard
@@ -47,6 +48,23 @@ def binary(probability: Bytes, threshold: float) -> Bytes:
     return np.where(probability > 0, changed, NODATA).astype(np.uint8)
 
 
+def stored_probability(card: ModelCard) -> Bytes:
+    """Return ``[QUANTUM + 1]``: the stored value, 1..255, of each whole-numbered probability that a model gives.
+
+    Where the card has a scaling, values are those of the scaled probability. Rounding never carries one over the
+    card's threshold, so that what counts as change is the same with the scaling and without.
+    """
+    given = np.arange(QUANTUM + 1)
+    plain = (given * LEVELS + QUANTUM // 2) // QUANTUM + 1
+    scaling = scaling_of(card)
+    if scaling is None:
+        return plain.astype(np.uint8)
+    scaled = np.rint(scaling(given / QUANTUM) * LEVELS).astype(np.int64) + 1
+    first = lowest_change_value(written_threshold(card))
+    changed = plain >= lowest_change_value(card.threshold)
+    return np.where(changed, np.maximum(scaled, first), np.clip(scaled, 1, max(1, first - 1))).astype(np.uint8)
+
+
 class Decoder:
     """Turns a model's planes into stored bytes.
 
@@ -56,11 +74,12 @@ class Decoder:
         change_names: of a change head with several classes (such as damage levels), by index.
 
     Args:
-        card: says how many channels each head has and which classes they are.
+        card: says how many channels each head has, which classes they are, and how the probability is scaled.
     """
 
     def __init__(self, card: ModelCard) -> None:
         self._change = max(1, len(card.change_classes))
+        self._stored = stored_probability(card)
         self._semantic = 1 if len(card.classes) <= 2 else len(card.classes)
         self.class_names = {entry.index: entry.name for entry in card.classes}
         self.change_names = {entry.index: entry.name for entry in card.change_classes}
@@ -85,8 +104,7 @@ class Decoder:
     def __call__(self, planes: NDArray[np.uint16], valid: NDArray[np.bool_]) -> list[Bytes]:
         """Return the ``layers``, each ``[h, w]``: stored probability, then class indices."""
         change = planes[0] if self._change == 1 else QUANTUM - planes[0]
-        stored = (change.astype(np.uint32) * LEVELS + QUANTUM // 2) // QUANTUM + 1
-        found = {"change_probability": np.where(valid, stored, 0).astype(np.uint8)}
+        found = {"change_probability": np.where(valid, self._stored[change], 0).astype(np.uint8)}
         for date, name in enumerate(("semantic_before", "semantic_after")):
             first = self._change + date * self._semantic
             scores = planes[first : first + self._semantic]

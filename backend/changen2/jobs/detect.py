@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from changen2.errors import InputError
+from changen2.jobs.calibrated import scaling_of
 from changen2.jobs.change_map import Decoder, DetectionMaps, polygons_of
 from changen2.jobs.dask_cluster import crew
 from changen2.jobs.dask_detect import ClusterPredictor, Date
@@ -299,6 +300,7 @@ def _identity(plan: Plan, predictor: Predictor | ClusterPredictor) -> dict[str, 
     return {
         "versions": versions(),
         "model": plan.card.sha256,
+        "scaling": _scaling(plan),
         "before": describe_input(request.before),
         "after": describe_input(request.after),
         "parameters": request.model_dump(
@@ -308,6 +310,12 @@ def _identity(plan: Plan, predictor: Predictor | ClusterPredictor) -> dict[str, 
         "device": str(predictor.device),
         "precision": str(predictor.precision),
     }
+
+
+def _scaling(plan: Plan) -> dict[str, float] | None:
+    """Platt's scaling of the probability, as a manifest states it: of its logit z, a · z + b."""
+    scaling = scaling_of(plan.card)
+    return {"a": scaling.a, "b": scaling.b} if scaling else None
 
 
 def _manifest(
@@ -329,6 +337,7 @@ def _manifest(
         "began": began.isoformat(),
         "versions": versions(),
         "model": card.model_dump(include={"name", "title", "sha256", "licence", "noncommercial"}),
+        "scaling": _scaling(plan),
         "inputs": {
             name: {
                 **describe_input(path),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rasterio.windows import Window
 
 from changen2.errors import InputError
+from changen2.jobs.calibrated import written_threshold
 from changen2.models.registry import ModelCard, card_of
 from changen2.protocol import DetectRequest
 from changen2.raster.area import Area
@@ -50,8 +51,8 @@ class Plan:
 
     @property
     def threshold(self) -> float:
-        """The probability from which a pixel counts as change: the user's, else the card's."""
-        return self.card.threshold if self.request.threshold is None else self.request.threshold
+        """The written probability from which a pixel counts as change: the user's, else the card's."""
+        return written_threshold(self.card) if self.request.threshold is None else self.request.threshold
 
     @property
     def planes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def evaluate(
                 code="bad_value",
             )
         if store is not None:
-            keep_calibration(store, result)
+            keep_calibration(store, result, Path(prediction))
         return result
 
 
@@ -105,11 +106,18 @@ def report(found: list[Comparison], what: str) -> dict[str, Any]:
     return result
 
 
-def keep_calibration(name: str, result: dict[str, Any]) -> None:
-    """Write a calibration into an installed model's card.
+def keep_calibration(name: str, result: dict[str, Any], prediction: Path) -> None:
+    """Write a calibration into an installed model's card; detections with the model are scaled by it from then on.
+
+    Args:
+        name: of the model.
+        result: of the evaluation.
+        prediction: the probability, or its folder. Where the manifest beside it says that it was scaled already, the
+            card gets both scalings as one.
 
     Raises:
-        InputError: ``bad_value`` where none was measured, or what `amend_card` raises.
+        InputError: ``bad_value`` where none was measured or it would turn the order of pixels around, or what
+            `amend_card` raises.
     """
     if "calibration" not in result:
         raise InputError(
@@ -117,7 +125,24 @@ def keep_calibration(name: str, result: dict[str, Any]) -> None:
             hint="Give a change_probability.tif and a reference.",
             code="bad_value",
         )
-    amend_card(name, calibration=result["calibration"])
+    found = dict(result["calibration"])
+    if scaling := found.get("platt"):
+        if scaling["a"] <= 0:
+            raise InputError(
+                f"The more probable a change, the rarer it is here (a = {scaling['a']:.3f}): that cannot be kept.",
+                hint="Check that prediction and reference show the same place and the same change.",
+                code="bad_value",
+            )
+        before = _applied_already(prediction)
+        found["platt"] = {"a": scaling["a"] * before["a"], "b": scaling["a"] * before["b"] + scaling["b"]}
+    amend_card(name, calibration=found)
+
+
+def _applied_already(prediction: Path) -> dict[str, float]:
+    """The scaling that the manifest beside a probability states; one that changes nothing where it states none."""
+    manifest = (prediction if prediction.is_dir() else prediction.parent) / "manifest.json"
+    content = json.loads(manifest.read_text(encoding="utf8")) if manifest.is_file() else {}
+    return content.get("scaling") or {"a": 1.0, "b": 0.0}
 
 
 def _from_points(prediction: Path, points: Path, threshold: float) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from torch import nn
 
 from changen2.errors import InputError
+from changen2.jobs.calibrated import written_threshold
 from changen2.jobs.manifest import describe_input, redact, versions, write_manifest
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models import store
@@ -109,7 +110,7 @@ def run(request: FinetuneRequest, reporter: Reporter) -> dict[str, Any]:
         counts = judge(trained.model, held_out)
         card = store.write_model(new_card(request, base, material, trained, before, counts), compact(trained.model))
         reporter.step("measure", 2, 2)
-        summary = _summary(request, base, material, trained, before, counts)
+        summary = _summary(card, base, material, trained, before, counts)
         warnings = _warnings(material, summary)
         manifest = {
             "job": "finetune",
@@ -295,19 +296,19 @@ def _held_out(material: Material) -> int:
 
 
 def _summary(
-    request: FinetuneRequest, base: ModelCard, material: Material, trained: Trained, before: Tally | None, after: Tally
+    card: ModelCard, base: ModelCard, material: Material, trained: Trained, before: Tally | None, after: Tally
 ) -> dict[str, Any]:
-    threshold, score = best_threshold(after)
+    _, score = best_threshold(after)
     level = round(base.threshold * TOP)
     return {
-        "model": request.name,
+        "model": card.name,
         "began_with": base.name,
         "pairs": len(material.pairs) - _held_out(material),
         "pairs_with_change": sum(bool((pair.change.label == BUILDING).any()) for pair in material.pairs),
         "held_out_pairs": _held_out(material),
         "held_out_f1": round(score, 3),
         "held_out_f1_before": None if before is None else round(float(f1_by_threshold(before)[level]), 3),
-        "threshold": round(threshold, 3),
+        "threshold": round(written_threshold(card), 3),
         "gsd_m": round(material.gsd, 3),
         "steps": trained.steps,
         "best_step": trained.best_step,

@@ -89,4 +89,5 @@ def _calibrate(model: ChangeStarTiny, pairs: Sequence[Pair], reporter: Reporter)
         probability = detect(model, pair.before, pair.after)["change"]
         counts += tally(probability, pair.change == BUILDING, pair.change != IGNORE)
     reporter.step("calibrate", 1, 1)
-    return {"bias_from_calibration": bias, "calibration": calibration(counts)}
+    # The bias has just made 0.5 the right threshold: the scaling leaves it there.
+    return {"bias_from_calibration": bias, "calibration": calibration(counts, keep_half=True)}

@@ -42,26 +42,31 @@ class Platt:
         return _sigmoid(self.a * _logit(probability) + self.b)
 
 
-def fit_platt(counts: Tally) -> Platt | None:
-    """Return the scaling under which the truth is likeliest, or None where only one outcome was seen."""
+def fit_platt(counts: Tally, keep_half: bool = False) -> Platt | None:
+    """Return the scaling under which the truth is likeliest, or None where only one outcome was seen.
+
+    Args:
+        counts: the table.
+        keep_half: b is 0, so that 0.5 stays 0.5 and only the spread around it changes (Guo et al.'s temperature).
+    """
     no, yes = counts.sum(axis=0)
     if not (no and yes):
         return None
     z = _logit(np.arange(TOP + 1) / TOP)
     targets = np.array([1 / (no + 2), (yes + 1) / (yes + 2)])
-    design = np.stack([z, np.ones_like(z)])
+    design = np.stack([z] if keep_half else [z, np.ones_like(z)])
     weights, wanted = counts.sum(axis=1), counts @ targets
-    found = np.array([1.0, 0.0])
-    for _ in range(100):  # Newton's method on a convex function of two variables
+    found = np.array([1.0, 0.0])[: len(design)]
+    for _ in range(100):  # Newton's method on a convex function
         p = _sigmoid(found @ design)
         gradient = design @ (weights * p - wanted)
-        curvature = (design * (weights * p * (1 - p))) @ design.T + 1e-9 * np.eye(2)
+        curvature = (design * (weights * p * (1 - p))) @ design.T + 1e-9 * np.eye(len(design))
         step = np.linalg.solve(curvature, gradient)
         # Far from the optimum the curvature all but vanishes, and a whole step would overshoot.
         found = found - step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < 1e-8:
             break
-    return Platt(float(found[0]), float(found[1]))
+    return Platt(*map(float, found))
 
 
 def reliability(counts: Tally, platt: Platt | None = None, bins: int = BINS) -> list[dict[str, float]]:
@@ -103,9 +108,12 @@ def expected_calibration_error(curve: list[dict[str, float]]) -> float:
     return sum(part["pixels"] * abs(part["predicted"] - part["observed"]) for part in curve) / max(1, total)
 
 
-def calibration(counts: Tally) -> dict[str, object]:
-    """Return what a report and a model card hold: curve and error before and after scaling, and the scaling."""
-    curve, platt = reliability(counts), fit_platt(counts)
+def calibration(counts: Tally, keep_half: bool = False) -> dict[str, object]:
+    """Return what a report and a model card hold: curve and error before and after scaling, and the scaling.
+
+    For the arguments see :func:`fit_platt`.
+    """
+    curve, platt = reliability(counts), fit_platt(counts, keep_half)
     found: dict[str, object] = {"ece": expected_calibration_error(curve), "reliability": curve}
     if platt:
         found["platt"] = {"a": platt.a, "b": platt.b}

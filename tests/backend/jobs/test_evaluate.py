@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pyogrio
 import pytest
@@ -136,6 +138,13 @@ def test_a_calibration_is_kept_in_an_installed_card(pair, truth, tmp_path, write
     label = write_raster("label.tif", truth)
     found = evaluate(outputs["change_probability"], label, store="mine")
     assert card_of("mine").model_dump()["calibration"] == found["calibration"]
+    manifest = tmp_path / "run" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "scaling": {"a": 0.5, "b": 1.0}}))
+    scaled = evaluate(outputs["change_probability"], label, store="mine")["calibration"]["platt"]
+    both = {"a": 0.5 * scaled["a"], "b": scaled["a"] + scaled["b"]}
+    assert card_of("mine").model_dump()["calibration"]["platt"] == both, "a map that was scaled already"
+    with pytest.raises(InputError, match="cannot be kept"):
+        evaluate(outputs["change_probability"], write_raster("other.tif", (truth == 0).astype(np.uint8)), store="mine")
     with pytest.raises(InputError, match="0/1 map"):
         evaluate(outputs["change"], label, store="mine")
     with pytest.raises(InputError, match="not installed"):

@@ -64,3 +64,15 @@ def test_threshold_and_its_score():
     assert score == 1 and 0.2 < threshold <= 0.3
     assert f1_by_threshold(counts)[0] == pytest.approx(8 / 9), "everything is change"
     assert f1_by_threshold(counts)[-1] == 0
+
+
+def test_a_scaling_that_keeps_a_half_only_changes_the_spread():
+    levels = np.arange(255)
+    said = levels / 254
+    true = 1 / (1 + np.exp(-0.5 * np.log(np.clip(said, 1e-3, 1 - 1e-3) / (1 - np.clip(said, 1e-3, 1 - 1e-3)))))
+    counts = np.stack([1000 * (1 - true), 1000 * true], axis=1)
+    platt = fit_platt(counts, keep_half=True)
+    assert platt.b == 0 and platt.a == pytest.approx(0.5, abs=0.02)
+    assert platt(np.array(0.5)) == 0.5
+    found = calibration(counts, keep_half=True)
+    assert found["platt"]["b"] == 0 and found["ece_scaled"] < found["ece"] / 5
