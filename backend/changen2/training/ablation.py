@@ -164,7 +164,8 @@ def over_seeds(seeds: Sequence[Counts], measured: Callable[[Counts], float]) -> 
     return np.array([np.mean([measured(counts[draw]) for counts in seeds]) for draw in draws])
 
 
-def _interval(values: NDArray[np.float64]) -> dict[str, float]:
+def interval(values: NDArray[np.float64]) -> dict[str, float]:
+    """The first value, and where 95 % of the resampled ones that follow lie."""
     low, high = np.quantile(values[1:], (0.025, 0.975))
     return {"value": float(values[0]), "low": float(low), "high": float(high)}
 
@@ -185,18 +186,18 @@ def summarize(runs: Runs) -> dict[str, Any]:
             rows = [seeds[seed][name] for seed in sorted(seeds)]
             if name == STILL:
                 each = [alarm_rate(counts) for counts in rows]
-                arms[arm][name] = {"alarms": _interval(over_seeds(rows, alarm_rate)), "alarms_by_seed": each}
+                arms[arm][name] = {"alarms": interval(over_seeds(rows, alarm_rate)), "alarms_by_seed": each}
                 continue
             values = drawn.setdefault(name, {})[arm] = over_seeds(rows, f1)
             arms[arm][name] = {
-                "f1": _interval(values),
-                "iou": _interval(over_seeds(rows, iou)),
+                "f1": interval(values),
+                "iou": interval(over_seeds(rows, iou)),
                 "f1_by_seed": [f1(counts) for counts in rows],
                 "precision": float(np.mean([precision(counts) for counts in rows])),
                 "recall": float(np.mean([recall(counts) for counts in rows])),
             }
     differences = {
-        name: {f"{a} - {b}": _interval(values[a] - values[b]) for a in values for b in values if a != b}
+        name: {f"{a} - {b}": interval(values[a] - values[b]) for a in values for b in values if a != b}
         for name, values in drawn.items()
     }
     return {"arms": arms, "differences": differences}
@@ -207,7 +208,8 @@ def iou(counts: Counts) -> float:
     return f1(counts) / (2 - f1(counts))
 
 
-def _shown(figure: Mapping[str, float]) -> str:
+def shown(figure: Mapping[str, float]) -> str:
+    """A value with its interval."""
     return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
@@ -224,13 +226,13 @@ def table(summary: Mapping[str, Any], order: Sequence[str]) -> str:
         cells = []
         for name in sets:
             by_seed = figures[name]["f1_by_seed"]
-            cells.append(f"{_shown(figures[name]['f1'])}, {min(by_seed):.3f}–{max(by_seed):.3f}")
+            cells.append(f"{shown(figures[name]['f1'])}, {min(by_seed):.3f}–{max(by_seed):.3f}")
         cells.append(f"{100 * figures[STILL]['alarms']['value']:.3f}")
         lines.append(f"| {arm} | " + " | ".join(cells) + " |")
     lines += ["", "| difference of F1 | " + " | ".join(sets) + " |", "| --- |" + " --- |" * len(sets)]
     for index, b in enumerate(arms):
         for a in arms[index + 1 :]:
-            cells = [_shown(summary["differences"][name][f"{a} - {b}"]) for name in sets]
+            cells = [shown(summary["differences"][name][f"{a} - {b}"]) for name in sets]
             lines.append(f"| {a} − {b} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from changen2.training.config import TrainingConfig, load_config
 from changen2.training.crops import Crop, resample
 from changen2.training.examples import make_pair
 from changen2.training.export import load_exported
+from changen2.training.pairs import Pair
 from changen2.training.places import IGNORE, Bytes, Place, read_south_tyrol
 
 Counts = NDArray[np.float64]  # one row per image: true positives, false positives, false negatives, pixels
@@ -110,19 +111,22 @@ def building_counts(model: ChangeStarTiny, places: Sequence[Place], gsd: float |
     return np.array([count(building_map(model, crop), crop.label) for crop in crops])
 
 
-def made_pair_counts(
-    model: ChangeStarTiny, places: Sequence[Place], config: TrainingConfig, kinds: Iterable[str], pairs: int
-) -> Counts:
-    """Counts of change on ``pairs`` pairs made of places by the training's own rules, the same every time."""
+def made_pairs(places: Sequence[Place], config: TrainingConfig, kinds: Iterable[str], pairs: int) -> Iterator[Pair]:
+    """``pairs`` pairs made of places by the training's own rules, the same every time."""
     sources = {name: [place for place in places if place.source == name] for name in {p.source for p in places}}
     uniform = config.model_copy(update={"sources": dict.fromkeys(sorted(sources), 1.0)})
     kinds = list(kinds)
-    rows = []
     for index in range(pairs):
         rng = np.random.default_rng((1_000_003, index))
-        pair = make_pair(sources, uniform, kinds[index % len(kinds)], rng)
-        rows.append(count(detect(model, pair.before, pair.after)["change"], pair.change))
-    return np.array(rows)
+        yield make_pair(sources, uniform, kinds[index % len(kinds)], rng)
+
+
+def made_pair_counts(
+    model: ChangeStarTiny, places: Sequence[Place], config: TrainingConfig, kinds: Iterable[str], pairs: int
+) -> Counts:
+    """Counts of change on :func:`made_pairs`."""
+    made = made_pairs(places, config, kinds, pairs)
+    return np.array([count(detect(model, pair.before, pair.after)["change"], pair.change) for pair in made])
 
 
 def real_pairs(root: Path) -> list[tuple[Crop, Crop, Bytes]]:
