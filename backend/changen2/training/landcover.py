@@ -23,6 +23,7 @@ NOT_BUILDING = 254
 DUBAI_GSD = 0.6  # metres, a guess between the sharp and the coarse of its images
 HELD_OUT_TILES = ("tile3", "tile6")
 GREEN = 0.09  # excess of green in a pixel's chroma from which it is vegetation at any date and sensor seen here
+DARK = 45  # of 255; what is darker and greenish may be water
 
 
 def greenness(image: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -44,7 +45,8 @@ def from_buildings(place: Place) -> Place:
 
 
 def _green(place: Place) -> NDArray[np.bool_]:
-    return greenness(ndimage.uniform_filter(place.image.astype(np.float32), (3, 3, 1))) > GREEN
+    smooth = ndimage.uniform_filter(place.image.astype(np.float32), (3, 3, 1))
+    return (greenness(smooth) > GREEN) & (smooth.mean(axis=2) > DARK)
 
 
 def read_dubai(root: Path) -> list[Place]:

@@ -28,6 +28,7 @@ from changen2.training.examples import Example, draw_key
 from changen2.training.export import compact
 from changen2.training.landcover import NOT_BUILDING, SOURCES, read_scenes
 from changen2.training.landcover_pairs import cut_pair, make_pair
+from changen2.training.landcover_teacher import fill_unknown
 from changen2.training.loop import Imagery
 from changen2.training.losses import masked_cross_entropy
 from changen2.training.pairs import Pair
@@ -48,6 +49,13 @@ def read_imagery(config: TrainingConfig) -> Imagery:
             places[name] = SOURCES[name](config.folder(name))
         else:
             raise InputError(f"The source {name!r} is not known.", hint=f"Known: {', '.join([*SOURCES, *pairs])}.")
+    if config.teacher:
+        torch.set_num_threads(config.threads)
+        teacher = fresh(config)
+        loop.begin_with(teacher, config.teacher)
+        for name in places:
+            places[name] = fill_unknown(teacher, places[name])
+            logger.info("the teacher has labelled %s", name)
     return Imagery(places, pairs)
 
 

@@ -28,6 +28,7 @@ def test_grey_is_not_green_at_any_brightness_and_grass_is() -> None:
 def test_a_map_of_buildings_tells_buildings_greenery_and_what_is_no_building() -> None:
     image = np.full((9, 9, 3), 128, np.uint8)
     image[:, :4] = (60, 110, 50)
+    image[6:8, 6:] = (10, 20, 10)  # dark and greenish: it may be water
     label = np.zeros((9, 9), np.uint8)
     label[:4], label[8] = 1, 255
     classes = from_buildings(Place("x", "x", image, label, 0.3)).label
