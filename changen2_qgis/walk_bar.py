@@ -150,6 +150,7 @@ class WalkBar(QWidget):
         self._canvas.setExtent(to_map.transformBoundingBox(self.surroundings(layer, feature)))
         self._clear_highlight()
         self._highlight = QgsHighlight(self._canvas, feature, layer)
+        layer.willBeDeleted.connect(self._clear_highlight)  # it is painted from the layer, which may go at any time
         self._highlight.setColor(QColor("#00b7ff"))
         self._highlight.setFillColor(QColor(0, 0, 0, 0))
         self._highlight.setWidth(3)
@@ -157,9 +158,10 @@ class WalkBar(QWidget):
         self._canvas.refresh()
 
     def _clear_highlight(self) -> None:
-        if self._highlight is not None:
-            self._canvas.scene().removeItem(self._highlight)
-            self._highlight = None
+        highlight, self._highlight = self._highlight, None
+        if highlight is not None:
+            highlight.layer().willBeDeleted.disconnect(self._clear_highlight)
+            self._canvas.scene().removeItem(highlight)
 
     def _answer(self, answer: bool) -> None:
         if self._group is None or self._at < 0:
