@@ -10,7 +10,7 @@ STAGE := build/changen2_qgis
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
 DEMO ?= demo
 
-.PHONY: help setup setup-backend setup-qgis demo test test-backend test-plugin test-e2e lint format bench bench-finetune bench-scale bench-synthesis report-synthesis docs screenshots stage package deploy clean
+.PHONY: help setup setup-backend setup-qgis demo test test-backend test-plugin test-e2e lint format bench bench-finetune bench-scale bench-synthesis report-synthesis results ablation docs screenshots stage package deploy clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -64,7 +64,9 @@ bench: setup ## Measure speed and memory as ratios taken in one run
 	$(RUN_QGIS) tests/benchmarks/plugin_start.py
 
 bench-finetune: setup-backend ## Fine-tuning on 20 pairs of a new kind of object against ImageNet features alone, three seeds
-	$(RUN) tests/benchmarks/finetune.py
+	mkdir -p runs
+	$(RUN) tests/benchmarks/finetune.py > runs/finetune.json
+	cat runs/finetune.json
 
 bench-scale: setup-backend ## Rates of one worker and of two, and what the client spends: the figures of docs/scaling.md
 	$(RUN) tests/benchmarks/scale.py
@@ -74,6 +76,15 @@ bench-synthesis: setup-backend ## Time synthesis: growing changes, whole picture
 
 report-synthesis: setup-backend ## Does synthesis hold? HTML in runs/; hours in full, REPORT=--small takes minutes (needs ../shared)
 	$(RUN) -m changen2.reports.synthesis --data $(or $(IMAGERY),../shared/data) $(REPORT)
+
+results: setup-backend ## Measure the embedded detectors and rewrite the tables of docs/results.md (needs ../shared)
+	$(RUN) -m changen2.reports.results --data $(or $(IMAGERY),../shared/data)
+
+ablation: setup-backend ## Which kind of training pair helps, three seeds: an hour or two; then `make results` (needs ../shared)
+	test -d runs/ablation/places || $(RUN) -m changen2.training.export_places $(or $(IMAGERY),../shared/data)/train runs/ablation/places --sources banepa kampala spacenet1_rio spacenet2 --gsd 0.3
+	test -f runs/ablation/synthesized/manifest.json || $(VENV)/bin/changen2 generate runs/ablation/places/images --labels runs/ablation/places/labels -o runs/ablation/synthesized --pairs 320 --kind S1 --pixel-size 0.3 --init exemplar --most 8 --val-share 0 --seed 0
+	$(RUN) -m changen2.training.draw_scenes runs/scenes --count 750
+	$(RUN) -m changen2.training.ablation --data $(or $(IMAGERY),../shared/data) --out runs/ablation
 
 docs: demo ## Refresh the pictures in the README and docs (the Models page needs the folder ../shared)
 	mkdir -p docs/images
