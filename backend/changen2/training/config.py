@@ -30,6 +30,8 @@ class TrainingConfig(BaseModel):
         gsd_range: metres per pixel to train at.
         max_shift: misregistration between the dates, pixels.
         colour_strength: 0 leaves colours alone, 1 is strong.
+        sun_strength: 0 leaves roofs and their shadows alone, 1 is strong.
+        season_strength: 0 leaves plants and the evenness of light alone, 1 is strong.
         semantic_weight: weight of both dates' building loss beside the change loss.
         fused_weight: weight of the loss on the final probability, in which both heads agree.
         batch_size: pairs a step.
@@ -63,6 +65,8 @@ class TrainingConfig(BaseModel):
     gsd_range: tuple[float, float] = (0.2, 0.6)
     max_shift: int = Field(2, ge=0)
     colour_strength: float = Field(1.0, ge=0)
+    sun_strength: float = Field(0.0, ge=0)
+    season_strength: float = Field(0.0, ge=0)
     semantic_weight: float = 0.5
     fused_weight: float = 0.0
     batch_size: int = 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,8 +14,9 @@ from changen2.models.detection import normalize
 from changen2.training.config import TrainingConfig
 from changen2.training.crops import Crop, random_cut
 from changen2.training.pairs import Pair, change_label, second_date
-from changen2.training.photometry import relight, resense
+from changen2.training.photometry import another_season, relight, resense
 from changen2.training.places import IGNORE, Bytes, Place, PlacePair
+from changen2.training.sunlight import another_sun
 
 Example = dict[str, Tensor]
 
@@ -40,7 +42,7 @@ def as_seen(first: Crop, second: Crop, change: Bytes, config: TrainingConfig, rn
     shift = config.max_shift if rng.random() < 0.7 else 0
     still = misregister(first, config.crop_size, 0, rng)
     moved = misregister(second, config.crop_size, shift, rng)
-    dates = [seen(crop, config.colour_strength, rng) for crop in (still, moved)]
+    dates = [seen(another_day(crop, config, rng), config.colour_strength, rng) for crop in (still, moved)]
     return Pair(dates[0], dates[1], change[middle, middle])
 
 
@@ -58,7 +60,9 @@ def make_pair(
 
     first = draw()
     second = second_date(first, draw, kind, rng)
-    return as_seen(first, second, change_label(first.label, second.label), config, rng)
+    change = change_label(first.label, second.label)
+    change[(first.image == second.image).all(axis=2)] = 0  # whatever it is, it did not change
+    return as_seen(first, second, change, config, rng)
 
 
 def cut_pair(pairs: Sequence[PlacePair], config: TrainingConfig, rng: np.random.Generator) -> Pair:
@@ -67,6 +71,15 @@ def cut_pair(pairs: Sequence[PlacePair], config: TrainingConfig, rng: np.random.
     size = config.crop_size + 2 * config.max_shift
     cut = random_cut(pair.change, size, rng, config.gsd_range, centred=rng.random() < 0.6)
     return as_seen(cut.of(pair.before), cut.of(pair.after), cut.of(pair.change).label, config, rng)
+
+
+def another_day(crop: Crop, config: TrainingConfig, rng: np.random.Generator) -> Crop:
+    """A crop at another hour, from another orbit, in another season, as far as the configuration asks for."""
+    if config.sun_strength and rng.random() < 0.6:
+        crop = another_sun(crop, rng, config.sun_strength)
+    if config.season_strength and rng.random() < 0.6:
+        crop = replace(crop, image=another_season(crop.image, rng, config.season_strength))
+    return crop
 
 
 def seen(crop: Crop, strength: float, rng: np.random.Generator) -> Crop:

@@ -41,6 +41,26 @@ def relight(image: Floats, rng: np.random.Generator, strength: float = 1.0) -> F
     return np.clip(x * 255, 0, 255).astype(np.float32)
 
 
+def another_season(image: Floats, rng: np.random.Generator, strength: float = 1.0) -> Floats:
+    """Green that withers or grows, and light that is not even; same shapes and range as :func:`relight`."""
+    red, green, blue = np.moveaxis(image / 255, 2, 0)
+    plants = 1 / (1 + np.exp(-(2 * green - red - blue - 0.06) / 0.03))
+    grey = image.mean(axis=2, keepdims=True)
+    wanted = grey * np.exp(rng.normal(0, 0.15)) * rng.uniform((0.75, 0.9, 0.5), (1.25, 1.15, 0.9))
+    share = rng.uniform(0, 0.9) * strength * plants * _field(plants.shape, rng, 0.3, 1.0)
+    image = image + share[..., None] * (wanted - image)
+    light = np.exp(rng.normal(0, 0.1) * strength * _field(plants.shape, rng, -1.0, 1.0))
+    return np.clip(image * light[..., None], 0, 255).astype(np.float32)
+
+
+def _field(shape: tuple[int, ...], rng: np.random.Generator, low: float, high: float) -> Floats:
+    """A smooth random field ``[h, w]`` between two values."""
+    coarse = int(rng.integers(2, 6))
+    noise = rng.uniform(low, high, (coarse, coarse)).astype(np.float32)
+    factors = (shape[0] / coarse, shape[1] / coarse)
+    return np.clip(ndimage.zoom(noise, factors, order=1, mode="nearest", grid_mode=True), low, high)
+
+
 def resense(image: Floats, rng: np.random.Generator) -> Floats:
     """Another sensor's sharpness, noise and compression; same shapes and range as :func:`relight`."""
     if rng.random() < 0.4:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from changen2.training.photometry import relight, resense
+from changen2.training.photometry import another_season, relight, resense
 
 
 def _image() -> np.ndarray:
@@ -28,3 +28,19 @@ def test_dark_images_are_brought_to_an_exposure_that_people_look_at() -> None:
     dark = _image() * 0.1
     looks = [relight(dark, np.random.default_rng(seed)).mean() for seed in range(20)]
     assert np.mean(looks) > 2 * dark.mean()
+
+
+def test_another_season_changes_plants_and_leaves_grey_as_grey() -> None:
+    image = np.full((64, 64, 3), 120, np.float32)
+    image[:32] = (60, 130, 50)
+    gaps = []
+    for seed in range(20):
+        later = another_season(image, np.random.default_rng(seed))
+        assert later.dtype == np.float32 and later.min() >= 0 and later.max() <= 255
+        assert np.abs(later[34:] - later[34:].mean(axis=2, keepdims=True)).max() < 8
+        gaps.append(float((later[:30, :, 1] - later[:30, :, 0]).mean()))
+    assert min(gaps) < 40 < 70 < max(gaps) + 10  # withered on some days, as green as it was on others
+
+
+def test_no_season_without_strength() -> None:
+    np.testing.assert_allclose(another_season(_image(), np.random.default_rng(1), 0.0), _image(), rtol=1e-5)
