@@ -40,10 +40,12 @@ def write_scene(folder: Path, index: int) -> None:
         "semantic_B": (pair.semantic_after == BUILDING).astype(np.uint8) * 255,
         "label": pair.change.astype(np.uint8) * 255,
     }
-    # A goes last: a scene whose A is there is whole.
+    # A goes last, and each is renamed when it is written: a scene whose A is there is whole.
     for layer in reversed(layers):
         (folder / layer).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(layers[layer]).save(folder / layer / f"{index:05d}_{round(gsd * 100)}.png")
+        path = folder / layer / f"{index:05d}_{round(gsd * 100)}.png"
+        Image.fromarray(layers[layer]).save(path.with_suffix(".part"), "PNG")
+        path.with_suffix(".part").replace(path)
 
 
 def main() -> None:
