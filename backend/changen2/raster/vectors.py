@@ -85,8 +85,8 @@ class ChangePolygon:
         area_m2: on the ellipsoid; None without CRS.
         area_px: pixels.
         mean_probability: 0..1 over its pixels.
-        from_class: most frequent class before, or None without a semantic model.
-        to_class: most frequent class after, or None.
+        from_class: class before in the most frequent change of class, or None without a semantic model.
+        to_class: class after in it, or None.
     """
 
     geometry: BaseGeometry
@@ -127,9 +127,10 @@ def change_polygons(
                 pixels = round(geometry.area / abs(grid.transform.determinant))
                 if (pixels if area is None else area) < min_area:
                     continue
-                mean, indices = _measure(geometry, grid, probabilities, maps)
+                mean, together = _measure(geometry, grid, probabilities, maps)
                 pair: list[str | None] = [None, None]
                 if classes:
+                    indices = _from_and_to(together, of_two_dates=classes.names[0] == classes.names[1])
                     pair = [names.get(i, str(i)) for names, i in zip(classes.names, indices, strict=True)]
                 yield ChangePolygon(geometry, area, pixels, mean, *pair)
         finally:
@@ -169,19 +170,34 @@ def _write(path: Path, columns: dict[str, list[object]], polygons: list[ChangePo
 
 def _measure(
     geometry: BaseGeometry, grid: Grid, probabilities: DatasetReader, maps: list[DatasetReader]
-) -> tuple[float, list[int]]:
-    """Mean probability and the most frequent class of each map under one polygon."""
+) -> tuple[float, NDArray[np.int64]]:
+    """Mean probability under one polygon, and how often ``[before, after]`` each two classes meet there."""
     whole = geometry_window(probabilities, [geometry]) if grid.crs else _pixel_window(geometry, grid)
     total, pixels = 0.0, 0
-    counts = [np.zeros(256, np.int64) for _ in maps]
+    together = np.zeros(256 * 256, np.int64)
     for window in _chunks(whole):
         inside = _inside(geometry, grid, window)
         values = probabilities.read(1, window=window)[inside].astype(np.int64)
         total += float((values - 1).sum()) / 254
         pixels += values.size
-        for count, opened in zip(counts, maps, strict=True):
-            count += np.bincount(opened.read(1, window=window)[inside], minlength=256)
-    return total / max(1, pixels), [int(count[:255].argmax()) for count in counts]
+        if maps:
+            before, after = (opened.read(1, window=window)[inside].astype(np.int64) for opened in maps)
+            together += np.bincount(before * 256 + after, minlength=256 * 256)
+    return total / max(1, pixels), together.reshape(256, 256)[:255, :255]
+
+
+def _from_and_to(together: NDArray[np.int64], of_two_dates: bool) -> tuple[int, int]:
+    """The class before and after that say best what changed.
+
+    Of two dates' classes it is the most frequent transition: most of a polygon may be of one class at both dates where
+    its edges are generous, but "land to land" is no change.
+    """
+    if not of_two_dates:
+        return int(together.sum(axis=1).argmax()), int(together.sum(axis=0).argmax())
+    changed = together.copy()
+    np.fill_diagonal(changed, 0)
+    before, after = np.unravel_index((changed if changed.any() else together).argmax(), together.shape)
+    return int(before), int(after)
 
 
 def _inside(geometry: BaseGeometry, grid: Grid, window: Window) -> NDArray[np.bool_]:

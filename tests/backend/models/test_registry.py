@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from changen2.errors import InputError
-from changen2.models import registry
+from changen2.models import registry, store
+from changen2.models.changestar_landcover import changestar_landcover, without_encoder
 
 CARD = {
     "name": "small",
@@ -44,3 +47,35 @@ def test_a_model_of_another_task_is_unknown(folder: Path) -> None:
     (folder / "generator-small.json").unlink()
     with pytest.raises(InputError, match="no model 'small' to synthesize with; known: none"):
         registry.card_of("small", "synthesize")
+
+
+@pytest.fixture
+def sharing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A detector whose encoder lies in another detector's file."""
+    torch.manual_seed(0)
+    model = changestar_landcover()
+    whole = {name: value.contiguous() for name, value in model.state_dict().items()}
+    encoder = {name: value for name, value in whole.items() if name.startswith("encoder.")}
+    for name, state, more in (("small", encoder, {}), ("cover", without_encoder(whole), {"encoder_of": "small"})):
+        save_file(state, tmp_path / f"{name}.safetensors")
+        card = {**CARD, "name": name, "architecture": "changestar-tiny-landcover", **more}
+        card["sha256"] = store.sha256(tmp_path / f"{name}.safetensors")
+        (tmp_path / f"{name}.json").write_text(json.dumps(card))
+    monkeypatch.setattr(registry, "EMBEDDED", tmp_path)
+    return tmp_path
+
+
+def test_a_shared_encoder_is_loaded_with_the_rest(sharing: Path) -> None:
+    loaded = registry.load_model(registry.card_of("cover")).state_dict()
+    torch.manual_seed(0)
+    wanted = changestar_landcover().state_dict()
+    assert loaded.keys() == wanted.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in wanted.items())
+
+
+@pytest.mark.parametrize("name", ["small", "cover"])
+def test_both_files_are_checked(sharing: Path, name: str) -> None:
+    path = sharing / f"{name}.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(InputError, match=f"{name}.safetensors are not the ones the card names"):
+        registry.load_model(registry.card_of("cover"))

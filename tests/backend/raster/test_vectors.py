@@ -1,0 +1,57 @@
+"""Polygons of change: the classes that they name are those that changed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+
+from changen2.raster.vectors import Classes, change_polygons
+
+NAMES = {1: "water", 2: "land", 4: "building"}
+
+
+def _write(path: Path, values: NDArray[np.integer]) -> Path:
+    profile = {"driver": "GTiff", "height": 40, "width": 40, "count": 1, "dtype": "uint8", "crs": "EPSG:32633"}
+    with rasterio.open(path, "w", **profile, transform=Affine(1, 0, 500_000, 0, -1, 5_000_000)) as target:
+        target.write(values.astype(np.uint8), 1)
+    return path
+
+
+@pytest.fixture
+def maps(tmp_path: Path) -> tuple[Path, Path, Path, Path]:
+    """A generous square of change on land, in whose middle stands a new building and in whose corner a pond went."""
+    change, before, after = np.zeros((40, 40)), np.full((40, 40), 2), np.full((40, 40), 2)
+    change[5:35, 5:35] = 1
+    after[15:25, 15:25] = 4
+    before[5:9, 5:9] = 1
+    layers = {"change": change, "probability": change * 200 + 20, "before": before, "after": after}
+    return tuple(_write(tmp_path / f"{name}.tif", values) for name, values in layers.items())
+
+
+def test_a_polygon_names_its_most_frequent_transition(maps: tuple[Path, Path, Path, Path]) -> None:
+    change, probability, before, after = maps
+    (polygon,) = change_polygons(change, probability, classes=Classes(before, after, (NAMES, NAMES)))
+    assert (polygon.from_class, polygon.to_class) == ("land", "building")
+    assert polygon.area_px == 900 and polygon.mean_probability == pytest.approx(219 / 254)
+
+
+def test_without_any_transition_it_names_what_is_there(maps: tuple[Path, Path, Path, Path]) -> None:
+    change, probability, _, after = maps
+    (polygon,) = change_polygons(change, probability, classes=Classes(after, after, (NAMES, NAMES)))
+    assert (polygon.from_class, polygon.to_class) == ("land", "land")
+
+
+def test_grades_of_change_are_the_most_frequent_ones(maps: tuple[Path, Path, Path, Path]) -> None:
+    change, probability, before, after = maps
+    grades = {2: "no damage", 4: "destroyed"}
+    (polygon,) = change_polygons(change, probability, classes=Classes(before, after, (NAMES, grades)))
+    assert (polygon.from_class, polygon.to_class) == ("land", "no damage")
+
+
+def test_a_model_without_classes_names_none(maps: tuple[Path, Path, Path, Path]) -> None:
+    (polygon,) = change_polygons(*maps[:2])
+    assert (polygon.from_class, polygon.to_class) == (None, None)
+    assert list(change_polygons(*maps[:2], min_area=2000)) == []
