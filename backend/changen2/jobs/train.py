@@ -13,7 +13,8 @@ from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.raster.calibration import calibration, tally
 from changen2.training.calibrate import best_bias, shift_bias
-from changen2.training.config import load_config
+from changen2.training.config import TrainingConfig, load_config
+from changen2.training.distributed import Team, team
 from changen2.training.export import digest, export_weights
 from changen2.training.held_out import held_out_pairs, score
 from changen2.training.loop import read_imagery, train
@@ -33,6 +34,9 @@ def train_changestar(
 ) -> dict[str, Any]:
     """Train the small detector and export its averaged weights.
 
+    ``torchrun --nproc-per-node 2 -m changen2 train changestar --config FILE`` trains it with several processes, on one
+    GPU each or on CPUs; the first of them exports and returns all that is told below, the others ``steps`` alone.
+
     Args:
         config_path: a YAML file, see :class:`changen2.training.config.TrainingConfig`.
         resume: go on from the checkpoint in the configured folder.
@@ -48,8 +52,11 @@ def train_changestar(
         InputError: the configuration, its data or the encoder's weights do not serve.
         Cancelled: where the caller asked for it.
     """
-    config = load_config(Path(config_path))
-    reporter = Reporter(on_progress, is_cancelled)
+    with team() as here:
+        return _train_changestar(load_config(Path(config_path)), here, resume, Reporter(on_progress, is_cancelled))
+
+
+def _train_changestar(config: TrainingConfig, here: Team, resume: bool, reporter: Reporter) -> dict[str, Any]:
     losses: dict[str, float] = {}
 
     def tell(step: int, steps: int, means: dict[str, float]) -> None:
@@ -61,7 +68,10 @@ def train_changestar(
     imagery = read_imagery(config)
     pairs = held_out_pairs(imagery, config)
     watch = Watch(lambda model: score(model, pairs), config.look_every, config.patience)
-    model = train(config, imagery, resume, tell, watch if config.look_every and pairs else None).eval()
+    watched = watch if config.look_every and pairs else None
+    model = train(config, imagery, resume, tell, watched, here.device).eval()
+    if here.rank > 0:
+        return {"steps": config.steps}
     weights = config.out / "weights.safetensors"
     calibrated = _calibrate(model, pairs, reporter)
     export_weights(model, weights)

@@ -19,7 +19,7 @@ from changen2.errors import InputError
 from changen2.models.changestar import ChangeStar
 from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.models.devices import choose_precision
-from changen2.training import run
+from changen2.training import distributed, run
 from changen2.training.config import TrainingConfig
 from changen2.training.examples import Example, TrainingPairs
 from changen2.training.export import load_exported
@@ -76,9 +76,9 @@ def encoder_checkpoint(place: str) -> Path:
     return next(Path(spec.submodule_search_locations[0]).rglob("*.pth"))
 
 
-def start(config: TrainingConfig) -> Run:
-    """A new run on the ImageNet encoder."""
-    return begin(fresh(config), config)
+def start(config: TrainingConfig, device: torch.device | None = None) -> Run:
+    """A new run on the ImageNet encoder, by default on the CPU."""
+    return begin(fresh(config).to(device), config)
 
 
 def fresh(config: TrainingConfig) -> ChangeStarTiny:
@@ -172,8 +172,9 @@ def train(
     resumed: bool = False,
     on_step: OnStep | None = None,
     watch: Watch | None = None,
+    device: torch.device | None = None,
 ) -> ChangeStarTiny:
-    """Train the detector.
+    """Train the detector; within :func:`changen2.training.distributed.team`, together with the other processes.
 
     Args:
         config: the experiment.
@@ -182,18 +183,20 @@ def train(
         on_step: progress; it may raise :class:`changen2.errors.Cancelled` to stop, which leaves a checkpoint to
             resume from.
         watch: what to judge the run by; None trains to the end.
+        device: where to train; the CPU by default.
 
     Returns:
-        The averaged model; with ``watch`` as it was when its score was best.
+        The averaged model, on the CPU; with ``watch`` as it was when its score was best.
     """
     torch.set_num_threads(config.threads)
     with Batches(imagery, config) as batches:
 
         def step_losses(state: Run) -> tuple[dict[str, Tensor], int]:
-            return losses(state.model, batches.of(state.step), config), config.batch_size  # type: ignore[arg-type]
+            batch = {key: value.to(device) for key, value in batches.of(state.step).items()}
+            return losses(state.model, batch, config), config.batch_size  # type: ignore[arg-type]
 
         trained = run.train(
-            start(config),
+            start(config, device),
             config,
             step_losses,
             run.warm_cosine(config),
@@ -202,11 +205,11 @@ def train(
             settle=lambda state: hold_still(state, config),
             watch=watch,
         )
-    return trained  # type: ignore[return-value]
+    return trained.cpu()  # type: ignore[return-value]
 
 
 class Batches:
-    """The batches of a run in order, made by a thread of their own while the model learns.
+    """The batches of a run in order, this process's part of each, made by a thread of their own while the model learns.
 
     No process: forking one that has threads may leave the child waiting for ever, and where nothing is forked all
     imagery would be copied.
@@ -217,6 +220,7 @@ class Batches:
     def __init__(self, imagery: Imagery, config: TrainingConfig) -> None:
         self._examples = TrainingPairs(imagery.places, imagery.pairs, config)
         self._size, self._steps = config.batch_size, config.steps
+        self._part = range(config.batch_size)[distributed.part(config.batch_size)]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._coming: deque[Future[Example]] = deque()
         self._next: int | None = None
@@ -232,7 +236,7 @@ class Batches:
 
     def _make(self, step: int) -> Example:
         first = step * self._size
-        collated: Example = default_collate([self._examples[index] for index in range(first, first + self._size)])
+        collated: Example = default_collate([self._examples[first + index] for index in self._part])
         return collated
 
     def __enter__(self) -> Batches:

@@ -6,11 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from changen2.training.distributed import shared_count
+
 
 def masked_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     """Mean binary cross-entropy over known pixels; 0 where none is known. All ``[b, 1, h, w]``."""
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    return (loss * known).sum() / shared_count(known)
 
 
 def fused_cross_entropy(
@@ -25,7 +27,7 @@ def fused_cross_entropy(
     log_p = 0.5 * (F.logsigmoid(change) + torch.maximum(appeared, vanished))
     log_not_p = torch.log(-torch.expm1(log_p.clamp(max=-1e-4)))
     loss = -(target * log_p + (1 - target) * log_not_p)
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    return (loss * known).sum() / shared_count(known)
 
 
 def masked_log_loss(probability: Tensor, target: Tensor, known: Tensor) -> Tensor:
@@ -33,4 +35,4 @@ def masked_log_loss(probability: Tensor, target: Tensor, known: Tensor) -> Tenso
     with torch.autocast(probability.device.type, enabled=False):
         sure = probability.float().clamp(1e-6, 1 - 1e-6)
         loss = F.binary_cross_entropy(sure, target, reduction="none")
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    return (loss * known).sum() / shared_count(known)

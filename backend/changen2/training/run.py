@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from changen2.errors import InputError
+from changen2.training import distributed
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
@@ -166,6 +167,9 @@ def train(
 ) -> nn.Module:
     """Train until ``config.steps``, or until what is held out gains no more.
 
+    Where several processes train together (see :mod:`changen2.training.distributed`), the first writes checkpoints and
+    log and looks at what is held out; all need the same ``config.out``.
+
     Args:
         run: a new one.
         config: the experiment.
@@ -181,8 +185,12 @@ def train(
         The averaged model; with ``watch`` as it was when its score was best.
 
     Raises:
-        InputError: the folder holds a run and ``resumed`` is not set.
+        InputError: the folder holds a run and ``resumed`` is not set, or torchrun started what does not share its work.
     """
+    if distributed.started_by_torchrun() and distributed.size() == 1:
+        raise InputError(
+            "This training does not run as several processes.", hint="Start it without torchrun.", code="bad_value"
+        )
     config.out.mkdir(parents=True, exist_ok=True)
     checkpoint = config.out / CHECKPOINT
     if checkpoint.exists() and not resumed:
@@ -193,25 +201,29 @@ def train(
         )
     if checkpoint.exists():
         restore(run, checkpoint)
+    distributed.wait()  # the first may write one soon
+    leads = distributed.rank() == 0
     began = saved = time.monotonic()
-    log = Log(config.out)
+    log = Log(config.out) if leads else None
     try:
         while run.step < config.steps and not _gave_up(run, watch):
             _step(run, config, losses, learning_rate(run.step), settle)
             now = time.monotonic()
             run.seconds, began = run.seconds + now - began, now
             logged = run.step % LOG_EVERY == 0 or run.step == config.steps
-            means = _tell_losses(run, log) if logged else {}
+            means = _mean_losses(run, log) if logged else {}
             if watch and (run.step % watch.every == 0 or run.step == config.steps):
                 _look(run, watch, log, config.out / BEST)
             if on_step:
                 on_step(run.step, config.steps, means)
-            if now - saved > CHECKPOINT_EVERY_S:
+            if leads and now - saved > CHECKPOINT_EVERY_S:
                 save(run, checkpoint)
                 saved = now
     finally:
-        save(run, checkpoint)
-        log.close()
+        if log:
+            save(run, checkpoint)
+            log.close()
+    distributed.wait()
     if watch and run.best:
         run.average.load_state_dict(torch.load(config.out / BEST, weights_only=True))
     return run.average
@@ -226,8 +238,10 @@ def _step(run: Run, config: Settings, losses: Losses, rate: float, settle: Calla
     parts, count = losses(run)
     run.optimizer.zero_grad(set_to_none=True)
     parts["total"].backward()
+    distributed.average_gradients(run.model.parameters())
     nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
     run.optimizer.step()
+    distributed.average_norms(run.model)
     run.step += 1
     run.samples += count
     average(run, config.ema)
@@ -235,22 +249,29 @@ def _step(run: Run, config: Settings, losses: Losses, rate: float, settle: Calla
         run.sums[key] = run.sums.get(key, 0.0) + value.item()
 
 
-def _look(run: Run, watch: Watch, log: Log, best: Path) -> None:
-    score = watch.score(run.average.eval())
-    log.note(run, {"held_out": score})
+def _look(run: Run, watch: Watch, log: Log | None, best: Path) -> None:
+    device = next(run.average.parameters()).device
+    score = distributed.of_first(watch.score(run.average.eval()) if log else 0.0, device)
+    if log:
+        log.note(run, {"held_out": score})
     if run.best is None or score > run.best[0]:
         run.best = (score, run.step)
-        _write(run.average.state_dict(), best)
+        if log:
+            _write(run.average.state_dict(), best)
 
 
 def _gave_up(run: Run, watch: Watch | None) -> bool:
     return watch is not None and run.best is not None and run.step - run.best[1] >= watch.patience * watch.every
 
 
-def _tell_losses(run: Run, log: Log) -> dict[str, float]:
-    means = {key: value / (run.step % LOG_EVERY or LOG_EVERY) for key, value in run.sums.items()}
+def _mean_losses(run: Run, log: Log | None) -> dict[str, float]:
+    """Losses since they were last told, over all processes; they begin anew."""
+    device = next(run.average.parameters()).device
+    sums = distributed.mean(torch.tensor(list(run.sums.values()), dtype=torch.float64, device=device)).tolist()
+    means = {key: value / (run.step % LOG_EVERY or LOG_EVERY) for key, value in zip(run.sums, sums, strict=True)}
     run.sums = {}
-    log.note(run, means)
+    if log:
+        log.note(run, means)
     return means
 
 
