@@ -6,24 +6,29 @@ probability. The bias moves that probability to 0.5.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from changen2.models.changestar_tiny import ChangeStarTiny, fuse
+from changen2.models.detection import Detection
 from changen2.training.measure import count, f1, to_input
 from changen2.training.pairs import Pair
+
+Fuse = Callable[[Tensor, Tensor, Tensor], Detection]
 
 MARGIN = 0.005
 BIASES = np.arange(-2.0, 3.01, 0.25)
 
 
 @torch.inference_mode()
-def best_bias(model: ChangeStarTiny, pairs: Sequence[Pair]) -> float:
+def best_bias(model: ChangeStarTiny, pairs: Sequence[Pair], fuse: Fuse = fuse) -> float:
     """The least bias with which the pooled F1 at 0.5 on held-out pairs is within ``MARGIN`` of its maximum.
 
-    The maximum is flat, and of equals the one with fewer false alarms is wanted. Pairs are multiples of 64 in size.
+    The maximum is flat, and of equals the one with fewer false alarms is wanted. Pairs are multiples of 64 in size;
+    ``fuse`` makes the model's probabilities of its logits.
     """
     counts: dict[float, list[list[float]]] = {float(bias): [] for bias in BIASES}
     for pair in pairs:

@@ -19,6 +19,7 @@ from changen2.training.places import IGNORE, Place
 
 SURE = 0.8  # probability from which a class is told
 GSDS = (0.5, 1.0)  # metres per pixel that the teacher looks at, then averages; never finer than the image
+MANY = 0.05  # share of such pixels from which a place is worth looking at
 
 
 @torch.inference_mode()
@@ -38,11 +39,14 @@ def class_probability(model: ChangeStarLandCover, place: Place) -> NDArray[np.fl
 
 
 def fill_unknown(model: ChangeStarLandCover, places: Sequence[Place]) -> list[Place]:
-    """Tell the class of pixels that are unknown, or known to be no building, where the teacher is sure of it."""
+    """Tell the class of pixels that are unknown, or known to be no building, where the teacher is sure of it.
+
+    What is held out keeps the labels that people gave it.
+    """
     filled = []
     for place in places:
         partial, unknown = place.label == NOT_BUILDING, place.label == IGNORE
-        if not (partial | unknown).any():
+        if place.held_out or (partial | unknown).mean() < MANY:
             filled.append(place)
             continue
         probability = class_probability(model, place)
