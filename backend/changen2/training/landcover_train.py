@@ -204,7 +204,7 @@ def calibrate(model: ChangeStarLandCover, pairs: Sequence[Pair]) -> dict[str, An
     for pair in pairs:
         probability = detect(model, pair.before, pair.after)["change"]
         counts += tally(probability, pair.change == 1, pair.change != IGNORE)
-    return {"bias_from_calibration": bias, "calibration": calibration(counts)}
+    return {"bias_from_calibration": bias, "calibration": calibration(counts, keep_half=True)}
 
 
 def train_from(config_path: Path, resumed: bool) -> dict[str, Any]:
