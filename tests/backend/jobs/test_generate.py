@@ -212,3 +212,23 @@ def test_what_cannot_work_is_said(make, town):
     Image.fromarray(np.zeros((200, 240), np.uint8)).save(town / "masks" / "west.png")
     with pytest.raises(InputError, match="nothing that could change"):
         make("set")
+
+
+def test_other_readers_find_all_pairs_by_their_own_rules(make):
+    """The rules of LEVIRCD in torchgeo 0.8 and of LEVIR_CD_Dataset in Open-CD 1.1.
+
+    The first takes PNG files that begin with the split's name, and any value above 0 as change; the second all files, or
+    those of a list whose lines and a suffix make the name, and 128 and above as change.
+    """
+    folder, _ = make("set", val_share=0.5, pairs=12)
+    listed = {split: (folder / "list" / f"{split}.txt").read_text().splitlines() for split in ("train", "val")}
+    for split, names in listed.items():
+        by_layer = [sorted(path.name for path in (folder / layer).glob(f"{split}*.png")) for layer in LAYERS[:3]]
+        assert names and by_layer == [sorted(names)] * 3, "torchgeo pairs the sorted names of three folders"
+    names = sorted(path.name for path in (folder / "A").iterdir())
+    assert names == sorted(path.name for path in (folder / "B").iterdir()) == sorted(listed["train"] + listed["val"])
+    for name in names:
+        with Image.open(folder / "label" / name) as label, Image.open(folder / "A" / name) as image:
+            assert (label.mode, image.mode) == ("L", "RGB") and label.size == image.size
+            values = np.asarray(label)
+        assert ((values > 0) == (values >= 128)).all(), "both readings are the same"
