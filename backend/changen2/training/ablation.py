@@ -170,11 +170,15 @@ def interval(values: NDArray[np.float64]) -> dict[str, float]:
     return {"value": float(values[0]), "low": float(low), "high": float(high)}
 
 
-def summarize(runs: Runs) -> dict[str, Any]:
+def summarize(runs: Runs, steps: int) -> dict[str, Any]:
     """Figures of every arm and set, with 95 % bootstrap intervals over images and the spread over seeds.
 
+    Args:
+        runs: what was measured.
+        steps: of each run.
+
     Returns:
-        ``arms``: by arm and set ``f1`` and ``iou`` (mean over seeds: value, low, high), ``f1_by_seed``, ``precision``
+        ``steps``; ``arms``: by arm and set ``f1`` and ``iou`` (mean over seeds: value, low, high), ``f1_by_seed``, ``precision``
         and ``recall``; of the pairs without change ``alarms`` (share of pixels) instead. ``differences``: by set and
         ``"a - b"`` the difference of the arms' F1 on the same images.
     """
@@ -200,7 +204,7 @@ def summarize(runs: Runs) -> dict[str, Any]:
         name: {f"{a} - {b}": interval(values[a] - values[b]) for a in values for b in values if a != b}
         for name, values in drawn.items()
     }
-    return {"arms": arms, "differences": differences}
+    return {"steps": steps, "arms": arms, "differences": differences}
 
 
 def iou(counts: Counts) -> float:
@@ -217,7 +221,10 @@ def table(summary: Mapping[str, Any], order: Sequence[str]) -> str:
     """The summary in Markdown: F1 of each arm and set, false alarms, and what the arms differ by on ``levir``."""
     arms = [arm for arm in order if arm in summary["arms"]]
     sets = [name for name in summary["arms"][arms[0]] if name not in (STILL, "seeds")]
+    seeds = "; ".join(f"{arm}: {', '.join(map(str, summary['arms'][arm]['seeds']))}" for arm in arms)
     lines = [
+        f"After {summary['steps']} steps. Seeds: {seeds}.",
+        "",
         "| trained on | " + " | ".join(f"{name}: F1 [95 %], seeds" for name in sets) + " | false alarms, % |",
         "| --- |" + " --- |" * (len(sets) + 1),
     ]
@@ -256,7 +263,7 @@ def main() -> None:
     if unknown:
         raise InputError(f"There is no arm {unknown[0]!r}.", hint=f"Known: {', '.join(ablation.arms)}.")
     run(ablation, arguments.data, arguments.out, arms, arguments.seeds)
-    summary = {"steps": ablation.training["steps"], **summarize(read_runs(arguments.out))}
+    summary = summarize(read_runs(arguments.out), ablation.training["steps"])
     (arguments.out / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     (arguments.out / "results.md").write_text(table(summary, list(ablation.arms)), encoding="utf-8")
 

@@ -217,8 +217,8 @@ def test_what_cannot_work_is_said(make, town):
 def test_other_readers_find_all_pairs_by_their_own_rules(make):
     """The rules of LEVIRCD in torchgeo 0.8 and of LEVIR_CD_Dataset in Open-CD 1.1.
 
-    The first takes PNG files that begin with the split's name, and any value above 0 as change; the second all files, or
-    those of a list whose lines and a suffix make the name, and 128 and above as change.
+    The first takes PNG files that begin with the split's name, and any value above 0 as change; the second all files,
+    or those of a list whose lines and a suffix make the name, and 128 and above as change.
     """
     folder, _ = make("set", val_share=0.5, pairs=12)
     listed = {split: (folder / "list" / f"{split}.txt").read_text().splitlines() for split in ("train", "val")}

@@ -48,7 +48,7 @@ def test_figures_are_means_over_seeds_and_intervals_over_images(tmp_path: Path) 
     for arm, first in (("star", 0), ("all", 10)):
         for seed in (0, 1, 2):
             _write(tmp_path, arm, seed, _counts(first + seed))
-    summary = summarize(read_runs(tmp_path))
+    summary = summarize(read_runs(tmp_path), 7)
     star = summary["arms"]["star"]["levir"]
     assert star["f1_by_seed"] == [f1(_counts(seed)) for seed in (0, 1, 2)]
     assert star["f1"]["value"] == pytest.approx(np.mean(star["f1_by_seed"]))
@@ -59,14 +59,15 @@ def test_figures_are_means_over_seeds_and_intervals_over_images(tmp_path: Path) 
     assert there["value"] == pytest.approx(summary["arms"]["all"]["levir"]["f1"]["value"] - star["f1"]["value"])
     assert there["low"] == pytest.approx(-back["high"])
     lines = table(summary, ["star", "pasted", "all"]).splitlines()
-    assert [line.split(" |")[0] for line in lines[2:4]] == ["| star", "| all"]
-    assert lines[-1].startswith("| all − star |") and len(lines) == 8
+    assert lines[0] == "After 7 steps. Seeds: star: 0, 1, 2; all: 0, 1, 2."
+    assert [line.split(" |")[0] for line in lines[4:6]] == ["| star", "| all"]
+    assert lines[-1].startswith("| all − star |") and len(lines) == 10
 
 
 def test_an_arm_equal_to_another_differs_by_nothing(tmp_path: Path) -> None:
     for arm in ("star", "all"):
         _write(tmp_path, arm, 0, _counts(0))
-    difference = summarize(read_runs(tmp_path))["differences"]["levir"]["all - star"]
+    difference = summarize(read_runs(tmp_path), 7)["differences"]["levir"]["all - star"]
     assert difference == {"value": 0, "low": 0, "high": 0}, "the same images are drawn for both"
 
 
