@@ -19,7 +19,7 @@ from changen2.jobs.change_map import Decoder, DetectionMaps, polygons_of
 from changen2.jobs.dask_cluster import crew
 from changen2.jobs.dask_detect import ClusterPredictor, Date
 from changen2.jobs.detection_plan import Plan, make_plan
-from changen2.jobs.journal import Journal, has_finished_blocks
+from changen2.jobs.journal import Journal, has_finished_blocks, note_request
 from changen2.jobs.manifest import describe_input, versions, write_manifest
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.devices import choose_device, choose_precision, default_threads
@@ -36,8 +36,8 @@ from changen2.raster.tiles import Block
 from changen2.raster.vectors import Classes
 from changen2.raster.writing import OutputFolder
 
-_seconds_per_tile: dict[tuple[str, str, int], float] = {}
-"""Measured by the runs of this process: model, device and pixels of a tile → seconds."""
+_seconds_per_pixel: dict[tuple[str, str], float] = {}
+"""Measured by the runs of this process: model and device → seconds for a pixel of a tile."""
 
 
 def detect(
@@ -55,7 +55,7 @@ def detect(
         before, after: rasters; see ``DetectRequest`` for them and every option.
         out_dir: folder for the outputs.
         on_progress: receives ``Progress``.
-        is_cancelled: asked between tiles.
+        is_cancelled: asked between the parts of the network.
         **options: fields of ``DetectRequest``.
 
     Returns:
@@ -117,11 +117,14 @@ def run_plan(
     began, clock = datetime.now(timezone.utc), time.monotonic()
     request, warnings = plan.request, list(plan.warnings)
     with folder, ExitStack() as stack:
+        note_request(folder.work, "detect", request)
         reporter.step("read", 0, 1)
         before = stack.enter_context(AlignedRaster(request.before, plan.work_grid, request.bands))
         after, shift = _open_after(plan, before, stack, reporter)
         if shift and shift.samples == 0:
             warnings.append("No reliable shift between the dates was found; they were compared as they are.")
+        if isinstance(predictor, Predictor):
+            stack.enter_context(predictor.watched(reporter.check))
         planes = predictor.probe((plan.tiles.rows.tile, plan.tiles.columns.tile))
         decoder = Decoder(plan.card)
         maps = DetectionMaps(folder.work, plan.grid, plan.area, decoder, plan.threshold, resume=request.resume)
@@ -168,8 +171,8 @@ def run_plan(
 def estimate(request: EstimateRequest) -> dict[str, Any]:
     """Tell what a detection would take: tiles, memory and disk in bytes, and seconds.
 
-    Nothing is computed or written. The time is known once this process has detected with the same model,
-    device and tile size, else None.
+    Nothing is computed or written. The time is known once this process has detected with the same model and
+    device, else None.
     """
     with gdal_environment():
         plan = make_plan(request)
@@ -181,23 +184,23 @@ def estimate(request: EstimateRequest) -> dict[str, Any]:
     window = plan.area.window
     pixels = window.width * window.height
     tiles = plan.tiles.count_tiles(plan.wanted)
-    each = _seconds_per_tile.get(_rate_key(plan, choose_device(request.device)))
+    each = _seconds_per_pixel.get(_rate_key(plan, choose_device(request.device)))
     return {
         "width": window.width,
         "height": window.height,
         "gsd_m": plan.gsd,
         "tiles": tiles,
-        # Three blocks of imagery, two of sums; a model's activations, some 600 bytes a pixel of its tile; torch.
-        "memory_bytes": side * (3 * 7 + 2 * 4 * plan.planes) + tile * 600 + 400_000_000,
+        # Three blocks of imagery, two of sums; a model's activations, some 800 bytes a pixel of its tile; torch.
+        "memory_bytes": side * (3 * 7 + 2 * 4 * plan.planes) + tile * 800 + 400_000_000,
         # Four byte planes twice: once raw, once as COG (never larger), for a moment together.
         "disk_bytes": pixels * 4 * 2 + (plan.wanted.width * plan.wanted.height * 3 if plan.factor != 1 else 0),
-        "seconds": None if each is None else round(tiles * each, 1),
+        "seconds": None if each is None else round(tiles * tile * each, 1),
         "warnings": plan.warnings,
     }
 
 
-def _rate_key(plan: Plan, device: Any) -> tuple[str, str, int]:
-    return plan.card.name, str(device), plan.tiles.rows.tile * plan.tiles.columns.tile
+def _rate_key(plan: Plan, device: Any) -> tuple[str, str]:
+    return plan.card.name, str(device)
 
 
 def _open_after(
@@ -275,7 +278,8 @@ def _compute(
     run_blocks(blocks, carry=Carry(carry_folder, plan.tiles), write_core=write_core, on_tiles=on_tiles)
     if blocks and plan.request.dask is None:
         computed = sum(len(block.row_tiles) * len(block.column_tiles) for block in blocks)
-        _seconds_per_tile[_rate_key(plan, predictor.device)] = (time.monotonic() - began) / computed
+        pixels = computed * plan.tiles.rows.tile * plan.tiles.columns.tile
+        _seconds_per_pixel[_rate_key(plan, predictor.device)] = (time.monotonic() - began) / pixels
     if scaled:
         _resample_back(plan, scaled, maps, reporter)
 

@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from changen2.errors import InputError
 
 NAME = "journal.jsonl"
+REQUEST = "request.json"
 
 
 class Journal:
@@ -50,6 +53,18 @@ class Journal:
         self.blocks.append(block)
         with self._path.open("a", encoding="utf8") as file:
             file.write(json.dumps(block) + "\n")
+
+
+def note_request(work: Path, method: str, request: BaseModel) -> None:
+    """Keep what was asked for beside the journal, so that whoever finds the unfinished run can ask for the rest of it.
+
+    Args:
+        work: the run's work folder.
+        method: of the worker, such as ``detect``.
+        request: as validated; written as ``method`` and ``params`` of a request that goes on with the run.
+    """
+    params = request.model_dump(mode="json", exclude={"overwrite"}, exclude_none=True) | {"resume": True}
+    (work / REQUEST).write_text(json.dumps({"method": method, "params": params}), encoding="utf8")
 
 
 def has_finished_blocks(work: Path) -> bool:

@@ -20,7 +20,7 @@ from changen2.jobs import synthesis_rates
 from changen2.jobs.change_events import EventRow, write_events
 from changen2.jobs.event_series import EventSeries
 from changen2.jobs.image_drawing import Drawing, DrawingPlan
-from changen2.jobs.journal import has_finished_blocks
+from changen2.jobs.journal import has_finished_blocks, note_request
 from changen2.jobs.label_series import LabelRaster, copy_labels, write_change
 from changen2.jobs.manifest import describe_input, versions, write_manifest
 from changen2.jobs.overlays import Cropped
@@ -83,6 +83,7 @@ def run_with(
         inputs = open_inputs(request, card, stack)
         generator = load()
         with folder, ExitStack() as files:
+            note_request(folder.work, "synthesize", request)
             series = let_happen(request, inputs, folder.work, files, reporter)
             names, changed = _write_labels(inputs, series, folder.work, reporter)
             plan = make_drawing_plan(request, card, inputs, series)

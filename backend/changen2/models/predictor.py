@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 QUANTUM = 65535
 """Probabilities leave as round(p · 65535)."""
+
+SMALL = 64
+"""Side of a tile that any detector takes."""
 
 Tiles = NDArray[np.uint8]
 
@@ -40,6 +44,8 @@ class Predictor:
     def probe(self, tile: tuple[int, int]) -> int:
         """Run one batch of empty tiles, halving the batch while the GPU runs out of memory.
 
+        A CPU's memory is not probed: there a small tile tells the planes, and costs nothing.
+
         Args:
             tile: height and width.
 
@@ -49,6 +55,8 @@ class Predictor:
         Raises:
             JobError: ``out_of_memory`` where not even one pair fits.
         """
+        if self.device.type == "cpu":
+            tile = min(tile[0], SMALL), min(tile[1], SMALL)
         while True:
             empty = np.zeros((self.batch_size, 3, *tile), np.uint8)
             try:
@@ -81,6 +89,19 @@ class Predictor:
         planes = [detection["change"], detection["semantic_before"], detection["semantic_after"]]
         stacked = torch.cat([plane[:count].float() for plane in planes], dim=1)
         return (stacked * QUANTUM).round_().to(torch.int32).cpu().numpy().astype(np.uint16)
+
+    @contextmanager
+    def watched(self, check: Callable[[], None]) -> Iterator[None]:
+        """Call ``check`` before each part of the network, so that it may stop ``predict`` midway by raising.
+
+        A large tile takes seconds, and a large network a minute: too long to wait for after a click on Cancel.
+        """
+        hooks = [part.register_forward_pre_hook(lambda *_: check()) for part in self._model.modules()]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def _to_device(self, tiles: Tiles) -> Tensor:
         if len(tiles) < self.batch_size:

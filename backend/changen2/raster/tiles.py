@@ -21,6 +21,10 @@ from changen2.errors import InputError
 PAD_TO = 32
 """Models halve their input five times."""
 
+EVEN_TO = 64
+"""Tiles start at multiples of this where the overlap is one, too: a model that looks at the image and at half of it
+sees the same pixels in the same places of its coarsest grid, so that neighbours agree better where they overlap."""
+
 RAMP_LEVELS = 64
 """Steps of the blending ramp: 65² × 65535 still fits in 32 bits."""
 
@@ -115,8 +119,8 @@ class TileGrid:
         Args:
             height: rows of the raster.
             width: columns of the raster.
-            tile_size: side of a tile, a multiple of 32. A shorter side of the raster is padded to the
-                next multiple of 32 instead.
+            tile_size: largest side of a tile, a multiple of 32. Tiles are shrunk alike, so that the last one reaches
+                little over the raster's edge; a raster that one tile holds is padded to the next multiple of 32.
             overlap: pixels shared by neighbouring tiles, 0 to half a tile.
             planes: values per pixel that the model returns; more planes make smaller blocks.
 
@@ -138,7 +142,7 @@ class TileGrid:
         side = max(1, int(BLOCK_PIXELS / max(1.0, planes / 3) ** 0.5) // tile_size)
         axes = []
         for length in (height, width):
-            tile = min(tile_size, ceil(length / PAD_TO) * PAD_TO)
+            tile = _even(length, tile_size, overlap)
             axes.append(Axis(length, tile, min(overlap, tile // 2), side))
         return cls(*axes)
 
@@ -190,6 +194,19 @@ class Block:
     def core(self) -> Window:
         """The part that is final once this block and those left of and above it are done."""
         return _window(self.grid.rows.core(self.i), self.grid.columns.core(self.j))
+
+
+def _even(length: int, tile_size: int, overlap: int) -> int:
+    """Return the smallest side with which as many tiles as it takes anyway cover a length."""
+    tiles = max(1, ceil((length - overlap) / (tile_size - overlap)))
+    if tiles == 1:
+        return min(tile_size, _up(length, PAD_TO))
+    shared = (length + (tiles - 1) * overlap) / tiles
+    return min(tile_size, _up(max(shared, 2 * overlap), EVEN_TO))
+
+
+def _up(length: float, step: int) -> int:
+    return ceil(length / step) * step
 
 
 def _needed(axis: Axis, block: int, first: int, end: int) -> list[int]:

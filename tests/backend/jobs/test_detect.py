@@ -10,6 +10,7 @@ from rasterio.windows import Window
 
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.progress import Reporter
+from changen2.raster.writing import WORK_FOLDER
 
 MAPS = ("change_probability", "change", "semantic_before", "semantic_after")
 NAIP = ("geo/naip/m_4709963_se_14_1_20090818.tif", "geo/naip/m_4709963_se_14_1_20200831.tif")
@@ -215,6 +216,21 @@ class TestResume:
                 difference(*pair, tmp_path / "run", reporter=Reporter(watch, lambda: done >= 7), **options)
 
         return interrupt
+
+    def test_what_was_asked_is_kept_with_the_finished_part_and_gives_the_rest(
+        self, pair, tmp_path, difference, interrupted
+    ):
+        options = {"threshold": 0.2, "min_area": 30.0}
+        interrupted(**options)
+        kept = json.loads((tmp_path / "run" / WORK_FOLDER / "request.json").read_text())
+        assert kept["method"] == "detect" and kept["params"]["resume"] is True
+        seen = []
+        out = kept["params"].pop("out_dir")
+        again = difference(out=out, reporter=Reporter(seen.append), **kept["params"])
+        whole = difference(*pair, tmp_path / "whole", **options)
+        assert next(step for step in seen if step.stage == "detect").done > 0
+        assert (read(again["outputs"]["change"]) == read(whole["outputs"]["change"])).all()
+        assert again["summary"]["polygons"] == whole["summary"]["polygons"]
 
     @pytest.mark.parametrize("options", [{}, {"gsd": 0.4}])
     def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(

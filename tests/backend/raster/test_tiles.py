@@ -51,6 +51,30 @@ def test_total_weights_are_the_sum_of_the_tiles(axis, data):
     assert total.max() <= 65
 
 
+@given(st.integers(1, 9000), st.integers(1, 40), st.data())
+def test_a_plan_covers_a_raster_with_tiles_that_are_no_larger_than_they_must_be(length, tile, data):
+    tile, overlap = tile * 32, data.draw(st.integers(0, tile * 16))
+    axis = TileGrid.plan(length, length, tile, overlap).rows
+    as_given = Axis(length, tile, overlap, 1)
+    assert axis.tile <= tile and axis.tile % 32 == 0
+    assert axis.tiles <= as_given.tiles
+    assert axis.overlap == min(overlap, axis.tile // 2)
+    beyond = (axis.tiles - 1) * axis.stride + axis.tile - length
+    assert 0 <= beyond <= (as_given.tiles - 1) * as_given.stride + tile - length
+    if axis.tiles > 1 and axis.tile < tile and axis.tile - 64 >= 2 * overlap:
+        smaller = Axis(length, axis.tile - 64, overlap, 1)
+        assert smaller.tiles > axis.tiles, "smaller tiles would have done"
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [(700, (1, 704)), (1024, (1, 1024)), (1100, (2, 640)), (2600, (3, 960)), (20_000, (23, 1024))],
+)
+def test_a_raster_little_larger_than_a_tile_does_not_cost_four(length, expected):
+    axis = TileGrid.plan(length, length, 1024, 128).columns
+    assert (axis.tiles, axis.tile) == expected
+
+
 @pytest.mark.parametrize(("tile", "overlap"), [(500, 64), (0, 0), (512, 300), (512, -1)])
 def test_refuses_what_cannot_work(tile, overlap):
     with pytest.raises(InputError) as caught:
