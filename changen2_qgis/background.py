@@ -150,6 +150,9 @@ class AlgorithmRun(QObject):
             self.failed.emit(reason)
             return
         self._task = QgsProcessingAlgRunnerTask(algorithm, self._parameters, self._context, self._feedback)
+        if self._task.isCanceled():  # it could not be prepared, of which QGIS tells nobody
+            self._fail()
+            return
         self._task.executed.connect(self._finish)
         QgsApplication.taskManager().addTask(self._task)
 
@@ -164,11 +167,14 @@ class AlgorithmRun(QObject):
         elif successful:
             self.done.emit(results, self._feedback.warnings)
         else:
-            self.failed.emit(
-                self._feedback.errors[-1]
-                if self._feedback.errors
-                else "The algorithm failed without a reason. The Log Messages panel may know more."
-            )
+            self._fail()
+
+    def _fail(self) -> None:
+        self.failed.emit(
+            self._feedback.errors[-1]
+            if self._feedback.errors
+            else "The algorithm failed without a reason. The Log Messages panel may know more."
+        )
 
 
 def message_of(error: Exception) -> str:

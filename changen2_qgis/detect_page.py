@@ -84,6 +84,7 @@ class DetectPage(RunPage):
         self._start_resumable(
             "changen2:detectchange",
             parameters,
+            folder,
             lambda outputs, warnings: self._show_result(outputs, warnings, title, threshold),
         )
 

@@ -15,6 +15,7 @@ from .detect_page import DetectPage
 from .errors import SetupError
 from .lazy_page import LazyPage
 from .run_folders import Run
+from .run_page import RunPage
 from .setup_page import SetupPage
 
 MINIMUM_WIDTH = 350
@@ -78,6 +79,7 @@ class ChangeDock(QgsDockWidget):
 
         page = RunList(parent)
         page.run_again.connect(self.run_again)
+        page.go_on.connect(self.go_on)
         page.refused.connect(self._warn)
         page.added.connect(lambda kind: self.pages.setCurrentWidget(self._page_of(kind)))
         return page
@@ -88,10 +90,17 @@ class ChangeDock(QgsDockWidget):
 
     def run_again(self, run: Run) -> None:
         """Show the page of an earlier run with its settings; nothing is started."""
+        self._show_page(run).run_again(run)
+
+    def go_on(self, run: Run) -> None:
+        """Do the rest of an unfinished run, on the page that it was started from."""
+        self._show_page(run).go_on(run)
+
+    def _show_page(self, run: Run) -> RunPage:
         self.setUserVisible(True)
         page = self._page_of(run.kind)
         self.pages.setCurrentWidget(page)
-        (page.get() if isinstance(page, LazyPage) else page).run_again(run)
+        return page.get() if isinstance(page, LazyPage) else page
 
     def _warn(self, text: str) -> None:
         self._iface.messageBar().pushMessage("Changen2", text, Qgis.MessageLevel.Warning, 0)

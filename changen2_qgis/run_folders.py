@@ -18,6 +18,12 @@ FOLDER_OF_RUNS = "Changen2 runs"
 WORK_FOLDER = ".changen2-work"
 """Where the backend keeps the finished parts of a run until all is done."""
 
+INPUTS_FOLDER = "inputs"
+"""For what was written for a run to read."""
+
+REQUEST_FILE = "request.json"
+"""In the work folder: the backend's request for the rest of the run."""
+
 _DATED = re.compile(r"(\d{4}-\d\d-\d\d \d\d-\d\d) (\w+) ?(.*)")
 
 
@@ -95,6 +101,11 @@ def is_unfinished(folder: Path) -> bool:
     """Whether an interrupted run has left finished parts there, to go on from."""
     journal = folder / WORK_FOLDER / "journal.jsonl"  # a line about the run, then one for each finished part
     return journal.exists() and len(journal.read_text(encoding="utf8").splitlines()) > 1
+
+
+def can_go_on(run: Run) -> bool:
+    """Whether the rest of a run can be asked for without its settings being given again."""
+    return not run.finished and (run.folder / WORK_FOLDER / REQUEST_FILE).exists()
 
 
 def remove_unfinished(folder: Path) -> None:

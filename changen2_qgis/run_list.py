@@ -1,4 +1,4 @@
-"""The runs of a project: put one back on the map, open its folder, run again with its settings."""
+"""The runs of a project: put one back on the map, open its folder, run again with its settings, or do its rest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .errors import InputError
 from .group_panel import open_folder, tool_button
 from .icons import own_icon, qgis_icon
 from .results import add_run_folder, detection_groups
-from .run_folders import Run, find_runs, runs_folder
+from .run_folders import Run, can_go_on, find_runs, runs_folder
 from .series_results import add_series_group, series_groups
 
 KINDS = {
@@ -44,11 +44,13 @@ class RunList(QWidget):
     Signals:
         added: a run was put on the map; carries its kind.
         run_again: a page is to be filled with the settings of a `Run`.
+        go_on: the rest of an unfinished `Run` is to be done.
         refused: something could not be done; carries the message.
     """
 
     added = pyqtSignal(str)
     run_again = pyqtSignal(object)
+    go_on = pyqtSignal(object)
     refused = pyqtSignal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -56,6 +58,8 @@ class RunList(QWidget):
         self.list = QTreeWidget(self)
         self.add = QPushButton(qgis_icon("mActionAddLayer"), "Add to map", self)
         self.add.setToolTip("Add the results of this run to the project as a group of layers")
+        self.rest = QPushButton(qgis_icon("mActionStart"), "Continue", self)
+        self.rest.setToolTip("Do the rest of this run, with the same settings")
         self.again = QPushButton(qgis_icon("mActionRefresh"), "Run again", self)
         self.again.setToolTip("Fill the page with the settings of this run; nothing is started yet")
         self.open = tool_button(self, qgis_icon("mActionFolder"), "Open the run folder with all its files")
@@ -81,6 +85,7 @@ class RunList(QWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         row = QHBoxLayout()
         row.addWidget(self.add, 1)
+        row.addWidget(self.rest, 1)
         row.addWidget(self.again, 1)
         row.addWidget(self.open)
         column = QVBoxLayout(self)
@@ -92,6 +97,7 @@ class RunList(QWidget):
         self.list.itemActivated.connect(lambda *_: self._add())
         self.list.currentItemChanged.connect(self._show_possible)
         self.add.clicked.connect(self._add)
+        self.rest.clicked.connect(self._go_on)
         self.again.clicked.connect(self._run_again)
         self.open.clicked.connect(self._open)
         project = QgsProject.instance()
@@ -135,6 +141,10 @@ class RunList(QWidget):
     def _show_possible(self, *_: Any) -> None:
         run = self.current()
         kind = run.kind if run is not None and run.finished else ""
+        unfinished = run is not None and not run.finished
+        self.rest.setVisible(unfinished)  # in the place of what only a finished run can
+        self.add.setVisible(not unfinished)
+        self.rest.setEnabled(run is not None and can_go_on(run))
         self.add.setEnabled(kind in KINDS)
         self.again.setEnabled(kind in FORMS)
         self.open.setEnabled(run is not None)
@@ -154,6 +164,11 @@ class RunList(QWidget):
         run = self.current()
         if run is not None:
             self.run_again.emit(run)
+
+    def _go_on(self) -> None:
+        run = self.current()
+        if run is not None:
+            self.go_on.emit(run)
 
     def _open(self) -> None:
         run = self.current()

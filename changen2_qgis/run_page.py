@@ -17,7 +17,7 @@ from .background import AlgorithmRun, BackgroundCall, message_of
 from .errors import PluginError
 from .icons import own_icon
 from .run_bar import RunBar
-from .run_folders import Run, is_unfinished, remove_unfinished, runs_folder
+from .run_folders import Run, is_unfinished, read_run, remove_unfinished, runs_folder
 from .worker_client import Callbacks, Hello
 
 ESTIMATE_DELAY_MS = 400
@@ -159,6 +159,29 @@ class RunPage(QWidget):
             if missing:
                 self._warn(" ".join(missing))
 
+    def go_on(self, run: Run) -> None:
+        """Do the rest of a run that was interrupted, perhaps on another day."""
+        if self.bar.running:
+            self._warn("Wait until this run is finished, or cancel it.")
+            return
+        self._start_resumable(
+            "changen2:continuerun",
+            {"RUN_FOLDER": str(run.folder)},
+            run.folder,
+            lambda outputs, warnings: self._show_continued(run.folder, warnings),
+        )
+
+    def _show_continued(self, folder: Path, warnings: list[str]) -> None:
+        from .run_list import add_run  # with all that shows series, which opening the dock need not wait for
+
+        run = read_run(folder)
+        if run is None:
+            raise FileNotFoundError(f"The results of {folder} have gone.")
+        node = add_run(QgsProject.instance(), run)
+        self.results.refresh(newest=True)
+        level = Qgis.MessageLevel.Warning if warnings else Qgis.MessageLevel.Success
+        self._tell(" ".join([f"{node.name()}.", *warnings]), level)
+
     # The project and the backend
 
     def meet_backend(self) -> None:
@@ -269,29 +292,28 @@ class RunPage(QWidget):
         run.cancelled.connect(lambda: self._end(lambda: give_up("Cancelled.", Qgis.MessageLevel.Info)))
         run.start()
 
-    def _start_resumable(self, algorithm: str, parameters: dict[str, Any], show: Show) -> None:
-        """Run an algorithm that keeps what it has finished in OUTPUT_FOLDER, and offer to go on when it breaks off."""
+    def _start_resumable(self, algorithm: str, parameters: dict[str, Any], folder: Path, show: Show) -> None:
+        """Run an algorithm that keeps what it has finished in a run folder, and offer to go on when it breaks off."""
         self._start(
             AlgorithmRun(algorithm, parameters, self),
             show,
-            lambda text, level: self._offer_to_go_on(text, level, algorithm, parameters, show),
+            lambda text, level: self._offer_to_go_on(text, level, folder, algorithm, parameters, show),
         )
 
     def _offer_to_go_on(
-        self, text: str, level: Qgis.MessageLevel, algorithm: str, parameters: dict[str, Any], show: Show
+        self, text: str, level: Qgis.MessageLevel, folder: Path, algorithm: str, parameters: dict[str, Any], show: Show
     ) -> None:
-        folder = Path(parameters["OUTPUT_FOLDER"])
         if not is_unfinished(folder):
             remove_unfinished(folder)
             self._tell(text, level)
             return
         bar = self._iface.messageBar()
         item = bar.createMessage("Changen2", f"{text} The finished part is kept.")
-        go_on = QPushButton("Go on", item)
+        go_on = QPushButton("Continue", item)
         go_on.setObjectName("changen2_go_on")
         go_on.setToolTip("Run the rest with the same settings")
         go_on.clicked.connect(lambda: bar.popWidget(item))
-        go_on.clicked.connect(lambda: self._start_resumable(algorithm, {**parameters, "RESUME": True}, show))
+        go_on.clicked.connect(lambda: self._start_resumable(algorithm, {**parameters, "RESUME": True}, folder, show))
         item.layout().addWidget(go_on)
         bar.pushWidget(item, level, 0)
 

@@ -22,6 +22,7 @@ from qgis.PyQt.QtXml import QDomDocument
 from .event_style import style_events
 from .layer_metadata import carry_manifest, read_manifest
 from .results import FOLDER, ROLE, display_polygons, input_path, layer_of_file, ogr_source, open_raster, unfold
+from .run_folders import INPUTS_FOLDER
 from .styles import style_as_seen, style_detection_layer
 from .temporal import Timeline, set_fixed_range, set_range_by_step
 
@@ -284,8 +285,9 @@ def timeline_of(
 ) -> Timeline:
     """When the steps of a run are: as asked for, else as kept with the run, else by years from the day of the run."""
     before: dict[str, Any] = {}
-    with suppress(OSError, ValueError):
-        before = json.loads((Path(folder) / DATES_FILE).read_text(encoding="utf8"))
+    for place in (Path(folder) / INPUTS_FOLDER, Path(folder)):  # as the run was begun with; as it was last shown
+        with suppress(OSError, ValueError):
+            before = json.loads((place / DATES_FILE).read_text(encoding="utf8"))
     if start is None:
         known = before.get("start") or str(manifest.get("began", "2000-01-01"))[:10]
         start = datetime.fromisoformat(known)

@@ -102,6 +102,7 @@ class SynthesizePage(RunPage):
         self._start_resumable(
             "changen2:synthesizechange",
             {**self.form.parameters(), "OUTPUT_FOLDER": folder},
+            Path(folder),
             lambda outputs, warnings: self._show_result(outputs, warnings, title, timeline, image_id),
         )
 

@@ -24,7 +24,7 @@ from qgis.PyQt.QtGui import QIcon
 from ..backend import Backend
 from ..errors import PluginError
 from ..paths import resources_dir
-from ..run_folders import WORK_FOLDER, is_unfinished
+from ..run_folders import INPUTS_FOLDER, WORK_FOLDER, is_unfinished
 from ..worker_client import Callbacks, Progress
 
 Stages = Mapping[str, tuple[int, int, str]]
@@ -196,7 +196,7 @@ class RunFolder:
 
     def __init__(self, path: Path, overwrite: bool, resume: bool = False, keep_inputs: bool = False) -> None:
         self.path = path
-        self.inputs = path / "inputs"
+        self.inputs = path / INPUTS_FOLDER
         self._keep_inputs = keep_inputs
         self._resume = resume and is_unfinished(path)
         self._made = not path.exists()

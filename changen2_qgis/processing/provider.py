@@ -8,6 +8,7 @@ from qgis.PyQt.QtGui import QIcon
 from ..backend import Backend
 from ..paths import resources_dir, version
 from .assess_accuracy import AssessAccuracy
+from .continue_run import ContinueRun
 from .detect_change import DetectChange
 from .draw_sample_points import DrawSamplePoints
 from .finetune import FinetuneDetector
@@ -22,6 +23,7 @@ ALGORITHMS = (
     SynthesizeChange,
     SimulateEvents,
     VectorizeChange,
+    ContinueRun,
     AssessAccuracy,
     DrawSamplePoints,
     FinetuneDetector,

@@ -336,15 +336,18 @@ class SynthesizeChange(BackendAlgorithm):
         self, job: SynthesizeJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
         """Make a file of the image where needed, then ask the backend."""
+        from ..series_results import write_dates
+
         with job.folder.removed_on_error():
+            if job.timeline is not None:  # for the series to have its dates also when another day finishes it
+                job.folder.inputs.mkdir(parents=True, exist_ok=True)
+                write_dates(job.folder.inputs, job.timeline)
             image = job.request.get("image") or self._rendered(job, feedback)
             where = {"out_dir": str(job.folder.path), "overwrite": job.folder.overwrite}
             result = self.ask("synthesize", {**job.request, "image": image, **where}, feedback)
         summary = result["summary"]
         feedback.pushInfo(f"{summary['model']} on {summary['device']}, {summary['seconds']:.0f} s")
         if job.timeline is not None:
-            from ..series_results import write_dates
-
             write_dates(job.folder.path, job.timeline)
         return self._deliver(result, job, context)
 

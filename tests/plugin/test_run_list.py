@@ -10,7 +10,7 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 
 from changen2_qgis.results import detection_groups
-from changen2_qgis.run_folders import WORK_FOLDER, find_runs, read_run, runs_folder
+from changen2_qgis.run_folders import REQUEST_FILE, WORK_FOLDER, find_runs, read_run, runs_folder
 from changen2_qgis.run_list import RunList
 from changen2_qgis.series_results import add_series_group, series_groups
 
@@ -144,9 +144,21 @@ def test_running_again_hands_the_run_over(runs, detection, synthesis, qtbot):
     assert (run.kind, run.folder, run.finished) == ("detect", detection, True)
 
 
-def test_an_unfinished_run_can_only_be_looked_at(runs, unfinished):
+def test_an_unfinished_run_is_continued_with_one_click(runs, unfinished, detection, qtbot):
+    (unfinished / WORK_FOLDER / REQUEST_FILE).write_text('{"method": "detect", "params": {}}')
     runs.refresh()
-    assert runs.open.isEnabled() and not runs.add.isEnabled() and not runs.again.isEnabled()
+    assert runs.open.isEnabled() and not runs.again.isEnabled()
+    assert runs.rest.isVisible() and not runs.add.isVisible()
+    with qtbot.waitSignal(runs.go_on) as signal:
+        QTest.mouseClick(runs.rest, Qt.MouseButton.LeftButton)
+    assert signal.args[0].folder == unfinished
+    choose(runs, 1)
+    assert runs.add.isVisible() and not runs.rest.isVisible()
+
+
+def test_an_unfinished_run_that_does_not_tell_what_it_was_asked_can_only_be_looked_at(runs, unfinished):
+    runs.refresh()
+    assert runs.open.isEnabled() and not runs.rest.isEnabled() and not runs.again.isEnabled()
 
 
 def test_the_chosen_run_stays_chosen(runs, detection, synthesis, unfinished):

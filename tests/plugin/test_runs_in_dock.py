@@ -1,19 +1,24 @@
 """The Runs tab of the dock: earlier runs back on the map, and their settings back in the pages."""
 
 import json
+import shutil
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from qgis.core import QgsProject
+from qgis.core import QgsApplication, QgsProject
 from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QMainWindow
+from qgis.PyQt.QtWidgets import QMainWindow, QPushButton
 
 from changen2_qgis.dock import MINIMUM_WIDTH, ChangeDock
-from changen2_qgis.run_folders import read_run, runs_folder
-from changen2_qgis.series_results import series_groups
+from changen2_qgis.errors import BackendError
+from changen2_qgis.processing.provider import Changen2Provider
+from changen2_qgis.run_folders import INPUTS_FOLDER, REQUEST_FILE, WORK_FOLDER, read_run, runs_folder
+from changen2_qgis.series_results import series_groups, write_dates
+from changen2_qgis.temporal import Timeline
 from changen2_qgis.worker_client import Hello
 
 CARDS = (
@@ -31,7 +36,16 @@ class KnowingBackend:
     def hello(self, cancelled=lambda: False):
         return Hello(1, "0.1.0", 1, "2.13.0", ({"name": "cpu", "label": "CPU"},), CARDS)
 
+    last_hello = object()
+    """It runs."""
+
+    def __init__(self):
+        self.asked, self.rest = [], None
+
     def request(self, method, params, callbacks=None):
+        if method == "synthesize":
+            self.asked.append(params)
+            return self.rest(Path(params["out_dir"]))
         return {"seconds": 1, "tiles": 1, "memory_bytes": 1e9, "disk_bytes": 1e6, "width": 60, "height": 80}
 
 
@@ -60,13 +74,17 @@ def dock(project, synthesis, qtbot):
     iface = SimpleNamespace(
         mapCanvas=lambda: canvas, messageBar=lambda: bar, mainWindow=lambda: window, activeLayer=lambda: None
     )
-    dock = ChangeDock(iface, KnowingBackend())
+    backend = KnowingBackend()
+    provider = Changen2Provider(backend)
+    QgsApplication.processingRegistry().addProvider(provider)
+    dock = ChangeDock(iface, backend)
     window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
     window.resize(1366, 768)
     window.show()
     qtbot.waitUntil(lambda: bool(dock.detect.form.card()))
     yield dock
     dock.shut_down()
+    QgsApplication.processingRegistry().removeProvider(provider)
 
 
 def show_runs(dock):
@@ -93,6 +111,63 @@ def test_running_again_fills_the_page_once_its_models_are_known(dock, qtbot, tmp
     parameters = form.parameters()
     assert (parameters["SEED"], parameters["SIMULATE"], parameters["SAMPLER"]) == (4321, ["remove"], "ddim")
     assert not dock.synthesize.content.bar.running
+
+
+@pytest.fixture
+def interrupted(project):
+    """A synthesis of which QGIS's end left the first step."""
+    folder = runs_folder(project) / "2026-11-24 08-00 synthesize harbour"
+    (folder / WORK_FOLDER).mkdir(parents=True)
+    (folder / INPUTS_FOLDER).mkdir()
+    (folder / WORK_FOLDER / "journal.jsonl").write_text('{"run": 1}\n{"step": 1}\n')
+    params = {"image": "/images/harbour.tif", "seed": 99, "out_dir": "/where/it/was/begun", "resume": True}
+    (folder / WORK_FOLDER / REQUEST_FILE).write_text(json.dumps({"method": "synthesize", "params": params}))
+    write_dates(folder / INPUTS_FOLDER, Timeline(datetime(2019, 5, 1), 3, "months"))
+    return folder
+
+
+def test_an_interrupted_run_is_continued_after_a_restart(dock, project, interrupted, write_series, qtbot):
+    def finish(folder):
+        shutil.rmtree(folder / WORK_FOLDER)
+        write_series(folder, steps=2)
+        return {"outputs": {"manifest": str(folder / "manifest.json")}, "warnings": ["Mind the gap."]}
+
+    dock.detect._backend.rest = finish
+    runs = show_runs(dock)
+    assert runs.current().folder == interrupted
+    QTest.mouseClick(runs.rest, Qt.MouseButton.LeftButton)
+    assert dock.pages.currentWidget() is dock.synthesize and dock.synthesize.content.bar.running
+    qtbot.waitUntil(lambda: bool(series_groups(project)), timeout=10000)
+    (params,) = dock.detect._backend.asked
+    assert params == {"image": "/images/harbour.tif", "seed": 99, "out_dir": str(interrupted), "resume": True}
+    (group,) = series_groups(project)
+    assert group.folder == str(interrupted)
+    assert (group.timeline.start, group.timeline.amount, group.timeline.unit) == (datetime(2019, 5, 1), 3, "months")
+    assert "Mind the gap." in dock._iface.messageBar().currentItem().text()
+    assert read_run(interrupted).finished
+
+
+def test_a_run_that_breaks_off_again_can_be_continued_again(dock, project, interrupted, qtbot):
+    def fail(folder):
+        raise BackendError("The disk is full.", "Free some space.")
+
+    dock.detect._backend.rest = fail
+    QTest.mouseClick(show_runs(dock).rest, Qt.MouseButton.LeftButton)
+    bar = dock._iface.messageBar()
+    qtbot.waitUntil(lambda: bar.currentItem() is not None, timeout=10000)
+    assert bar.currentItem().text() == "The disk is full. Free some space. The finished part is kept."
+    assert bar.findChild(QPushButton, "changen2_go_on").text() == "Continue"
+    assert not read_run(interrupted).finished
+
+
+def test_a_run_whose_finished_part_has_gone_is_refused(dock, project, interrupted, qtbot):
+    runs = show_runs(dock)
+    (interrupted / WORK_FOLDER / "journal.jsonl").write_text('{"run": 1}\n')  # by another process, since it was listed
+    QTest.mouseClick(runs.rest, Qt.MouseButton.LeftButton)
+    bar = dock._iface.messageBar()
+    qtbot.waitUntil(lambda: bar.currentItem() is not None, timeout=10000)
+    assert "There is no unfinished run" in bar.currentItem().text()
+    assert dock.detect._backend.asked == []
 
 
 def test_what_is_gone_is_said_in_the_message_bar(dock, qtbot, synthesis, tmp_path):

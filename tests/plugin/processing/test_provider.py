@@ -11,6 +11,7 @@ def test_ids(provider):
     assert {algorithm.id() for algorithm in provider.algorithms()} >= {
         "changen2:detectchange",
         "changen2:vectorizechange",
+        "changen2:continuerun",
         "changen2:simulateevents",
         "changen2:synthesizechange",
         "changen2:finetune",
