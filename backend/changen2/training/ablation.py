@@ -178,9 +178,9 @@ def summarize(runs: Runs, steps: int) -> dict[str, Any]:
         steps: of each run.
 
     Returns:
-        ``steps``; ``arms``: by arm and set ``f1`` and ``iou`` (mean over seeds: value, low, high), ``f1_by_seed``, ``precision``
-        and ``recall``; of the pairs without change ``alarms`` (share of pixels) instead. ``differences``: by set and
-        ``"a - b"`` the difference of the arms' F1 on the same images.
+        ``steps``. ``arms``: by arm and set ``f1`` and ``iou`` (mean over seeds: value, low, high), ``f1_by_seed``,
+        ``precision`` and ``recall``; of the pairs without change ``alarms`` (share of pixels) instead.
+        ``differences``: by set and ``"a - b"`` the difference of the arms' F1 on the same images.
     """
     arms: dict[str, Any] = {}
     drawn: dict[str, dict[str, NDArray[np.float64]]] = {}
