@@ -83,7 +83,7 @@ results: setup-backend ## Measure the embedded detectors and rewrite the tables 
 ablation: setup-backend ## Which kind of training pair helps, three seeds: an hour or two; then `make results` (needs ../shared)
 	test -d runs/ablation/places || $(RUN) -m changen2.training.export_places $(or $(IMAGERY),../shared/data)/train runs/ablation/places --sources banepa kampala spacenet1_rio spacenet2 --gsd 0.3
 	test -f runs/ablation/synthesized/manifest.json || $(VENV)/bin/changen2 generate runs/ablation/places/images --labels runs/ablation/places/labels -o runs/ablation/synthesized --pairs 320 --kind S1 --pixel-size 0.3 --init exemplar --most 8 --val-share 0 --seed 0
-	$(RUN) -m changen2.training.draw_scenes runs/ablation/scenes --count 400
+	$(RUN) -m changen2.training.draw_scenes runs/ablation/scenes --count 363
 	$(RUN) -m changen2.training.ablation --data $(or $(IMAGERY),../shared/data) --out runs/ablation
 
 docs: demo ## Refresh the pictures in the README and docs (the Models page needs the folder ../shared)
