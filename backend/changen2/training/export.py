@@ -18,7 +18,7 @@ from changen2.training.config import TrainingConfig
 def averaged_model(checkpoint: Path, config: TrainingConfig) -> ChangeStarTiny:
     """The averaged model of a checkpoint, ready to detect."""
     model = ChangeStarTiny(config.encoder)
-    model.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["average"])
     return model.eval().requires_grad_(False)
 
 

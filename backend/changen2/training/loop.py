@@ -121,7 +121,11 @@ def backbone(model: nn.Module) -> nn.Module:
 
 def begin_with(model: ChangeStarTiny, path: Path) -> None:
     """Take over weights of an earlier run; what they lack stays as it is."""
-    state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)["average"]
+    state = (
+        load_file(path)
+        if path.suffix == ".safetensors"
+        else torch.load(path, map_location="cpu", weights_only=True)["average"]
+    )
     unknown = model.load_state_dict(state, strict=False).unexpected_keys
     if unknown:
         raise InputError(f"{path} is not of this detector: it holds {unknown[0]!r}.", hint="Check `start_from`.")

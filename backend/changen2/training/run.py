@@ -132,7 +132,7 @@ def _write(state: dict[str, Any], path: Path) -> None:
 
 def restore(run: Run, path: Path) -> None:
     """Go on from a checkpoint."""
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
     run.model.load_state_dict(state["model"])
     run.average.load_state_dict(state["average"])
     run.optimizer.load_state_dict(state["optimizer"])
@@ -225,7 +225,7 @@ def train(
             log.close()
     distributed.wait()
     if watch and run.best:
-        run.average.load_state_dict(torch.load(config.out / BEST, weights_only=True))
+        run.average.load_state_dict(torch.load(config.out / BEST, map_location="cpu", weights_only=True))
     return run.average
 
 
