@@ -13,6 +13,7 @@ from changen2.models.registry import card_of, weights_path
 from changen2.scenes.classes import LAND, WATER
 from changen2.training import landcover_train
 from changen2.training.config import TrainingConfig
+from changen2.training.finetune import losses_of
 from changen2.training.landcover import NOT_BUILDING
 from changen2.training.landcover_measure import class_report, confusion, everything, gain, load_trained, pair_counts
 from changen2.training.landcover_train import class_cross_entropy, export, fused_cross_entropy
@@ -89,3 +90,15 @@ def test_exported_weights_and_an_encoder_make_the_model_again(trained, tmp_path:
         torch.testing.assert_close(
             again(image, image.flip(2)).change, model(image, image.flip(2)).change, atol=2e-2, rtol=0
         )
+
+
+def test_fine_tuning_learns_from_its_change_alone(trained) -> None:
+    model, config, imagery = trained
+    pair = landcover_train.held_out_pairs(imagery, config)[0]
+    batch = {key: value[None] for key, value in landcover_train.to_example(pair).items()}
+    model.train().requires_grad_(True)
+    parts = losses_of(model, batch, config)
+    parts["total"].backward()
+    assert parts.keys() == {"change", "total"}
+    assert all(torch.isfinite(p.grad).all() for p in model.change.parameters())
+    model.eval()
