@@ -16,7 +16,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from qgis.core import QgsLayerTreeGroup, QgsMapLayer, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.core import (
+    QgsBilinearRasterResampler,
+    QgsLayerTreeGroup,
+    QgsMapLayer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsVectorLayer,
+)
 from qgis.PyQt.QtXml import QDomDocument
 
 from .event_style import style_events
@@ -32,6 +39,9 @@ DATES_FILE = "dates.json"
 _ID = "changen2/series"
 _TIMELINE = "changen2/timeline"
 _STEP = "changen2/step"
+
+OVERSAMPLING = 2.0
+"""Pixels read for one of the map, along a side: what QGIS itself proposes, and soon read."""
 
 _OUTPUT = re.compile(r"(image)_t(\d+)|(labels)_t(\d+)|(change)_t\d+_t(\d+)")
 _PARTS = (
@@ -242,6 +252,7 @@ def _open(output: Output, name: str, manifest: dict[str, Any], model: QgsRasterL
         raise OSError(f"QGIS cannot open {output.path}. It may have been moved: run the synthesis again.")
     if output.role == "image":
         _style_like(layer, model, manifest)
+        _smooth_from_afar(layer)
     else:
         style_detection_layer(layer, output.role)
     return layer
@@ -255,6 +266,18 @@ def _style_like(layer: QgsRasterLayer, model: QgsRasterLayer | None, manifest: d
         if layer.importNamedStyle(style, categories)[0]:
             return
     style_as_seen(layer, manifest["inputs"]["image"])
+
+
+def _smooth_from_afar(layer: QgsRasterLayer) -> None:
+    """Average pixels where the map is smaller than the image, unless the input's layer is drawn in another way.
+
+    Results have averaged overviews, the input often has none: it would be drawn from single pixels, and playing the
+    series would flicker everywhere between it and the first step.
+    """
+    filtered = layer.resampleFilter()
+    if filtered is not None and filtered.zoomedOutResampler() is None:
+        filtered.setZoomedOutResampler(QgsBilinearRasterResampler())
+        filtered.setMaxOversampling(max(OVERSAMPLING, filtered.maxOversampling()))
 
 
 def _open_events(

@@ -8,6 +8,7 @@ import pytest
 from osgeo import gdal
 from qgis.core import (
     QgsContrastEnhancement,
+    QgsCubicRasterResampler,
     QgsMapRendererParallelJob,
     QgsMapSettings,
     QgsMultiBandColorRenderer,
@@ -90,6 +91,32 @@ def test_the_group_holds_events_masks_images_and_labels(project, run):
     ]
     assert names[2][0] == "Labels 3 (2022-09-01)"
     assert [child.itemVisibilityChecked() for child in node.children()] == [False, False, True, False]
+
+
+def test_seen_from_afar_the_input_without_overviews_looks_like_the_results(project, tmp_path, write_series, qtbot):
+    folder = write_series(tmp_path / "run", steps=1, size=(480, 640))
+    town, step = str(tmp_path / "town.tif"), str(tmp_path / "run" / "image_t1.tif")
+    gdal.Translate(town, step)  # nothing has changed: any difference is one of drawing
+    dataset = gdal.Open(step, gdal.GA_Update)
+    dataset.BuildOverviews("AVERAGE", [2, 4])
+    dataset = None
+    add_series_group(project, folder, "Synthesis")
+    group, canvas = series(project), QgsMapCanvas()
+    qtbot.addWidget(canvas)
+    images = [group.layer("image", step) for step in (0, 1)]
+    plain = images[0].clone()
+    plain.resampleFilter().setZoomedOutResampler(None)
+    first, second, plain = (pixels(settings_of(canvas, [layer], 160, 120)).astype(int) for layer in (*images, plain))
+    assert 2 * np.abs(first - second).mean() < np.abs(plain - second).mean()
+
+
+def test_the_users_own_resampling_is_kept(project, tmp_path, write_series):
+    folder = write_series(tmp_path / "run", steps=1)
+    layer = QgsRasterLayer(str(tmp_path / "town.tif"), "town")
+    layer.resampleFilter().setZoomedOutResampler(QgsCubicRasterResampler())
+    add_series_group(project, folder, "Synthesis", image=layer)
+    kinds = {image.resampleFilter().zoomedOutResampler().type() for image in series(project).images()}
+    assert kinds == {QgsCubicRasterResampler().type()}
 
 
 def test_a_series_is_no_detection_and_found_by_its_id(project, run):
