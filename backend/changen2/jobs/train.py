@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def train_changestar(
-    config_path: str | Path,
+    config: str | Path,
     resume: bool = False,
     on_progress: OnProgress | None = None,
     is_cancelled: IsCancelled | None = None,
@@ -38,7 +38,7 @@ def train_changestar(
     GPU each or on CPUs; the first of them exports and returns all that is told below, the others ``steps`` alone.
 
     Args:
-        config_path: a YAML file, see :class:`changen2.training.config.TrainingConfig`.
+        config: a YAML file, see :class:`changen2.training.config.TrainingConfig`.
         resume: go on from the checkpoint in the configured folder.
         on_progress: told of every step, stage ``train``.
         is_cancelled: asked there too; a cancelled run leaves a checkpoint to resume from.
@@ -53,7 +53,7 @@ def train_changestar(
         Cancelled: where the caller asked for it.
     """
     with team() as here:
-        return _train_changestar(load_config(Path(config_path)), here, resume, Reporter(on_progress, is_cancelled))
+        return _train_changestar(load_config(Path(config)), here, resume, Reporter(on_progress, is_cancelled))
 
 
 def _train_changestar(config: TrainingConfig, here: Team, resume: bool, reporter: Reporter) -> dict[str, Any]:

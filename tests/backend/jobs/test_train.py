@@ -7,7 +7,9 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from typer.testing import CliRunner
 
+from changen2.cli import app
 from changen2.jobs.train import train_changestar
 from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.training.config import load_config
@@ -64,3 +66,10 @@ def test_a_run_may_be_judged_while_it_goes_on(config, tmp_path):
     train_changestar(config(look_every=1, patience=1, steps=3))
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "held_out" in line][:2] == [1, 2]
+
+
+def test_the_command_trains_and_tells(config, tmp_path):
+    done = CliRunner().invoke(app, ["train", "changestar", "--config", str(config(held_out_pairs=0)), "--json"])
+    assert done.exit_code == 0, done.output
+    made = json.loads(done.stdout.splitlines()[-1])
+    assert made["weights"] == str(tmp_path / "run" / "weights.safetensors") and made["steps"] == 2
