@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from changen2.errors import InputError
+from changen2.jobs.calibrated import written_threshold
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models import store
 from changen2.models.registry import ModelCard, cards, load_model
@@ -41,8 +42,12 @@ def info(name: str) -> dict[str, Any]:
 
 
 def describe(card: ModelCard) -> dict[str, Any]:
-    """Return a card with where the model is from and what its licence asks, in plain words."""
+    """Return a card with where the model is from and what its licence asks, in plain words.
+
+    ``threshold`` is of the probability that a detection writes, so that it may be given to one.
+    """
     about = card.model_dump()
+    about["threshold"] = written_threshold(card)
     about["consent"] = store.has_consent(card)
     about["licence_text"] = store.consent_text(card)
     if card.name in store.CATALOGUE:

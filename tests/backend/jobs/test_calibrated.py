@@ -9,6 +9,7 @@ import rasterio
 from changen2.jobs import detection_plan
 from changen2.jobs.calibrated import scaling_of, written_threshold
 from changen2.jobs.change_map import lowest_change_value, stored_probability
+from changen2.jobs.models import describe
 from changen2.models.predictor import QUANTUM
 from changen2.raster.calibration import Platt
 
@@ -48,6 +49,11 @@ def test_the_written_probability_is_the_scaled_one_and_decisions_stay(card, plat
     assert (np.diff(scaled) >= 0).all() and scaled.min() >= 1
     first = lowest_change_value(written_threshold(card(platt=platt, threshold=threshold)))
     assert ((scaled >= first) == (plain >= lowest_change_value(threshold))).all()
+
+
+def test_what_is_recommended_is_of_the_written_probability(card):
+    described = describe(card(platt={"a": 0.5, "b": -1.0}))
+    assert described["threshold"] == pytest.approx(1 / (1 + np.e))
 
 
 def test_a_half_stays_a_half_where_b_is_0(card):

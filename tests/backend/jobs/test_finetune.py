@@ -68,8 +68,8 @@ def test_a_folder_of_pairs_becomes_a_model_that_detects(pairs, tmp_path, folder)
         with rasterio.open(path, "w", driver="GTiff", width=96, height=96, count=3, dtype="uint8") as target:
             target.write(np.moveaxis(np.asarray(Image.open(pairs / layer / "tank_0.png")), -1, 0))
     found = detect(*dates, tmp_path / "found", model="tanks", threads=1, device="cpu")
-    assert found["summary"]["model"] == "tanks"
-    assert found["summary"]["threshold"] == pytest.approx(made["summary"]["threshold"], abs=5e-4)
+    assert found["summary"]["model"] == "tanks" and found["summary"]["threshold"] == about["threshold"]
+    assert about["threshold"] == pytest.approx(made["summary"]["threshold"], abs=5e-4)
 
 
 def test_two_rasters_and_drawn_changes(pair, tmp_path):
