@@ -91,6 +91,7 @@ docs: demo ## Refresh the pictures in the README and docs (the Models page needs
 	cp $(DEMO)/change.png docs/images/demo.png
 	$(RUN_QGIS) -m pytest tests/e2e/test_models.py -p no:cacheprovider --basetemp=$(abspath $(DEMO))/e2e
 	! test -f $(DEMO)/e2e/models0/models.png || cp $(DEMO)/e2e/models0/models.png docs/images/
+	! test -f $(DEMO)/e2e/models0/result.png || cp $(DEMO)/e2e/models0/result.png docs/images/land-cover.png
 
 screenshots: setup stage ## Refresh the pictures of the dock in docs and help: two windows, light and dark
 	mkdir -p docs/images
