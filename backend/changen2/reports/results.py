@@ -22,7 +22,7 @@ from skimage.filters import threshold_otsu
 
 from changen2.errors import Changen2Error, InputError
 from changen2.jobs.calibrated import scaling_of, written_threshold
-from changen2.models.registry import ModelCard, cards, load_model
+from changen2.models.registry import ModelCard, cards, load_model, weights_path
 from changen2.raster.calibration import calibration, tally
 from changen2.training import ablation
 from changen2.training.ablation import interval, over_seeds, shown
@@ -118,7 +118,9 @@ def measure_all(data: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     """Figures of the embedded detectors and of two peers that need no training."""
     sets = pair_sets(data)
     real = {name: sets[name] for name in REAL}
-    found: dict[str, Any] = {"measured": date.today().isoformat(), "detectors": {}, "peers": {}}
+    embedded = sum(weights_path(card).stat().st_size for card in cards().values() if card.embedded)
+    found: dict[str, Any] = {"measured": date.today().isoformat(), "megabytes": round(embedded / 1e6, 1)}
+    found |= {"detectors": {}, "peers": {}}
     for (task, name), card in cards().items():
         if task == "detect" and card.embedded:
             tell(f"measuring {name}")
@@ -173,7 +175,7 @@ def about_table(results: Mapping[str, Any]) -> str:
         lines.append(
             f"| `{name}`: {detector['title']} | {weights} | {detector['threshold']:.2f} | {results['measured']} |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", f"All embedded weights, the generator's too: {results['megabytes']} MB."])
 
 
 def finetune_table(found: Mapping[str, Any]) -> str:
