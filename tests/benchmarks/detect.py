@@ -31,11 +31,12 @@ from changen2.jobs.progress import Reporter
 from changen2.models.detection import Detection
 from changen2.models.devices import devices
 from changen2.models.predictor import Predictor
+from changen2.models.registry import card_of
 from changen2.protocol import DetectRequest
 from changen2.raster.reading import gdal_environment
 from changen2.raster.writing import OutputFolder
 
-BARE_TILES = 12
+BARE_TILES = 4
 
 
 class Free(torch.nn.Module):
@@ -112,15 +113,17 @@ def main() -> None:
         pair = write_pair(folder, options.side)
         small = write_pair(folder, 1024)
         _, _, predictor = run_once(small, folder / "warm", free=False)
-        rates = [bare_rate(predictor, 512)]
+        tile = card_of("tiny").tile_size
+        rates = [bare_rate(predictor, tile)]
         seconds, tiles, predictor = run_once(pair, folder / "out", free=False)
-        rates.append(bare_rate(predictor, 512))
+        rates.append(bare_rate(predictor, tile))
     bare = sum(rates) / len(rates)
     report = {
         "date": date.today().isoformat(),
         "machine": devices()[0].label,
         "precision": str(predictor.precision),
         "side": options.side,
+        "tile": tile,
         "tiles": tiles,
         "detect_tiles_per_s": round(tiles / seconds, 3),
         "bare_model_tiles_per_s": [round(rate, 3) for rate in rates],

@@ -65,8 +65,8 @@ class FreeCrew(Crew):
             if not hasattr(item, "reach"):
                 yield "cpu", "float32", 1
                 continue
-            planes, shape = task.args[2], (item.reach.height, item.reach.width)
-            yield np.zeros((planes, *shape), np.uint32), np.ones(shape, bool)
+            planes, says = task.args[2], (item.decided.height, item.decided.width)
+            yield np.zeros((planes, *says), np.uint32), np.ones((item.reach.height, item.reach.width), bool)
 
 
 def client_seconds(pair: tuple[Path, Path], out: Path) -> float:
@@ -90,7 +90,7 @@ def detection(folder: Path, side: int) -> dict[str, object]:
     plan = make_plan(DetectRequest(before=str(pair[0]), after=str(pair[1]), out_dir=str(folder)))
     tiles, rows = plan.tiles.count_tiles(plan.wanted), plan.tiles.rows
     sent = sum(
-        row.reach.height * row.reach.width * (4 * plan.planes + 1)
+        4 * plan.planes * row.decided.height * row.decided.width + row.reach.height * row.reach.width
         for block in plan.tiles.blocks(plan.wanted)
         for row in rows_of(block)
     )

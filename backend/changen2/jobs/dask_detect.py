@@ -22,7 +22,7 @@ from changen2.models.predictor import Predictor
 from changen2.models.registry import ModelCard, load_model
 from changen2.raster.blending import BlockSums, Carry
 from changen2.raster.grid import Grid
-from changen2.raster.pipeline import WriteCore, read_block, sum_block
+from changen2.raster.pipeline import WriteCore, core_of, read_block, sum_block
 from changen2.raster.radiometry import Stretch
 from changen2.raster.reading import AlignedRaster, gdal_environment
 from changen2.raster.tiles import Block, TileGrid
@@ -156,15 +156,15 @@ class ClusterPredictor:
             sums, valid = BlockSums(block, self._planes), np.zeros((block.reach.height, block.reach.width), bool)
             for row in rows_of(block):
                 part_sums, part_valid = next(seen)
+                top = row.decided.row_off - block.decided.row_off
+                sums.sums[:, top : top + row.decided.height] += part_sums
                 top = row.reach.row_off - block.reach.row_off
-                sums.sums[:, top : top + row.reach.height] += part_sums
                 valid[top : top + row.reach.height] = part_valid
                 on_tiles(len(block.column_tiles))
             if block.i > done_above:
                 done_above = block.i
                 carry.forget_above(block.i)
-            core = block.core
-            write_core(block, carry.finish(sums), valid[: core.height, : core.width])
+            write_core(block, carry.finish(sums), core_of(block, valid))
 
 
 def rows_of(block: Block) -> Iterator[Block]:

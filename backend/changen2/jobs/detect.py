@@ -190,8 +190,8 @@ def estimate(request: EstimateRequest) -> dict[str, Any]:
         "height": window.height,
         "gsd_m": plan.gsd,
         "tiles": tiles,
-        # Three blocks of imagery, two of sums; a model's activations, some 800 bytes a pixel of its tile; torch.
-        "memory_bytes": side * (3 * 7 + 2 * 4 * plan.planes) + tile * 800 + 400_000_000,
+        # Three blocks of imagery, two of sums; a model's activations, some 900 bytes a pixel of its tile; torch.
+        "memory_bytes": side * (3 * 7 + 2 * 4 * plan.planes) + tile * 900 + 400_000_000,
         # Four byte planes twice: once raw, once as COG (never larger), for a moment together.
         "disk_bytes": pixels * 4 * 2 + (plan.wanted.width * plan.wanted.height * 3 if plan.factor != 1 else 0),
         "seconds": None if each is None else round(tiles * tile * each, 1),
@@ -310,6 +310,7 @@ def _identity(plan: Plan, predictor: Predictor | ClusterPredictor) -> dict[str, 
         "parameters": request.model_dump(
             exclude={"out_dir", "resume", "overwrite", "min_area", "batch_size", "threads", "dask"}
         ),
+        "tiles": [plan.tiles.rows.tile, plan.tiles.columns.tile, plan.tiles.rows.overlap],
         "threads": torch.get_num_threads(),
         "device": str(predictor.device),
         "precision": str(predictor.precision),

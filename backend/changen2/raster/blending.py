@@ -2,7 +2,7 @@
 
 A tile's values are uint16 and its weights whole numbers: sums are exact, and a pixel comes out the
 same whichever block, process or run computed which tile first. What a block adds to its right and
-lower neighbours (an overlap wide) waits for them on disk, so memory holds one block whatever the
+lower neighbours (part of an overlap wide) waits for them on disk, so memory holds one block whatever the
 raster's size.
 """
 
@@ -20,7 +20,7 @@ Sums = NDArray[np.uint32]
 
 
 class BlockSums:
-    """Weighted sums of one block's tiles over all that its tiles look at.
+    """Weighted sums of one block's tiles over all that they have a say in.
 
     Args:
         block: the block.
@@ -29,9 +29,7 @@ class BlockSums:
 
     def __init__(self, block: Block, planes: int) -> None:
         self.block = block
-        self.sums: Sums = np.zeros((planes, block.reach.height, block.reach.width), np.uint32)
-        rows, columns = block.grid.rows, block.grid.columns
-        self._weights = rows.weights()[:, None] * columns.weights()[None, :]
+        self.sums: Sums = np.zeros((planes, block.decided.height, block.decided.width), np.uint32)
 
     def add(self, row: int, column: int, values: Values) -> None:
         """Add one tile.
@@ -41,11 +39,13 @@ class BlockSums:
             column: column of tiles.
             values: ``[planes, tile, tile]``; what lies beyond the raster is dropped.
         """
-        (r0, r1), (c0, c1) = self.block.grid.rows.seen(row), self.block.grid.columns.seen(column)
-        height, width = r1 - r0, c1 - c0
-        reach = self.block.reach
-        part = self.sums[:, r0 - reach.row_off : r1 - reach.row_off, c0 - reach.col_off : c1 - reach.col_off]
-        part += values[:, :height, :width] * self._weights[:height, :width]
+        rows, columns, decided = self.block.grid.rows, self.block.grid.columns, self.block.decided
+        (r0, r1), (c0, c1) = rows.counted(row), columns.counted(column)
+        top, left = rows.seen(row)[0], columns.seen(column)[0]
+        down, across = slice(r0 - top, r1 - top), slice(c0 - left, c1 - left)
+        weights = rows.weights(row)[down, None] * columns.weights(column)[None, across]
+        top, left = decided.row_off, decided.col_off
+        self.sums[:, r0 - top : r1 - top, c0 - left : c1 - left] += values[:, down, across] * weights
 
 
 class Carry:

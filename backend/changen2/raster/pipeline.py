@@ -70,6 +70,13 @@ def read_block(before: AlignedRaster, after: AlignedRaster, block: Block) -> Blo
     return BlockPixels(block, first, second, valid)
 
 
+def core_of(block: Block, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Cut a block's core ``[h, w]`` from all that its tiles look at."""
+    core, reach = block.core, block.reach
+    top, left = core.row_off - reach.row_off, core.col_off - reach.col_off
+    return seen[top : top + core.height, left : left + core.width]
+
+
 def sum_block(
     pixels: BlockPixels, predict: Predict, planes: int, batch_size: int, on_tiles: Callable[[int], None]
 ) -> BlockSums:
@@ -135,8 +142,7 @@ def run_tiles(
 
     def finish(pixels: BlockPixels, sums: BlockSums) -> None:
         with gdal_environment():
-            core = pixels.block.core
-            write_core(pixels.block, carry.finish(sums), pixels.valid[: core.height, : core.width])
+            write_core(pixels.block, carry.finish(sums), core_of(pixels.block, pixels.valid))
 
     with ThreadPoolExecutor(1, "writer") as writer:
         pending: Future[None] | None = None

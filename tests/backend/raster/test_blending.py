@@ -27,10 +27,10 @@ def blended(field, grid, wanted, folder):
 def dense(field, grid):
     """The same blend, held whole, without blocks."""
     total, weight = np.zeros(field.shape), np.zeros(field.shape)
-    outer = grid.rows.weights()[:, None] * grid.columns.weights()[None].astype(float)
     for row in range(grid.rows.tiles):
         for column in range(grid.columns.tiles):
             (r0, r1), (c0, c1) = grid.rows.seen(row), grid.columns.seen(column)
+            outer = grid.rows.weights(row)[:, None] * grid.columns.weights(column)[None].astype(float)
             part = outer[: r1 - r0, : c1 - c0]
             total[r0:r1, c0:c1] += part * (field[r0:r1, c0:c1] + 7 * row + 13 * column)
             weight[r0:r1, c0:c1] += part
@@ -52,7 +52,8 @@ def test_blocks_give_what_one_whole_sum_gives(tmp_path, field, per_block, overla
 def test_a_part_gives_what_the_whole_gives_there(tmp_path, field):
     grid = TileGrid(*(Axis(length, 64, 20, 2) for length in field.shape))
     whole = dense(field, grid)
-    for name, window in enumerate((Window(130, 77, 210, 300), Window(0, 400, 700, 117), Window(699, 516, 1, 1))):
+    for name, window in enumerate((Window(130, 77, 210, 300), Window(0, 400, 700, 117), Window(699, 516, 1, 1),
+                                     Window(88, 176, 3, 3), Window(300, 88, 50, 2))):  # fmt: skip
         folder = tmp_path / str(name)
         folder.mkdir()
         part = (

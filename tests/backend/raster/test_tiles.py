@@ -32,23 +32,37 @@ def test_tiles_cover_every_pixel_and_blocks_share_no_core(axis):
 
 
 @given(axes)
-def test_a_blocks_tiles_stay_within_its_reach(axis):
+def test_a_blocks_tiles_stay_within_its_reach_and_decide_its_core_with_those_before(axis):
     for block in range(axis.blocks):
-        first, end = axis.reach(block)
+        (first, end), (says_first, says_end) = axis.reach(block), axis.decided(block)
         for tile in axis.tiles_of(block):
             assert first <= axis.seen(tile)[0] and axis.seen(tile)[1] <= end
+            assert says_first <= axis.counted(tile)[0] and axis.counted(tile)[1] <= says_end
+        assert says_first == axis.core(block)[0] and says_end >= axis.core(block)[1]
+
+
+@given(axes, st.data())
+def test_a_wanted_pixel_belongs_to_a_block_that_has_a_tile_for_it(axis, data):
+    pixel = data.draw(st.integers(0, axis.length - 1))
+    grid = TileGrid(axis, Axis(1, 32, 0, 1))
+    blocks = list(grid.blocks(Window(0, pixel, 1, 1)))
+    cores = [block.core for block in blocks]
+    assert any(core.row_off <= pixel < core.row_off + core.height for core in cores)
+    needed = {tile for block in blocks for tile in block.row_tiles}
+    says = {tile for tile in range(axis.tiles) if axis.counted(tile)[0] <= pixel < axis.counted(tile)[1]}
+    assert needed == says
 
 
 @given(axes, st.data())
 def test_total_weights_are_the_sum_of_the_tiles(axis, data):
-    weights, total = axis.weights(), np.zeros(axis.length, int)
+    total = np.zeros(axis.length, int)
     for tile in range(axis.tiles):
         first, end = axis.seen(tile)
-        total[first:end] += weights[: end - first]
+        total[first:end] += axis.weights(tile)[: end - first]
     first = data.draw(st.integers(0, axis.length - 1))
     end = data.draw(st.integers(first + 1, axis.length))
     assert (axis.total_weights(first, end) == total[first:end]).all()
-    assert total.max() <= 65
+    assert total.min() >= 1 and total.max() <= 65
 
 
 @given(st.integers(1, 9000), st.integers(1, 40), st.data())
@@ -75,6 +89,27 @@ def test_a_raster_little_larger_than_a_tile_does_not_cost_four(length, expected)
     assert (axis.tiles, axis.tile) == expected
 
 
+@given(axes)
+def test_a_tile_has_no_say_in_its_rims_and_the_whole_say_where_it_is_alone(axis):
+    for tile in range(axis.tiles):
+        (first, end), (counted_first, counted_end) = axis.seen(tile), axis.counted(tile)
+        weights = axis.weights(tile)[: end - first].astype(int)
+        assert (weights[: counted_first - first] == 0).all()
+        assert (weights[counted_end - first :] == 0).all()
+        assert (weights[counted_first - first : counted_end - first] > 0).all()
+    assert axis.counted(0)[0] == 0 and axis.counted(axis.tiles - 1)[1] == axis.length
+    if axis.tiles > 2:
+        assert (axis.weights(1)[axis.overlap : axis.stride] == 64).all()
+
+
+def test_neighbours_hand_over_in_the_middle_of_their_overlap():
+    axis = Axis(2000, 256, 64, 2)
+    assert axis.rim == 24
+    weights = axis.weights(1).astype(int)
+    assert (weights[:24] == 0).all() and (weights[40:216] == 64).all() and (weights[232:] == 0).all()
+    assert (np.diff(weights[24:40]) > 0).all()
+
+
 @pytest.mark.parametrize(("tile", "overlap"), [(500, 64), (0, 0), (512, 300), (512, -1)])
 def test_refuses_what_cannot_work(tile, overlap):
     with pytest.raises(InputError) as caught:
@@ -82,8 +117,9 @@ def test_refuses_what_cannot_work(tile, overlap):
     assert str(tile) in caught.value.message or str(overlap) in caught.value.message
 
 
-def test_only_tiles_that_see_a_wanted_pixel_are_needed():
+def test_only_tiles_with_a_say_in_a_wanted_pixel_are_needed():
     grid = TileGrid.plan(5000, 5000, 512, 64)
     assert grid.count_tiles(Window(0, 0, 5000, 5000)) == grid.rows.tiles * grid.columns.tiles == 144
     assert grid.count_tiles(Window(100, 100, 10, 10)) == 1
-    assert grid.count_tiles(Window(450, 450, 10, 10)) == 4
+    assert grid.count_tiles(Window(475, 475, 10, 10)) == 4
+    assert grid.count_tiles(Window(450, 450, 10, 10)) == 1, "its neighbours see it only at their rims"
