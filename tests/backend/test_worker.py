@@ -84,6 +84,8 @@ def test_bad_input_names_value_and_next_step(shared, tmp_path):
 
 
 def test_detect_reports_and_answers(shared, pair, tmp_path):
+    shared.request(10, "estimate", before=str(pair[0]), after=str(pair[1]))
+    assert shared.answer(10)["result"]["seconds"] is None, "nothing has been measured yet"
     shared.request(11, "detect", before=str(pair[0]), after=str(pair[1]), out_dir=str(tmp_path / "run"), tile_size=128)
     result = shared.answer(11)["result"]
     assert set(result["outputs"]) >= {"change_probability", "change", "polygons", "manifest"}
@@ -101,12 +103,11 @@ def test_estimate_writes_nothing(shared, pair, tmp_path):
 
 def test_after_a_run_the_time_is_known(shared, pair, tmp_path):
     common = {"before": str(pair[0]), "after": str(pair[1]), "tile_size": 64, "overlap": 0}
-    shared.request(13, "estimate", **common)
-    assert shared.answer(13)["result"]["seconds"] is None
     shared.request(14, "detect", out_dir=str(tmp_path / "run"), **common)
     shared.answer(14)
-    shared.request(15, "estimate", **common)
-    assert shared.answer(15)["result"]["seconds"] > 0
+    for tile_size in (64, 128):  # known for other tiles, too
+        shared.request(15, "estimate", **{**common, "tile_size": tile_size})
+        assert shared.answer(15)["result"]["seconds"] > 0
 
 
 def test_cancel_during_a_job_and_before_it(client, pair, tmp_path):

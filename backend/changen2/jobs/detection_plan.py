@@ -82,11 +82,12 @@ def make_plan(request: DetectRequest) -> Plan:
     factor = _scale_factor(request, card, gsd)
     work_grid = grid if factor == 1 else grid.scaled(factor)
     wanted = area.window if factor == 1 else source_window(area.window, factor, work_grid.height, work_grid.width)
+    tile_size = request.tile_size or card.tile_size
     tiles = TileGrid.plan(
         work_grid.height,
         work_grid.width,
-        request.tile_size or card.tile_size,
-        card.overlap if request.overlap is None else request.overlap,
+        tile_size,
+        min(card.overlap, tile_size // 2) if request.overlap is None else request.overlap,
         planes_of(card),
     )
     warnings = _gsd_warnings(card, gsd, factor)

@@ -198,6 +198,13 @@ def test_progress_reaches_its_total_and_cancel_leaves_nothing(pair, tmp_path, di
     assert leftovers(tmp_path / "deep") == []
 
 
+def test_smaller_tiles_share_at_most_half(pair, tmp_path, difference):
+    result = difference(*pair, tmp_path / "run", tile_size=32)  # the card's overlap is 32
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["tiles"]["overlap"] == 16
+    assert result["summary"]["change_px"] > 0
+
+
 class TestResume:
     @pytest.fixture
     def interrupted(self, pair, tmp_path, difference, monkeypatch):
