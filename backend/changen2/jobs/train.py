@@ -12,7 +12,7 @@ import numpy as np
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.raster.calibration import calibration, tally
-from changen2.training.calibrate import best_bias, shift_bias
+from changen2.training.calibrate import honest_bias, shift_bias
 from changen2.training.config import TrainingConfig, load_config
 from changen2.training.distributed import Team, team
 from changen2.training.export import digest, export_weights
@@ -87,12 +87,12 @@ def _train_changestar(config: TrainingConfig, here: Team, resume: bool, reporter
 
 
 def _calibrate(model: ChangeStarTiny, pairs: Sequence[Pair], reporter: Reporter) -> dict[str, Any]:
-    """Make 0.5 the natural threshold on held-out pairs, and tell how reliable the probabilities then are."""
+    """Make 0.5 mean one half on held-out pairs, and tell how reliable the probabilities then are."""
     if not any((pair.change == BUILDING).any() for pair in pairs):
         logger.warning("Nothing with change is held out: the detector is not calibrated.")
         return {"bias_from_calibration": None, "calibration": None}
     reporter.step("calibrate", 0, 1)
-    bias = best_bias(model, pairs)
+    bias = honest_bias(model, pairs)
     shift_bias(model, bias)
     counts = np.zeros((255, 2))
     for pair in pairs:

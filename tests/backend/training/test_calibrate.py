@@ -4,9 +4,10 @@ import numpy as np
 import torch
 
 from changen2.models.changestar_tiny import ChangeStarTiny
-from changen2.training.calibrate import best_bias, shift_bias
+from changen2.training.calibrate import best_bias, honest_bias, shift_bias
 from changen2.training.crops import Crop
 from changen2.training.pairs import Pair
+from changen2.training.places import IGNORE
 
 
 class _Painted(torch.nn.Module):
@@ -33,6 +34,20 @@ def test_a_shy_detector_is_encouraged_and_a_bold_one_held_back() -> None:
     for offset in (-3.0, 1.5):
         bias = best_bias(_Painted(offset), [_pair()])
         assert 1 + offset + bias > -1.1 > -1 + offset + bias
+
+
+def test_an_honest_bias_makes_a_probability_that_comes_true() -> None:
+    rng = np.random.default_rng(0)
+    pairs = []
+    for _ in range(6):  # of what looks changed a half did change; of the rest nothing is known
+        pair = _pair()
+        pairs.append(Pair(pair.before, pair.after, np.where(pair.change == 1, rng.random((8, 8)) < 0.5, IGNORE)))
+    model = _Painted(-0.5)
+    bias = honest_bias(model, pairs)
+    logits = torch.sigmoid(torch.tensor(1 - 0.5 + bias)).sqrt()
+    share = np.mean([pair.change[2:5, 2:5].mean() for pair in pairs])
+    assert abs(float(logits) - share) < 0.1
+    assert honest_bias(_Painted(-0.5 + bias), pairs) == 0  # what is honest is left alone
 
 
 def test_the_bias_is_folded_into_the_head() -> None:
