@@ -3,9 +3,9 @@
     make bench
 
 Measured on a pair drawn at random into a temporary folder: (1) tiles per second of a whole
-``detect`` against the bare model on tiles in memory, taken in turns; (2) peak memory for two sizes
-of raster, each in a process of its own, with a model that costs nothing; (3) what other overlaps
-change. Prints one JSON object.
+``detect`` against the bare model on tiles in memory; (2) peak memory for two sizes of raster, each in a
+process of its own, with a model that costs nothing; (3) seconds of a detection of 1024² pixels. Prints
+one JSON object.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from affine import Affine
 from rasterio.windows import Window
 
 from changen2.jobs import detect as job
+from changen2.jobs.detection_plan import Plan
 from changen2.jobs.progress import Reporter
 from changen2.models.detection import Detection
 from changen2.models.devices import devices
 from changen2.models.predictor import Predictor
-from changen2.models.registry import card_of
 from changen2.protocol import DetectRequest
 from changen2.raster.reading import gdal_environment
 from changen2.raster.writing import OutputFolder
@@ -69,15 +69,15 @@ def write_pair(folder: Path, side: int) -> tuple[Path, Path]:
     return paths
 
 
-def run_once(pair: tuple[Path, Path], out: Path, free: bool) -> tuple[float, int, Predictor]:
-    """Run a whole detection; return its seconds, its tiles and its predictor."""
+def run_once(pair: tuple[Path, Path], out: Path, free: bool) -> tuple[float, Plan, Predictor]:
+    """Run a whole detection with a loaded model; return its seconds, its plan and its predictor."""
     request = DetectRequest(before=str(pair[0]), after=str(pair[1]), out_dir=str(out), overwrite=True)
     with gdal_environment():
         plan = job.make_plan(request)
         predictor = Predictor(Free(), torch.device("cpu"), torch.float32, 1) if free else job.load_predictor(plan)
         began = time.perf_counter()
         job.run_plan(plan, predictor, OutputFolder(out, overwrite=True), Reporter())
-        return time.perf_counter() - began, plan.tiles.count_tiles(plan.wanted), predictor
+        return time.perf_counter() - began, plan, predictor
 
 
 def bare_rate(predictor: Predictor, tile: int) -> float:
@@ -112,16 +112,17 @@ def main() -> None:
         memory = {side: peak_memory(side, folder) for side in (4096, 16384)}
         pair = write_pair(folder, options.side)
         small = write_pair(folder, 1024)
-        _, _, predictor = run_once(small, folder / "warm", free=False)
-        tile = card_of("tiny").tile_size
-        rates = [bare_rate(predictor, tile)]
-        seconds, tiles, predictor = run_once(pair, folder / "out", free=False)
-        rates.append(bare_rate(predictor, tile))
+        run_once(small, folder / "warm", free=False)
+        seconds_1024, _, predictor = run_once(small, folder / "small", free=False)
+        seconds, plan, _ = run_once(pair, folder / "out", free=False)
+        tiles, tile = plan.tiles.count_tiles(plan.wanted), plan.tiles.rows.tile
+        rates = [bare_rate(predictor, tile) for _ in range(2)]
     bare = sum(rates) / len(rates)
     report = {
         "date": date.today().isoformat(),
         "machine": devices()[0].label,
         "precision": str(predictor.precision),
+        "seconds_1024": round(seconds_1024, 2),
         "side": options.side,
         "tile": tile,
         "tiles": tiles,
