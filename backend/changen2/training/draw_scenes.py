@@ -6,9 +6,11 @@ Run as ``python -m changen2.training.draw_scenes FOLDER --count 200``; scenes th
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from changen2.scenes import ScenePair, SceneStyle, draw_pair
@@ -40,23 +42,28 @@ def write_scene(folder: Path, index: int) -> None:
         "semantic_B": (pair.semantic_after == BUILDING).astype(np.uint8) * 255,
         "label": pair.change.astype(np.uint8) * 255,
     }
-    # A goes last, and each is renamed when it is written: a scene whose A is there is whole.
-    for layer in reversed(layers):
+    write_layers(folder, f"{index:05d}_{round(gsd * 100)}", layers)
+
+
+def write_layers(folder: Path, name: str, layers: Mapping[str, NDArray[np.uint8]]) -> None:
+    """Write the layers of one scene, each into its folder; one whose A is there is whole."""
+    # A goes last, and each is renamed when it is written.
+    for layer in sorted(layers, key=lambda layer: layer == "A"):
         (folder / layer).mkdir(parents=True, exist_ok=True)
-        path = folder / layer / f"{index:05d}_{round(gsd * 100)}.png"
+        path = folder / layer / f"{name}.png"
         Image.fromarray(layers[layer]).save(path.with_suffix(".part"), "PNG")
         path.with_suffix(".part").replace(path)
 
 
-def main() -> None:
+def main(write: Callable[[Path, int], None] = write_scene, description: str | None = __doc__) -> None:
     """Draw the scenes asked for on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--first", type=int, default=0)
     arguments = parser.parse_args()
     for index in range(arguments.first, arguments.first + arguments.count):
-        write_scene(arguments.folder, index)
+        write(arguments.folder, index)
 
 
 if __name__ == "__main__":

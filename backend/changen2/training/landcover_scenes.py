@@ -5,15 +5,15 @@ Run as ``python -m changen2.training.landcover_scenes FOLDER --count 200``; scen
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from changen2.scenes import ScenePair, SceneStyle, draw_pair
 from changen2.scenes.classes import BACKGROUND
 from changen2.scenes.style import KINDS
+from changen2.training import draw_scenes
+from changen2.training.draw_scenes import write_layers
 from changen2.training.landcover import Bytes, region_change
 from changen2.training.places import IGNORE
 
@@ -47,22 +47,8 @@ def write_scene(folder: Path, index: int) -> None:
     before, after = class_maps(pair)
     change = region_change(before, after, pair.change)
     arrays = dict(zip(LAYERS, (change, before, after, pair.after, pair.before), strict=True))
-    # A goes last: a scene whose A is there is whole.
-    for layer, array in arrays.items():
-        (folder / layer).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(array).save(folder / layer / f"{index:05d}_{round(gsd * 100)}.png")
-
-
-def main() -> None:
-    """Draw the scenes asked for on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--first", type=int, default=0)
-    arguments = parser.parse_args()
-    for index in range(arguments.first, arguments.first + arguments.count):
-        write_scene(arguments.folder, index)
+    write_layers(folder, f"{index:05d}_{round(gsd * 100)}", arrays)
 
 
 if __name__ == "__main__":
-    main()
+    draw_scenes.main(write_scene, __doc__)
