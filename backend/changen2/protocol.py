@@ -183,8 +183,11 @@ class SynthesizeRequest(EventRules):
         sampler: dpmpp, ddim or ddpm.
         sampling_steps: reverse steps of the diffusion.
         guidance_ratio: share of the reverse process that is held at the image before, 0..1.
-        init: ``noise``, or ``exemplar``: start from a patch of the wanted class.
+        init: ``noise``, or ``exemplar``: start from an object or a patch of the wanted class; None takes what the
+            model's card recommends.
         exemplar_level: share of the diffusion that an exemplar is noised to, 0..1; higher is freer.
+        label_guidance: weight of the labels by classifier-free guidance, 1 to 10; 1 is none and takes half the time,
+            None takes what the model's card recommends.
         model: name of an installed generator.
         bounds: left, bottom, right, top in the CRS of ``image``; crops the outputs.
         aoi: vector file whose polygons crop the outputs; outside them nothing happens.
@@ -207,8 +210,9 @@ class SynthesizeRequest(EventRules):
     sampler: Literal["dpmpp", "ddim", "ddpm"] = "dpmpp"
     sampling_steps: Annotated[int, Field(ge=1, le=1000)] = 20
     guidance_ratio: Probability = 1.0
-    init: Literal["noise", "exemplar"] = "noise"
-    exemplar_level: Annotated[float, Field(gt=0, le=1)] = 0.4
+    init: Literal["noise", "exemplar"] | None = None
+    exemplar_level: Annotated[float, Field(gt=0, le=1)] = 0.3
+    label_guidance: Annotated[float, Field(ge=1, le=10)] | None = None
     model: str = "tiny"
     bounds: tuple[float, float, float, float] | None = None
     aoi: str | None = None

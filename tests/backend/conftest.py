@@ -114,6 +114,7 @@ class FlatGenerator(nn.Module):
     prediction = "v"
     schedule = "cosine"
     num_classes = 7
+    outlined_classes = (3, 4)
     spread = 0.05
     palette = torch.tensor(
         [[0, 0, 0], [-0.6, 0, 0.6], [0.5, 0.3, 0], [-0.2, -0.2, -0.2], [0.8, -0.4, -0.4], [-0.5, 0.3, -0.5], [0, 0, 0]]

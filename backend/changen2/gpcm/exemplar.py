@@ -1,24 +1,23 @@
-"""An exemplar start: the change begins as a patch of the wanted class instead of noise (SDEdit, Meng et al. 2022).
+"""An exemplar start: the change begins as a picture of the wanted class instead of noise (SDEdit, Meng et al. 2022).
 
-The patch comes from the same raster where its labels hold the class, else from another library, such as a drawn scene.
-It is laid into the change, noised to some level and denoised to fit its surroundings. What is to become background
-begins as its surroundings, mirrored inwards.
+That is a whole object of the same raster, turned and stretched into the change; where its labels hold none that fits,
+an object drawn by code; and for what is neither, a patch of the class from the same raster or from another picture. It
+is noised to some level and denoised to fit its surroundings. What is to become background begins as its surroundings,
+mirrored inwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from changen2.gpcm.fitting import fit_object
 from changen2.gpcm.labels import Box
-
-Picture = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
+from changen2.gpcm.libraries import Exemplars, Library, Mask, Picture
 
 BACKGROUND = 0
 """The generator's class of what is nothing else; nothing can be copied for it."""
@@ -35,53 +34,10 @@ GOOD, ENOUGH = 0.97, 0.6
 RIM = 4
 """Pixels around a region in which a patch had better show something else: the edge of a roof, not its middle."""
 
+FITS = 0.7
+"""Least score of a whole object that is turned and stretched into a region."""
+
 SURROUNDINGS = "surroundings"
-
-
-class Library(Protocol):
-    """Pictures with classes that patches are taken from."""
-
-    name: str
-    shape: tuple[int, int]
-
-    def rgb(self, box: Box) -> Picture:
-        """RGB 0..255 [3, h, w] of a box inside."""
-        ...
-
-    def labels(self, box: Box) -> NDArray[np.uint8]:
-        """The generator's classes [h, w]."""
-        ...
-
-    def places(self, wanted: int) -> NDArray[np.int64]:
-        """Rows and columns [n, 2] of pixels of a class; some of them suffice."""
-        ...
-
-
-class ArrayLibrary:
-    """A library in memory.
-
-    Args:
-        name: for the record.
-        rgb: uint8 [3, h, w].
-        labels: the generator's classes [h, w].
-    """
-
-    def __init__(self, name: str, rgb: Picture, labels: NDArray[np.uint8]) -> None:
-        self.name = name
-        self.shape: tuple[int, int] = (labels.shape[0], labels.shape[1])
-        self._rgb, self._labels = rgb, labels
-
-    def rgb(self, box: Box) -> Picture:
-        """RGB [3, h, w]."""
-        return self._rgb[:, box.top : box.bottom, box.left : box.right]
-
-    def labels(self, box: Box) -> NDArray[np.uint8]:
-        """Classes [h, w]."""
-        return self._labels[box.top : box.bottom, box.left : box.right]
-
-    def places(self, wanted: int) -> NDArray[np.int64]:
-        """Rows and columns [n, 2]."""
-        return np.argwhere(self._labels == wanted)
 
 
 @dataclass(frozen=True)
@@ -105,18 +61,18 @@ def start_picture(
     before: Picture,
     wanted: NDArray[np.uint8],
     change: Mask,
-    libraries: Sequence[Library],
+    exemplars: Exemplars,
     seed: Sequence[int],
     counted: Mask | None = None,
 ) -> tuple[Picture, dict[str, int]]:
-    """Lay patches of the wanted classes into the change.
+    """Lay objects and patches of the wanted classes into the change.
 
     Args:
         before: the image [3, h, w].
         wanted: the generator's classes [h, w].
         change: [h, w].
-        libraries: searched in this order.
-        seed: numbers that decide which patches are tried.
+        exemplars: what they come from.
+        seed: numbers that decide which are tried.
         counted: only regions that meet it are counted [h, w]; all where None.
 
     Returns:
@@ -129,14 +85,27 @@ def start_picture(
         for number, window in enumerate(scipy.ndimage.find_objects(regions), 1):
             inside = regions[window] == number
             rng = np.random.default_rng([*seed, int(value), number])
-            patch = find_patch(inside, int(value), libraries, rng) if value != BACKGROUND else None
-            if patch is not None:
-                picture[:, window[0], window[1]][:, inside] = _tiled(patch, inside.shape)[:, inside]
-            source = patch.source if patch else SURROUNDINGS
+            laid, source = (None, SURROUNDINGS) if value == BACKGROUND else _laid(inside, int(value), exemplars, rng)
+            if laid is not None:
+                picture[:, window[0], window[1]][:, inside] = laid[:, inside]
             if counted is not None and not counted[window][inside].any():
                 continue
             sources[source] = sources.get(source, 0) + 1
     return picture, sources
+
+
+def _laid(inside: Mask, wanted: int, exemplars: Exemplars, rng: np.random.Generator) -> tuple[Picture | None, str]:
+    """A picture of a class for a region in its bounding box [3, h, w], and where it is from."""
+    for library in exemplars.own:
+        fitted = fit_object(inside, wanted, library, rng)
+        if fitted is not None and fitted.score >= FITS:
+            return mirrored(fitted.rgb, ~fitted.covered), library.name
+    if exemplars.drawer is not None:
+        drawn = exemplars.drawer.draw(inside, wanted, rng)
+        if drawn is not None:
+            return drawn, exemplars.drawer.name
+    patch = find_patch(inside, wanted, [*exemplars.own, *exemplars.others], rng)
+    return (_tiled(patch, inside.shape), patch.source) if patch else (None, SURROUNDINGS)
 
 
 def mirrored(before: Picture, change: Mask) -> Picture:

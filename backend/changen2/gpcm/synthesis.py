@@ -6,8 +6,8 @@ encoded, sampled and decoded. What is drawn depends on the seed, the series step
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from changen2.diffusion.clamping import Clamp
 from changen2.diffusion.denoising import Denoised, denoiser, with_x0
+from changen2.diffusion.guidance import guided
 from changen2.diffusion.noise import CLAMP, FIRST_STEP, START, latent_noise
 from changen2.diffusion.samplers import SAMPLERS, SPACINGS
 from changen2.diffusion.schedules import SCHEDULES, Schedule, q_sample
@@ -41,6 +42,7 @@ class Generator(Protocol):
     prediction: str
     schedule: str
     num_classes: int
+    outlined_classes: Sequence[int]
 
     def encode(self, rgb: Tensor) -> Tensor:
         """RGB 0..255 [b, 3, h, w] → latents [b, c, h / stride, w / stride]."""
@@ -50,8 +52,8 @@ class Generator(Protocol):
         """Latents → RGB 0..255 [b, 3, h, w]."""
         ...
 
-    def embed_labels(self, labels: Tensor, gsd: Tensor) -> Tensor:
-        """Class maps [b, h, w] and metres per pixel [b] → the condition."""
+    def embed_labels(self, labels: Tensor, gsd: Tensor, told: Tensor | None = None) -> Tensor:
+        """Class maps [b, h, w] and metres per pixel [b] → the condition; ``told`` [b]: 0 keeps labels back."""
         ...
 
     def denoise(self, x_t: Tensor, t: Tensor, label_embedding: Tensor, context_latent: Tensor, mask: Tensor) -> Tensor:
@@ -86,6 +88,9 @@ class Settings:
         seed: of the run.
         gsd: metres per pixel that the generator is told.
         exemplar_level: share of the diffusion that a given start is noised to.
+        exemplar_detail: lay the detail of a given start that its latents cannot hold over what is drawn.
+        label_guidance: weight of the labels by classifier-free guidance (Ho and Salimans 2022), for a generator that
+            was trained for it; 1 asks it once a step, without.
     """
 
     sampler: str = "dpmpp"
@@ -93,7 +98,9 @@ class Settings:
     guidance_ratio: float = 1.0
     seed: int = 0
     gsd: float = 0.5
-    exemplar_level: float = 0.4
+    exemplar_level: float = 0.3
+    exemplar_detail: bool = True
+    label_guidance: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ class _View:
     before: Tensor
     mask: Tensor
     labels: NDArray[np.uint8]
-    conditions: dict[Box, Tensor] = field(default_factory=dict)
+    conditions: dict[tuple[Box, bool], Tensor] = field(default_factory=dict)
 
     def cut(self, values: Tensor, window: Box) -> Tensor:
         top, left = window.top - self.region.box.top, window.left - self.region.box.left
@@ -168,8 +175,8 @@ class Synthesizer:
         spaced = SPACINGS[self._settings.sampler](self._schedule, self._settings.steps)
         if not from_exemplar:
             return spaced
-        highest = self._settings.exemplar_level * (len(self._schedule) - 1)
-        return [t for t in spaced if t <= highest] or spaced[-1:]
+        highest = round(self._settings.exemplar_level * (len(self._schedule) - 1))
+        return [highest, *(t for t in spaced if t < highest)]
 
     def looks(self, region: Region, series_step: int, from_exemplar: bool) -> int:
         """How often the denoiser looks at a window to draw a region."""
@@ -197,7 +204,14 @@ class Synthesizer:
         start = None
         if exemplar is not None:
             start = self._encode(region, lambda box: _cut_padded(exemplar, box, pixels))
-        yield from self._decode(region, self._sample(view, series_step, start))
+        latents = self._sample(view, series_step, start)
+        if start is None or exemplar is None or not self._settings.exemplar_detail:
+            yield from self._decode(region, latents)
+            return
+        share = self._schedule.scales(self.timesteps(True)[0])[0]
+        for piece, plain in zip(self._decode(region, latents), self._decode(region, start), strict=True):
+            lost = _cut_padded(exemplar, piece.seen, pixels) - plain.rgb
+            yield replace(piece, rgb=np.clip(piece.rgb + share * lost, 0, 255))
 
     def pixels(self, box: Box) -> Box:
         """The pixels of a box of latent places."""
@@ -278,16 +292,21 @@ class Synthesizer:
         noisy, before, mask = (values.to(self._device) for values in cuts)
         times = torch.full((len(padded),), t, dtype=torch.long, device=self._device)
         with torch.autocast(self._device.type, self._precision, enabled=self._precision != torch.float32):
-            condition = self._condition(view, padded)
-            output = self._generator.denoise(noisy, times, condition, before * (1 - mask), mask)
+            seen = before * (1 - mask)
+
+            def predict(told: bool) -> Tensor:
+                return self._generator.denoise(noisy, times, self._condition(view, padded, told), seen, mask)
+
+            output = guided(predict, self._schedule, t, self._settings.label_guidance)
         self.sampled += count
         self._on_window(count)
         return list(output[:count].float().cpu())
 
-    def _condition(self, view: _View, windows: list[Box]) -> Tensor:
+    def _condition(self, view: _View, windows: list[Box], told: bool) -> Tensor:
         """The label embedding of some windows; kept where the same window comes at each step."""
-        if windows[0] in view.conditions:
-            return view.conditions[windows[0]]
+        key = windows[0], told
+        if key in view.conditions:
+            return view.conditions[key]
         stride, box = self._stride, view.region.box
         maps = []
         for window in windows:
@@ -295,9 +314,10 @@ class Synthesizer:
             maps.append(view.labels[top : top + window.shape[0] * stride, left : left + window.shape[1] * stride])
         labels = torch.from_numpy(np.stack(maps).astype(np.int64)).to(self._device)
         gsd = torch.full((len(windows),), self._settings.gsd, device=self._device)
-        condition = self._generator.embed_labels(labels, gsd)
+        kept_back = () if told else (torch.zeros(len(windows), device=self._device),)
+        condition = self._generator.embed_labels(labels, gsd, *kept_back)
         if not view.region.is_joint:
-            view.conditions[windows[0]] = condition
+            view.conditions[key] = condition
         return condition
 
     def _shift(self, series_step: int, t: int) -> tuple[int, int]:

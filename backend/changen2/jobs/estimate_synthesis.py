@@ -14,14 +14,14 @@ import numpy as np
 
 from changen2.gpcm.labels import Box
 from changen2.gpcm.regions import Region
-from changen2.gpcm.synthesis import Generator, Settings, Synthesizer
+from changen2.gpcm.synthesis import Generator, Synthesizer
 from changen2.jobs import synthesis_rates
 from changen2.jobs.event_series import Step
 from changen2.jobs.image_drawing import plan_regions
 from changen2.jobs.label_series import as_window
 from changen2.jobs.overlays import SparseRaster
 from changen2.jobs.progress import Reporter
-from changen2.jobs.synthesis_plan import Inputs, let_happen, open_inputs
+from changen2.jobs.synthesis_plan import Inputs, let_happen, open_inputs, sampling, settled
 from changen2.models.generator_published import PublishedGenerator
 from changen2.models.generator_tiny import TinyGenerator
 from changen2.models.registry import ModelCard, card_of, load_model
@@ -85,6 +85,7 @@ def run_with(
         InputError: whatever could not work.
         Cancelled: the reporter said so.
     """
+    request = settled(request, card)
     with gdal_environment(), ExitStack() as stack:
         inputs = open_inputs(request, card, stack)
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="changen2-")))
@@ -123,11 +124,8 @@ def _seconds(request: SynthesizeRequest, card: ModelCard, inputs: Inputs, looks:
 
 def _looks(request: SynthesizeRequest, form: type[Form], steps: Sequence[Step], regions: Sequence[list[Region]]) -> int:
     """How often the generator will look at a window."""
-    settings = Settings(
-        request.sampler, request.sampling_steps, seed=request.seed, exemplar_level=request.exemplar_level
-    )
     # It is only asked how it would go about it, and for that the form suffices.
-    planner = Synthesizer(form, settings)  # type: ignore[arg-type]
+    planner = Synthesizer(form, sampling(request))  # type: ignore[arg-type]
     exemplar = request.init == "exemplar"
     return sum(
         planner.looks(region, step.number, exemplar)

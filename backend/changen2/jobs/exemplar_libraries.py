@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from changen2.gpcm.exemplar import ArrayLibrary, Picture
+from changen2.gpcm.fitting import Frame
 from changen2.gpcm.labels import NODATA, Box
+from changen2.gpcm.libraries import ArrayLibrary, Exemplars, Library, Mask, Picture
+from changen2.gpcm.rectangles import rectangles_of
 from changen2.jobs.image_series import SourceImage, spread_boxes
 from changen2.jobs.label_series import as_window
 from changen2.jobs.overlays import Readable
 from changen2.scenes import CLASSES, SceneStyle, draw_pair
+from changen2.scenes.roof import clear_day, draw_roof
 
 SCENE_SIDE = 384
 SCENES = 2
 SEARCH_WINDOWS, SEARCH_SIDE = 8, 256
 """Windows along each side of the raster, and their size, in which objects of a class are looked for."""
 
-OWN, DRAWN = "same raster", "drawn scene"
+Look = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+OWN, ROOF, DRAWN = "same raster", "drawn roof", "drawn scene"
+
+BUILDING = "building"
+"""Name of the class that roofs are drawn for."""
+
+MARGIN = 4
+"""Pixels around a roof that is drawn by itself."""
+
+USUAL_MEAN, USUAL_SPREAD = 115.0, 50.0
+"""Of the colours of an image that the roofs' own colours suit."""
 
 
 class RasterLibrary:
@@ -61,39 +76,115 @@ class RasterLibrary:
         return self._places.get(wanted, np.zeros((0, 2), np.int64))
 
 
-def drawn_libraries(image: SourceImage, class_names: Sequence[str], gsd: float, seed: int) -> list[ArrayLibrary]:
-    """Scenes drawn at the image's ground sampling distance, in its colours.
+class DrawnScene:
+    """A suburb drawn by code in an image's colours; it is drawn when it is first looked at.
 
     Args:
-        image: whose mean and spread of colour the scenes take over.
+        look: mean and standard deviation of the image's colours, 0..255 [3] each.
         class_names: the generator's, by index.
         gsd: metres.
-        seed: the same seed draws the same scenes.
+        seed: the same seed draws the same scene.
     """
-    numbers = np.full(256, NODATA, np.uint8)
-    for index, (name, _) in CLASSES.items():
-        if name in class_names:
-            numbers[index] = class_names.index(name)
-    mean, spread = _colours(image)
-    libraries = []
-    for number in range(SCENES):
-        style = SceneStyle.random(np.random.default_rng([seed, number]), "suburb")
-        pair = draw_pair(seed + number, SCENE_SIDE, SCENE_SIDE, float(np.clip(gsd, 0.1, 2)), style)
-        scene = np.moveaxis(pair.before.astype(np.float64), -1, 0)
-        own_mean, own_spread = scene.mean((1, 2), keepdims=True), scene.std((1, 2), keepdims=True)
-        matched = (scene - own_mean) / np.maximum(own_spread, 1) * spread + mean
-        rgb = np.clip(np.rint(matched), 0, 255).astype(np.uint8)
-        libraries.append(ArrayLibrary(DRAWN, rgb, numbers[pair.semantic_before]))
-    return libraries
+
+    name = DRAWN
+    shape = (SCENE_SIDE, SCENE_SIDE)
+
+    def __init__(self, look: Look, class_names: Sequence[str], gsd: float, seed: Sequence[int]) -> None:
+        self._look, self._class_names, self._gsd, self._seed = look, class_names, gsd, seed
+
+    def rgb(self, box: Box) -> Picture:
+        """RGB [3, h, w]."""
+        return self._scene.rgb(box)
+
+    def labels(self, box: Box) -> NDArray[np.uint8]:
+        """The generator's classes [h, w]."""
+        return self._scene.labels(box)
+
+    def places(self, wanted: int) -> NDArray[np.int64]:
+        """Rows and columns [n, 2] of pixels of a class."""
+        return self._scene.places(wanted)
+
+    @cached_property
+    def _scene(self) -> ArrayLibrary:
+        numbers = np.full(256, NODATA, np.uint8)
+        for index, (name, _) in CLASSES.items():
+            if name in self._class_names:
+                numbers[index] = self._class_names.index(name)
+        rng = np.random.default_rng(self._seed)
+        style = SceneStyle.random(rng, "suburb")
+        pair = draw_pair(rng, SCENE_SIDE, SCENE_SIDE, float(np.clip(self._gsd, 0.1, 2)), style)
+        scene = pair.before.astype(np.float64)
+        mean, spread = self._look
+        matched = (scene - scene.mean((0, 1))) / np.maximum(scene.std((0, 1)), 1) * spread + mean
+        rgb = np.moveaxis(np.clip(np.rint(matched), 0, 255).astype(np.uint8), -1, 0)
+        return ArrayLibrary(self.name, rgb, numbers[pair.semantic_before])
 
 
-def _colours(image: SourceImage) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation [3, 1, 1] of the image as the generator sees it, from windows spread over it."""
+class RoofDrawer:
+    """Draws a roof on a footprint, in an image's colours.
+
+    Args:
+        look: mean and standard deviation of the image's colours, 0..255 [3] each.
+        building: the generator's class of buildings.
+        gsd: metres.
+        seed: all roofs of a seed stand in the same sun.
+    """
+
+    name = ROOF
+
+    def __init__(self, look: Look, building: int, gsd: float, seed: int) -> None:
+        self._look, self._building, self._gsd = look, building, float(np.clip(gsd, 0.1, 2))
+        self._day = clear_day([seed])
+
+    def draw(self, inside: Mask, wanted: int, rng: np.random.Generator) -> Picture | None:
+        """A roof on a footprint in its bounding box [3, h, w]; None for other classes than buildings."""
+        if wanted != self._building:
+            return None
+        frame = Frame.around(inside)
+        gsd, (down, across) = self._gsd, frame.axes[0]
+        parts = [tuple(gsd * value for value in each) for each in rectangles_of(inside, frame)]
+        row, column = (frame.centre + 0.5 + MARGIN) * gsd
+        # The frame's second axis is its first turned from row to column; the roof's from x to y.
+        mirrored_parts = [(u, -v, a, b) for u, v, a, b in parts]
+        place = (float(column), float(row), float(np.arctan2(down, across)))
+        height, width = inside.shape
+        shape = (height + 2 * MARGIN, width + 2 * MARGIN)
+        mean, spread = self._look
+        picture = draw_roof(mirrored_parts, place, shape, gsd, self._day, mean, rng)[MARGIN:-MARGIN, MARGIN:-MARGIN]
+        # Roofs follow the light of the image, not the green of its fields.
+        contrast, light = np.clip(spread.mean() / USUAL_SPREAD, 0.7, 1.3), (mean.mean() - USUAL_MEAN) / 2
+        toned = (picture - USUAL_MEAN) * contrast + USUAL_MEAN + light + (mean - mean.mean()) / 4
+        return np.moveaxis(np.clip(np.rint(toned), 0, 255).astype(np.uint8), -1, 0)
+
+
+def exemplars_for(
+    look: Look, class_names: Sequence[str], gsd: float, seed: int, own: Sequence[Library] = ()
+) -> Exemplars:
+    """What a change of an image may start from.
+
+    Args:
+        look: mean and standard deviation of the image's colours, 0..255 [3] each.
+        class_names: the generator's, by index.
+        gsd: metres.
+        seed: the same seed draws the same objects and scenes.
+        own: what the image itself holds.
+    """
+    roofs = RoofDrawer(look, class_names.index(BUILDING), gsd, seed) if BUILDING in class_names else None
+    return Exemplars(own, roofs, drawn_scenes(look, class_names, gsd, seed))
+
+
+def drawn_scenes(look: Look, class_names: Sequence[str], gsd: float, seed: int) -> list[DrawnScene]:
+    """Scenes drawn at a ground sampling distance in metres, in given colours; others for another seed."""
+    return [DrawnScene(look, class_names, gsd, [seed, number]) for number in range(SCENES)]
+
+
+def look_of(image: SourceImage) -> Look:
+    """Mean and standard deviation [3] of the image as the generator sees it, 0..255, from windows spread over it."""
     pixels = []
     for box in spread_boxes(image.shape, SEARCH_WINDOWS, SEARCH_SIDE // 4):
         values, valid = image.dataset.read(window=as_window(box)), image.valid(as_window(box))
         pixels.append(image.rgb(values, valid)[:, valid].astype(np.float64))
     shown = np.concatenate(pixels, axis=1)
     if not shown.size:
-        return np.full((3, 1, 1), 128.0), np.full((3, 1, 1), 40.0)
-    return shown.mean(1)[:, None, None], shown.std(1)[:, None, None]
+        return np.full(3, 128.0), np.full(3, 40.0)
+    return shown.mean(1), shown.std(1)

@@ -15,9 +15,10 @@ import scipy.ndimage
 import torch
 from numpy.typing import NDArray
 
-from changen2.gpcm.exemplar import ArrayLibrary, start_picture
+from changen2.gpcm.exemplar import start_picture
 from changen2.gpcm.instances import contours, contours_after, remove_instances, segment
 from changen2.gpcm.labels import NODATA, ArrayLabels, Box, Labels
+from changen2.gpcm.libraries import ArrayLibrary, Exemplars
 from changen2.gpcm.regions import CELL, Region
 from changen2.gpcm.simulation import Rules, simulate_step
 from changen2.gpcm.synthesis import HALO, Generator, Settings, Synthesizer
@@ -268,7 +269,7 @@ def _dates(
     start = None
     if recipe.exemplar:
         library = ArrayLibrary("same place", square.rgb, recipe.numbers[square.labels])
-        start, _ = start_picture(square.rgb, events.condition, drawn, [library], [seed])
+        start, _ = start_picture(square.rgb, events.condition, drawn, Exemplars([library]), [seed])
     height, width = drawn.shape
     # One window over the whole square: the sizes that pairs have are sizes that the generator sees at once.
     region = Region(_cells(drawn, CELL * stride), Box(0, 0, height // stride, width // stride))

@@ -120,6 +120,8 @@ def make_plan(
             steps=request.sampling_steps,
             guidance_ratio=request.guidance_ratio,
             exemplar_level=request.exemplar_level,
+            # Both dates are decoded from latents alone: detail from elsewhere on one of them would give it away.
+            exemplar_detail=False,
         ),
         look=Look(request.photometry, request.season, request.misregistration, request.view_shift),
     )

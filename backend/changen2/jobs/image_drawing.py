@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from changen2.gpcm.exemplar import Library, start_picture
+from changen2.gpcm.exemplar import start_picture
 from changen2.gpcm.labels import Box
+from changen2.gpcm.libraries import Exemplars
 from changen2.gpcm.regions import CELL, Cells, Region, find_regions, within
 from changen2.gpcm.synthesis import HALO, Generator, Settings, Synthesizer
 from changen2.jobs.event_series import Step
@@ -40,7 +41,7 @@ class DrawingPlan:
         area: what of it is asked for.
         steps: where labels change.
         condition: gives the classes that the generator is told, for a step.
-        libraries: gives what exemplars are taken from; None starts from noise.
+        exemplars: gives what changes start from; None starts from noise.
         settings: of the sampler.
         patches: whether only changed blocks are written.
         device, precision, batch_size: where and how the generator runs.
@@ -51,7 +52,7 @@ class DrawingPlan:
     area: Area
     steps: Sequence[Step]
     condition: Callable[[Step, ExitStack], Callable[[Box], NDArray[np.uint8]]]
-    libraries: Callable[[], Sequence[Library]] | None
+    exemplars: Callable[[], Exemplars] | None
     settings: Settings
     patches: bool
     device: torch.device
@@ -90,7 +91,7 @@ class Drawing:
         self._plan, self._work, self._reporter = plan, work, reporter
         if isinstance(generator, torch.nn.Module):
             generator.eval().to(plan.device)
-        self._stride = generator.latent_stride
+        self._stride, self._outlined = generator.latent_stride, generator.outlined_classes
         self._synthesizer = Synthesizer(
             generator,
             plan.settings,
@@ -100,7 +101,7 @@ class Drawing:
             on_window=self._on_window,
         )
         self._journal = Journal(work, plan.identity)
-        self._libraries: Sequence[Library] = ()
+        self._exemplars: Exemplars | None = None
         self._done = self._total = 0
         self._sources: Counter[str] = Counter()
         self._regions = 0
@@ -116,7 +117,7 @@ class Drawing:
             "sampled_tiles": self._synthesizer.sampled,
             "device": str(self._plan.device),
         }
-        return {**found, "exemplars": dict(self._sources)} if self._plan.libraries else found
+        return {**found, "exemplars": dict(self._sources)} if self._plan.exemplars else found
 
     @property
     def rates(self) -> Rates:
@@ -132,11 +133,11 @@ class Drawing:
         finished = {entry["step"] for entry in self._journal.blocks}
         regions = plan_regions(plan.steps, plan.image.grid, plan.area.window, self._stride)
         todo = [(step, mine) for step, mine in zip(plan.steps, regions, strict=True) if step.number not in finished]
-        exemplar = plan.libraries is not None
+        exemplar = plan.exemplars is not None
         self._total = sum(self._synthesizer.looks(r, step.number, exemplar) for step, mine in todo for r in mine)
         self._regions = sum(len(mine) for _, mine in todo)
-        if plan.libraries is not None and any(mine for _, mine in todo):
-            self._libraries = plan.libraries()
+        if plan.exemplars is not None and any(mine for _, mine in todo):
+            self._exemplars = plan.exemplars()
         raw: list[Patch] = []
         names: list[str] = []
         for step, mine in zip(plan.steps, regions, strict=True):
@@ -167,22 +168,22 @@ class Drawing:
             changed = SparseRaster(step.change, plan.image.grid, 0)
             stack.callback(changed.close)
             condition = plan.condition(step, stack)
-            scene = StepScene(plan.image, base, changed, condition, writer, CELL * self._stride)
+            scene = StepScene(plan.image, base, changed, condition, writer, CELL * self._stride, self._outlined)
             for region in regions:
                 self._reporter.check()
-                start = self._start(region, scene, step) if self._libraries else None
+                start = self._start(region, scene, step, self._exemplars) if self._exemplars else None
                 scene.paint(region, self._synthesizer.draw(region, scene, step.number, start))
         self._drawing_s += time.monotonic() - began
         return writer.finish()
 
-    def _start(self, region: Region, scene: StepScene, step: Step) -> NDArray[np.uint8]:
+    def _start(self, region: Region, scene: StepScene, step: Step, exemplars: Exemplars) -> NDArray[np.uint8]:
         """An exemplar picture over a region's box [3, h, w]."""
         box = self._synthesizer.pixels(region.box)
         row, column = (int(place) for place in region.cells[0])
         seed = [self._plan.settings.seed, step.number, row, column]
         own = within(region.cells, box, CELL * self._stride)
         seen = scene.rgb(box), scene.labels(box), scene.change(box)
-        picture, sources = start_picture(*seen, self._libraries, seed, own)
+        picture, sources = start_picture(*seen, exemplars, seed, own)
         self._sources.update(sources)
         return picture
 

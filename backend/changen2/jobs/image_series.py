@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +120,7 @@ class StepScene:
         condition: the wanted classes of a box inside the raster, as the generator numbers them.
         writer: of what is drawn.
         cell: pixels along the side of a region's cells.
+        outlined_classes: the generator's classes whose objects have an outline of their own.
     """
 
     def __init__(
@@ -130,9 +131,10 @@ class StepScene:
         condition: Callable[[Box], NDArray[np.uint8]],
         writer: PatchWriter,
         cell: int,
+        outlined_classes: Sequence[int],
     ) -> None:
         self._image, self._before, self._change, self._condition = image, before, change, condition
-        self._writer, self._cell = writer, cell
+        self._writer, self._cell, self._outlined_classes = writer, cell, outlined_classes
         self._radiometry = image.radiometry()
         self._spectrum = image.spectrum(self._radiometry)
         self._earlier = np.zeros((0, 2), np.int64)
@@ -173,6 +175,7 @@ class StepScene:
             valid,
             self._radiometry,
             self._spectrum,
+            np.isin(self._condition(seen), self._outlined_classes),
         )
         self._writer.paint(as_window(box), new[:, place[0], place[1]], paint[place])
 

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
-from changen2.gpcm.exemplar import Library
 from changen2.gpcm.labels import Box
+from changen2.gpcm.libraries import Exemplars
 from changen2.gpcm.simulation import KINDS
 from changen2.gpcm.synthesis import Settings
 from changen2.jobs.change_events import read_events
 from changen2.jobs.condition import CONTOUR, INSTANCES, class_table, generator_numbers
 from changen2.jobs.event_series import EventSeries, Step, by_rules
-from changen2.jobs.exemplar_libraries import RasterLibrary, drawn_libraries
+from changen2.jobs.exemplar_libraries import RasterLibrary, exemplars_for, look_of
 from changen2.jobs.image_drawing import DrawingPlan
 from changen2.jobs.image_series import SourceImage
 from changen2.jobs.instance_raster import SIDE, InstanceLabels, InstanceRaster, Removals
@@ -62,6 +62,36 @@ class Inputs:
     numbers: NDArray[np.uint8]
     gsd: float | None
     warnings: list[str]
+
+
+def settled(request: SynthesizeRequest, card: ModelCard) -> SynthesizeRequest:
+    """The request with what it leaves to the model's card.
+
+    Raises:
+        InputError: guidance by labels is wanted of a generator that was not trained for it.
+    """
+    wanted = request.label_guidance
+    if card.label_guidance is None and wanted not in (None, 1):
+        raise InputError(
+            f"Label guidance {wanted:g} is wanted, but {card.name} was not trained for it.",
+            hint="Leave --label-guidance out.",
+            code="bad_value",
+        )
+    guidance = wanted or card.label_guidance or 1.0
+    return request.model_copy(update={"init": request.init or card.init, "label_guidance": guidance})
+
+
+def sampling(request: SynthesizeRequest, gsd: float = 0.5) -> Settings:
+    """How a settled request samples."""
+    return Settings(
+        sampler=request.sampler,
+        steps=request.sampling_steps,
+        guidance_ratio=request.guidance_ratio,
+        seed=request.seed,
+        gsd=gsd,
+        exemplar_level=request.exemplar_level,
+        label_guidance=request.label_guidance or 1.0,
+    )
 
 
 def open_inputs(request: SynthesizeRequest, card: ModelCard, stack: ExitStack) -> Inputs:
@@ -157,26 +187,17 @@ def make_drawing_plan(request: SynthesizeRequest, card: ModelCard, inputs: Input
     gsd = inputs.gsd or card.gsd_native
     names = [entry.name for entry in sorted(card.classes, key=lambda entry: entry.index)]
 
-    def libraries() -> list[Library]:
-        drawn: list[Library] = list(drawn_libraries(inputs.image, names, gsd, request.seed))
-        if inputs.labels is None:
-            return drawn
-        return [RasterLibrary(inputs.image, inputs.labels, inputs.numbers), *drawn]
+    def exemplars() -> Exemplars:
+        own = [] if inputs.labels is None else [RasterLibrary(inputs.image, inputs.labels, inputs.numbers)]
+        return exemplars_for(look_of(inputs.image), names, gsd, request.seed, own)
 
     return DrawingPlan(
         image=inputs.image,
         area=inputs.area,
         steps=series.steps,
         condition=lambda step, stack: _condition(inputs, series, card, step, stack),
-        libraries=libraries if request.init == "exemplar" else None,
-        settings=Settings(
-            sampler=request.sampler,
-            steps=request.sampling_steps,
-            guidance_ratio=request.guidance_ratio,
-            seed=request.seed,
-            gsd=gsd,
-            exemplar_level=request.exemplar_level,
-        ),
+        exemplars=exemplars if request.init == "exemplar" else None,
+        settings=sampling(request, gsd),
         patches=request.patches,
         device=device,
         precision=precision,

@@ -72,7 +72,9 @@ def try_out(
 
 def _key(request: SynthesizeRequest, card: ModelCard) -> tuple[str, ...]:
     device = choose_device(request.device)
-    return card.name, card.sha256, str(device), str(choose_precision(request.precision, device)), str(request.threads)
+    precision = choose_precision(request.precision, device)
+    asks_twice = request.label_guidance != 1
+    return card.name, card.sha256, str(device), str(precision), str(request.threads), str(asks_twice)
 
 
 def _trial_drawing(request: SynthesizeRequest, generator: Generator, reporter: Reporter) -> float:
@@ -85,7 +87,7 @@ def _trial_drawing(request: SynthesizeRequest, generator: Generator, reporter: R
     def seconds(steps: int) -> float:
         synthesizer = Synthesizer(
             generator,
-            Settings(steps=steps),
+            Settings(steps=steps, label_guidance=request.label_guidance or 1.0),
             device=device,
             precision=choose_precision(request.precision, device),
             on_window=lambda count: reporter.check(),

@@ -25,7 +25,7 @@ from changen2.jobs.label_series import LabelRaster, copy_labels, write_change
 from changen2.jobs.manifest import describe_input, versions, write_manifest
 from changen2.jobs.overlays import Cropped
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
-from changen2.jobs.synthesis_plan import Inputs, let_happen, make_drawing_plan, open_inputs
+from changen2.jobs.synthesis_plan import Inputs, let_happen, make_drawing_plan, open_inputs, settled
 from changen2.models.registry import ModelCard, card_of, load_model
 from changen2.protocol import SynthesizeRequest, validate
 from changen2.raster.area import Area
@@ -78,6 +78,7 @@ def run_with(
 ) -> dict[str, Any]:
     """Run a validated request with a generator that is loaded once the inputs are found good."""
     began, clock = datetime.now(timezone.utc), time.monotonic()
+    request = settled(request, card)
     folder = _output_folder(request)
     with gdal_environment(), ExitStack() as stack:
         inputs = open_inputs(request, card, stack)

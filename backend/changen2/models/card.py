@@ -30,6 +30,8 @@ class ModelCard(BaseModel):
         gsd_native: metres that ``--gsd auto`` resamples to.
         tile_size, overlap: pixels; the smallest overlap that keeps seams invisible.
         threshold: recommended change threshold, 0..1.
+        init: what a generator does best from: ``noise`` or ``exemplar``.
+        label_guidance: recommended weight of the labels, from 1; None where a generator was not trained for it.
         weights: file name of the weights beside the card; the card's name by default.
         sha256: of the weights file.
         encoder_of: name of the embedded detector whose encoder the weights go with; empty where they are whole.
@@ -52,6 +54,8 @@ class ModelCard(BaseModel):
     tile_size: int = 512
     overlap: int = 64
     threshold: float = 0.5
+    init: Literal["noise", "exemplar"] = "noise"
+    label_guidance: float | None = None
     licence: str
     noncommercial: bool = False
     size_bytes: int = 0

@@ -9,6 +9,9 @@ import torch
 
 from changen2.errors import InputError
 
+BF16_CHECKS = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+"""Functions of ``torch.cpu`` that tell of instructions for bf16 products; older torch lacks some."""
+
 
 @dataclass(frozen=True)
 class Device:
@@ -73,8 +76,8 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         return named[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
-    # AVX-512's bf16 alone is slower than fp32 for matrix products; AMX tiles are what makes it pay.
-    if device.type == "cpu" and getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)():
+    # Where bf16 is only emulated it is slower than fp32; with instructions for it matrix products take half as long.
+    if device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in BF16_CHECKS):
         return torch.bfloat16
     return torch.float32
 

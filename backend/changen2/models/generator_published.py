@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from changen2.errors import InputError
 from changen2.models.autoencoder_kl import LATENT_CHANNELS, AutoencoderKL
 from changen2.models.rsdit import LATENT_STRIDE, RSDiT
+
+OUTLINED: dict[int, tuple[int, ...]] = defaultdict(tuple, {2: (1,), 9: (4, 8)})
+"""Classes with an outline, by the number of classes: buildings (xView2); roads and buildings (OpenEarthMap)."""
 
 
 class PublishedGenerator(nn.Module):
@@ -25,6 +30,7 @@ class PublishedGenerator(nn.Module):
         prediction: what the denoiser returns.
         schedule: the noise schedule it was trained with.
         num_classes: classes of the label maps; with one label channel the class's number itself is the condition.
+        outlined_classes: those whose objects have an outline of their own, which a feather would blur.
     """
 
     latent_stride = LATENT_STRIDE
@@ -37,6 +43,7 @@ class PublishedGenerator(nn.Module):
         self.autoencoder = autoencoder
         self.rsdit = rsdit
         self.num_classes = max(2, rsdit.config.label_channels)
+        self.outlined_classes = OUTLINED[self.num_classes]
 
     def encode(self, rgb: Tensor) -> Tensor:
         """RGB ``[b, 3, 8h, 8w]``, 0..255, to latents ``[b, 4, h, w]``."""
@@ -46,12 +53,14 @@ class PublishedGenerator(nn.Module):
         """Latents ``[b, 4, h, w]`` to RGB ``[b, 3, 8h, 8w]``, 0..255."""
         return ((self.autoencoder.decode(latents) + 1) * 127.5).clamp(0, 255)
 
-    def embed_labels(self, labels: Tensor, gsd: Tensor) -> Tensor:
+    def embed_labels(self, labels: Tensor, gsd: Tensor, told: Tensor | None = None) -> Tensor:
         """Class maps ``[b, 8h, 8w]`` to an embedding, once a sample; the metres per pixel are not part of it.
 
         Raises:
-            InputError: a class that the model does not know.
+            InputError: a class that the model does not know, or labels to be kept back: it always had them in training.
         """
+        if told is not None:
+            raise InputError("This generator was not trained for label guidance.", hint="Leave it at 1.")
         channels = self.rsdit.config.label_channels
         if channels == 1:
             return self.rsdit.embed_labels(labels[:, None].float())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from changen2.models.autoencoder_tiny import CHANNELS, STRIDE, AutoencoderTiny
-from changen2.models.rsdit_tiny import RSDiTTiny
+from changen2.models.rsdit_tiny import BUILDING, ROAD, RSDiTTiny
 
 
 class TinyGenerator(nn.Module):
@@ -17,12 +17,14 @@ class TinyGenerator(nn.Module):
         prediction: what the denoiser returns, "v" for velocity.
         schedule: the noise schedule it was trained with.
         num_classes: classes of the label maps.
+        outlined_classes: those whose objects have an outline of their own, which a feather would blur.
     """
 
     latent_stride = STRIDE
     latent_channels = CHANNELS
     prediction = "v"
     schedule = "cosine"
+    outlined_classes = (ROAD, BUILDING)
 
     def __init__(self, autoencoder: AutoencoderTiny | None = None, rsdit: RSDiTTiny | None = None) -> None:
         super().__init__()
@@ -38,13 +40,15 @@ class TinyGenerator(nn.Module):
         """Latents ``[b, 4, h, w]`` to RGB ``[b, 3, 4h, 4w]``, 0..255."""
         return ((self.autoencoder.decode(latents) + 1) * 127.5).clamp(0, 255)
 
-    def embed_labels(self, labels: Tensor, gsd: Tensor) -> Tensor:
+    def embed_labels(self, labels: Tensor, gsd: Tensor, told: Tensor | None = None) -> Tensor:
         """Label maps ``[b, 4h, 4w]`` of class indices, and metres per pixel ``[b]``, to an embedding; once a sample.
+
+        ``told`` ``[b]`` is 0 for samples whose labels are kept from the model, which classifier-free guidance asks for.
 
         Raises:
             InputError: a class that the model does not know.
         """
-        return self.rsdit.embed_labels(labels, gsd)
+        return self.rsdit.embed_labels(labels, gsd, told)
 
     def denoise(self, x_t: Tensor, t: Tensor, label_embedding: Tensor, context_latent: Tensor, mask: Tensor) -> Tensor:
         """Predict the velocity in noisy latents.

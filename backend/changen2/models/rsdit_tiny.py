@@ -106,18 +106,21 @@ class LabelEmbedder(nn.Module):
         self.shares = nn.Sequential(nn.Linear(num_classes * cells, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
         self.gsd = nn.Sequential(nn.Linear(1, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
 
-    def forward(self, labels: Tensor, gsd: Tensor) -> Tensor:
+    def forward(self, labels: Tensor, gsd: Tensor, told: Tensor | None = None) -> Tensor:
         """Embed label maps.
 
         Args:
             labels: ``[b, 8 rows, 8 columns]`` class indices.
             gsd: ``[b]``, metres per pixel.
+            told: ``[b]``, whether the labels are told at all; they are where None.
 
         Returns:
             ``[b, rows, columns, hidden]``.
         """
         dtype = next(self.parameters()).dtype
         one_hot = F.one_hot(labels.long(), self.num_classes).permute(0, 3, 1, 2).to(dtype)
+        if told is not None:
+            one_hot = one_hot * told.to(dtype)[:, None, None, None]
         cells = F.pixel_unshuffle(F.avg_pool2d(one_hot, CELL), TOKEN // CELL)  # [b, classes * cells, rows, columns]
         # Octaves from 0.3 m, the middle of what it is trained at.
         octaves = torch.log2(gsd.to(dtype) / 0.3)[:, None]
@@ -169,12 +172,14 @@ class RSDiTTiny(nn.Module):
         for linear in (self.modulation, self.final_layer.modulation, self.final_layer.linear):
             nn.init.zeros_(linear.weight)
 
-    def embed_labels(self, labels: Tensor, gsd: Tensor) -> Tensor:
+    def embed_labels(self, labels: Tensor, gsd: Tensor, told: Tensor | None = None) -> Tensor:
         """Embed label maps. It does not depend on the timestep: do it once per sample.
 
         Args:
             labels: ``[b, 4h, 4w]`` class indices, int64, 0..num_classes − 1, for latents of h×w.
             gsd: ``[b]``, metres per pixel.
+            told: ``[b]``, 0 for samples whose labels are kept from the model: what it draws then is what guidance leads
+                away from. All are told where None.
 
         Returns:
             ``[b, h/2, w/2, hidden]`` (rounded up).
@@ -191,7 +196,7 @@ class RSDiTTiny(nn.Module):
                 code="bad_class",
             )
         padded = pad_to_multiple(labels[:, None].float(), TOKEN)[:, 0].long()
-        return self.y_embedder(padded, gsd)
+        return self.y_embedder(padded, gsd, told)
 
     def forward(self, x: Tensor, t: Tensor, label_embedding: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         """Predict the velocity.

@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from changen2.diffusion.denoising import denoiser
+from changen2.diffusion.guidance import guided
 from changen2.diffusion.noise import FIRST_STEP, START, latent_noise
 from changen2.diffusion.samplers import SAMPLERS, SPACINGS
 from changen2.diffusion.schedules import SCHEDULES
+from changen2.gpcm.classes import AERIAL
 from changen2.gpcm.compositing import Radiometry, composite
-from changen2.gpcm.exemplar import ArrayLibrary, start_picture
+from changen2.gpcm.exemplar import start_picture
 from changen2.gpcm.labels import Box
+from changen2.gpcm.libraries import ArrayLibrary
 from changen2.gpcm.regions import CELL, Region
 from changen2.gpcm.synthesis import Generator, Settings, Synthesizer
+from changen2.jobs.exemplar_libraries import exemplars_for
 from changen2.jobs.image_series import mirrored_read
 
 Picture = NDArray[np.uint8]
@@ -35,7 +39,13 @@ INITS = ("noise", "exemplar")
 
 @torch.inference_mode()
 def draw_whole(
-    generator: Generator, labels: Labels, gsd: Sequence[float], seeds: Sequence[int], sampler: str, steps: int
+    generator: Generator,
+    labels: Labels,
+    gsd: Sequence[float],
+    seeds: Sequence[int],
+    sampler: str,
+    steps: int,
+    label_guidance: float = 1.0,
 ) -> Picture:
     """Draw pictures from labels alone, each in one piece whatever its size.
 
@@ -46,6 +56,7 @@ def draw_whole(
         seeds: of each picture [b]; a picture does not depend on the others in its batch, up to its last bits.
         sampler: key of ``SAMPLERS``.
         steps: reverse steps.
+        label_guidance: weight of the labels.
 
     Returns:
         RGB [b, 3, h, w].
@@ -57,14 +68,20 @@ def draw_whole(
         place = (0, 0, height, width, generator.latent_channels)
         return torch.from_numpy(np.stack([latent_noise(seed, 0, sampler_step, *place) for seed in seeds]))
 
-    condition = generator.embed_labels(
-        torch.from_numpy(labels.astype(np.int64)), torch.tensor(gsd, dtype=torch.float32)
-    )
+    classes, metres = torch.from_numpy(labels.astype(np.int64)), torch.tensor(gsd, dtype=torch.float32)
+    conditions = {True: generator.embed_labels(classes, metres)}
+    if label_guidance != 1:
+        conditions[False] = generator.embed_labels(classes, metres, torch.zeros(len(classes)))
     x = noise(START)
     nothing, everywhere = torch.zeros_like(x), torch.ones_like(x[:, :1])
 
     def network(x_t: Tensor, t: int) -> Tensor:
-        return generator.denoise(x_t, torch.full((len(x_t),), t), condition, nothing, everywhere)
+        times = torch.full((len(x_t),), t)
+
+        def predict(told: bool) -> Tensor:
+            return generator.denoise(x_t, times, conditions[told], nothing, everywhere)
+
+        return guided(predict, schedule, t, label_guidance)
 
     prediction = "velocity" if generator.prediction == "v" else generator.prediction
     latents = SAMPLERS[sampler](
@@ -114,7 +131,8 @@ def draw_edit(
         wanted: the generator's classes after the edit [h, w].
         change: where it happens [h, w].
         settings: of the sampler.
-        exemplars: the classes before the edit [h, w], to start from patches of the same tile; noise where None.
+        exemplars: the classes before the edit [h, w], to start from what the same tile holds, else from what is
+            drawn by code; noise where None.
 
     Returns:
         RGB [3, h, w], equal to ``before`` outside the change.
@@ -125,11 +143,16 @@ def draw_edit(
     region = Region(cells, Box(0, 0, rows * CELL, columns * CELL))
     start = None
     if exemplars is not None:
-        own = ArrayLibrary("same tile", before, exemplars)
-        start, _ = start_picture(before, wanted, change, [own], [settings.seed])
+        shown = before.reshape(3, -1).astype(np.float64)
+        look, names = (shown.mean(1), shown.std(1)), list(AERIAL.names.values())
+        own = [ArrayLibrary("same tile", before, exemplars)]
+        known = exemplars_for(look, names, settings.gsd, settings.seed, own)
+        start, _ = start_picture(before, wanted, change, known, [settings.seed])
     (piece,) = Synthesizer(generator, settings).draw(region, TileScene(before, wanted, change), 1, start)
     everywhere = np.ones(change.shape, bool)
-    return composite(before, before, piece.rgb, change, change, everywhere, RGB).astype(np.uint8)
+    outlined = np.isin(wanted, generator.outlined_classes)
+    after = composite(before, before, piece.rgb, change, change, everywhere, RGB, outlined=outlined)
+    return after.astype(np.uint8)
 
 
 def _cut(values: NDArray[np.generic], box: Box) -> NDArray[np.generic]:

@@ -82,7 +82,7 @@ def draw_pair(
         _paint(canvas, noise, place, season, style, layout, date, index)
         light = illuminate(canvas, date)
         lean(canvas, light, date)
-        pictures.append(expose(_shrink(light), date, season))
+        pictures.append(expose(shrink(light), date, season))
         middle = (slice(OVERSAMPLING // 2, None, OVERSAMPLING),) * 2
         semantics.append(canvas.semantic[middle].copy())
         buildings.append(canvas.building[middle])
@@ -123,7 +123,7 @@ def _paint(
             draw_tree(canvas, noise, salt - number - 1 if salt > number else number, tree, date, index)
 
 
-def _shrink(light: Floats) -> Floats:
+def shrink(light: Floats) -> Floats:
     """Average ``OVERSAMPLING``² subpixels into one pixel."""
     height, width = light.shape[0] // OVERSAMPLING, light.shape[1] // OVERSAMPLING
     return light.reshape(height, OVERSAMPLING, width, OVERSAMPLING, 3).mean((1, 3))

@@ -319,10 +319,17 @@ def warm_cosine(config: Settings) -> Callable[[int], float]:
     return rate
 
 
-def warm_constant(config: Settings) -> Callable[[int], float]:
-    """Linear rise, then level: the average of the weights is good at any time, and a run may be made longer."""
+def warm_constant(config: Settings, cooldown: float = 0.0) -> Callable[[int], float]:
+    """Linear rise, then level: the average of the weights is good at any time, and a run may be made longer.
+
+    Args:
+        config: the experiment.
+        cooldown: share of the run, at its end, in which the rate falls linearly to zero (Hägele et al. 2024).
+    """
+    fall = max(1.0, cooldown * config.steps)
 
     def rate(step: int) -> float:
-        return config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup))
+        risen = (step + 1) / max(1, config.warmup)
+        return config.learning_rate * min(1.0, risen, (config.steps - step) / fall if cooldown else 1.0)
 
     return rate

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from changen2.gpcm.compositing import FEATHER, Radiometry, Spectrum, composite, feather, match_colours
+from changen2.gpcm.compositing import FEATHER, OUTLINE_OPACITY, Radiometry, Spectrum, composite, feather, match_colours
 
 RNG = np.random.default_rng(0)
 
@@ -31,6 +31,25 @@ def test_the_new_picture_rises_from_the_rim():
     line = np.zeros((20, 20), bool)
     line[10] = True
     assert (feather(line)[10] == 1).all()
+
+
+def test_an_outline_stays_sharp():
+    change = square(30, 8)
+    outlined = change.copy()
+    outlined[:, 15:] = False
+    opacity = feather(change, outlined)
+    assert opacity[15, 8:11] == pytest.approx([OUTLINE_OPACITY, 1, 1])
+    assert opacity[15, 21:18:-1] == pytest.approx([0.25, 0.5, 0.75])
+    assert (opacity[~change] == 0).all()
+
+
+def test_what_stood_there_leaves_no_ghost():
+    original = np.full((3, 40, 40), 100, np.uint8)
+    change = square(40, 12)
+    original[:, change] = 255  # a white house
+    drawn = np.full((3, 40, 40), 100, np.float32)
+    after = composite(original, original, drawn, change, change, np.ones_like(change), radiometry("uint8"))
+    assert np.abs(after[:, change].astype(int) - 100).max() <= 1
 
 
 @settings(max_examples=30, deadline=None)

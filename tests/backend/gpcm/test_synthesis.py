@@ -112,9 +112,41 @@ def test_an_exemplar_shortens_the_way(flat_generator):
     picture = np.full((3, *(4 * side for side in region.box.shape)), 200, np.uint8)
     pieces, synthesizer = draw(flat_generator, scene, exemplar=picture, steps=12, exemplar_level=0.3)
     assert synthesizer.sampled == len(synthesizer.timesteps(True)) < len(synthesizer.timesteps(False))
-    assert max(synthesizer.timesteps(True)) <= 300
+    assert max(synthesizer.timesteps(True)) == 300
     assert synthesizer.encoded == 2
     assert pieces[0].rgb[:, scene.change(pieces[0].seen)].mean(1) == pytest.approx(RED, abs=20)
+
+
+def test_a_start_gives_back_the_detail_that_latents_cannot_hold(flat_generator):
+    scene = Meadow(Box(400, 600, 460, 680))
+    (region,) = scene.regions(2000)
+    height, width = (4 * side for side in region.box.shape)
+    rows, columns = np.mgrid[:height, :width]
+    stripes = np.array(RED)[:, None, None] + np.zeros((3, height, width)) + np.where((rows + columns) % 2, 20, -20)
+    picture = np.clip(stripes, 0, 255).astype(np.uint8)
+    options = {"exemplar": picture, "steps": 12, "exemplar_level": 0.2}
+    (fine,), _ = draw(flat_generator, scene, **options)
+    (plain,), _ = draw(flat_generator, scene, **options, exemplar_detail=False)
+    inside = scene.change(fine.seen)[:, 1:] & scene.change(fine.seen)[:, :-1]
+    grain = [np.abs(np.diff(piece.rgb[1], axis=1))[inside].mean() for piece in (fine, plain)]
+    assert grain[0] > 25 > 8 > grain[1]
+
+
+def test_guidance_asks_again_without_labels(flat_generator, monkeypatch):
+    asked = []
+    embed = flat_generator.embed_labels
+
+    def spy(labels, gsd, told=None):
+        asked.append(told)
+        return embed(labels, gsd)
+
+    monkeypatch.setattr(flat_generator, "embed_labels", spy)
+    scene = Meadow(Box(400, 600, 460, 680))
+    (guided,), _ = draw(flat_generator, scene, label_guidance=3.0)
+    assert [told is None for told in asked] == [True, False] and not asked[1].any()
+    # What is said without labels is the same here, so guidance must not move it.
+    (plain,), _ = draw(flat_generator, scene)
+    assert guided.rgb == pytest.approx(plain.rgb, abs=0.2)
 
 
 def test_without_clamp_the_windows_around_are_still_the_image(flat_generator):

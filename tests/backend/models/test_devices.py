@@ -22,6 +22,7 @@ def test_precision_by_name_and_by_hardware(monkeypatch):
     assert choose_precision("bf16", cpu) is torch.bfloat16
     with pytest.raises(InputError):
         choose_precision("fp16", cpu)
-    for has_tiles, wanted in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=has_tiles: has)
+    for tiles, vectors, wanted in ((1, 0, torch.bfloat16), (0, 1, torch.bfloat16), (0, 0, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=tiles: bool(has), raising=False)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=vectors: bool(has), raising=False)
         assert choose_precision("auto", cpu) is wanted

@@ -65,6 +65,8 @@ def generator_card(generator: TinyGenerator, checkpoint: Path, weights: str) -> 
         "gsd_native": 0.3,
         "tile_size": 256,
         "overlap": 0,
+        "init": "exemplar",
+        "label_guidance": 2.5,
         "licence": "CC-BY-SA-4.0",
         "noncommercial": False,
         "weights": weights,
@@ -78,7 +80,7 @@ def generator_card(generator: TinyGenerator, checkpoint: Path, weights: str) -> 
             "denoiser_steps": state["step"],
             "denoiser_samples": state["samples"],
             "denoiser_hours": round(state["seconds"] / 3600, 1),
-            "hardware": "CPU, float32",
+            "hardware": "CPU",
             "held_out": "Banepa's east column, two Rio tiles, the lowest quarter of each SpaceNet 2 tile, one Dubai "
             "area of eight, every tenth Estonian tile",
         },

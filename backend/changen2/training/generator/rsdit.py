@@ -15,7 +15,7 @@ from changen2.training import run as runs
 from changen2.training.generator.config import RSDiTConfig
 from changen2.training.generator.crops import CropStore
 from changen2.training.generator.masks import draw_mask, untell
-from changen2.training.generator.run import start
+from changen2.training.generator.run import load_weights, start
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Batch:
         latents: ``[b, 4, h, w]``.
         labels: class indices as the denoiser gets them ``[b, 4h, 4w]``.
         gsd: metres per pixel ``[b]``.
+        told: whether the denoiser gets the labels at all ``[b]``.
         mask: ``[b, 1, h, w]``, 1 where the image changes.
         t: timesteps ``[b]``.
         noise: ``[b, 4, h, w]``.
@@ -34,6 +35,7 @@ class Batch:
     latents: Tensor
     labels: Tensor
     gsd: Tensor
+    told: Tensor
     mask: Tensor
     t: Tensor
     noise: Tensor
@@ -52,14 +54,17 @@ def train_rsdit(config: RSDiTConfig, resumed: bool = False, on_step: runs.OnStep
     torch.manual_seed(config.seed)
     store = CropStore(config.crops.out, latents=True)
     schedule = cosine_schedule()
-    run = start(RSDiTTiny(), config)
+    model = RSDiTTiny()
+    if config.start_from is not None:
+        load_weights(model, config.start_from, "rsdit.")
+    run = start(model, config)
 
     def losses(run: runs.Run) -> tuple[dict[str, Tensor], int]:
         samples = draw_batch(store, config, schedule, run.step)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
             return denoising_losses(run.model, samples, schedule, config), len(samples.t)
 
-    trained = runs.train(run, config, losses, runs.warm_constant(config), resumed, on_step)
+    trained = runs.train(run, config, losses, runs.warm_constant(config, config.cooldown), resumed, on_step)
     return trained  # type: ignore[return-value]
 
 
@@ -84,6 +89,7 @@ def draw_batch(store: CropStore, config: RSDiTConfig, schedule: Schedule, step: 
         gsd.append(store.gsd[shard][index])
     masks = [draw_mask(label, labels[i - 1], rng) for i, label in enumerate(labels)]
     told = [untell(label, mask, rng) for label, mask in zip(labels, masks, strict=True)]
+    is_told = rng.random(count) >= config.untold_share
     # Evenly spread timesteps make the loss less noisy than independent ones.
     t = ((rng.permutation(count) + rng.random(count)) / count * len(schedule)).astype(np.int64)
     clean = torch.from_numpy(np.stack(latents).astype(np.float32))
@@ -92,6 +98,7 @@ def draw_batch(store: CropStore, config: RSDiTConfig, schedule: Schedule, step: 
         clean,
         torch.from_numpy(np.stack(told).astype(np.int64)),
         torch.from_numpy(np.array(gsd, np.float32)),
+        torch.from_numpy(is_told),
         torch.from_numpy(np.stack(masks)[:, None].astype(np.float32)),
         torch.from_numpy(t),
         noise,
@@ -104,7 +111,7 @@ def denoising_losses(
     """Squared error of the velocity: ``total`` weighted by timestep and place, ``inside`` plain, in the change only."""
     x_t = q_sample(schedule, samples.latents, samples.t, samples.noise)
     target = velocity(schedule, samples.latents, samples.t, samples.noise)
-    embedding = model.embed_labels(samples.labels, samples.gsd)  # type: ignore[operator]
+    embedding = model.embed_labels(samples.labels, samples.gsd, samples.told)  # type: ignore[operator]
     predicted = model(x_t, samples.t, embedding, samples.latents, samples.mask)
     error = (predicted.float() - target).square().mean(1, keepdim=True)
     places = samples.mask + config.outside_weight * (1 - samples.mask)

@@ -22,8 +22,8 @@ def start(model: nn.Module, config: RunConfig) -> Run:
     return Run(model, copy.deepcopy(model).eval().requires_grad_(False), optimizer)
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load what ``export_weights`` wrote.
+def load_weights(model: nn.Module, path: Path, prefix: str = "") -> None:
+    """Load what ``export_weights`` wrote; of a larger model the part whose names begin with ``prefix``.
 
     Raises:
         InputError: there is no such file.
@@ -32,4 +32,5 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise InputError(
             f"There are no weights {path}.", hint="Run `changen2 train autoencoder` first.", code="missing_file"
         )
-    model.load_state_dict(load_file(path))
+    weights = load_file(path)
+    model.load_state_dict({name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)})

@@ -1,0 +1,86 @@
+"""Where exemplars come from: pictures with classes to take them from, and what can draw one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from changen2.gpcm.labels import Box
+
+Picture = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+class Library(Protocol):
+    """Pictures with classes that patches are taken from."""
+
+    name: str
+    shape: tuple[int, int]
+
+    def rgb(self, box: Box) -> Picture:
+        """RGB 0..255 [3, h, w] of a box inside."""
+        ...
+
+    def labels(self, box: Box) -> NDArray[np.uint8]:
+        """The generator's classes [h, w]."""
+        ...
+
+    def places(self, wanted: int) -> NDArray[np.int64]:
+        """Rows and columns [n, 2] of pixels of a class; some of them suffice."""
+        ...
+
+
+class ObjectDrawer(Protocol):
+    """Draws objects by code."""
+
+    name: str
+
+    def draw(self, inside: Mask, wanted: int, rng: np.random.Generator) -> Picture | None:
+        """An object of a class on a footprint in its bounding box [3, h, w]; None where it cannot draw the class."""
+        ...
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """All that a change may start from.
+
+    Attributes:
+        own: pictures of the same place, which come first.
+        drawer: draws what they do not have; None: nothing does.
+        others: pictures of other places, for what is not drawn either.
+    """
+
+    own: Sequence[Library]
+    drawer: ObjectDrawer | None = None
+    others: Sequence[Library] = field(default_factory=tuple)
+
+
+class ArrayLibrary:
+    """A library in memory.
+
+    Args:
+        name: for the record.
+        rgb: uint8 [3, h, w].
+        labels: the generator's classes [h, w].
+    """
+
+    def __init__(self, name: str, rgb: Picture, labels: NDArray[np.uint8]) -> None:
+        self.name = name
+        self.shape: tuple[int, int] = (labels.shape[0], labels.shape[1])
+        self._rgb, self._labels = rgb, labels
+
+    def rgb(self, box: Box) -> Picture:
+        """RGB [3, h, w]."""
+        return self._rgb[:, box.top : box.bottom, box.left : box.right]
+
+    def labels(self, box: Box) -> NDArray[np.uint8]:
+        """Classes [h, w]."""
+        return self._labels[box.top : box.bottom, box.left : box.right]
+
+    def places(self, wanted: int) -> NDArray[np.int64]:
+        """Rows and columns [n, 2]."""
+        return np.argwhere(self._labels == wanted)
