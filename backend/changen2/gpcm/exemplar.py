@@ -101,7 +101,7 @@ def _laid(inside: Mask, wanted: int, exemplars: Exemplars, rng: np.random.Genera
         if fitted is not None and fitted.score >= FITS:
             return mirrored(fitted.rgb, ~fitted.covered), library.name
     if exemplars.drawer is not None:
-        drawn = exemplars.drawer.draw(inside, wanted, rng)
+        drawn = exemplars.drawer.draw(inside, wanted, exemplars.own, rng)
         if drawn is not None:
             return drawn, exemplars.drawer.name
     patch = find_patch(inside, wanted, [*exemplars.own, *exemplars.others], rng)

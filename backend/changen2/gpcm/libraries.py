@@ -39,8 +39,18 @@ class ObjectDrawer(Protocol):
 
     name: str
 
-    def draw(self, inside: Mask, wanted: int, rng: np.random.Generator) -> Picture | None:
-        """An object of a class on a footprint in its bounding box [3, h, w]; None where it cannot draw the class."""
+    def draw(self, inside: Mask, wanted: int, own: Sequence[Library], rng: np.random.Generator) -> Picture | None:
+        """Draw an object on a footprint.
+
+        Args:
+            inside: the footprint in its bounding box [h, w].
+            wanted: its class.
+            own: pictures of the same place; objects of the class there lend their colours.
+            rng: decides the rest.
+
+        Returns:
+            [3, h, w]; None where it cannot draw the class.
+        """
         ...
 
 

@@ -32,7 +32,8 @@ def rectangles_of(footprint: Mask, frame: Frame) -> list[Rectangle]:
         return [(0.0, 0.0, half_u, half_v)]
     cell = max(1.0, 2 * max(half_u, half_v) / CELLS)
     cells = _cells(footprint, frame, cell)
-    left, found = cells.copy(), []
+    left = cells.copy()
+    found: list[Rectangle] = []
     while left.sum() > LEFT_OVER * cells.sum() and len(found) < MOST:
         box = _grown(largest_rectangle(left), cells)
         left[box] = False

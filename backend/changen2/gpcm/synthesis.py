@@ -42,7 +42,11 @@ class Generator(Protocol):
     prediction: str
     schedule: str
     num_classes: int
-    outlined_classes: Sequence[int]
+
+    @property
+    def outlined_classes(self) -> Sequence[int]:
+        """Classes whose objects have an outline of their own, which a feather would blur."""
+        ...
 
     def encode(self, rgb: Tensor) -> Tensor:
         """RGB 0..255 [b, 3, h, w] → latents [b, c, h / stride, w / stride]."""

@@ -33,6 +33,9 @@ BUILDING = "building"
 MARGIN = 4
 """Pixels around a roof that is drawn by itself."""
 
+TONES, TONE_REACH = 3, 6
+"""Roofs of the same place of which the one least like the ground lends its colour, and pixels that are looked at."""
+
 USUAL_MEAN, USUAL_SPREAD = 115.0, 50.0
 """Of the colours of an image that the roofs' own colours suit."""
 
@@ -55,8 +58,7 @@ class RasterLibrary:
 
     def rgb(self, box: Box) -> Picture:
         """RGB [3, h, w]."""
-        values = self._image.dataset.read(window=as_window(box))
-        return self._image.rgb(values, self._image.valid(as_window(box)))
+        return self._image.shown(box)
 
     def labels(self, box: Box) -> NDArray[np.uint8]:
         """The generator's classes [h, w]; ``NODATA`` where there is no label."""
@@ -121,7 +123,7 @@ class DrawnScene:
 
 
 class RoofDrawer:
-    """Draws a roof on a footprint, in an image's colours.
+    """Draws a roof on a footprint: in the colour of a roof of the same place, else in one that suits the image.
 
     Args:
         look: mean and standard deviation of the image's colours, 0..255 [3] each.
@@ -136,7 +138,7 @@ class RoofDrawer:
         self._look, self._building, self._gsd = look, building, float(np.clip(gsd, 0.1, 2))
         self._day = clear_day([seed])
 
-    def draw(self, inside: Mask, wanted: int, rng: np.random.Generator) -> Picture | None:
+    def draw(self, inside: Mask, wanted: int, own: Sequence[Library], rng: np.random.Generator) -> Picture | None:
         """A roof on a footprint in its bounding box [3, h, w]; None for other classes than buildings."""
         if wanted != self._building:
             return None
@@ -154,13 +156,32 @@ class RoofDrawer:
         # Roofs follow the light of the image, not the green of its fields.
         contrast, light = np.clip(spread.mean() / USUAL_SPREAD, 0.7, 1.3), (mean.mean() - USUAL_MEAN) / 2
         toned = (picture - USUAL_MEAN) * contrast + USUAL_MEAN + light + (mean - mean.mean()) / 4
+        tones = roof_tones(own, wanted, rng)
+        if tones:
+            tone = max(tones, key=lambda each: float(np.abs(each - mean).sum()))
+            toned += tone - toned[inside].mean(0)
         return np.moveaxis(np.clip(np.rint(toned), 0, 255).astype(np.uint8), -1, 0)
+
+
+def roof_tones(own: Sequence[Library], building: int, rng: np.random.Generator) -> list[NDArray[np.float64]]:
+    """Colours [3] of some buildings of the first library that has any."""
+    for library in own:
+        places = library.places(building)
+        if len(places):
+            return [_tone(library, int(row), int(column), building) for row, column in rng.choice(places, TONES)]
+    return []
+
+
+def _tone(library: Library, row: int, column: int, building: int) -> NDArray[np.float64]:
+    """The median colour [3] of a building around one of its pixels."""
+    box = Box(row - TONE_REACH, column - TONE_REACH, row + TONE_REACH + 1, column + TONE_REACH + 1).clip(library.shape)
+    return np.asarray(np.median(library.rgb(box)[:, library.labels(box) == building], axis=1))
 
 
 def exemplars_for(
     look: Look, class_names: Sequence[str], gsd: float, seed: int, own: Sequence[Library] = ()
 ) -> Exemplars:
-    """What a change of an image may start from.
+    """What a change in an image may start from.
 
     Args:
         look: mean and standard deviation of the image's colours, 0..255 [3] each.

@@ -41,7 +41,7 @@ class DrawingPlan:
         area: what of it is asked for.
         steps: where labels change.
         condition: gives the classes that the generator is told, for a step.
-        exemplars: gives what changes start from; None starts from noise.
+        exemplars: gives what tells, of a region's box, what its change may start from; None starts from noise.
         settings: of the sampler.
         patches: whether only changed blocks are written.
         device, precision, batch_size: where and how the generator runs.
@@ -52,7 +52,7 @@ class DrawingPlan:
     area: Area
     steps: Sequence[Step]
     condition: Callable[[Step, ExitStack], Callable[[Box], NDArray[np.uint8]]]
-    exemplars: Callable[[], Exemplars] | None
+    exemplars: Callable[[], Callable[[Box], Exemplars]] | None
     settings: Settings
     patches: bool
     device: torch.device
@@ -101,7 +101,7 @@ class Drawing:
             on_window=self._on_window,
         )
         self._journal = Journal(work, plan.identity)
-        self._exemplars: Exemplars | None = None
+        self._exemplars: Callable[[Box], Exemplars] | None = None
         self._done = self._total = 0
         self._sources: Counter[str] = Counter()
         self._regions = 0
@@ -171,19 +171,21 @@ class Drawing:
             scene = StepScene(plan.image, base, changed, condition, writer, CELL * self._stride, self._outlined)
             for region in regions:
                 self._reporter.check()
-                start = self._start(region, scene, step, self._exemplars) if self._exemplars else None
+                start = self._start(region, scene, step)
                 scene.paint(region, self._synthesizer.draw(region, scene, step.number, start))
         self._drawing_s += time.monotonic() - began
         return writer.finish()
 
-    def _start(self, region: Region, scene: StepScene, step: Step, exemplars: Exemplars) -> NDArray[np.uint8]:
-        """An exemplar picture over a region's box [3, h, w]."""
+    def _start(self, region: Region, scene: StepScene, step: Step) -> NDArray[np.uint8] | None:
+        """An exemplar picture over a region's box [3, h, w]; None starts from noise."""
+        if self._exemplars is None:
+            return None
         box = self._synthesizer.pixels(region.box)
         row, column = (int(place) for place in region.cells[0])
         seed = [self._plan.settings.seed, step.number, row, column]
         own = within(region.cells, box, CELL * self._stride)
         seen = scene.rgb(box), scene.labels(box), scene.change(box)
-        picture, sources = start_picture(*seen, exemplars, seed, own)
+        picture, sources = start_picture(*seen, self._exemplars(box), seed, own)
         self._sources.update(sources)
         return picture
 

@@ -74,6 +74,10 @@ class SourceImage:
         rgb = shown[[self._distinct.index(band) for band in self.aligned.bands]]
         return np.where(valid, rgb, FILL[:, None, None]).astype(np.uint8)
 
+    def shown(self, box: Box) -> NDArray[np.uint8]:
+        """What the generator sees [3, h, w] of a box inside the raster."""
+        return self.rgb(self.dataset.read(window=as_window(box)), self.valid(as_window(box)))
+
     def radiometry(self) -> Radiometry:
         """How bands and the generator's channels belong together."""
         dataset, stretch = self.dataset, self.aligned.stretch

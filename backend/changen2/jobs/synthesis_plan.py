@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from changen2.gpcm.synthesis import Settings
 from changen2.jobs.change_events import read_events
 from changen2.jobs.condition import CONTOUR, INSTANCES, class_table, generator_numbers
 from changen2.jobs.event_series import EventSeries, Step, by_rules
-from changen2.jobs.exemplar_libraries import RasterLibrary, exemplars_for, look_of
+from changen2.jobs.exemplar_libraries import BUILDING, RasterLibrary, exemplars_for, look_of
+from changen2.jobs.found_buildings import Neighbourhoods
 from changen2.jobs.image_drawing import DrawingPlan
 from changen2.jobs.image_series import SourceImage
 from changen2.jobs.instance_raster import SIDE, InstanceLabels, InstanceRaster, Removals
@@ -187,9 +188,15 @@ def make_drawing_plan(request: SynthesizeRequest, card: ModelCard, inputs: Input
     gsd = inputs.gsd or card.gsd_native
     names = [entry.name for entry in sorted(card.classes, key=lambda entry: entry.index)]
 
-    def exemplars() -> Exemplars:
-        own = [] if inputs.labels is None else [RasterLibrary(inputs.image, inputs.labels, inputs.numbers)]
-        return exemplars_for(look_of(inputs.image), names, gsd, request.seed, own)
+    def exemplars() -> Callable[[Box], Exemplars]:
+        known = exemplars_for(look_of(inputs.image), names, gsd, request.seed)
+        if inputs.labels is not None:
+            own = [RasterLibrary(inputs.image, inputs.labels, inputs.numbers)]
+            return lambda box: replace(known, own=own)
+        if BUILDING not in names or inputs.gsd is None or not Neighbourhoods.serve(gsd):
+            return lambda box: known
+        neighbourhoods = Neighbourhoods(inputs.image.shown, inputs.image.shape, names.index(BUILDING), gsd)
+        return lambda box: replace(known, own=[neighbourhoods.around(box)])
 
     return DrawingPlan(
         image=inputs.image,

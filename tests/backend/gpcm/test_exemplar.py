@@ -59,7 +59,7 @@ class Painter:
 
     name = "painter"
 
-    def draw(self, inside, wanted, rng):
+    def draw(self, inside, wanted, own, rng):
         return np.full((3, *inside.shape), 77, np.uint8) if wanted == BUILDING else None
 
 

@@ -1,0 +1,93 @@
+"""Buildings of an image without labels, found by the embedded detector: new houses then look like their neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import scipy.ndimage
+import torch
+from numpy.typing import NDArray
+
+from changen2.gpcm.fitting import Frame
+from changen2.gpcm.labels import NODATA, Box
+from changen2.gpcm.libraries import ArrayLibrary, Picture
+from changen2.models.changestar_tiny import ChangeStarTiny, pad_to_stride
+from changen2.models.detection import normalize
+from changen2.models.registry import card_of, load_model
+
+FOUND = "same raster, found by the detector"
+
+SIDE, SNAP = 640, 256
+"""Pixels of the neighbourhood of a change that is looked at, and of the grid that its middle is snapped to: what a
+change starts from must not depend on the extent that is asked for."""
+
+SURE, COMPACT, LEAST_M2 = 0.7, 0.75, 25.0
+"""Of a building to copy: mean probability, share of its smallest rectangle that it fills, and area. Driveways and
+merged rows fall through."""
+
+
+class Neighbourhoods:
+    """Libraries of what stands around a place, found when they are first asked for.
+
+    Args:
+        rgb: reads a box inside the raster as the generator sees it, uint8 [3, h, w].
+        shape: rows, columns of the raster.
+        building: the generator's class of buildings.
+        gsd: metres.
+    """
+
+    def __init__(self, rgb: Callable[[Box], Picture], shape: tuple[int, int], building: int, gsd: float) -> None:
+        self._rgb, self._shape, self._building, self._gsd = rgb, shape, building, gsd
+        self._known: dict[Box, ArrayLibrary] = {}
+
+    @cached_property
+    def _detector(self) -> ChangeStarTiny:
+        return load_model(card_of("tiny"))  # type: ignore[return-value]
+
+    @staticmethod
+    def serve(gsd: float) -> bool:
+        """Whether the detector knows imagery of such pixels."""
+        card = card_of("tiny")
+        return card.gsd_min <= gsd <= card.gsd_max
+
+    def around(self, box: Box) -> ArrayLibrary:
+        """The buildings around the middle of a box."""
+        middle = [round((low + high) / 2 / SNAP) * SNAP for low, high in ((box.top, box.bottom), (box.left, box.right))]
+        top, left = (max(0, min(m - SIDE // 2, length - SIDE)) for m, length in zip(middle, self._shape, strict=True))
+        window = Box(top, left, min(top + SIDE, self._shape[0]), min(left + SIDE, self._shape[1]))
+        if window not in self._known:
+            self._known[window] = self._look(window)
+        return self._known[window]
+
+    def _look(self, window: Box) -> ArrayLibrary:
+        picture = self._rgb(window)
+        labels = np.full(window.shape, NODATA, np.uint8)
+        labels[copyable(building_probability(self._detector, picture), self._gsd)] = self._building
+        return ArrayLibrary(FOUND, picture, labels)
+
+
+@torch.inference_mode()
+def building_probability(detector: ChangeStarTiny, picture: Picture) -> NDArray[np.float32]:
+    """Probability of building [h, w] in a picture [3, h, w]."""
+    images = pad_to_stride(normalize(torch.from_numpy(np.ascontiguousarray(picture))[None]))
+    logits = detector.semantic_logits(images.contiguous(memory_format=torch.channels_last))[0, 0]
+    return logits.sigmoid()[: picture.shape[1], : picture.shape[2]].numpy()
+
+
+def copyable(probability: NDArray[np.float32], gsd: float) -> NDArray[np.bool_]:
+    """The pixels of buildings that are surely single buildings [h, w].
+
+    Args:
+        probability: of building, 0..1 [h, w].
+        gsd: metres.
+    """
+    numbers, count = scipy.ndimage.label(probability >= 0.5)
+    chosen = np.zeros(count + 1, bool)
+    for number, window in enumerate(scipy.ndimage.find_objects(numbers), 1):
+        mask = numbers[window] == number
+        if mask.sum() * gsd**2 < LEAST_M2 or probability[window][mask].mean() < SURE:
+            continue
+        chosen[number] = mask.sum() >= COMPACT * 4 * Frame.around(mask).half_sides.prod()
+    return np.asarray(chosen[numbers])
