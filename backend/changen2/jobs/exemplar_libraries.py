@@ -159,7 +159,8 @@ class RoofDrawer:
         tones = roof_tones(own, wanted, rng)
         if tones:
             tone = max(tones, key=lambda each: float(np.abs(each - mean).sum()))
-            toned += tone - toned[inside].mean(0)
+            grey = picture.mean(2, keepdims=True)  # the light on the roof, without its own colour
+            toned = grey / grey[inside].mean() * tone
         return np.moveaxis(np.clip(np.rint(toned), 0, 255).astype(np.uint8), -1, 0)
 
 
