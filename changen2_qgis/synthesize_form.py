@@ -25,8 +25,7 @@ from .worker_client import Hello
 
 QUALITIES = (("Fast: for a first look", "fast"), ("Good", "good"))
 SAMPLERS = (("DPM-Solver++ (few steps)", "dpmpp"), ("DDIM", "ddim"), ("DDPM (many steps)", "ddpm"))
-# The embedded generator is small: what it draws from noise is vaguer than what it makes of a patch.
-STARTS = (("A patch of the wanted class", "exemplar"), ("Noise", "noise"))
+STARTS = (("What suits the model", "auto"), ("An object of the wanted class", "exemplar"), ("Noise", "noise"))
 
 CONTOUR = "contour"
 """A class that generators have for their own use."""

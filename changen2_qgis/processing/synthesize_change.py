@@ -69,7 +69,7 @@ QUALITIES = {"fast": 8, "good": 20}
 """Name and reverse steps of the diffusion."""
 
 SAMPLERS = ("dpmpp", "ddim", "ddpm")
-STARTS = ("noise", "exemplar")
+STARTS = ("auto", "noise", "exemplar")
 
 HELP = """Draws the images that follow when something changes: buildings are built or lost, fields become roads. A
 generative model runs on your own machine, in a process of its own.
@@ -193,8 +193,9 @@ class SynthesizeChange(BackendAlgorithm):
                 minValue=1,
                 maxValue=1000,
             ),
-            choice("INIT", "Start of what is drawn", list(STARTS), defaultValue="noise", usesStaticStrings=True),
-            number("EXEMPLAR_LEVEL", "How freely an exemplar is redrawn", real, 0.4, minValue=0.01, maxValue=1),
+            choice("INIT", "Start of what is drawn", list(STARTS), defaultValue="auto", usesStaticStrings=True),
+            number("EXEMPLAR_LEVEL", "How freely an exemplar is redrawn", real, 0.3, minValue=0.01, maxValue=1),
+            number("LABEL_GUIDANCE", "Weight of the labels (empty: the model's)", real, None, True, 1, 10),
             number("GUIDANCE_RATIO", "How long the unchanged is held while drawing", real, 1.0, minValue=0, maxValue=1),
             yes_no("PATCHES", "Write changed blocks and virtual rasters instead of whole images", False),
             number(
@@ -327,6 +328,10 @@ class SynthesizeChange(BackendAlgorithm):
         }
         for name in ("SAMPLER", "INIT", "PRECISION"):
             options[name.lower()] = self.parameterAsEnumString(parameters, name, context)
+        if options["init"] == "auto":  # the model's card knows
+            del options["init"]
+        if parameters.get("LABEL_GUIDANCE") not in (None, ""):
+            options["label_guidance"] = self.parameterAsDouble(parameters, "LABEL_GUIDANCE", context)
         for name in ("STEPS", "SAMPLING_STEPS", "BATCH_SIZE", "THREADS"):
             if parameters.get(name) not in (None, ""):  # Processing itself would make that 0
                 options[name.lower()] = self.parameterAsInt(parameters, name, context)

@@ -130,6 +130,7 @@ def test_the_contract_names_parameters_and_outputs(backend):
     parameters = {definition.name() for definition in algorithm.parameterDefinitions()}
     assert parameters >= {
         "IMAGE", "EVENTS", "LABELS", "SIMULATE", "STEPS", "MODEL", "SAMPLER", "QUALITY", "SAMPLING_STEPS", "INIT",
+        "LABEL_GUIDANCE",
         "SEED", "EXTENT", "AOI", "BANDS", "DEVICE", "PATCHES", "RESUME", "START_DATE", "INTERVAL", "OUTPUT_FOLDER",
     }  # fmt: skip
     outputs = {definition.name(): definition.type() for definition in algorithm.outputDefinitions()}
@@ -175,7 +176,9 @@ def test_selected_polygons_with_other_fields(backend, image, tmp_path):
     _, succeeded, feedback, _ = synthesize(backend, parameters)
     QgsProject.instance().removeMapLayer(layer)
     assert succeeded, feedback.errors
-    assert features(backend.asked[0][1]["events"]) == [("edit", "pond", 3)]
+    asked = backend.asked[0][1]
+    assert features(asked["events"]) == [("edit", "pond", 3)]
+    assert not {"init", "label_guidance"} & set(asked)  # the model's card knows best
 
 
 def test_kinds_to_simulate_labels_an_extent_and_finer_settings(backend, image, write_raster, tmp_path):
@@ -188,6 +191,7 @@ def test_kinds_to_simulate_labels_an_extent_and_finer_settings(backend, image, w
         "SAMPLER": "ddim",
         "SAMPLING_STEPS": 5,
         "INIT": "exemplar",
+        "LABEL_GUIDANCE": 2.5,
         "BANDS": "3;2;1",
         "EXTENT": "500004,500020,4999980,4999990 [EPSG:32633]",
         "OUTPUT_FOLDER": str(tmp_path / "r"),
@@ -197,6 +201,7 @@ def test_kinds_to_simulate_labels_an_extent_and_finer_settings(backend, image, w
     asked = backend.asked[0][1]
     assert asked["simulate"] == ["create", "edit"] and asked["labels"] == labels
     assert (asked["seed"], asked["sampler"], asked["sampling_steps"], asked["init"]) == (11, "ddim", 5, "exemplar")
+    assert asked["label_guidance"] == 2.5
     assert (asked["bands"], asked["bounds"]) == ([3, 2, 1], [500004, 4999980, 500020, 4999990])
 
 
