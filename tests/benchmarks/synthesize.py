@@ -40,7 +40,7 @@ from changen2.jobs.synthesize import run_with
 from changen2.models.generator_tiny import TinyGenerator
 from changen2.models.registry import ModelCard, card_of, load_model
 from changen2.protocol import SynthesizeRequest
-from changen2.reports.drawing import draw_whole
+from changen2.reports.drawing import INITS, draw_whole
 
 WHOLE = ((256, 256), (512, 512), (1024, 1024), (384, 1088))
 WORKER = [sys.executable, "-m", "changen2", "worker"]
@@ -98,7 +98,7 @@ def run(folder: Path, side: int, boxes: list[tuple[int, int, int, int]], steps: 
 
     request = SynthesizeRequest(
         image=str(folder / "image.tif"), out_dir=str(folder / "out"), events=str(folder / "events.gpkg"),
-        sampling_steps=steps, device="cpu", threads=1,
+        sampling_steps=steps, device="cpu", threads=1, init="noise",
     )  # fmt: skip
     card, network = generator()
     clock = time.process_time()
@@ -168,26 +168,27 @@ def whole_pictures(steps: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def warm_worker(steps: int) -> dict[str, float]:
-    """One change of 256² by a worker process that has done another before."""
+def warm_worker(steps: int) -> dict[str, dict[str, float]]:
+    """One change of 256² by a worker process that has done another before, from noise and from an exemplar."""
     card_of("tiny", "synthesize")  # says so where the worker has no generator
+    found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as place, Popen(WORKER, stdin=PIPE, stdout=PIPE, text=True) as worker:
         folder, process = Path(place), psutil.Process(worker.pid)
         write_image(folder / "image.tif", 1024)
         write_events(folder / "events.gpkg", [(300, 300, 556, 556)])
-        for number in (1, 2):
+        for number, init in enumerate(("noise", *INITS)):
             used, began = sum(process.cpu_times()[:2]), time.perf_counter()
             params = {
                 "image": str(folder / "image.tif"), "events": str(folder / "events.gpkg"), "device": "cpu",
-                "out_dir": str(folder / str(number)), "sampling_steps": steps,
+                "out_dir": str(folder / str(number)), "sampling_steps": steps, "init": init,
             }  # fmt: skip
             request = {"jsonrpc": "2.0", "id": number, "method": "synthesize", "params": params}
             print(json.dumps(request), file=worker.stdin, flush=True)
             answer = next(line for line in map(json.loads, worker.stdout) if line.get("id") == number)
             if "error" in answer:
                 raise InputError(answer["error"]["message"])
-        clock = time.perf_counter() - began
-        found = {"clock_s": clock, "cpu_s": sum(process.cpu_times()[:2]) - used}
+            clock, cpu = time.perf_counter() - began, sum(process.cpu_times()[:2]) - used
+            found[f"from {init}"] = {"clock_s": clock, "cpu_s": cpu}
         worker.kill()
     return found
 

@@ -46,6 +46,7 @@ def draw_whole(
     sampler: str,
     steps: int,
     label_guidance: float = 1.0,
+    precision: torch.dtype = torch.float32,
 ) -> Picture:
     """Draw pictures from labels alone, each in one piece whatever its size.
 
@@ -57,6 +58,7 @@ def draw_whole(
         sampler: key of ``SAMPLERS``.
         steps: reverse steps.
         label_guidance: weight of the labels.
+        precision: of the denoiser.
 
     Returns:
         RGB [b, 3, h, w].
@@ -81,7 +83,8 @@ def draw_whole(
         def predict(told: bool) -> Tensor:
             return generator.denoise(x_t, times, conditions[told], nothing, everywhere)
 
-        return guided(predict, schedule, t, label_guidance)
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            return guided(predict, schedule, t, label_guidance).float()
 
     prediction = "velocity" if generator.prediction == "v" else generator.prediction
     latents = SAMPLERS[sampler](
@@ -122,6 +125,7 @@ def draw_edit(
     change: Mask,
     settings: Settings,
     exemplars: Labels | None = None,
+    precision: torch.dtype = torch.float32,
 ) -> Picture:
     """The tile after an edit; the tile is one window of the model, whatever changes in it.
 
@@ -133,6 +137,7 @@ def draw_edit(
         settings: of the sampler.
         exemplars: the classes before the edit [h, w], to start from what the same tile holds, else from what is
             drawn by code; noise where None.
+        precision: of the denoiser.
 
     Returns:
         RGB [3, h, w], equal to ``before`` outside the change.
@@ -148,7 +153,9 @@ def draw_edit(
         own = [ArrayLibrary("same tile", before, exemplars)]
         known = exemplars_for(look, names, settings.gsd, settings.seed, own)
         start, _ = start_picture(before, wanted, change, known, [settings.seed])
-    (piece,) = Synthesizer(generator, settings).draw(region, TileScene(before, wanted, change), 1, start)
+    (piece,) = Synthesizer(generator, settings, precision=precision).draw(
+        region, TileScene(before, wanted, change), 1, start
+    )
     everywhere = np.ones(change.shape, bool)
     outlined = np.isin(wanted, generator.outlined_classes)
     after = composite(before, before, piece.rgb, change, change, everywhere, RGB, outlined=outlined)

@@ -6,14 +6,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.synthesis import Generator
 from changen2.jobs.condition import generator_table
+from changen2.models.devices import choose_precision
 from changen2.models.generator_tiny import TinyGenerator
 from changen2.models.registry import ModelCard, card_of, load_model
+from changen2.reports.drawing import draw_whole
 from changen2.reports.held_out import Tile, held_out_places, held_out_tiles
 from changen2.training.export import digest
 from changen2.training.places import Place
@@ -71,10 +76,27 @@ class Subject:
     options: Options
     _places: dict[str, list[Place]] = field(default_factory=dict)
 
+    @property
+    def label_guidance(self) -> float:
+        """The labels' weight that its card recommends."""
+        return self.card.label_guidance or 1.0
+
+    @property
+    def precision(self) -> torch.dtype:
+        """What the synthesis job computes in on this processor, unless it is told."""
+        return choose_precision("auto", torch.device("cpu"))
+
     @cached_property
     def classes(self) -> ClassTable:
         """Names and colours of its classes."""
         return generator_table(self.card)
+
+    def whole(
+        self, label: NDArray[np.uint8], gsd: float, seed: int, sampler: str = "dpmpp", steps: int = 20
+    ) -> NDArray[np.uint8]:
+        """A picture drawn from labels [h, w] alone, as the job would draw it: RGB [3, h, w]."""
+        how = sampler, steps, self.label_guidance, self.precision
+        return draw_whole(self.generator, label[None], [gsd], [seed], *how)[0]
 
     def places(self) -> dict[str, list[Place]]:
         """Held-out places by source, read once."""

@@ -89,7 +89,9 @@ def consistency_section(subject: Subject, tell: Callable[[str], None]) -> Sectio
             "The embedded segmenter is the embedded detector's building head, trained on real and drawn scenes; the "
             "real segmenter was trained for this report on real images only. None of the tiles was trained on by "
             "either of them, nor by the generator.",
-            "A start from an exemplar may take over the picture of another building of the same tile.",
+            "A start from an exemplar takes over the picture of another building of the same tile where one fits the "
+            "footprint, else a roof drawn by code: it says how well the job does, not what the denoiser has learned. "
+            "That is what the start from noise says.",
         ],
         figures,
         [(f"The first {len(rows)} tiles, not chosen; on the right what each segmenter finds.", sheet(columns, rows))],
@@ -127,9 +129,10 @@ def _change(site: Site) -> NDArray[np.bool_]:
 
 def _create(subject: Subject, site: Site, index: int, init: str) -> Picture:
     tile = site[0]
-    settings = Settings(seed=subject.options.seed + index, gsd=tile.gsd)
+    settings = Settings(seed=subject.options.seed + index, gsd=tile.gsd, label_guidance=subject.label_guidance)
     exemplars = tile.label if init == "exemplar" else None
-    return draw_edit(subject.generator, tile.image, _wanted(site), _change(site), settings, exemplars)
+    edit = tile.image, _wanted(site), _change(site)
+    return draw_edit(subject.generator, *edit, settings, exemplars, subject.precision)
 
 
 def _segmenter(name: str, subject: Subject, tell: Callable[[str], None]) -> ChangeStarTiny:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from changen2.reports.bootstrap import rounded
-from changen2.reports.drawing import draw_whole
 from changen2.reports.frechet import Moments, Projection, cell_features, distance, distance_score, ratio_score
 from changen2.reports.held_out import Tile
 from changen2.reports.page import Section, coloured, sheet
@@ -77,9 +76,7 @@ def draw_tiles(
     for index, tile in enumerate(tiles):
         path = folder / f"{index:04d}.png"
         if not path.exists():
-            seed = options.seed + index
-            picture = draw_whole(subject.generator, tile.label[None], [tile.gsd], [seed], sampler, steps)[0]
-            _save(picture, path)
+            _save(subject.whole(tile.label, tile.gsd, options.seed + index, sampler, steps), path)
         drawn.append(np.moveaxis(np.asarray(Image.open(path)), -1, 0))
         if (index + 1) % 16 == 0:
             tell(f"{sampler} {steps}: {index + 1} of {len(tiles)} tiles, {time.monotonic() - began:.0f} s")

@@ -28,8 +28,8 @@ def seams_section(subject: Subject, tell: Callable[[str], None]) -> Section:
         rng = np.random.default_rng((options.seed, index))
         coarse = blob((options.size // STRIDE, options.size // STRIDE), rng)
         mask = np.kron(coarse, np.ones((STRIDE, STRIDE), bool))
-        settings = Settings(seed=options.seed + index, gsd=tile.gsd)
-        after = draw_edit(subject.generator, tile.image, tile.label, mask, settings)
+        settings = Settings(seed=options.seed + index, gsd=tile.gsd, label_guidance=subject.label_guidance)
+        after = draw_edit(subject.generator, tile.image, tile.label, mask, settings, precision=subject.precision)
         edits.append(steepness(after, tile.image, mask))
         if index < SHOWN:
             rows.append([tile.image, coloured(tile.label, subject.classes), shaded(mask), after])

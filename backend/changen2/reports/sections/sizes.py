@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from changen2.reports.drawing import draw_whole
 from changen2.reports.held_out import GSD, cut_tiles
 from changen2.reports.page import Section, coloured, sheet
 from changen2.reports.subject import Subject
@@ -20,7 +19,7 @@ def sizes_section(subject: Subject, tell: Callable[[str], None]) -> Section:
     pictures = []
     for height, width in SHAPES:
         label, image = tile.label[:height, :width], tile.image[:, :height, :width]
-        drawn = draw_whole(subject.generator, label[None], [tile.gsd], [subject.options.seed], "dpmpp", 20)[0]
+        drawn = subject.whole(label, tile.gsd, subject.options.seed)
         row = [image, coloured(label, subject.classes), drawn]
         pictures.append((f"{height} × {width} pixels", sheet(["real", "labels", "drawn"], [row])))
         tell(f"{height} × {width} pixels drawn whole")
