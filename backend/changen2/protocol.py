@@ -290,8 +290,8 @@ class GenerateRequest(EventRules):
     sampler: Literal["dpmpp", "ddim", "ddpm"] = "dpmpp"
     sampling_steps: Annotated[int, Field(ge=1, le=1000)] = 20
     guidance_ratio: Probability = 1.0
-    init: Literal["noise", "exemplar"] = "noise"
-    exemplar_level: Annotated[float, Field(gt=0, le=1)] = 0.6
+    init: Literal["noise", "exemplar"] | None = None
+    exemplar_level: Annotated[float, Field(gt=0, le=1)] = 0.4
     bands: Bands = None
     device: DeviceName = "auto"
     precision: Precision = "auto"

@@ -48,7 +48,10 @@ def generate(
     sampler: Annotated[str, typer.Option(help="dpmpp, ddim or ddpm.")] = "dpmpp",
     sampling_steps: Annotated[int, typer.Option(help="Reverse steps of the diffusion.")] = 20,
     guidance_ratio: Annotated[float, typer.Option(help="Share of them held at the image before, 0 to 1.")] = 1.0,
-    init: Annotated[str, typer.Option(help="noise, or exemplar: start from a patch of the wanted class.")] = "noise",
+    init: Annotated[
+        str | None,
+        typer.Option(help="noise, or exemplar: start from an object of the wanted class [default: the model's]."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same pairs.")] = 0,
     model: Annotated[str, typer.Option(help="An installed generator; see `changen2 models list`.")] = "tiny",
     bands: Annotated[str | None, typer.Option(help="One band or three that are seen.")] = None,

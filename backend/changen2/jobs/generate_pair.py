@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from changen2.gpcm.exemplar import start_picture
 from changen2.gpcm.instances import contours, contours_after, remove_instances, segment
 from changen2.gpcm.labels import NODATA, ArrayLabels, Box, Labels
-from changen2.gpcm.libraries import ArrayLibrary, Exemplars
+from changen2.gpcm.libraries import ArrayLibrary
 from changen2.gpcm.regions import CELL, Region
 from changen2.gpcm.simulation import Rules, simulate_step
 from changen2.gpcm.synthesis import HALO, Generator, Settings, Synthesizer
 from changen2.jobs.generate_look import Floats, Look
+from changen2.jobs.exemplar_libraries import exemplars_for
 from changen2.jobs.image_series import mirrored_read
 
 Mask = NDArray[np.bool_]
@@ -41,12 +42,13 @@ class Recipe:
         rules: of the events; ``kinds`` is drawn anew for each pair.
         mix: weight of each kind of event.
         numbers: the generator's class for each class of the labels [256].
+        class_names: the generator's classes, by index.
         contour: the generator's class for boundaries of instances, None where it has none.
         least_change, most_change: share of pixels that change in the others.
         removal: probability of an instance to go (S0).
         surroundings: largest distance drawn anew around a change, pixels.
         distractors: most places drawn anew without change.
-        exemplar: whether the change starts from a patch of its class.
+        exemplar: whether the change starts from an object or a patch of its class.
         settings: of the sampler; its seed is drawn anew for each pair.
         look: how the dates differ besides.
     """
@@ -55,6 +57,7 @@ class Recipe:
     rules: Rules
     mix: dict[str, float]
     numbers: NDArray[np.uint8]
+    class_names: tuple[str, ...]
     contour: int | None
     least_change: float
     most_change: float
@@ -269,7 +272,10 @@ def _dates(
     start = None
     if recipe.exemplar:
         library = ArrayLibrary("same place", square.rgb, recipe.numbers[square.labels])
-        start, _ = start_picture(square.rgb, events.condition, drawn, Exemplars([library]), [seed])
+        shown = square.rgb[:, square.valid].astype(np.float64)
+        look = shown.mean(axis=1), shown.std(axis=1)
+        known = exemplars_for(look, recipe.class_names, gsd, seed, [library])
+        start, _ = start_picture(square.rgb, events.condition, drawn, known, [seed])
     height, width = drawn.shape
     # One window over the whole square: the sizes that pairs have are sizes that the generator sees at once.
     region = Region(_cells(drawn, CELL * stride), Box(0, 0, height // stride, width // stride))

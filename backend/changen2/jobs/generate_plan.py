@@ -108,13 +108,14 @@ def make_plan(
         rules=rules,
         mix=mix,
         numbers=numbers,
+        class_names=tuple(entry.name for entry in sorted(card.classes, key=lambda entry: entry.index)),
         contour=next((entry.index for entry in card.classes if entry.name == CONTOUR), None),
         least_change=request.least_change,
         most_change=request.most_change,
         removal=REMOVAL,
         surroundings=request.surroundings,
         distractors=request.distractors,
-        exemplar=request.init == "exemplar",
+        exemplar=(request.init or card.init) == "exemplar",
         settings=Settings(
             sampler=request.sampler,
             steps=request.sampling_steps,
@@ -122,6 +123,7 @@ def make_plan(
             exemplar_level=request.exemplar_level,
             # Both dates are decoded from latents alone: detail from elsewhere on one of them would give it away.
             exemplar_detail=False,
+            label_guidance=card.label_guidance or 1.0,
         ),
         look=Look(request.photometry, request.season, request.misregistration, request.view_shift),
     )
