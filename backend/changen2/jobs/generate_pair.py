@@ -22,8 +22,8 @@ from changen2.gpcm.libraries import ArrayLibrary
 from changen2.gpcm.regions import CELL, Region
 from changen2.gpcm.simulation import Rules, simulate_step
 from changen2.gpcm.synthesis import HALO, Generator, Settings, Synthesizer
-from changen2.jobs.generate_look import Floats, Look
 from changen2.jobs.exemplar_libraries import exemplars_for
+from changen2.jobs.generate_look import Floats, Look
 from changen2.jobs.image_series import mirrored_read
 
 Mask = NDArray[np.bool_]
