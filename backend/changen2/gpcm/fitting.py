@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import scipy.ndimage
@@ -23,8 +24,8 @@ LARGEST_SIDE = 192
 LEAST_AREA = 24
 """Pixels of an object below which there is nothing to see."""
 
-TRIES = 60
-"""Places of the class that are looked at for objects."""
+TRIES, ENOUGH = 60, 20
+"""Places of the class that are looked at for objects, and objects that are enough."""
 
 WARPED = 8
 """Objects of most similar size that are tried on the footprint, each in four turns."""
@@ -104,7 +105,8 @@ def fit_object(inside: Mask, wanted: int, library: Library, rng: np.random.Gener
     if max(inside.shape) > LARGEST_SIDE:
         return None
     target = Frame.around(inside)
-    candidates = sorted(_objects(inside.shape, wanted, library, rng), key=lambda each: _misfit(each.frame, target))
+    found = islice(_objects(inside.shape, wanted, library, rng), ENOUGH)
+    candidates = sorted(found, key=lambda each: _misfit(each.frame, target))
     fits = [_warped(each, target.turned(turn), inside) for each in candidates[:WARPED] for turn in range(4)]
     return max(fits, key=lambda fit: fit.score, default=None)
 

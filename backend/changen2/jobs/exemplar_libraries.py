@@ -30,6 +30,9 @@ OWN, ROOF, DRAWN = "same raster", "drawn roof", "drawn scene"
 BUILDING = "building"
 """Name of the class that roofs are drawn for."""
 
+LARGEST_ROOF = 512
+"""Pixels along a footprint; what is larger is no single roof, and drawing takes a hundred bytes a pixel."""
+
 MARGIN = 4
 """Pixels around a roof that is drawn by itself."""
 
@@ -139,8 +142,8 @@ class RoofDrawer:
         self._day = clear_day([seed])
 
     def draw(self, inside: Mask, wanted: int, own: Sequence[Library], rng: np.random.Generator) -> Picture | None:
-        """A roof on a footprint in its bounding box [3, h, w]; None for other classes than buildings."""
-        if wanted != self._building:
+        """A roof on a footprint in its bounding box [3, h, w]; None for other classes and for whole quarters."""
+        if wanted != self._building or max(inside.shape) > LARGEST_ROOF:
             return None
         frame = Frame.around(inside)
         gsd, (down, across) = self._gsd, frame.axes[0]

@@ -6,7 +6,7 @@ import pytest
 from changen2.gpcm.classes import AERIAL
 from changen2.gpcm.labels import NODATA, Box
 from changen2.gpcm.libraries import ArrayLibrary
-from changen2.jobs.exemplar_libraries import SCENE_SIDE, DrawnScene, RoofDrawer, exemplars_for
+from changen2.jobs.exemplar_libraries import LARGEST_ROOF, SCENE_SIDE, DrawnScene, RoofDrawer, exemplars_for
 
 NAMES = list(AERIAL.names.values())
 BUILDING, VEGETATION = NAMES.index("building"), NAMES.index("vegetation")
@@ -38,6 +38,8 @@ def test_a_roof_covers_its_footprint(wing):
 
 def test_it_draws_buildings_only_and_the_same_again(wing):
     assert roofs().draw(wing, VEGETATION, [], np.random.default_rng(0)) is None
+    quarter = np.ones((20, LARGEST_ROOF + 1), bool)
+    assert roofs().draw(quarter, BUILDING, [], np.random.default_rng(0)) is None
     first, again = (roofs().draw(wing, BUILDING, [], np.random.default_rng(3)) for _ in range(2))
     assert np.array_equal(first, again)
 
