@@ -186,8 +186,8 @@ class SynthesizeRequest(EventRules):
         init: ``noise``, or ``exemplar``: start from an object or a patch of the wanted class; None takes what the
             model's card recommends.
         exemplar_level: share of the diffusion that an exemplar is noised to, 0..1; higher is freer.
-        label_guidance: weight of the labels by classifier-free guidance, 1 to 10; 1 is none and takes half the time,
-            None takes what the model's card recommends.
+        label_guidance: weight of the labels by classifier-free guidance, 1 to 10; it acts in the noisier part of the
+            diffusion, hardly on an exemplar; 1 is none. None takes what the model's card recommends.
         model: name of an installed generator.
         bounds: left, bottom, right, top in the CRS of ``image``; crops the outputs.
         aoi: vector file whose polygons crop the outputs; outside them nothing happens.
@@ -257,7 +257,7 @@ class GenerateRequest(EventRules):
         surroundings: largest distance in pixels around a change over which the ground is drawn anew with it.
         distractors: most places a pair that are drawn anew although their class stays.
         model: name of an installed generator.
-        sampler, sampling_steps, guidance_ratio, init, exemplar_level: as for ``SynthesizeRequest``.
+        sampler, sampling_steps, guidance_ratio, init, exemplar_level, label_guidance: as for ``SynthesizeRequest``.
         bands: one band or three, from 1; None chooses red, green, blue.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, bf16 or fp16.
@@ -292,6 +292,7 @@ class GenerateRequest(EventRules):
     guidance_ratio: Probability = 1.0
     init: Literal["noise", "exemplar"] | None = None
     exemplar_level: Annotated[float, Field(gt=0, le=1)] = 0.4
+    label_guidance: Annotated[float, Field(ge=1, le=10)] | None = None
     bands: Bands = None
     device: DeviceName = "auto"
     precision: Precision = "auto"

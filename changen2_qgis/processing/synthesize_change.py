@@ -78,7 +78,9 @@ Say what changes by polygons with the fields event (create, remove or edit), to_
 without it 1), or let events be simulated on the labels. Without labels and polygons, objects that the image shows are
 removed here and there.
 
-Outside the change the images equal the first one to the last bit; inside they are synthetic, and no measurement.
+Outside the change the images equal the first one to the last bit; inside they are synthetic, and no measurement. The
+embedded model begins a house as one of the same image, turned and stretched into the polygon, or as a drawn roof, and
+lets the model fit it in; the manifest says which. Start "noise" draws it from nothing.
 
 Results: one image for each step, on the grid of the first; label maps and change maps; and the events as polygons.
 IMAGES is the last image, SERIES all of them. All are written to the output folder with a manifest; without one to a new

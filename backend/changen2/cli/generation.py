@@ -52,6 +52,9 @@ def generate(
         str | None,
         typer.Option(help="noise, or exemplar: start from an object of the wanted class [default: the model's]."),
     ] = None,
+    label_guidance: Annotated[
+        float | None, typer.Option(help="Weight of the labels in a start from noise, 1 to 10 [default: the model's].")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same pairs.")] = 0,
     model: Annotated[str, typer.Option(help="An installed generator; see `changen2 models list`.")] = "tiny",
     bands: Annotated[str | None, typer.Option(help="One band or three that are seen.")] = None,

@@ -70,7 +70,7 @@ def synthesize(
         typer.Option(help="noise, or exemplar: start from an object of the wanted class [default: the model's]."),
     ] = None,
     label_guidance: Annotated[
-        float | None, typer.Option(help="Weight of the labels, 1 to 10; 1 is twice as fast [default: the model's].")
+        float | None, typer.Option(help="Weight of the labels in a start from noise, 1 to 10 [default: the model's].")
     ] = None,
     seed: Seed = 0,
     model: Annotated[str, typer.Option(help="An installed generator; see `changen2 models list`.")] = "tiny",

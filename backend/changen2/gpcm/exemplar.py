@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from changen2.gpcm.fitting import fit_object
 from changen2.gpcm.labels import Box
-from changen2.gpcm.libraries import Exemplars, Library, Mask, Picture
+from changen2.gpcm.libraries import Exemplars, ExemplarsAt, Library, Mask, Picture
 
 BACKGROUND = 0
 """The generator's class of what is nothing else; nothing can be copied for it."""
@@ -61,7 +61,7 @@ def start_picture(
     before: Picture,
     wanted: NDArray[np.uint8],
     change: Mask,
-    exemplars: Exemplars,
+    exemplars_at: ExemplarsAt,
     seed: Sequence[int],
     counted: Mask | None = None,
 ) -> tuple[Picture, dict[str, int]]:
@@ -71,7 +71,7 @@ def start_picture(
         before: the image [3, h, w].
         wanted: the generator's classes [h, w].
         change: [h, w].
-        exemplars: what they come from.
+        exemplars_at: what they come from, by the box around a region.
         seed: numbers that decide which are tried.
         counted: only regions that meet it are counted [h, w]; all where None.
 
@@ -85,7 +85,11 @@ def start_picture(
         for number, window in enumerate(scipy.ndimage.find_objects(regions), 1):
             inside = regions[window] == number
             rng = np.random.default_rng([*seed, int(value), number])
-            laid, source = (None, SURROUNDINGS) if value == BACKGROUND else _laid(inside, int(value), exemplars, rng)
+            laid, source = None, SURROUNDINGS
+            if value != BACKGROUND:
+                rows, columns = window
+                exemplars = exemplars_at(Box(rows.start, columns.start, rows.stop, columns.stop))
+                laid, source = _laid(inside, int(value), exemplars, rng)
             if laid is not None:
                 picture[:, window[0], window[1]][:, inside] = laid[:, inside]
             if counted is not None and not counted[window][inside].any():

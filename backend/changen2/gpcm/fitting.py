@@ -84,7 +84,6 @@ class Fitted:
 
 @dataclass(frozen=True)
 class _Candidate:
-    library: Library
     box: Box
     mask: Mask
     frame: Frame
@@ -107,8 +106,9 @@ def fit_object(inside: Mask, wanted: int, library: Library, rng: np.random.Gener
     target = Frame.around(inside)
     found = islice(_objects(inside.shape, wanted, library, rng), ENOUGH)
     candidates = sorted(found, key=lambda each: _misfit(each.frame, target))
-    fits = [_warped(each, target.turned(turn), inside) for each in candidates[:WARPED] for turn in range(4)]
-    return max(fits, key=lambda fit: fit.score, default=None)
+    fits = [_Fit.of(each, target.turned(turn), inside) for each in candidates[:WARPED] for turn in range(4)]
+    best = max(fits, key=lambda fit: fit.score, default=None)
+    return None if best is None else Fitted(best.picture(library), best.covered, best.score)
 
 
 def _misfit(frame: Frame, target: Frame) -> float:
@@ -137,24 +137,45 @@ def _objects(shape: tuple[int, int], wanted: int, library: Library, rng: np.rand
             continue
         seen.add(key)
         place = Box(key[0], key[1], key[0] + mask.shape[0], key[1] + mask.shape[1])
-        yield _Candidate(library, place, mask, Frame.around(mask))
+        yield _Candidate(place, mask, Frame.around(mask))
 
 
-def _warped(candidate: _Candidate, target: Frame, inside: Mask) -> Fitted:
-    """An object resampled so that its rectangle becomes the footprint's."""
-    frame = candidate.frame
-    to_source = frame.axes.T @ np.diag(frame.half_sides / target.half_sides) @ target.axes
-    grid = np.indices(inside.shape, dtype=np.float64).reshape(2, -1)
-    at = frame.centre[:, None] + to_source @ (grid - target.centre[:, None])
+@dataclass(frozen=True)
+class _Fit:
+    """A candidate whose rectangle was turned and stretched to be the footprint's.
 
-    def sampled(values: NDArray[np.generic]) -> Floats:
-        found = scipy.ndimage.map_coordinates(values.astype(np.float64), at, order=1, mode="nearest")
-        return np.asarray(found).reshape(inside.shape)
+    Attributes:
+        candidate: the object.
+        at: its place for each pixel of the footprint's bounding box: rows and columns [2, h * w].
+        covered: where it lies [h, w].
+        score: see ``Fitted``.
+    """
 
-    covered = sampled(candidate.mask) >= 0.5
-    covered &= ((at >= -0.5) & (at <= np.array(candidate.mask.shape)[:, None] - 0.5)).all(axis=0).reshape(inside.shape)
-    rgb = np.stack([sampled(channel) for channel in candidate.library.rgb(candidate.box)])
-    stretch = np.abs(np.log2(frame.half_sides / target.half_sides)).sum()
-    turn = np.arccos(np.clip(np.sum(frame.axes[0] * target.axes[0]), -1, 1)) / (np.pi / 2)
-    score = float((covered & inside).sum() / (covered | inside).sum()) - STRETCH_COST * stretch - TURN_COST * turn
-    return Fitted(np.clip(np.rint(rgb), 0, 255).astype(np.uint8), covered, score)
+    candidate: _Candidate
+    at: Floats
+    covered: Mask
+    score: float
+
+    @classmethod
+    def of(cls, candidate: _Candidate, target: Frame, inside: Mask) -> _Fit:
+        frame = candidate.frame
+        to_source = frame.axes.T @ np.diag(frame.half_sides / target.half_sides) @ target.axes
+        grid = np.indices(inside.shape, dtype=np.float64).reshape(2, -1)
+        at = frame.centre[:, None] + to_source @ (grid - target.centre[:, None])
+        limits = np.array(candidate.mask.shape)[:, None] - 0.5
+        covered = (_sampled(candidate.mask, at) >= 0.5) & ((at >= -0.5) & (at <= limits)).all(axis=0)
+        covered = covered.reshape(inside.shape)
+        stretch = np.abs(np.log2(frame.half_sides / target.half_sides)).sum()
+        turn = np.arccos(np.clip(np.sum(frame.axes[0] * target.axes[0]), -1, 1)) / (np.pi / 2)
+        shared = (covered & inside).sum() / (covered | inside).sum()
+        return cls(candidate, at, covered, float(shared - STRETCH_COST * stretch - TURN_COST * turn))
+
+    def picture(self, library: Library) -> Picture:
+        """The object over the footprint's bounding box [3, h, w]."""
+        rgb = np.stack([_sampled(channel, self.at) for channel in library.rgb(self.candidate.box)])
+        return np.clip(np.rint(rgb), 0, 255).astype(np.uint8).reshape(3, *self.covered.shape)
+
+
+def _sampled(values: NDArray[np.generic], at: Floats) -> Floats:
+    """Values [h, w] at places between pixels [2, n], linearly."""
+    return np.asarray(scipy.ndimage.map_coordinates(values.astype(np.float64), at, order=1, mode="nearest"))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from changen2.gpcm.labels import Box
+from changen2.gpcm.labels import NODATA, Box
 
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 
 class Library(Protocol):
-    """Pictures with classes that patches are taken from."""
+    """Pictures with classes that objects and patches are taken from."""
 
     name: str
     shape: tuple[int, int]
@@ -67,6 +67,32 @@ class Exemplars:
     own: Sequence[Library]
     drawer: ObjectDrawer | None = None
     others: Sequence[Library] = field(default_factory=tuple)
+
+
+ExemplarsAt = Callable[[Box], Exemplars]
+"""What a change may start from, by the box around it, in pixels of the picture that it is part of."""
+
+
+class Elsewhere:
+    """A library without what it shows at one place: a house that is built anew must not be the one that stood there.
+
+    Args:
+        library: of any kind.
+        place: a box in its pixels.
+    """
+
+    def __init__(self, library: Library, place: Box) -> None:
+        self.name, self.shape = library.name, library.shape
+        self._library, self._place = library, place
+        self.rgb, self.places = library.rgb, library.places
+
+    def labels(self, box: Box) -> NDArray[np.uint8]:
+        """The generator's classes [h, w], unknown at the place."""
+        labels = self._library.labels(box).copy()
+        rows, columns = self._place.top - box.top, self._place.left - box.left
+        height, width = self._place.shape
+        labels[max(rows, 0) : max(rows + height, 0), max(columns, 0) : max(columns + width, 0)] = NODATA
+        return labels
 
 
 class ArrayLibrary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from changen2.gpcm.fitting import Frame
 from changen2.gpcm.libraries import Mask
@@ -30,17 +31,20 @@ def rectangles_of(footprint: Mask, frame: Frame) -> list[Rectangle]:
     half_u, half_v = (float(side) for side in frame.half_sides)
     if footprint.sum() >= FULL * 4 * half_u * half_v:
         return [(0.0, 0.0, half_u, half_v)]
-    cell = max(1.0, 2 * max(half_u, half_v) / CELLS)
-    cells = _cells(footprint, frame, cell)
+    longest = max(1.0, 2 * max(half_u, half_v) / CELLS)
+    counts = np.maximum(1, np.ceil(2 * frame.half_sides / longest - 1e-6).astype(int))
+    cell = 2 * frame.half_sides / counts
+    cells = _cells(footprint, frame, counts, cell)
     left = cells.copy()
     found: list[Rectangle] = []
     while left.sum() > LEFT_OVER * cells.sum() and len(found) < MOST:
         box = _grown(largest_rectangle(left), cells)
         left[box] = False
-        middle = [(side.start + side.stop) / 2 * cell for side in box]
-        half = [(side.stop - side.start) / 2 * cell for side in box]
-        found.append((middle[0] - half_u, middle[1] - half_v, half[0], half[1]))
-    return found
+        middle = [(side.start + side.stop) / 2 * length for side, length in zip(box, cell, strict=True)]
+        half = [(side.stop - side.start) / 2 * length for side, length in zip(box, cell, strict=True)]
+        found.append((float(middle[0] - half_u), float(middle[1] - half_v), float(half[0]), float(half[1])))
+    # A sliver may run between the centres of all cells.
+    return found or [(0.0, 0.0, half_u, half_v)]
 
 
 def largest_rectangle(mask: Mask) -> tuple[slice, slice]:
@@ -61,10 +65,9 @@ def largest_rectangle(mask: Mask) -> tuple[slice, slice]:
     return best
 
 
-def _cells(footprint: Mask, frame: Frame, cell: float) -> Mask:
-    """Which cells along the frame's axes have their centre in the footprint [u, v]."""
-    counts = np.maximum(1, np.ceil(2 * frame.half_sides / cell - 1e-6).astype(int))
-    u, v = ((np.arange(count) + 0.5) * cell - half for count, half in zip(counts, frame.half_sides, strict=True))
+def _cells(footprint: Mask, frame: Frame, counts: NDArray[np.int64], cell: NDArray[np.float64]) -> Mask:
+    """Which of so many cells of some length along each of the frame's axes have their centre in the footprint."""
+    u, v = ((np.arange(counts[axis]) + 0.5) * cell[axis] - frame.half_sides[axis] for axis in (0, 1))
     places = frame.centre + u[:, None, None] * frame.axes[0] + v[None, :, None] * frame.axes[1]
     rows, columns = np.moveaxis(np.rint(places).astype(int), -1, 0)
     inside = (rows >= 0) & (columns >= 0) & (rows < footprint.shape[0]) & (columns < footprint.shape[1])

@@ -19,9 +19,10 @@ from changen2.jobs import synthesis_rates
 from changen2.jobs.event_series import Step
 from changen2.jobs.image_drawing import plan_regions
 from changen2.jobs.label_series import as_window
+from changen2.jobs.model_defaults import settled
 from changen2.jobs.overlays import SparseRaster
 from changen2.jobs.progress import Reporter
-from changen2.jobs.synthesis_plan import Inputs, let_happen, open_inputs, sampling, settled
+from changen2.jobs.synthesis_plan import Inputs, let_happen, open_inputs, sampling
 from changen2.models.generator_published import PublishedGenerator
 from changen2.models.generator_tiny import TinyGenerator
 from changen2.models.registry import ModelCard, card_of, load_model

@@ -1,4 +1,4 @@
-"""Where exemplar patches come from: the image itself with its labels, and scenes drawn by this package's own code."""
+"""Where exemplars come from: the image itself with its labels, and roofs and scenes that are drawn by code."""
 
 from __future__ import annotations
 
@@ -64,9 +64,10 @@ class RasterLibrary:
         return self._image.shown(box)
 
     def labels(self, box: Box) -> NDArray[np.uint8]:
-        """The generator's classes [h, w]; ``NODATA`` where there is no label."""
+        """The generator's classes [h, w]; ``NODATA`` where there is no label or no image."""
         values = self._labels.read(box)
-        return np.where(values == NODATA, NODATA, self._numbers[values]).astype(np.uint8)
+        known = (values != NODATA) & self._image.valid(as_window(box))
+        return np.where(known, self._numbers[values], NODATA).astype(np.uint8)
 
     def places(self, wanted: int) -> NDArray[np.int64]:
         """Rows and columns [n, 2] of pixels of a class, from windows spread over the raster."""
@@ -106,15 +107,22 @@ class DrawnScene:
         return self._scene.labels(box)
 
     def places(self, wanted: int) -> NDArray[np.int64]:
-        """Rows and columns [n, 2] of pixels of a class."""
+        """Rows and columns [n, 2] of pixels of a class; nothing is drawn for a class that no scene has."""
+        if wanted not in self._numbers:
+            return np.zeros((0, 2), np.int64)
         return self._scene.places(wanted)
 
     @cached_property
-    def _scene(self) -> ArrayLibrary:
+    def _numbers(self) -> NDArray[np.uint8]:
+        """The generator's class for each class of a scene [256]."""
         numbers = np.full(256, NODATA, np.uint8)
         for index, (name, _) in CLASSES.items():
             if name in self._class_names:
                 numbers[index] = self._class_names.index(name)
+        return numbers
+
+    @cached_property
+    def _scene(self) -> ArrayLibrary:
         rng = np.random.default_rng(self._seed)
         style = SceneStyle.random(rng, "suburb")
         pair = draw_pair(rng, SCENE_SIDE, SCENE_SIDE, float(np.clip(self._gsd, 0.1, 2)), style)
@@ -122,7 +130,7 @@ class DrawnScene:
         mean, spread = self._look
         matched = (scene - scene.mean((0, 1))) / np.maximum(scene.std((0, 1)), 1) * spread + mean
         rgb = np.moveaxis(np.clip(np.rint(matched), 0, 255).astype(np.uint8), -1, 0)
-        return ArrayLibrary(self.name, rgb, numbers[pair.semantic_before])
+        return ArrayLibrary(self.name, rgb, self._numbers[pair.semantic_before])
 
 
 class RoofDrawer:
@@ -156,14 +164,14 @@ class RoofDrawer:
         shape = (height + 2 * MARGIN, width + 2 * MARGIN)
         mean, spread = self._look
         picture = draw_roof(mirrored_parts, place, shape, gsd, self._day, mean, rng)[MARGIN:-MARGIN, MARGIN:-MARGIN]
-        # Roofs follow the light of the image, not the green of its fields.
-        contrast, light = np.clip(spread.mean() / USUAL_SPREAD, 0.7, 1.3), (mean.mean() - USUAL_MEAN) / 2
-        toned = (picture - USUAL_MEAN) * contrast + USUAL_MEAN + light + (mean - mean.mean()) / 4
         tones = roof_tones(own, wanted, rng)
         if tones:
             tone = max(tones, key=lambda each: float(np.abs(each - mean).sum()))
             grey = picture.mean(2, keepdims=True)  # the light on the roof, without its own colour
             toned = grey / grey[inside].mean() * tone
+        else:  # roofs follow the light of the image, not the green of its fields
+            contrast, light = np.clip(spread.mean() / USUAL_SPREAD, 0.7, 1.3), (mean.mean() - USUAL_MEAN) / 2
+            toned = (picture - USUAL_MEAN) * contrast + USUAL_MEAN + light + (mean - mean.mean()) / 4
         return np.moveaxis(np.clip(np.rint(toned), 0, 255).astype(np.uint8), -1, 0)
 
 
@@ -172,30 +180,29 @@ def roof_tones(own: Sequence[Library], building: int, rng: np.random.Generator) 
     for library in own:
         places = library.places(building)
         if len(places):
-            return [_tone(library, int(row), int(column), building) for row, column in rng.choice(places, TONES)]
+            tones = [_tone(library, int(row), int(column), building) for row, column in rng.choice(places, TONES)]
+            return [tone for tone in tones if np.isfinite(tone).all()]
     return []
 
 
 def _tone(library: Library, row: int, column: int, building: int) -> NDArray[np.float64]:
-    """The median colour [3] of a building around one of its pixels."""
+    """The median colour [3] of a building around one of its pixels; NaN where the library hides it."""
     box = Box(row - TONE_REACH, column - TONE_REACH, row + TONE_REACH + 1, column + TONE_REACH + 1).clip(library.shape)
-    return np.asarray(np.median(library.rgb(box)[:, library.labels(box) == building], axis=1))
+    shown = library.rgb(box)[:, library.labels(box) == building]
+    return np.median(shown, axis=1) if shown.size else np.full(3, np.nan)
 
 
-def exemplars_for(
-    look: Look, class_names: Sequence[str], gsd: float, seed: int, own: Sequence[Library] = ()
-) -> Exemplars:
-    """What a change in an image may start from.
+def exemplars_for(look: Look, class_names: Sequence[str], gsd: float, seed: int) -> Exemplars:
+    """What a change in an image may start from, besides what the image itself holds.
 
     Args:
         look: mean and standard deviation of the image's colours, 0..255 [3] each.
         class_names: the generator's, by index.
         gsd: metres.
         seed: the same seed draws the same objects and scenes.
-        own: what the image itself holds.
     """
     roofs = RoofDrawer(look, class_names.index(BUILDING), gsd, seed) if BUILDING in class_names else None
-    return Exemplars(own, roofs, drawn_scenes(look, class_names, gsd, seed))
+    return Exemplars([], roofs, drawn_scenes(look, class_names, gsd, seed))
 
 
 def drawn_scenes(look: Look, class_names: Sequence[str], gsd: float, seed: int) -> list[DrawnScene]:
@@ -209,7 +216,12 @@ def look_of(image: SourceImage) -> Look:
     for box in spread_boxes(image.shape, SEARCH_WINDOWS, SEARCH_SIDE // 4):
         values, valid = image.dataset.read(window=as_window(box)), image.valid(as_window(box))
         pixels.append(image.rgb(values, valid)[:, valid].astype(np.float64))
-    shown = np.concatenate(pixels, axis=1)
-    if not shown.size:
-        return np.full(3, 128.0), np.full(3, 40.0)
+    return look_of_pixels(np.concatenate(pixels, axis=1))
+
+
+def look_of_pixels(rgb: NDArray[np.generic]) -> Look:
+    """Mean and standard deviation [3] of pixels [3, n], 0..255; usual ones where there are none."""
+    if not rgb.size:
+        return np.full(3, USUAL_MEAN), np.full(3, USUAL_SPREAD)
+    shown = rgb.astype(np.float64)
     return shown.mean(1), shown.std(1)

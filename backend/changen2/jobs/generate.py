@@ -22,6 +22,7 @@ from changen2.jobs.generate_plan import DatasetPlan, make_plan, orders
 from changen2.jobs.generate_sources import Source
 from changen2.jobs.journal import Journal, has_finished_blocks
 from changen2.jobs.manifest import redact, versions, write_manifest
+from changen2.jobs.model_defaults import settled
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.registry import ModelCard, card_of, load_model
 from changen2.protocol import GenerateRequest, validate
@@ -78,6 +79,7 @@ def run_with(
 ) -> dict[str, Any]:
     """Run a validated request with a generator that each process loads for itself; ``load`` must be picklable."""
     began, clock = datetime.now(timezone.utc), time.monotonic()
+    request = settled(request, card)
     folder = _output_folder(request)
     with gdal_environment(), _threads_restored():
         plan = make_plan(request, card, load, reporter)

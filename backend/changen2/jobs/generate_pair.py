@@ -8,7 +8,7 @@ ground around them, and places where nothing changes.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.ndimage
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from changen2.gpcm.exemplar import start_picture
 from changen2.gpcm.instances import contours, contours_after, remove_instances, segment
 from changen2.gpcm.labels import NODATA, ArrayLabels, Box, Labels
-from changen2.gpcm.libraries import ArrayLibrary
+from changen2.gpcm.libraries import ArrayLibrary, Elsewhere, Exemplars
 from changen2.gpcm.regions import CELL, Region
 from changen2.gpcm.simulation import Rules, simulate_step
 from changen2.gpcm.synthesis import HALO, Generator, Settings, Synthesizer
-from changen2.jobs.exemplar_libraries import exemplars_for
+from changen2.jobs.exemplar_libraries import exemplars_for, look_of_pixels
 from changen2.jobs.generate_look import Floats, Look
 from changen2.jobs.image_series import mirrored_read
 
@@ -272,10 +272,12 @@ def _dates(
     start = None
     if recipe.exemplar:
         library = ArrayLibrary("same place", square.rgb, recipe.numbers[square.labels])
-        shown = square.rgb[:, square.valid].astype(np.float64)
-        look = shown.mean(axis=1), shown.std(axis=1)
-        known = exemplars_for(look, recipe.class_names, gsd, seed, [library])
-        start, _ = start_picture(square.rgb, events.condition, drawn, known, [seed])
+        known = exemplars_for(look_of_pixels(square.rgb[:, square.valid]), recipe.class_names, gsd, seed)
+
+        def exemplars_at(place: Box) -> Exemplars:
+            return replace(known, own=[Elsewhere(library, place)], others=[])  # the square itself is enough
+
+        start, _ = start_picture(square.rgb, events.condition, drawn, exemplars_at, [seed])
     height, width = drawn.shape
     # One window over the whole square: the sizes that pairs have are sizes that the generator sees at once.
     region = Region(_cells(drawn, CELL * stride), Box(0, 0, height // stride, width // stride))

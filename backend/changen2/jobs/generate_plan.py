@@ -115,7 +115,7 @@ def make_plan(
         removal=REMOVAL,
         surroundings=request.surroundings,
         distractors=request.distractors,
-        exemplar=(request.init or card.init) == "exemplar",
+        exemplar=request.init == "exemplar",
         settings=Settings(
             sampler=request.sampler,
             steps=request.sampling_steps,
@@ -123,7 +123,7 @@ def make_plan(
             exemplar_level=request.exemplar_level,
             # Both dates are decoded from latents alone: detail from elsewhere on one of them would give it away.
             exemplar_detail=False,
-            label_guidance=card.label_guidance or 1.0,
+            label_guidance=request.label_guidance or 1.0,
         ),
         look=Look(request.photometry, request.season, request.misregistration, request.view_shift),
     )

@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from changen2.gpcm.exemplar import start_picture
 from changen2.gpcm.labels import Box
-from changen2.gpcm.libraries import Exemplars
+from changen2.gpcm.libraries import Exemplars, ExemplarsAt
 from changen2.gpcm.regions import CELL, Cells, Region, find_regions, within
 from changen2.gpcm.synthesis import HALO, Generator, Settings, Synthesizer
 from changen2.jobs.event_series import Step
@@ -41,7 +41,7 @@ class DrawingPlan:
         area: what of it is asked for.
         steps: where labels change.
         condition: gives the classes that the generator is told, for a step.
-        exemplars: gives what tells, of a region's box, what its change may start from; None starts from noise.
+        exemplars: gives what tells, of a box of the raster, what a change in it may start from; None starts from noise.
         settings: of the sampler.
         patches: whether only changed blocks are written.
         device, precision, batch_size: where and how the generator runs.
@@ -52,7 +52,7 @@ class DrawingPlan:
     area: Area
     steps: Sequence[Step]
     condition: Callable[[Step, ExitStack], Callable[[Box], NDArray[np.uint8]]]
-    exemplars: Callable[[], Callable[[Box], Exemplars]] | None
+    exemplars: Callable[[], ExemplarsAt] | None
     settings: Settings
     patches: bool
     device: torch.device
@@ -101,7 +101,7 @@ class Drawing:
             on_window=self._on_window,
         )
         self._journal = Journal(work, plan.identity)
-        self._exemplars: Callable[[Box], Exemplars] | None = None
+        self._exemplars: ExemplarsAt | None = None
         self._done = self._total = 0
         self._sources: Counter[str] = Counter()
         self._regions = 0
@@ -143,12 +143,16 @@ class Drawing:
         for step, mine in zip(plan.steps, regions, strict=True):
             blocks_file = self._work / f"blocks_t{step.number}.json"
             if step.number in finished:
-                blocks = [(row, column) for row, column in json.loads(blocks_file.read_text(encoding="utf8"))]
+                kept = json.loads(blocks_file.read_text(encoding="utf8"))
+                blocks = [(row, column) for row, column in kept["blocks"]]
+                self._sources.update(kept["exemplars"])
                 raw.append(Patch(self._work / f"raw_t{step.number}.tif", blocks))
                 names += self._names(step)
                 continue
+            before = self._sources.copy()
             raw.append(self._draw(step, mine))
-            blocks_file.write_text(json.dumps([list(place) for place in raw[-1].blocks]), encoding="utf8")
+            kept = {"blocks": [list(place) for place in raw[-1].blocks], "exemplars": self._sources - before}
+            blocks_file.write_text(json.dumps(kept), encoding="utf8")
             names += self._write(step, raw)
             self._journal.add(step=step.number)
         return names
@@ -171,6 +175,7 @@ class Drawing:
             scene = StepScene(plan.image, base, changed, condition, writer, CELL * self._stride, self._outlined)
             for region in regions:
                 self._reporter.check()
+                scene.begin(region)
                 start = self._start(region, scene, step)
                 scene.paint(region, self._synthesizer.draw(region, scene, step.number, start))
         self._drawing_s += time.monotonic() - began
@@ -178,14 +183,23 @@ class Drawing:
 
     def _start(self, region: Region, scene: StepScene, step: Step) -> NDArray[np.uint8] | None:
         """An exemplar picture over a region's box [3, h, w]; None starts from noise."""
-        if self._exemplars is None:
+        exemplars = self._exemplars
+        if exemplars is None:
             return None
         box = self._synthesizer.pixels(region.box)
         row, column = (int(place) for place in region.cells[0])
         seed = [self._plan.settings.seed, step.number, row, column]
         own = within(region.cells, box, CELL * self._stride)
+        own[max(0, self._plan.image.shape[0] - box.top) :] = False  # beyond the raster it is mirrored
+        own[:, max(0, self._plan.image.shape[1] - box.left) :] = False
         seen = scene.rgb(box), scene.labels(box), scene.change(box)
-        picture, sources = start_picture(*seen, self._exemplars(box), seed, own)
+
+        def exemplars_at(place: Box) -> Exemplars:
+            self._reporter.check()
+            top, left = box.top, box.left
+            return exemplars(Box(top + place.top, left + place.left, top + place.bottom, left + place.right))
+
+        picture, sources = start_picture(*seen, exemplars_at, seed, own)
         self._sources.update(sources)
         return picture
 

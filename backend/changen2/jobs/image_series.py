@@ -155,9 +155,12 @@ class StepScene:
         """What changes [h, w]."""
         return mirrored_read(self._change.read, box, self._image.shape) == 1
 
-    def paint(self, region: Region, pieces: Iterable[Drawn]) -> None:
-        """Draw a region and lay it over the image, piece by piece."""
+    def begin(self, region: Region) -> None:
+        """See from now on what was drawn of the change that a region is part of."""
         self._earlier = region.drawn
+
+    def paint(self, region: Region, pieces: Iterable[Drawn]) -> None:
+        """Draw a region that was begun and lay it over the image, piece by piece."""
         for piece in pieces:
             self._paint(region, piece)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.labels import Box
-from changen2.gpcm.libraries import Exemplars
+from changen2.gpcm.libraries import Elsewhere, ExemplarsAt
 from changen2.gpcm.simulation import KINDS
 from changen2.gpcm.synthesis import Settings
 from changen2.jobs.change_events import read_events
@@ -63,23 +63,6 @@ class Inputs:
     numbers: NDArray[np.uint8]
     gsd: float | None
     warnings: list[str]
-
-
-def settled(request: SynthesizeRequest, card: ModelCard) -> SynthesizeRequest:
-    """The request with what it leaves to the model's card.
-
-    Raises:
-        InputError: guidance by labels is wanted of a generator that was not trained for it.
-    """
-    wanted = request.label_guidance
-    if card.label_guidance is None and wanted not in (None, 1):
-        raise InputError(
-            f"Label guidance {wanted:g} is wanted, but {card.name} was not trained for it.",
-            hint="Leave --label-guidance out.",
-            code="bad_value",
-        )
-    guidance = wanted or card.label_guidance or 1.0
-    return request.model_copy(update={"init": request.init or card.init, "label_guidance": guidance})
 
 
 def sampling(request: SynthesizeRequest, gsd: float = 0.5) -> Settings:
@@ -188,11 +171,11 @@ def make_drawing_plan(request: SynthesizeRequest, card: ModelCard, inputs: Input
     gsd = inputs.gsd or card.gsd_native
     names = [entry.name for entry in sorted(card.classes, key=lambda entry: entry.index)]
 
-    def exemplars() -> Callable[[Box], Exemplars]:
+    def exemplars() -> ExemplarsAt:
         known = exemplars_for(look_of(inputs.image), names, gsd, request.seed)
         if inputs.labels is not None:
-            own = [RasterLibrary(inputs.image, inputs.labels, inputs.numbers)]
-            return lambda box: replace(known, own=own)
+            library = RasterLibrary(inputs.image, inputs.labels, inputs.numbers)
+            return lambda box: replace(known, own=[Elsewhere(library, box)])
         if BUILDING not in names or inputs.gsd is None or not Neighbourhoods.serve(gsd):
             return lambda box: known
         neighbourhoods = Neighbourhoods(inputs.image.shown, inputs.image.shape, names.index(BUILDING), gsd)

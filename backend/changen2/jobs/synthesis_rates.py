@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from changen2.gpcm.labels import Box
 from changen2.gpcm.regions import CELL, WINDOW_CELLS, Region
-from changen2.gpcm.synthesis import Generator, Settings, Synthesizer
+from changen2.gpcm.synthesis import Generator, Synthesizer
 from changen2.jobs.image_drawing import Rates
 from changen2.jobs.image_series import SourceImage
 from changen2.jobs.progress import Reporter
+from changen2.jobs.synthesis_plan import sampling
 from changen2.models.devices import choose_device, choose_precision, default_threads
 from changen2.models.registry import ModelCard
 from changen2.protocol import SynthesizeRequest
@@ -73,8 +76,8 @@ def try_out(
 def _key(request: SynthesizeRequest, card: ModelCard) -> tuple[str, ...]:
     device = choose_device(request.device)
     precision = choose_precision(request.precision, device)
-    asks_twice = request.label_guidance != 1
-    return card.name, card.sha256, str(device), str(precision), str(request.threads), str(asks_twice)
+    how = request.init, request.label_guidance, request.exemplar_level
+    return card.name, card.sha256, str(device), str(precision), str(request.threads), str(how)
 
 
 def _trial_drawing(request: SynthesizeRequest, generator: Generator, reporter: Reporter) -> float:
@@ -84,26 +87,30 @@ def _trial_drawing(request: SynthesizeRequest, generator: Generator, reporter: R
     if isinstance(generator, torch.nn.Module):
         generator.eval().to(device)
 
-    def seconds(steps: int) -> float:
+    side = WINDOW_CELLS * CELL
+    region = Region(np.array([[1, 1]]), Box(0, 0, side, side))
+
+    def seconds(steps: int, start: NDArray[np.uint8] | None = None) -> tuple[float, int]:
         synthesizer = Synthesizer(
             generator,
-            Settings(steps=steps, label_guidance=request.label_guidance or 1.0),
+            replace(sampling(request), steps=steps),
             device=device,
             precision=choose_precision(request.precision, device),
             on_window=lambda count: reporter.check(),
         )
         began = time.monotonic()
-        side = WINDOW_CELLS * CELL
-        region = Region(np.array([[1, 1]]), Box(0, 0, side, side))
-        for _ in synthesizer.draw(region, _Blank(), 1):
+        for _ in synthesizer.draw(region, _Blank(), 1, start):
             pass
-        return time.monotonic() - began
+        return time.monotonic() - began, synthesizer.sampled
 
-    first = seconds(1)
+    first, _ = seconds(1)
     if first > PATIENCE_S:
         return first
     # The first look needed more, such as loading libraries.
-    short, long = seconds(1), seconds(TRIAL_STEPS)
+    if request.init == "exemplar":  # few looks, so that encoding and decoding weigh
+        taken, looks = seconds(request.sampling_steps, _Blank().rgb(Box(0, 0, *[side * generator.latent_stride] * 2)))
+        return taken / looks
+    (short, _), (long, _) = seconds(1), seconds(TRIAL_STEPS)
     each = max(long - short, 0.0) / (TRIAL_STEPS - 1)
     return each + max(short - each, 0.0) / request.sampling_steps
 

@@ -19,13 +19,15 @@ from changen2.gpcm.synthesis import Generator
 from changen2.jobs import synthesis_rates
 from changen2.jobs.change_events import EventRow, write_events
 from changen2.jobs.event_series import EventSeries
+from changen2.jobs.found_buildings import FOUND
 from changen2.jobs.image_drawing import Drawing, DrawingPlan
 from changen2.jobs.journal import has_finished_blocks, note_request
 from changen2.jobs.label_series import LabelRaster, copy_labels, write_change
 from changen2.jobs.manifest import describe_input, versions, write_manifest
+from changen2.jobs.model_defaults import settled
 from changen2.jobs.overlays import Cropped
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
-from changen2.jobs.synthesis_plan import Inputs, let_happen, make_drawing_plan, open_inputs, settled
+from changen2.jobs.synthesis_plan import Inputs, let_happen, make_drawing_plan, open_inputs
 from changen2.models.registry import ModelCard, card_of, load_model
 from changen2.protocol import SynthesizeRequest, validate
 from changen2.raster.area import Area
@@ -106,6 +108,7 @@ def run_with(
             outputs = {_key(name): name for name in names}
             manifest = {
                 **_manifest(request, card, inputs, plan, began),
+                **_detector(summary),
                 "summary": summary,
                 "warnings": warnings,
                 "outputs": outputs,
@@ -181,8 +184,8 @@ def _manifest(
     started = "the sampler started from noise"
     if request.init == "exemplar":
         started = (
-            "changed places started from a patch of the wanted class, noised to "
-            f"{request.exemplar_level:g} of the diffusion (SDEdit, Meng et al. 2022)"
+            "changed places started from a picture of the wanted class (summary, exemplars: from where), noised to "
+            f"{request.exemplar_level:g} of the diffusion (SDEdit, Meng et al. 2022); its fine detail was laid back"
         )
     return {
         "job": "synthesize",
@@ -199,6 +202,13 @@ def _manifest(
         "threads": torch.get_num_threads(),
         "batch_size": plan.batch_size,
     }
+
+
+def _detector(summary: dict[str, Any]) -> dict[str, Any]:
+    """The detector, where it found the houses that new ones were made from or coloured by."""
+    if FOUND not in summary.get("exemplars", {}):
+        return {}
+    return {"detector": card_of("tiny").model_dump(include={"name", "title", "sha256", "licence"})}
 
 
 def _key(name: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -11,7 +9,7 @@ from changen2.errors import InputError
 from changen2.models.autoencoder_kl import LATENT_CHANNELS, AutoencoderKL
 from changen2.models.rsdit import LATENT_STRIDE, RSDiT
 
-OUTLINED: dict[int, tuple[int, ...]] = defaultdict(tuple, {2: (1,), 9: (4, 8)})
+OUTLINED: dict[int, tuple[int, ...]] = {2: (1,), 9: (4, 8)}
 """Classes with an outline, by the number of classes: buildings (xView2); roads and buildings (OpenEarthMap)."""
 
 
@@ -43,7 +41,7 @@ class PublishedGenerator(nn.Module):
         self.autoencoder = autoencoder
         self.rsdit = rsdit
         self.num_classes = max(2, rsdit.config.label_channels)
-        self.outlined_classes = OUTLINED[self.num_classes]
+        self.outlined_classes = OUTLINED.get(self.num_classes, ())
 
     def encode(self, rgb: Tensor) -> Tensor:
         """RGB ``[b, 3, 8h, 8w]``, 0..255, to latents ``[b, 4, h, w]``."""

@@ -6,7 +6,7 @@ Both go the way of the synthesis job, less its files: the same samplers, noise, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,10 +22,10 @@ from changen2.gpcm.classes import AERIAL
 from changen2.gpcm.compositing import Radiometry, composite
 from changen2.gpcm.exemplar import start_picture
 from changen2.gpcm.labels import Box
-from changen2.gpcm.libraries import ArrayLibrary
+from changen2.gpcm.libraries import ArrayLibrary, Elsewhere
 from changen2.gpcm.regions import CELL, Region
 from changen2.gpcm.synthesis import Generator, Settings, Synthesizer
-from changen2.jobs.exemplar_libraries import exemplars_for
+from changen2.jobs.exemplar_libraries import exemplars_for, look_of_pixels
 from changen2.jobs.image_series import mirrored_read
 
 Picture = NDArray[np.uint8]
@@ -148,11 +148,12 @@ def draw_edit(
     region = Region(cells, Box(0, 0, rows * CELL, columns * CELL))
     start = None
     if exemplars is not None:
-        shown = before.reshape(3, -1).astype(np.float64)
-        look, names = (shown.mean(1), shown.std(1)), list(AERIAL.names.values())
-        own = [ArrayLibrary("same tile", before, exemplars)]
-        known = exemplars_for(look, names, settings.gsd, settings.seed, own)
-        start, _ = start_picture(before, wanted, change, known, [settings.seed])
+        names = list(AERIAL.names.values())
+        known = exemplars_for(look_of_pixels(before.reshape(3, -1)), names, settings.gsd, settings.seed)
+        own = ArrayLibrary("same tile", before, exemplars)
+        start, _ = start_picture(
+            before, wanted, change, lambda place: replace(known, own=[Elsewhere(own, place)]), [settings.seed]
+        )
     (piece,) = Synthesizer(generator, settings, precision=precision).draw(
         region, TileScene(before, wanted, change), 1, start
     )

@@ -7,6 +7,13 @@ from changen2.gpcm.exemplar import SIDES, SURROUNDINGS, find_patch, mirrored, st
 from changen2.gpcm.libraries import ArrayLibrary, Exemplars
 
 RNG = np.random.default_rng(0)
+
+
+def at(*given):
+    """The same exemplars everywhere."""
+    return lambda box: Exemplars(*given)
+
+
 BUILDING = 4
 
 
@@ -44,13 +51,13 @@ def test_a_start_changes_nothing_outside_and_says_where_it_is_from(library):
     for top, value in ((10, BUILDING), (60, 0)):
         wanted[top : top + 20, 40:70] = value
         change[top : top + 20, 40:70] = True
-    picture, sources = start_picture(before, wanted, change, Exemplars([library]), [7])
+    picture, sources = start_picture(before, wanted, change, at([library]), [7])
     assert sources == {"here": 1, SURROUNDINGS: 1}
     assert np.array_equal(picture[:, ~change], before[:, ~change])
     assert (picture[0, 10:30, 40:70] >= 200).all() and (picture[0, 60:80, 40:70] < 80).all()
-    again, _ = start_picture(before, wanted, change, Exemplars([library]), [7])
+    again, _ = start_picture(before, wanted, change, at([library]), [7])
     assert np.array_equal(picture, again)
-    nothing, none = start_picture(before, wanted, change & False, Exemplars([library]), [7])
+    nothing, none = start_picture(before, wanted, change & False, at([library]), [7])
     assert np.array_equal(nothing, before) and none == {}
 
 
@@ -69,11 +76,11 @@ def test_what_the_image_has_comes_before_what_is_drawn(library):
     change[10:30, 10:40] = True
     wanted = np.full(change.shape, BUILDING, np.uint8)
     nothing = ArrayLibrary("nothing", np.zeros((3, 50, 50), np.uint8), np.zeros((50, 50), np.uint8))
-    own, _ = start_picture(before, wanted, change, Exemplars([library], Painter()), [1])
+    own, _ = start_picture(before, wanted, change, at([library], Painter()), [1])
     assert (own[0, change] >= 200).all()
-    drawn, sources = start_picture(before, wanted, change, Exemplars([nothing], Painter(), [library]), [1])
+    drawn, sources = start_picture(before, wanted, change, at([nothing], Painter(), [library]), [1])
     assert sources == {"painter": 1} and (drawn[:, change] == 77).all()
-    meadow, sources = start_picture(before, wanted * 0 + 5, change, Exemplars([nothing], Painter(), [library]), [1])
+    meadow, sources = start_picture(before, wanted * 0 + 5, change, at([nothing], Painter(), [library]), [1])
     assert sources == {"here": 1} and (meadow[1, change] == 120).all()
 
 
@@ -83,7 +90,7 @@ def test_large_regions_repeat_a_patch():
     size = SIDES[0] + 100
     change = np.pad(np.ones((size, size), bool), 10)
     before = np.zeros((3, *change.shape), np.uint8)
-    picture, sources = start_picture(before, np.full(change.shape, 2, np.uint8), change, Exemplars([library]), [1])
+    picture, sources = start_picture(before, np.full(change.shape, 2, np.uint8), change, at([library]), [1])
     assert sources == {"soil": 1} and (picture[:, change] == 150).all()
 
 
@@ -94,7 +101,7 @@ def test_a_patch_smaller_than_the_region_is_better_than_none():
     change = np.pad(np.ones((150, 150), bool), 10)
     before = np.zeros((3, *change.shape), np.uint8)
     wanted = np.full(change.shape, 5, np.uint8)
-    picture, sources = start_picture(before, wanted, change, Exemplars([ArrayLibrary("grove", rgb, labels)]), [1])
+    picture, sources = start_picture(before, wanted, change, at([ArrayLibrary("grove", rgb, labels)]), [1])
     assert sources == {"grove": 1} and (picture[:, change] == 90).all()
 
 

@@ -39,6 +39,21 @@ def test_wings_get_rectangles_of_their_own(scale):
     assert count == 2 and shared > 0.93
 
 
+@pytest.mark.parametrize("degrees", [0, 25, 40, 72])
+def test_turned_wings_too(degrees):
+    angle = np.deg2rad(degrees)
+    down, right = np.mgrid[:121, :121] - 60.0
+    u, v = down * np.cos(angle) + right * np.sin(angle), right * np.cos(angle) - down * np.sin(angle)
+    _, shared = agreement((np.abs(u) < 40) & (np.abs(v) < 30) & ((u < 0) | (v < 0)))
+    assert shared > 0.88
+
+
+@pytest.mark.parametrize("length", [1, 2, 30, 120, 300])
+def test_slivers_have_a_rectangle(length):
+    count, _ = agreement(np.eye(length, dtype=bool))
+    assert count >= 1
+
+
 def test_what_is_no_house_still_gets_a_few():
     rows, columns = np.mgrid[:60, :60] - 29.5
     count, shared = agreement(np.hypot(rows, columns) < 28)

@@ -44,6 +44,11 @@ def test_it_draws_buildings_only_and_the_same_again(wing):
     assert np.array_equal(first, again)
 
 
+def test_a_sliver_is_drawn_too():
+    picture = roofs().draw(np.eye(150, dtype=bool), BUILDING, [], np.random.default_rng(0))
+    assert picture.shape == (3, 150, 150)
+
+
 def test_a_new_roof_has_the_colour_of_its_neighbours(wing):
     labels = np.full((90, 90), NODATA, np.uint8)
     labels[20:60, 20:60] = BUILDING
@@ -62,6 +67,11 @@ def test_a_scene_is_drawn_when_it_is_looked_at(monkeypatch):
     assert scene.rgb(whole).mean((1, 2)) == pytest.approx(LOOK[0], abs=12)
     row, column = scene.places(VEGETATION)[0]
     assert scene.labels(whole)[row, column] == VEGETATION
+
+
+def test_nothing_is_drawn_for_a_class_that_scenes_lack():
+    scene = DrawnScene(LOOK, [*NAMES, "contour"], 0.4, [3, 0])
+    assert not len(scene.places(NAMES.index("building") + 2)) and "_scene" not in vars(scene)
 
 
 def test_without_buildings_no_roofs():

@@ -48,10 +48,24 @@ def test_the_neighbourhood_holds_buildings_and_its_own_picture(suburb):
 def test_near_changes_share_a_neighbourhood_that_is_read_once(suburb):
     read = []
     around = neighbourhoods(suburb, read).around
-    assert around(Box(300, 400, 340, 430)) is around(Box(310, 405, 350, 440))
+    near, beside = around(Box(300, 400, 340, 430)), around(Box(310, 405, 350, 440))
+    far = around(Box(0, 860, 20, 890))
+    assert not len(near.places(BUILDING + 1)) and not read  # nobody looks for other classes
+    near.places(BUILDING), beside.places(BUILDING)
     assert len(read) == 1
-    around(Box(0, 860, 20, 890))
+    far.places(BUILDING)
     assert len(read) == 2
+
+
+def test_a_house_is_not_built_anew_from_itself(suburb):
+    small = suburb[:, :300, :300]  # the neighbourhood is the whole of it
+    whole = Box(0, 0, 300, 300)
+    there = neighbourhoods(small).around(Box(0, 0, 1, 1))
+    row, column = there.places(BUILDING)[0]
+    house = Box(int(row), int(column), int(row) + 5, int(column) + 5)
+    without = neighbourhoods(small).around(house).labels(whole)
+    assert there.labels(whole)[row, column] == BUILDING != without[row, column]
+    assert (without == BUILDING).any()
 
 
 def test_a_raster_smaller_than_that_is_taken_whole(suburb):

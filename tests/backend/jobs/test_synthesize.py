@@ -113,12 +113,13 @@ def test_sixteen_bits_five_bands_and_nodata(write_raster, events, flat, tmp_path
     assert any("band 4, 5" in warning for warning in result["warnings"])
 
 
-def test_the_extent_does_not_change_pixels(image, town, flat, tmp_path):
-    flat(image, tmp_path / "whole", events=town)
+@pytest.mark.parametrize("init", ["noise", "exemplar"])
+def test_the_extent_does_not_change_pixels(image, town, flat, tmp_path, init):
+    flat(image, tmp_path / "whole", events=town, init=init)
     left, top, right, bottom = 70, 75, 130, 140
     x0, y0 = TRANSFORM @ (left, bottom)
     x1, y1 = TRANSFORM @ (right, top)
-    result = flat(image, tmp_path / "part", events=town, bounds=(x0, y0, x1, y1))
+    result = flat(image, tmp_path / "part", events=town, bounds=(x0, y0, x1, y1), init=init)
     for name in ("image_t1.tif", "image_t2.tif", "labels_t1.tif", "change_t1_t2.tif"):
         part, whole = bands(tmp_path / "part" / name), bands(tmp_path / "whole" / name)
         assert np.array_equal(part, whole[:, top:bottom, left:right])
@@ -140,19 +141,21 @@ def test_a_change_of_many_windows_is_the_same_for_any_extent(write_raster, event
     assert whole["summary"]["regions"] == 1 and whole["summary"]["sampled_tiles"] > 12
 
 
-def test_a_change_too_large_for_memory_is_drawn_in_parts(write_raster, events, flat, tmp_path, monkeypatch):
+@pytest.mark.parametrize("init", ["noise", "exemplar"])
+def test_a_change_too_large_for_memory_is_drawn_in_parts(write_raster, events, flat, tmp_path, monkeypatch, init):
     monkeypatch.setattr(regions, "JOINT_CELLS", 5)
     values = np.random.default_rng(2).integers(60, 140, (3, 448, 704)).astype(np.uint8)
     image = write_raster("wide.tif", values)
     layer = events((at(90, 30, 610, 420), "create", "water", 1))
-    whole = flat(image, tmp_path / "whole", events=layer, sampling_steps=2)
+    options = {"events": layer, "sampling_steps": 2, "init": init, "exemplar_level": 0.9}
+    whole = flat(image, tmp_path / "whole", **options)
     assert whole["summary"]["regions"] == 4
     ((after, change),) = steps_of(tmp_path / "whole", 1)
     assert np.array_equal(after[:, change == 0], values[:, change == 0])
     assert (after[2, 40:410, 100:600] > 170).mean() > 0.95  # blue all over, across the parts' borders
     x0, y0 = TRANSFORM @ (500, 440)
     x1, y1 = TRANSFORM @ (650, 350)
-    part = flat(image, tmp_path / "part", events=layer, sampling_steps=2, bounds=(x0, y0, x1, y1))
+    part = flat(image, tmp_path / "part", bounds=(x0, y0, x1, y1), **options)
     assert part["summary"]["regions"] == 4  # the last part depends on those before it
     assert np.array_equal(bands(tmp_path / "part/image_t1.tif"), after[:, 350:440, 500:650])
 
@@ -253,7 +256,7 @@ def test_an_exemplar_start_is_recorded(image, write_raster, town, flat, tmp_path
     sources = result["summary"]["exemplars"]
     assert sources["same raster"] == 2 and sum(sources.values()) == 4
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
-    assert "patch of the wanted class" in manifest["start"]
+    assert "picture of the wanted class" in manifest["start"]
     after, other = bands(tmp_path / "out/image_t1.tif"), bands(tmp_path / "noise/image_t1.tif")
     assert not np.array_equal(after, other)
 

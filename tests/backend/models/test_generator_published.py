@@ -52,6 +52,11 @@ def test_one_label_channel_takes_the_number_and_more_refuse_what_they_do_not_kno
         generator(3).embed_labels(torch.full((1, 16, 16), 3), torch.tensor([0.5]))
 
 
+def test_it_knows_no_guidance_by_labels():
+    with pytest.raises(InputError, match="not trained for label guidance"):
+        generator(3).embed_labels(torch.zeros(1, 16, 16), torch.tensor([0.5]), torch.zeros(1))
+
+
 def test_it_is_put_together_from_what_is_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(RSDIT_SIZES, "b2", RSDiTConfig(depth=1, hidden=16, heads=2))
     monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))

@@ -30,7 +30,9 @@ def load_weights(model: nn.Module, path: Path, prefix: str = "") -> None:
     """
     if not path.exists():
         raise InputError(
-            f"There are no weights {path}.", hint="Run `changen2 train autoencoder` first.", code="missing_file"
+            f"There are no weights {path}.",
+            hint="Train them first: `changen2 train`.",
+            code="missing_file",
         )
     weights = load_file(path)
     model.load_state_dict({name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)})
