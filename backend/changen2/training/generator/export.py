@@ -76,10 +76,12 @@ def generator_card(generator: TinyGenerator, checkpoint: Path, weights: str) -> 
         "shares, ground sampling distance, the image around the change and the mask; predicts the velocity",
         "credits": CREDITS,
         "training": {
-            "configurations": ["autoencoder_tiny.yaml", "rsdit_tiny.yaml"],
-            "denoiser_steps": state["step"],
-            "denoiser_samples": state["samples"],
-            "denoiser_hours": round(state["seconds"] / 3600, 1),
+            "configurations": ["autoencoder_tiny.yaml", "rsdit_tiny.yaml", "rsdit_tiny_second.yaml"],
+            "last_round": {
+                "steps": state["step"],
+                "samples": state["samples"],
+                "hours": round(state["seconds"] / 3600, 1),
+            },
             "hardware": "CPU",
             "held_out": "Banepa's east column, two Rio tiles, the lowest quarter of each SpaceNet 2 tile, one Dubai "
             "area of eight, every tenth Estonian tile",

@@ -24,7 +24,7 @@ def test_weights_and_card_belong_together(tmp_path: Path) -> None:
     card = ModelCard.model_validate_json((tmp_path / "generator-tiny.json").read_text(encoding="utf-8"))
     assert (card.task, card.weights, card.sha256) == ("synthesize", weights.name, digest(weights))
     assert card.model_extra is not None
-    assert card.model_extra["training"]["denoiser_samples"] == 960
+    assert card.model_extra["training"]["last_round"]["samples"] == 960
     assert [known.index for known in card.classes] == list(range(TinyGenerator().num_classes))
     loaded = TinyGenerator()
     load_weights(loaded, weights)
