@@ -22,7 +22,13 @@ def test_precision_by_name_and_by_hardware(monkeypatch):
     assert choose_precision("bf16", cpu) is torch.bfloat16
     with pytest.raises(InputError):
         choose_precision("fp16", cpu)
-    for tiles, vectors, wanted in ((1, 0, torch.bfloat16), (0, 1, torch.bfloat16), (0, 0, torch.float32)):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=tiles: bool(has), raising=False)
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=vectors: bool(has), raising=False)
+    for tiles, vectors, name, wanted in (
+        (True, False, "Intel(R) Xeon(R)", torch.bfloat16),
+        (False, True, "AMD EPYC", torch.bfloat16),
+        (False, True, "Intel(R) Xeon(R)", torch.float32),
+        (False, False, "AMD EPYC", torch.float32),
+    ):
+        found = {"avx512_bf16": vectors, "cpu_name": name}
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=tiles: has, raising=False)
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
         assert choose_precision("auto", cpu) is wanted
