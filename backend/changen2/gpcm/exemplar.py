@@ -2,8 +2,8 @@
 
 That is a whole object of the same raster, turned and stretched into the change; where its labels hold none that fits,
 an object drawn by code; and for what is neither, a patch of the class from the same raster or from another picture. It
-is noised to some level and denoised to fit its surroundings. What is to become background begins as its surroundings,
-mirrored inwards.
+is noised to some level and denoised to fit its surroundings. What is to become background begins as a piece of ground
+nearby that continues its rim, or as its surroundings, mirrored inwards.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from changen2.gpcm.cloning import clone_ground
 from changen2.gpcm.fitting import fit_object
 from changen2.gpcm.labels import Box
 from changen2.gpcm.libraries import Exemplars, ExemplarsAt, Library, Mask, Picture
@@ -86,7 +87,11 @@ def start_picture(
             inside = regions[window] == number
             rng = np.random.default_rng([*seed, int(value), number])
             laid, source = None, SURROUNDINGS
-            if value != BACKGROUND:
+            if value == BACKGROUND:
+                ground = clone_ground(before, regions == number, ~change & (wanted == value), rng)
+                if ground is not None:
+                    picture[:, regions == number] = ground
+            else:
                 rows, columns = window
                 exemplars = exemplars_at(Box(rows.start, columns.start, rows.stop, columns.stop))
                 laid, source = _laid(inside, int(value), exemplars, rng)
@@ -171,6 +176,8 @@ def _patch_at(library: Library, row: int, column: int, wanted: int, inside: Mask
     inside = inside[: shape[0], : shape[1]]
     rim = scipy.ndimage.binary_dilation(np.pad(inside, RIM), iterations=RIM)[RIM:-RIM, RIM:-RIM] & ~inside
     best = Patch(rgb, covered, -1.0, library.name)
+    if not inside.any():  # the region's corner, of which it has nothing
+        return best
     for down in (1, -1):
         for right in (1, -1):
             flipped = covered[::down, ::right]

@@ -1,0 +1,47 @@
+"""Ground for where something was taken away."""
+
+import numpy as np
+import pytest
+
+from changen2.gpcm.cloning import clone_ground
+
+
+def stripes(height, width):
+    """A field with furrows of eight pixels."""
+    columns = np.arange(width) % 8
+    return np.broadcast_to((60 + 10 * columns).astype(np.uint8), (3, height, width)).copy()
+
+
+@pytest.fixture
+def house():
+    place = np.zeros((120, 160), bool)
+    place[50:80, 60:100] = True
+    return place
+
+
+def test_furrows_go_on(house):
+    field = stripes(*house.shape)
+    before = field.copy()
+    before[:, house] = 255
+    found = clone_ground(before, house, ~house, np.random.default_rng(0))
+    assert np.array_equal(found, field[:, house])
+
+
+def test_neither_change_nor_other_objects_are_copied(house):
+    before = stripes(*house.shape)
+    before[:, house] = 255
+    ground = ~house
+    ground[:, 110:] = False
+    before[:, :, 110:] = 200  # roofs
+    found = clone_ground(before, house, ground, np.random.default_rng(1))
+    assert found.max() < 200
+
+
+def test_no_room_is_no_ground(house):
+    assert clone_ground(stripes(*house.shape), house, np.zeros_like(house), np.random.default_rng(0)) is None
+
+
+def test_a_place_at_the_edge(house):
+    place = np.zeros_like(house)
+    place[:10, 150:] = True
+    assert clone_ground(stripes(*house.shape), place, ~place, np.random.default_rng(0)).shape == (3, 100)
