@@ -211,7 +211,7 @@ class SynthesizeRequest(EventRules):
     sampling_steps: Annotated[int, Field(ge=1, le=1000)] = 20
     guidance_ratio: Probability = 1.0
     init: Literal["noise", "exemplar"] | None = None
-    exemplar_level: Annotated[float, Field(gt=0, le=1)] = 0.3
+    exemplar_level: Annotated[float, Field(gt=0, le=1)] = 0.2
     label_guidance: Annotated[float, Field(ge=1, le=10)] | None = None
     model: str = "tiny"
     bounds: tuple[float, float, float, float] | None = None

@@ -102,7 +102,7 @@ class Settings:
     guidance_ratio: float = 1.0
     seed: int = 0
     gsd: float = 0.5
-    exemplar_level: float = 0.3
+    exemplar_level: float = 0.2
     exemplar_detail: bool = True
     label_guidance: float = 1.0
 

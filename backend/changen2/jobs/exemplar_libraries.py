@@ -36,7 +36,7 @@ LARGEST_ROOF = 512
 MARGIN = 4
 """Pixels around a roof that is drawn by itself."""
 
-TONES, TONE_REACH = 3, 6
+TONES, TONE_REACH = 6, 6
 """Roofs of the same place of which the one least like the ground lends its colour, and pixels that are looked at."""
 
 USUAL_MEAN, USUAL_SPREAD = 115.0, 50.0

@@ -66,7 +66,7 @@ def generator_card(generator: TinyGenerator, checkpoint: Path, weights: str) -> 
         "tile_size": 256,
         "overlap": 0,
         "init": "exemplar",
-        "label_guidance": 4.0,
+        "label_guidance": 5.0,
         "licence": "CC-BY-SA-4.0",
         "noncommercial": False,
         "weights": weights,
