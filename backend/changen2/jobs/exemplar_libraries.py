@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +20,9 @@ from changen2.scenes import CLASSES, SceneStyle, draw_pair
 from changen2.scenes.roof import clear_day, draw_roof
 
 SCENE_SIDE = 384
-SCENES = 2
+SCENES = ("none", "river")
+"""Water in each scene: few places have any, and then there is nothing to begin a pond with."""
+
 SEARCH_WINDOWS, SEARCH_SIDE = 8, 256
 """Windows along each side of the raster, and their size, in which objects of a class are looked for."""
 
@@ -90,13 +93,16 @@ class DrawnScene:
         class_names: the generator's, by index.
         gsd: metres.
         seed: the same seed draws the same scene.
+        water: "none", "pond" or "river".
     """
 
     name = DRAWN
     shape = (SCENE_SIDE, SCENE_SIDE)
 
-    def __init__(self, look: Look, class_names: Sequence[str], gsd: float, seed: Sequence[int]) -> None:
-        self._look, self._class_names, self._gsd, self._seed = look, class_names, gsd, seed
+    def __init__(
+        self, look: Look, class_names: Sequence[str], gsd: float, seed: Sequence[int], water: str = "none"
+    ) -> None:
+        self._look, self._class_names, self._gsd, self._seed, self._water = look, class_names, gsd, seed, water
 
     def rgb(self, box: Box) -> Picture:
         """RGB [3, h, w]."""
@@ -124,7 +130,7 @@ class DrawnScene:
     @cached_property
     def _scene(self) -> ArrayLibrary:
         rng = np.random.default_rng(self._seed)
-        style = SceneStyle.random(rng, "suburb")
+        style = replace(SceneStyle.random(rng, "suburb"), water=self._water)
         pair = draw_pair(rng, SCENE_SIDE, SCENE_SIDE, float(np.clip(self._gsd, 0.1, 2)), style)
         scene = pair.before.astype(np.float64)
         mean, spread = self._look
@@ -207,7 +213,7 @@ def exemplars_for(look: Look, class_names: Sequence[str], gsd: float, seed: int)
 
 def drawn_scenes(look: Look, class_names: Sequence[str], gsd: float, seed: int) -> list[DrawnScene]:
     """Scenes drawn at a ground sampling distance in metres, in given colours; others for another seed."""
-    return [DrawnScene(look, class_names, gsd, [seed, number]) for number in range(SCENES)]
+    return [DrawnScene(look, class_names, gsd, [seed, number], water) for number, water in enumerate(SCENES)]
 
 
 def look_of(image: SourceImage) -> Look:

@@ -69,6 +69,13 @@ def test_a_scene_is_drawn_when_it_is_looked_at(monkeypatch):
     assert scene.labels(whole)[row, column] == VEGETATION
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_there_is_something_to_begin_each_class_with(seed):
+    scenes = exemplars_for(LOOK, NAMES, 0.3, seed).others
+    for name in ("water", "land", "road", "vegetation"):
+        assert max(len(scene.places(NAMES.index(name))) for scene in scenes) > 1000, name
+
+
 def test_nothing_is_drawn_for_a_class_that_scenes_lack():
     scene = DrawnScene(LOOK, [*NAMES, "contour"], 0.4, [3, 0])
     assert not len(scene.places(NAMES.index("building") + 2)) and "_scene" not in vars(scene)
