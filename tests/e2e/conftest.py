@@ -106,6 +106,23 @@ def run_in_qgis(qgis_program, plugin_path, backend_python):
     return run
 
 
+@pytest.fixture(scope="session")
+def run_to_its_end():
+    """A function that runs QGIS in a profile folder, and once more, with a warning, where QGIS itself fell over."""
+
+    def run(command, environ, profiles, timeout):
+        environ = {**environ, "PYTHONFAULTHANDLER": "1"}
+        command = [*command, "--profiles-path", str(profiles)]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=timeout, check=False)
+        if not _is_crash(done.returncode):
+            return done
+        warnings.warn(f"QGIS crashed and was started again:\n{done.stderr[-6000:]}", stacklevel=2)
+        shutil.rmtree(profiles, ignore_errors=True)
+        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=timeout, check=False)
+
+    return run
+
+
 def _start(command, environ, out, timeout):
     """Run QGIS in a new profile to its end; gives what it said if it crashed."""
     settings = out / "profiles" / "profiles" / "default" / "QGIS" / "QGIS3.ini"
@@ -118,7 +135,12 @@ def _start(command, environ, out, timeout):
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)  # a QGIS that waits for an answer, and its screen
-    return _end_of(out / "qgis.log") if code - 128 in {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS} else ""
+    return _end_of(out / "qgis.log") if _is_crash(code) else ""
+
+
+def _is_crash(code):
+    """Whether a shell says so of what it ran."""
+    return code - 128 in {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS}
 
 
 def _end_of(log, length=6000):

@@ -10,7 +10,7 @@ from qgis.PyQt.QtGui import QImage
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory, backend_python, qgis_program, plugin_path, scene):
+def demo(tmp_path_factory, backend_python, qgis_program, plugin_path, scene, run_to_its_end):
     out = tmp_path_factory.mktemp("demo")
     run = out / "run"
     code = "import sys, changen2; changen2.detect(*sys.argv[1:3], out_dir=sys.argv[3], bounds=None)"
@@ -26,8 +26,8 @@ def demo(tmp_path_factory, backend_python, qgis_program, plugin_path, scene):
     }
     environ.pop("QT_QPA_PLATFORM", None)
     command = ["xvfb-run", "-a", "-s", "-screen 0 1366x768x24", qgis_program, "--noversioncheck", "--nologo"]
-    command += ["--profiles-path", str(out / "profiles"), "--code", str(plugin_path / "changen2_qgis" / "demo.py")]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=240, check=False)
+    command += ["--code", str(plugin_path / "changen2_qgis" / "demo.py")]
+    done = run_to_its_end(command, environ, out / "profiles", 240)
     assert done.returncode == 0, done.stderr[-3000:]
     return out
 
