@@ -94,7 +94,8 @@ def start_picture(
             else:
                 rows, columns = window
                 exemplars = exemplars_at(Box(rows.start, columns.start, rows.stop, columns.stop))
-                laid, source = _laid(inside, int(value), exemplars, rng)
+                ground_colour = before[:, rows, columns][:, inside].mean(1)
+                laid, source = _laid(inside, int(value), exemplars, ground_colour, rng)
             if laid is not None:
                 picture[:, window[0], window[1]][:, inside] = laid[:, inside]
             if counted is not None and not counted[window][inside].any():
@@ -103,14 +104,16 @@ def start_picture(
     return picture, sources
 
 
-def _laid(inside: Mask, wanted: int, exemplars: Exemplars, rng: np.random.Generator) -> tuple[Picture | None, str]:
+def _laid(
+    inside: Mask, wanted: int, exemplars: Exemplars, ground: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[Picture | None, str]:
     """A picture of a class for a region in its bounding box [3, h, w], and where it is from."""
     for library in exemplars.own:
-        fitted = fit_object(inside, wanted, library, rng)
-        if fitted is not None and fitted.score >= FITS:
+        fitted = fit_object(inside, wanted, library, ground, FITS, rng)
+        if fitted is not None:
             return mirrored(fitted.rgb, ~fitted.covered), library.name
     if exemplars.drawer is not None:
-        drawn = exemplars.drawer.draw(inside, wanted, exemplars.own, rng)
+        drawn = exemplars.drawer.draw(inside, wanted, exemplars.own, ground, rng)
         if drawn is not None:
             return drawn, exemplars.drawer.name
     patch = find_patch(inside, wanted, [*exemplars.own, *exemplars.others], rng)

@@ -34,6 +34,10 @@ STRETCH_COST, TURN_COST = 0.2, 0.1
 """What a doubled side and a quarter turn cost, in intersection over union: stretched tiles and a roof lit from the
 wrong side look wrong."""
 
+CONTRAST_WORTH = 1.0
+"""What an object gains that is as unlike the ground as black is unlike white: a brown house in a brown field is hardly
+an event."""
+
 ANGLES = np.deg2rad(np.arange(0, 90, 3))
 
 
@@ -88,18 +92,28 @@ class _Candidate:
     mask: Mask
     frame: Frame
 
+    def contrast(self, library: Library, ground: Floats) -> float:
+        """How unlike a colour its mean colour is, 0..1."""
+        return float(np.abs(library.rgb(self.box)[:, self.mask].mean(1) - ground).mean() / 255)
 
-def fit_object(inside: Mask, wanted: int, library: Library, rng: np.random.Generator) -> Fitted | None:
+
+def fit_object(
+    inside: Mask, wanted: int, library: Library, ground: Floats, least: float, rng: np.random.Generator
+) -> Fitted | None:
     """The object of a library that fits a footprint best, turned and stretched into it.
+
+    Among those that fit well enough, one that can be told from the ground is preferred.
 
     Args:
         inside: the footprint in its bounding box [h, w].
         wanted: its class.
         library: what objects are taken from.
+        ground: colour of what it will lie on [3].
+        least: score of a fit that is good enough.
         rng: decides which are looked at.
 
     Returns:
-        None where the footprint is too large or the library holds no whole object of the class.
+        None where the footprint is too large or the library holds no whole object of the class that fits.
     """
     if max(inside.shape) > LARGEST_SIDE:
         return None
@@ -107,7 +121,8 @@ def fit_object(inside: Mask, wanted: int, library: Library, rng: np.random.Gener
     found = islice(_objects(inside.shape, wanted, library, rng), ENOUGH)
     candidates = sorted(found, key=lambda each: _misfit(each.frame, target))
     fits = [_Fit.of(each, target.turned(turn), inside) for each in candidates[:WARPED] for turn in range(4)]
-    best = max(fits, key=lambda fit: fit.score, default=None)
+    good = [fit for fit in fits if fit.score >= least]
+    best = max(good, key=lambda fit: fit.score + CONTRAST_WORTH * fit.candidate.contrast(library, ground), default=None)
     return None if best is None else Fitted(best.picture(library), best.covered, best.score)
 
 

@@ -39,13 +39,16 @@ class ObjectDrawer(Protocol):
 
     name: str
 
-    def draw(self, inside: Mask, wanted: int, own: Sequence[Library], rng: np.random.Generator) -> Picture | None:
+    def draw(
+        self, inside: Mask, wanted: int, own: Sequence[Library], ground: NDArray[np.float64], rng: np.random.Generator
+    ) -> Picture | None:
         """Draw an object on a footprint.
 
         Args:
             inside: the footprint in its bounding box [h, w].
             wanted: its class.
             own: pictures of the same place; objects of the class there lend their colours.
+            ground: colour of what it will lie on, RGB 0..255 [3].
             rng: decides the rest.
 
         Returns:

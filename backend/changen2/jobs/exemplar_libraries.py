@@ -155,7 +155,9 @@ class RoofDrawer:
         self._look, self._building, self._gsd = look, building, float(np.clip(gsd, 0.1, 2))
         self._day = clear_day([seed])
 
-    def draw(self, inside: Mask, wanted: int, own: Sequence[Library], rng: np.random.Generator) -> Picture | None:
+    def draw(
+        self, inside: Mask, wanted: int, own: Sequence[Library], ground: NDArray[np.float64], rng: np.random.Generator
+    ) -> Picture | None:
         """A roof on a footprint in its bounding box [3, h, w]; None for other classes and for whole quarters."""
         if wanted != self._building or max(inside.shape) > LARGEST_ROOF:
             return None
@@ -169,10 +171,10 @@ class RoofDrawer:
         height, width = inside.shape
         shape = (height + 2 * MARGIN, width + 2 * MARGIN)
         mean, spread = self._look
-        picture = draw_roof(mirrored_parts, place, shape, gsd, self._day, mean, rng)[MARGIN:-MARGIN, MARGIN:-MARGIN]
+        picture = draw_roof(mirrored_parts, place, shape, gsd, self._day, ground, rng)[MARGIN:-MARGIN, MARGIN:-MARGIN]
         tones = roof_tones(own, wanted, rng)
         if tones:
-            tone = max(tones, key=lambda each: float(np.abs(each - mean).sum()))
+            tone = max(tones, key=lambda each: float(np.abs(each - ground).sum()))
             grey = picture.mean(2, keepdims=True)  # the light on the roof, without its own colour
             toned = grey / grey[inside].mean() * tone
         else:  # roofs follow the light of the image, not the green of its fields

@@ -66,7 +66,7 @@ class Painter:
 
     name = "painter"
 
-    def draw(self, inside, wanted, own, rng):
+    def draw(self, inside, wanted, own, ground, rng):
         return np.full((3, *inside.shape), 77, np.uint8) if wanted == BUILDING else None
 
 

@@ -5,9 +5,12 @@ import pytest
 import scipy.ndimage
 
 from changen2.gpcm.fitting import LARGEST_SIDE, Frame, fit_object
+from changen2.gpcm.labels import Box
 from changen2.gpcm.libraries import ArrayLibrary
 
 BUILDING = 4
+GROUND = np.full(3, 20.0)
+WHOLE = Box(0, 0, 160, 160)
 
 
 def turned_box(size, half_sides, angle):
@@ -61,7 +64,7 @@ def test_turning_names_other_corners_of_the_same_rectangle(quarters):
 @pytest.mark.parametrize(("half_sides", "degrees"), [((20, 10), 0), ((20, 10), 30), ((26, 12), 75), ((10, 20), 0)])
 def test_a_house_is_laid_along_the_walls(library, half_sides, degrees):
     inside = cut(turned_box(81, half_sides, np.deg2rad(degrees)))
-    fitted = fit_object(inside, BUILDING, library, np.random.default_rng(0))
+    fitted = fit_object(inside, BUILDING, library, GROUND, -1.0, np.random.default_rng(0))
     assert (fitted.covered & inside).sum() / (fitted.covered | inside).sum() > 0.85
     seen = fitted.rgb[0][fitted.covered & inside]
     # Both halves of the roof are there, in equal parts, and hardly any of the ground.
@@ -71,7 +74,7 @@ def test_a_house_is_laid_along_the_walls(library, half_sides, degrees):
 def test_what_must_be_stretched_or_turned_scores_less(library):
     def score(half_sides, degrees):
         inside = cut(turned_box(121, half_sides, np.deg2rad(degrees)))
-        return fit_object(inside, BUILDING, library, np.random.default_rng(0)).score
+        return fit_object(inside, BUILDING, library, GROUND, -1.0, np.random.default_rng(0)).score
 
     assert score((20, 10), 0) > 0.95
     assert score((20, 10), 0) > score((40, 10), 0) > score((56, 6), 0)
@@ -80,6 +83,21 @@ def test_what_must_be_stretched_or_turned_scores_less(library):
 
 def test_no_whole_object_is_no_fit(library):
     full = ArrayLibrary("full", np.zeros((3, 50, 50), np.uint8), np.full((50, 50), BUILDING, np.uint8))
-    assert fit_object(np.ones((10, 20), bool), BUILDING, full, np.random.default_rng(0)) is None
-    assert fit_object(np.ones((10, 20), bool), 3, library, np.random.default_rng(0)) is None
-    assert fit_object(np.ones((LARGEST_SIDE + 1, 5), bool), BUILDING, library, np.random.default_rng(0)) is None
+    assert fit_object(np.ones((10, 20), bool), BUILDING, full, GROUND, -1.0, np.random.default_rng(0)) is None
+    assert fit_object(np.ones((10, 20), bool), 3, library, GROUND, -1.0, np.random.default_rng(0)) is None
+    assert (
+        fit_object(np.ones((LARGEST_SIDE + 1, 5), bool), BUILDING, library, GROUND, -1.0, np.random.default_rng(0))
+        is None
+    )
+
+
+def test_of_two_that_fit_the_one_unlike_the_ground_is_taken(library):
+    labels, rgb = (values.copy() for values in (library.labels(WHOLE), library.rgb(WHOLE)))
+    labels[110:150, 100:120] = BUILDING
+    rgb[:, 110:150, 100:120] = 30
+    both = ArrayLibrary("both", rgb, labels)
+    inside = np.ones((40, 20), bool)
+    for ground, wanted in ((25.0, 150), (200.0, 30)):
+        fitted = fit_object(inside, BUILDING, both, np.full(3, ground), 0.7, np.random.default_rng(0))
+        assert fitted.rgb.mean() == pytest.approx(wanted, abs=8)
+    assert fit_object(np.ones((60, 3), bool), BUILDING, both, GROUND, 0.7, np.random.default_rng(0)) is None

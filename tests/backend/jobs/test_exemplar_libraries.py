@@ -26,7 +26,7 @@ def roofs(gsd=0.3, seed=1):
 
 
 def test_a_roof_covers_its_footprint(wing):
-    picture = roofs().draw(wing, BUILDING, [], np.random.default_rng(0)).astype(float)
+    picture = roofs().draw(wing, BUILDING, [], LOOK[0], np.random.default_rng(0)).astype(float)
     assert picture.shape == (3, 50, 60)
     beyond = picture[:, :26, 26:]  # far from both wings: the ground that it was drawn on
     ground = np.median(beyond.reshape(3, -1), axis=1)[:, None, None]
@@ -37,15 +37,15 @@ def test_a_roof_covers_its_footprint(wing):
 
 
 def test_it_draws_buildings_only_and_the_same_again(wing):
-    assert roofs().draw(wing, VEGETATION, [], np.random.default_rng(0)) is None
+    assert roofs().draw(wing, VEGETATION, [], LOOK[0], np.random.default_rng(0)) is None
     quarter = np.ones((20, LARGEST_ROOF + 1), bool)
-    assert roofs().draw(quarter, BUILDING, [], np.random.default_rng(0)) is None
-    first, again = (roofs().draw(wing, BUILDING, [], np.random.default_rng(3)) for _ in range(2))
+    assert roofs().draw(quarter, BUILDING, [], LOOK[0], np.random.default_rng(0)) is None
+    first, again = (roofs().draw(wing, BUILDING, [], LOOK[0], np.random.default_rng(3)) for _ in range(2))
     assert np.array_equal(first, again)
 
 
 def test_a_sliver_is_drawn_too():
-    picture = roofs().draw(np.eye(150, dtype=bool), BUILDING, [], np.random.default_rng(0))
+    picture = roofs().draw(np.eye(150, dtype=bool), BUILDING, [], LOOK[0], np.random.default_rng(0))
     assert picture.shape == (3, 150, 150)
 
 
@@ -56,7 +56,7 @@ def test_a_new_roof_has_the_colour_of_its_neighbours(wing):
     tone = np.array([190, 60, 120])
     rgb[:, labels == BUILDING] = tone[:, None]
     own = [ArrayLibrary("neighbours", rgb, labels)]
-    picture = roofs().draw(wing, BUILDING, own, np.random.default_rng(0))
+    picture = roofs().draw(wing, BUILDING, own, LOOK[0], np.random.default_rng(0))
     assert picture[:, wing].mean(1) == pytest.approx(tone, abs=6)
 
 
