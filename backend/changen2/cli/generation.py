@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from changen2.cli.terminal import Dask, Device, Folder, Json, Overwrite, Precision, Resume, run
+from changen2.cli.terminal import Dask, Device, Folder, Init, Json, LabelGuidance, Overwrite, Precision, Resume, run
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,13 +48,8 @@ def generate(
     sampler: Annotated[str, typer.Option(help="dpmpp, ddim or ddpm.")] = "dpmpp",
     sampling_steps: Annotated[int, typer.Option(help="Reverse steps of the diffusion.")] = 20,
     guidance_ratio: Annotated[float, typer.Option(help="Share of them held at the image before, 0 to 1.")] = 1.0,
-    init: Annotated[
-        str | None,
-        typer.Option(help="noise, or exemplar: start from an object of the wanted class [default: the model's]."),
-    ] = None,
-    label_guidance: Annotated[
-        float | None, typer.Option(help="Weight of the labels in a start from noise, 1 to 10 [default: the model's].")
-    ] = None,
+    init: Init = None,
+    label_guidance: LabelGuidance = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same pairs.")] = 0,
     model: Annotated[str, typer.Option(help="An installed generator; see `changen2 models list`.")] = "tiny",
     bands: Annotated[str | None, typer.Option(help="One band or three that are seen.")] = None,

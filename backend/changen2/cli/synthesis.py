@@ -12,7 +12,9 @@ from changen2.cli.terminal import (
     Bounds,
     Device,
     Folder,
+    Init,
     Json,
+    LabelGuidance,
     Overwrite,
     Precision,
     Resume,
@@ -65,13 +67,8 @@ def synthesize(
     sampler: Annotated[str, typer.Option(help="dpmpp, ddim or ddpm.")] = "dpmpp",
     sampling_steps: Annotated[int, typer.Option(help="Reverse steps of the diffusion.")] = 20,
     guidance_ratio: Annotated[float, typer.Option(help="Share of them held at the image before, 0 to 1.")] = 1.0,
-    init: Annotated[
-        str | None,
-        typer.Option(help="noise, or exemplar: start from an object of the wanted class [default: the model's]."),
-    ] = None,
-    label_guidance: Annotated[
-        float | None, typer.Option(help="Weight of the labels in a start from noise, 1 to 10 [default: the model's].")
-    ] = None,
+    init: Init = None,
+    label_guidance: LabelGuidance = None,
     seed: Seed = 0,
     model: Annotated[str, typer.Option(help="An installed generator; see `changen2 models list`.")] = "tiny",
     bounds: Bounds = None,

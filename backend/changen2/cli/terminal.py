@@ -22,6 +22,13 @@ from changen2.jobs.progress import Progress
 stderr = Console(stderr=True)
 
 Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for the outputs; must be new or empty.")]
+Init = Annotated[
+    str | None,
+    typer.Option(help="noise, or exemplar: an object of the wanted class; the model's own if left out."),
+]
+LabelGuidance = Annotated[
+    float | None, typer.Option(help="Weight of the labels from noise, 1 to 10; the model's own if left out.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout as the last line.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are in the folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in the folder.")]
