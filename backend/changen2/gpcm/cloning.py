@@ -16,6 +16,19 @@ REACH = 3
 TRIES = 150
 """Pieces that are compared."""
 
+LARGEST_SIDE = 512
+"""Pixels along a place; comparing pieces takes time with its area."""
+
+
+def within_reach(window: tuple[slice, slice], shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The rows and columns in which pieces for a place with a bounding box are looked for."""
+    reach = REACH * (max(side.stop - side.start for side in window) + 2 * RING) + RING
+    rows, columns = (
+        slice(max(side.start - reach, 0), min(side.stop + reach, length))
+        for side, length in zip(window, shape, strict=True)
+    )
+    return rows, columns
+
 
 def clone_ground(before: Picture, place: Mask, ground: Mask, rng: np.random.Generator) -> Picture | None:
     """The piece of ground whose rim differs least from the place's own.
@@ -27,9 +40,12 @@ def clone_ground(before: Picture, place: Mask, ground: Mask, rng: np.random.Gene
         rng: decides which pieces are tried.
 
     Returns:
-        Colours of the place's pixels, in their order [3, n]; None where no piece lies within reach.
+        Colours of the place's pixels, in their order [3, n]; None where no piece lies within reach, or where the place
+        is too large to compare pieces for.
     """
     rows, columns = scipy.ndimage.find_objects(place.astype(np.uint8))[0]
+    if max(rows.stop - rows.start, columns.stop - columns.start) > LARGEST_SIDE:
+        return None
     top, left = max(rows.start - RING, 0), max(columns.start - RING, 0)
     bottom, right = min(rows.stop + RING, place.shape[0]), min(columns.stop + RING, place.shape[1])
     inside = place[top:bottom, left:right]

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from changen2.gpcm.cloning import clone_ground
+from changen2.gpcm.cloning import clone_ground, within_reach
 from changen2.gpcm.fitting import fit_object
 from changen2.gpcm.labels import Box
 from changen2.gpcm.libraries import Exemplars, ExemplarsAt, Library, Mask, Picture
@@ -88,9 +88,12 @@ def start_picture(
             rng = np.random.default_rng([*seed, int(value), number])
             laid, source = None, SURROUNDINGS
             if value == BACKGROUND:
-                ground = clone_ground(before, regions == number, ~change & (wanted == value), rng)
+                # Only what is near is looked at: a large change may hold thousands of regions.
+                near = within_reach(window, change.shape)
+                free = ~change[near] & (wanted[near] == value)
+                ground = clone_ground(before[:, near[0], near[1]], regions[near] == number, free, rng)
                 if ground is not None:
-                    picture[:, regions == number] = ground
+                    picture[:, window[0], window[1]][:, inside] = ground
             else:
                 rows, columns = window
                 exemplars = exemplars_at(Box(rows.start, columns.start, rows.stop, columns.stop))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from changen2.gpcm.cloning import clone_ground
+from changen2.gpcm.cloning import LARGEST_SIDE, clone_ground, within_reach
 
 
 def stripes(height, width):
@@ -45,3 +45,19 @@ def test_a_place_at_the_edge(house):
     place = np.zeros_like(house)
     place[:10, 150:] = True
     assert clone_ground(stripes(*house.shape), place, ~place, np.random.default_rng(0)).shape == (3, 100)
+
+
+def test_what_is_within_reach_decides():
+    before = np.random.default_rng(3).integers(0, 255, (3, 500, 600)).astype(np.uint8)
+    place = np.zeros((500, 600), bool)
+    place[200:212, 300:310] = True
+    near = within_reach((slice(200, 212), slice(300, 310)), place.shape)
+    assert near[0].stop - near[0].start < 200
+    part = clone_ground(before[:, near[0], near[1]], place[near], ~place[near], np.random.default_rng(5))
+    assert np.array_equal(part, clone_ground(before, place, ~place, np.random.default_rng(5)))
+
+
+def test_a_whole_quarter_is_not_compared():
+    place = np.zeros((LARGEST_SIDE + 40, LARGEST_SIDE + 40), bool)
+    place[10:-10, 10:-10] = True
+    assert clone_ground(stripes(*place.shape), place, ~place, np.random.default_rng(0)) is None
