@@ -66,17 +66,33 @@ class ConvMLP(nn.Module):
         return self.fc2(F.gelu(x, approximate="tanh"))
 
 
-class TrainableAttention(Attention):
-    """Attention that learns fast on a processor: the fused kernel's backward pass takes 4 to 7 times as long there."""
+class PlainAttention(Attention):
+    """Attention by plain products where that is faster than the fused kernel.
+
+    On a processor the fused kernel's backward pass takes 4 to 7 times as long, and its bfloat16 forward pass nearly
+    twice as long as plain products of as many queries at a time as the cache holds the weights of.
+    """
+
+    most_tokens = 4096  # those of 512² pixels; beyond, keys and values leave the cache and the fused kernel wins
+    pairs_at_once = 256 * 1024
 
     def attend(self, qkv: Tensor) -> Tensor:
         """Attention within each of `n` sets of tokens: ``[n, tokens, 3 * hidden]`` → ``[n, tokens, hidden]``."""
-        if not self.training:
+        tokens = qkv.shape[1]
+        if self.training:
+            return self._products(qkv, tokens)
+        if qkv.device.type != "cpu" or qkv.dtype != torch.bfloat16 or tokens > self.most_tokens:
             return super().attend(qkv)
+        sets, queries = (max(1, self.pairs_at_once // pairs) for pairs in (tokens * tokens, tokens))
+        return torch.cat([self._products(some, queries) for some in qkv.split(sets)])
+
+    def _products(self, qkv: Tensor, queries: int) -> Tensor:
+        """The same, of some queries at a time."""
         n, tokens, _ = qkv.shape
         q, k, v = qkv.view(n, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        return (weights.softmax(-1) @ v).transpose(1, 2).reshape(n, tokens, -1)
+        q, k = q * q.shape[-1] ** -0.5, k.transpose(-1, -2)
+        out = torch.cat([(some @ k).softmax(-1) @ v for some in q.split(queries, dim=2)], dim=2)
+        return out.transpose(1, 2).reshape(n, tokens, -1)
 
 
 class Block(nn.Module):
@@ -85,7 +101,7 @@ class Block(nn.Module):
     def __init__(self, config: RSDiTTinyConfig, window: int | None) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(config.hidden, eps=1e-6, elementwise_affine=False)
-        self.attn = TrainableAttention(config.hidden, config.heads, window)
+        self.attn = PlainAttention(config.hidden, config.heads, window)
         self.mlp = ConvMLP(config.hidden, config.mlp_width)
         self.offset = nn.Parameter(torch.zeros(6, config.hidden))
 

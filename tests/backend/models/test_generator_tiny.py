@@ -8,7 +8,7 @@ import torch
 from changen2.errors import InputError
 from changen2.models.autoencoder_tiny import REACH, STRIDE, AutoencoderTiny
 from changen2.models.generator_tiny import TinyGenerator
-from changen2.models.rsdit_tiny import NUM_CLASSES, RSDiTTiny, RSDiTTinyConfig
+from changen2.models.rsdit_tiny import NUM_CLASSES, PlainAttention, RSDiTTiny, RSDiTTinyConfig
 from changen2.training.export import export_weights
 
 BYTES_LIMIT = 10.5e6
@@ -63,6 +63,7 @@ def test_a_latent_depends_on_nothing_beyond_its_reach(autoencoder: AutoencoderTi
 
 
 def test_latents_are_standardised_in_training() -> None:
+    torch.manual_seed(0)
     autoencoder = AutoencoderTiny().train()
     images = torch.rand(4, 3, 64, 64) * 0.3
     latents = autoencoder.encode(images)
@@ -106,6 +107,17 @@ def test_attention_is_the_same_in_training(rsdit: RSDiTTiny) -> None:
         torch.testing.assert_close(_predict(rsdit.train(), given), expected, rtol=1e-3, atol=1e-4)
     finally:
         rsdit.eval()
+
+
+@pytest.mark.parametrize("sets", [1, 70])
+@pytest.mark.parametrize("tokens", [64, 1000])
+def test_attention_by_plain_products_is_the_fused_one(sets: int, tokens: int) -> None:
+    attention = PlainAttention(48, 3, None).eval()
+    qkv = torch.randn(sets, tokens, 3 * 48, generator=torch.Generator().manual_seed(sets + tokens)).bfloat16()
+    expected = attention.attend(qkv.float())  # single precision goes the fused way
+    found = attention.attend(qkv)
+    torch.testing.assert_close(found.float(), expected, rtol=2**-6, atol=2**-6)
+    assert torch.equal(found[-1:], attention.attend(qkv[-1:]))  # whatever is in the batch
 
 
 def test_a_fresh_denoiser_predicts_nothing() -> None:
