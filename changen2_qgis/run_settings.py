@@ -79,7 +79,23 @@ def fill_synthesize_form(form: SynthesizeForm, run: Run) -> list[str]:
     missing += _show_area(form.extent, given, form.image.layer())
     missing += _show_events(form, given, run)
     form.steps.setValue(int(given.get("steps") or 0))
-    return missing
+    return missing + _without_control(form, given)
+
+
+def _without_control(form: SynthesizeForm, given: dict[str, Any]) -> list[str]:
+    """Say what the run was given, by the toolbox or a terminal, that the page knows one value of only."""
+    usual = {
+        "label guidance": form.card().get("label_guidance") or 1.0,
+        "exemplar level": 0.2,
+        "guidance ratio": 1.0,
+        "patches": False,
+    }
+    told = {name: given.get(name.replace(" ", "_")) for name in usual}
+    return [
+        f"The run had {name} {value}; here it is {usual[name]}. For the same use the Processing toolbox."
+        for name, value in told.items()
+        if value is not None and value != usual[name]
+    ]
 
 
 def _show_raster(picker: RasterPicker, given: dict[str, Any], run: Run) -> list[str]:

@@ -22,6 +22,7 @@ GENERATORS = [
         "name": name,
         "task": "synthesize",
         "installed": True,
+        "label_guidance": 5.0,
         "classes": [{"index": 1, "name": "building", "color": "#d00"}],
     }
     for name in ("tiny", "large")
@@ -167,6 +168,13 @@ def test_a_simulated_synthesis_comes_back(synthesize_form, synthesis, project, t
         "INTERVAL_UNIT": "months",
     }
     assert {name: parameters[name] for name in expected} == expected
+
+
+def test_what_the_page_has_no_control_for_is_said(synthesize_form, synthesis):
+    usual = {"label_guidance": 5.0, "exemplar_level": 0.2, "guidance_ratio": 1.0, "patches": False}
+    run = synthesis(simulate="remove", events=None, model="tiny", **{**usual, "exemplar_level": 0.4})
+    (missing,) = fill_synthesize_form(synthesize_form, run)
+    assert "exemplar level 0.4" in missing and "0.2" in missing and "toolbox" in missing
 
 
 @pytest.mark.parametrize("crs", [32633, None])

@@ -181,11 +181,16 @@ def about_table(results: Mapping[str, Any]) -> str:
 def finetune_table(found: Mapping[str, Any]) -> str:
     """Fine-tuning on few pairs, from the embedded detector and from ImageNet features alone."""
     starts = {"tiny": "the embedded detector", "imagenet": "ImageNet features, new heads"}
-    lines = ["| begun with | F1, mean | by seed | seconds |", "| --- | --- | --- | --- |"]
-    for start, title in starts.items():
-        runs = found[start]["runs"]
-        scores, seconds = (", ".join(str(run[key]) for run in runs) for key in ("f1", "seconds"))
-        lines.append(f"| {title} | {found[start]['f1']:.3f} | {scores} | {seconds} |")
+    lines = [
+        "| steps | begun with | F1, mean | by seed | seconds | gain, points |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for steps, length in found.items():
+        for start, title in starts.items():
+            runs = length[start]["runs"]
+            scores, seconds = (", ".join(str(run[key]) for run in runs) for key in ("f1", "seconds"))
+            gain = f"{length['gain_points']:+.1f}" if start == "tiny" else ""
+            lines.append(f"| {steps} | {title} | {length[start]['f1']:.3f} | {scores} | {seconds} | {gain} |")
     return "\n".join(lines)
 
 
