@@ -43,7 +43,7 @@ TONES, TONE_REACH = 6, 6
 """Roofs of the same place of which the one least like the ground lends its colour, and pixels that are looked at."""
 
 USUAL_MEAN, USUAL_SPREAD = 115.0, 50.0
-"""Of the colours of an image that the roofs' own colours suit."""
+"""Of the colours of an image that the colours of what is drawn suit."""
 
 
 class RasterLibrary:
@@ -130,11 +130,10 @@ class DrawnScene:
     @cached_property
     def _scene(self) -> ArrayLibrary:
         rng = np.random.default_rng(self._seed)
-        style = replace(SceneStyle.random(rng, "suburb"), water=self._water)
+        day = clear_day(self._seed)
+        style = replace(SceneStyle.random(rng, "suburb"), water=self._water, before=day, after=day)
         pair = draw_pair(rng, SCENE_SIDE, SCENE_SIDE, float(np.clip(self._gsd, 0.1, 2)), style)
-        scene = pair.before.astype(np.float64)
-        mean, spread = self._look
-        matched = (scene - scene.mean((0, 1))) / np.maximum(scene.std((0, 1)), 1) * spread + mean
+        matched = in_light_of(self._look, pair.before.astype(np.float64))
         rgb = np.moveaxis(np.clip(np.rint(matched), 0, 255).astype(np.uint8), -1, 0)
         return ArrayLibrary(self.name, rgb, self._numbers[pair.semantic_before])
 
@@ -170,17 +169,22 @@ class RoofDrawer:
         place = (float(column), float(row), float(np.arctan2(down, across)))
         height, width = inside.shape
         shape = (height + 2 * MARGIN, width + 2 * MARGIN)
-        mean, spread = self._look
         picture = draw_roof(mirrored_parts, place, shape, gsd, self._day, ground, rng)[MARGIN:-MARGIN, MARGIN:-MARGIN]
         tones = roof_tones(own, wanted, rng)
         if tones:
             tone = max(tones, key=lambda each: float(np.abs(each - ground).sum()))
             grey = picture.mean(2, keepdims=True)  # the light on the roof, without its own colour
             toned = grey / grey[inside].mean() * tone
-        else:  # roofs follow the light of the image, not the green of its fields
-            contrast, light = np.clip(spread.mean() / USUAL_SPREAD, 0.7, 1.3), (mean.mean() - USUAL_MEAN) / 2
-            toned = (picture - USUAL_MEAN) * contrast + USUAL_MEAN + light + (mean - mean.mean()) / 4
+        else:
+            toned = in_light_of(self._look, picture.astype(np.float64))
         return np.moveaxis(np.clip(np.rint(toned), 0, 255).astype(np.uint8), -1, 0)
+
+
+def in_light_of(look: Look, picture: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A drawn picture [h, w, 3] in the light of an image: not in the green of its fields or the grey of its roofs."""
+    mean, spread = look
+    contrast, light = np.clip(spread.mean() / USUAL_SPREAD, 0.7, 1.3), (mean.mean() - USUAL_MEAN) / 2
+    return (picture - USUAL_MEAN) * contrast + USUAL_MEAN + light + (mean - mean.mean()) / 4
 
 
 def roof_tones(own: Sequence[Library], building: int, rng: np.random.Generator) -> list[NDArray[np.float64]]:

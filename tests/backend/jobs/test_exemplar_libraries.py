@@ -64,9 +64,21 @@ def test_a_scene_is_drawn_when_it_is_looked_at(monkeypatch):
     scene = DrawnScene(LOOK, NAMES, 0.4, [3, 0])
     assert "_scene" not in vars(scene) and scene.shape == (SCENE_SIDE, SCENE_SIDE)
     whole = Box(0, 0, *scene.shape)
-    assert scene.rgb(whole).mean((1, 2)) == pytest.approx(LOOK[0], abs=12)
     row, column = scene.places(VEGETATION)[0]
     assert scene.labels(whole)[row, column] == VEGETATION
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_scene_takes_the_light_of_an_image_and_leaves_its_green(seed):
+    def road(*mean):
+        scene = exemplars_for((np.array(mean), LOOK[1]), NAMES, 0.3, seed).others[0]
+        whole = Box(0, 0, *scene.shape)
+        return np.median(scene.rgb(whole)[:, scene.labels(whole) == NAMES.index("road")], axis=1)
+
+    plain, bright, green = road(90, 90, 90), road(150, 150, 150), road(70, 130, 70)
+    assert (bright > plain + 10).all()
+    # A road in a forest is a little greener than elsewhere, by less than half of what the forest is.
+    assert 0 < (green - plain)[1] - (green - plain)[[0, 2]].mean() < 30
 
 
 @pytest.mark.parametrize("seed", range(3))
