@@ -41,6 +41,10 @@ BYTES_PER_PIXEL = {TinyGenerator.latent_stride: 1100, PublishedGenerator.latent_
 BASE_BYTES = 500_000_000
 """Torch, GDAL's cache and the blocks in work."""
 
+EXEMPLAR_BYTES, EXEMPLAR_BYTES_PER_PIXEL = 110_000_000, 30
+"""Of a start from exemplars: the detector that finds houses and the scenes that are drawn; and of a joint region, its
+picture, footprints and masks. Measured for changes of 256² to 2048² pixels."""
+
 
 class Form(Protocol):
     """What the class of a generator tells without its weights."""
@@ -107,7 +111,7 @@ def run_with(
             "changed_m2": [area for _, area in changed],
             "tiles": tiles,
             "looks": looks,
-            "memory_bytes": _memory(form, card, list(chain(*regions))),
+            "memory_bytes": _memory(form, card, list(chain(*regions)), request.init == "exemplar"),
             "disk_bytes": _disk(request, inputs, series.steps),
             "seconds": _seconds(request, card, inputs, looks, len(series.steps)),
             "warnings": [*inputs.warnings, *series.warnings],
@@ -164,17 +168,16 @@ def _meet(box: Box, other: Box) -> Box | None:
     return met if met.top < met.bottom and met.left < met.right else None
 
 
-def _memory(form: type[Form], card: ModelCard, regions: list[Region]) -> int:
+def _memory(form: type[Form], card: ModelCard, regions: list[Region], from_exemplar: bool) -> int:
     largest = max((region.box.shape[0] * region.box.shape[1] for region in regions), default=0)
     window = max((box.shape[0] * box.shape[1] for region in regions for box in region.windows((0, 0))), default=0)
+    pixels = form.latent_stride**2
     # Weights are stored in half precision and worked with in single.
-    weights = 2 * card.size_bytes
-    return (
-        BASE_BYTES
-        + weights
-        + largest * BYTES_PER_PLACE
-        + window * form.latent_stride**2 * BYTES_PER_PIXEL[form.latent_stride]
-    )
+    needed = BASE_BYTES + 2 * card.size_bytes + largest * BYTES_PER_PLACE
+    needed += window * pixels * BYTES_PER_PIXEL[form.latent_stride]
+    if from_exemplar and regions:
+        needed += EXEMPLAR_BYTES + largest * pixels * EXEMPLAR_BYTES_PER_PIXEL
+    return needed
 
 
 def _disk(request: SynthesizeRequest, inputs: Inputs, steps: Sequence[Step]) -> int:

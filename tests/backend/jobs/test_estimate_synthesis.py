@@ -63,6 +63,11 @@ def test_an_extent_takes_less(image, events, estimate):
     assert estimate(image, events=events, patches=True)["disk_bytes"] < 3 * 300 * 700 * 8
 
 
+def test_a_start_from_exemplars_takes_more_memory(image, events, estimate):
+    noise, exemplar = (estimate(image, events=events, init=init)["memory_bytes"] for init in ("noise", "exemplar"))
+    assert exemplar > noise
+
+
 def test_simulated_events_without_crs_have_no_area_in_metres(write_raster, estimate):
     labels = np.zeros((1, 200, 300), np.uint8)
     labels[:, 20:60, 30:90] = 4
