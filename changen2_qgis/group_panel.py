@@ -31,7 +31,8 @@ class GroupPanel(QWidget):
         self.choice = QComboBox(self)
         self.choice.setToolTip(tip)
         self.choice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.swipe = tool_button(self, own_icon("swipe"), "Compare the images before and after with a divider")
+        compare = "Compare the images before and after with a divider (keys , and .)"
+        self.swipe = tool_button(self, own_icon("swipe"), compare)
         self.swipe.setCheckable(True)
         self.open_folder = tool_button(self, qgis_icon("mActionFolder"), "Open the run folder with all its files")
         label = QLabel(title, self)

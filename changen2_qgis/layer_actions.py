@@ -36,7 +36,8 @@ class LayerActions(QObject):
         self.swipe = QAction(own_icon("swipe"), "Swipe layers", window)
         self.swipe.setObjectName("changen2_swipe")
         self.swipe.setCheckable(True)
-        self.swipe.setToolTip("Compare the two selected layers, or the map with and without one, with a divider")
+        tip = "Compare the two selected layers, or the map with and without one, with a divider (keys , and .)"
+        self.swipe.setToolTip(tip)
         self.open = QAction(qgis_icon("mActionFolder"), "Open run folder", window)
         self.again = QAction(qgis_icon("mActionRefresh"), "Run again with these settings", window)
         self.swipe.triggered.connect(self._toggle_swipe)

@@ -34,7 +34,7 @@ class SeriesPanel(GroupPanel):
         self.position = QLabel(self)
         self.position.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.detect = QPushButton(own_icon("detect"), "Detect on this pair", self)
-        self.swipe.setToolTip("Compare the image shown and the next with a divider")
+        self.swipe.setToolTip("Compare the image shown and the next with a divider (keys , and .)")
         self.swipe.setAccessibleName(self.swipe.toolTip())
         self._lay_out()
         self._connect()

@@ -17,6 +17,8 @@ from qgis.PyQt.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
 GRIP = 9
 """Half the width of the divider's handle, in pixels."""
+KEYS = {Qt.Key.Key_Comma: -0.05, Qt.Key.Key_Period: 0.05}
+"""By how much of the canvas's width a key moves the divider: QGIS keeps the arrows for panning."""
 ABOVE_ALL = 90
 """Over the map and rubber bands."""
 
@@ -81,7 +83,7 @@ class Swipe(QObject):
 
 
 class SwipeTool(QgsMapTool):
-    """The map tool: drag or click to place the divider, Esc to leave."""
+    """The map tool: drag, click or press comma and full stop to place the divider, Esc to leave."""
 
     abandoned = pyqtSignal()
 
@@ -215,10 +217,13 @@ class SwipeTool(QgsMapTool):
             self._place(event.pos().x())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Leave on Esc; every other key goes to the canvas."""
+        """Move the divider, or leave on Esc; every other key goes to the canvas."""
         if event.key() == Qt.Key.Key_Escape:
             event.accept()
             self.abandoned.emit()
+        elif event.key() in KEYS and self._item is not None:
+            event.accept()
+            self._item.set_divider(self._item.divider + KEYS[event.key()])
         else:
             event.ignore()
 

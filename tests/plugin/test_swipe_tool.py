@@ -71,6 +71,16 @@ def press(canvas, start, end=None):
     QTest.mouseRelease(canvas.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(*end))
 
 
+def test_keys_move_the_divider_within_the_canvas(canvas, layers, swipe, qtbot):
+    swipe.start(Side.of(layers[0]), Side.of(layers[1]))
+    QTest.keyClick(canvas, Qt.Key.Key_Comma)
+    assert swipe.tool.item.divider == pytest.approx(0.45)
+    assert colours(canvas, qtbot, swipe)[1][0] == pytest.approx(0.45 * canvas.width(), abs=3)
+    for _ in range(30):
+        QTest.keyClick(canvas, Qt.Key.Key_Period)
+    assert swipe.tool.item.divider == 1
+
+
 def test_each_layer_is_drawn_on_its_side_only(canvas, layers, swipe, qtbot):
     assert drawn(canvas, qtbot, swipe, 50) == GREEN
     swipe.start(Side.of(layers[0]), Side.of(layers[1]))
