@@ -1,6 +1,6 @@
 """What kind of training pair helps: the same detector trained on one kind after the other, and measured alike.
 
-``python -m changen2.training.ablation --data FOLDER --out runs/ablation --steps 160 --seeds 0 1 2`` trains every arm of
+``python -m changen2.training.ablation --data FOLDER --out runs/ablation --steps 480 --seeds 0 1 2`` trains every arm of
 the configuration with every seed, measures each, and writes ``results.json`` and ``results.md``. A run that was
 stopped goes on where it stopped; what is trained already is not trained again. Processes with other ``--arms`` or
 ``--seeds`` may run beside it into the same folder; the last one then writes the whole table.
