@@ -146,7 +146,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=3072, help="pixels of the pair that is detected")
-    parser.add_argument("--pairs", type=int, default=16, help="pairs of the data set that is made")
+    parser.add_argument("--pairs", type=int, default=32, help="pairs of the data set that is made")
     options = parser.parse_args()
     report: dict[str, object] = {"date": date.today().isoformat(), "machine": devices()[-1].label}
     with tempfile.TemporaryDirectory() as name:
