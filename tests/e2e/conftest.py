@@ -92,11 +92,13 @@ def run_in_qgis(qgis_program, plugin_path, backend_python):
         command = ["xvfb-run", "-a", "-s", f"-screen 0 {size}x24", qgis_program, "--noversioncheck", "--nologo"]
         command += ["--profiles-path", str(profile), "--code", str(SCRIPTS / script), *map(str, arguments)]
         report, log = out / "report.json", out / "qgis.log"
+        given = set(out.iterdir()) if out.exists() else set()
         crash = _start(command, environ, out, timeout)
         if crash and not report.exists():
             # QGIS itself falls over now and then; that must be seen, but says nothing of the plugin unless it repeats.
             warnings.warn(f"QGIS crashed in {script} and was started again:\n{crash}", stacklevel=2)
-            shutil.rmtree(out)
+            for made in set(out.iterdir()) - given:  # what the script was given stays
+                shutil.rmtree(made) if made.is_dir() else made.unlink()
             _start(command, environ, out, timeout)
         assert report.exists(), f"no report; QGIS said:\n{_end_of(log)}"
         told = json.loads(report.read_text(encoding="utf8"))
