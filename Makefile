@@ -63,9 +63,9 @@ bench: setup ## Measure speed and memory as ratios taken in one run
 	$(RUN) tests/benchmarks/synthesize.py
 	$(RUN_QGIS) tests/benchmarks/plugin_start.py
 
-bench-finetune: setup-backend ## Fine-tuning on 20 pairs of a new kind of object against ImageNet features alone, three seeds (needs ../shared)
+bench-finetune: setup-backend ## Fine-tuning on 20 pairs of a new kind of change against ImageNet features alone, three seeds (needs ../shared)
 	mkdir -p runs
-	$(RUN) tests/benchmarks/finetune.py --ground $(or $(IMAGERY),../shared/data)/val/south_tyrol/images > runs/finetune.json
+	$(RUN) tests/benchmarks/finetune.py --imagery $(or $(IMAGERY),../shared/data) > runs/finetune.json
 	cat runs/finetune.json
 
 bench-scale: setup-backend ## Rates of one worker and of two, and what the client spends: the figures of docs/scaling.md

@@ -85,6 +85,8 @@ def fill_synthesize_form(form: SynthesizeForm, run: Run) -> list[str]:
 def _without_control(form: SynthesizeForm, given: dict[str, Any]) -> list[str]:
     """Say what the run was given, by the toolbox or a terminal, that the page knows one value of only."""
     usual = {
+        "instances": "auto",
+        "removal probability": 0.1,
         "label guidance": form.card().get("label_guidance") or 1.0,
         "exemplar level": 0.2,
         "guidance ratio": 1.0,

@@ -138,6 +138,7 @@ class EventRules(Request):
         background: class that removal leaves, by name or number.
         least, most: number of objects created, and of objects removed, in a step.
         edit_probability: of each object to change its class.
+        removal_probability: of each instance to go in a step, where there are no classes.
         seed: the same seed gives the same series.
     """
 
@@ -148,6 +149,7 @@ class EventRules(Request):
     least: Annotated[int, Field(ge=0)] = 1
     most: Annotated[int, Field(ge=0)] = 5
     edit_probability: Probability = 0.3
+    removal_probability: Probability = 0.1
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 
@@ -155,10 +157,12 @@ class SimulateRequest(EventRules):
     """Let events happen to a label map.
 
     Attributes:
-        labels: raster of class numbers, one band.
+        labels: raster of class numbers, one band; with ``instances`` an image without labels.
         out_dir: folder for the outputs; must not hold anything unless ``overwrite``.
         steps: length of the series; None takes the largest step of drawn events.
         events: kinds to simulate (``create,remove,edit``) or a vector file of drawn events.
+        instances: what stands on an image without labels, to be removed: a raster of instance numbers, a polygon layer,
+            or ``auto``: regions of even colour.
         overwrite: replace results that are in ``out_dir``.
     """
 
@@ -166,6 +170,7 @@ class SimulateRequest(EventRules):
     out_dir: str
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     events: Kinds = "create,remove,edit"
+    instances: str | None = None
     overwrite: bool = False
 
 
@@ -178,6 +183,8 @@ class SynthesizeRequest(EventRules):
         events: vector file of drawn events (polygons with event, to_class, step).
         simulate: kinds to simulate instead (``create,remove,edit``); without either, events are simulated.
         labels: raster of classes at the first date, warped to the image's grid; None: unknown everywhere.
+        instances: what stands on an image without labels, to be removed: a raster of instance numbers or a polygon
+            layer; None or ``auto``: regions of even colour.
         steps: length of the series; None takes the largest step of drawn events, else 1.
         patches: write changed blocks and a virtual raster for each step instead of whole copies.
         sampler: dpmpp, ddim or ddpm.
@@ -205,6 +212,7 @@ class SynthesizeRequest(EventRules):
     events: str | None = None
     simulate: Annotated[str | None, BeforeValidator(_joined)] = None
     labels: str | None = None
+    instances: str | None = None
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     patches: bool = False
     sampler: Literal["dpmpp", "ddim", "ddpm"] = "dpmpp"

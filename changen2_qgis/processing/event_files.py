@@ -12,12 +12,13 @@ from qgis.core import (
     QgsProcessingParameterField,
     QgsProcessingParameterString,
     QgsRasterLayer,
+    QgsVectorLayer,
 )
 
 from ..errors import InputError
 from ..event_export import EventMapping, FieldOrValue, export_events, usual_mapping
 from ..event_layer import LAYER
-from ..inputs import describe, direct_path, has_other_crs, with_layer_crs
+from ..inputs import describe, direct_path, has_other_crs, polygons_path, with_layer_crs
 from .base import RunFolder, advanced
 
 MAPPING = (
@@ -55,6 +56,24 @@ def labels_path(layer: QgsRasterLayer, folder: RunFolder) -> str:
     if path is None:
         raise InputError(
             f"The labels {describe(layer)} are no raster file.",
+            "Export the layer as a GeoTIFF (right click > Export > Save As, raw data) and choose that.",
+            "unreadable",
+        )
+    return path
+
+
+def instances_path(layer: QgsMapLayer, image: QgsRasterLayer, folder: RunFolder) -> str:
+    """A layer of instances, a raster of their numbers or polygons, as a file. Main thread.
+
+    Raises:
+        InputError: it is none, broken or empty.
+    """
+    if isinstance(layer, QgsVectorLayer):
+        return folder.kept("instances/aoi.gpkg") or polygons_path(layer, layer, image, folder.inputs / "instances")
+    path = raster_path(layer, folder, "instances")
+    if path is None:
+        raise InputError(
+            f"The objects {describe(layer)} are no raster file.",
             "Export the layer as a GeoTIFF (right click > Export > Save As, raw data) and choose that.",
             "unreadable",
         )

@@ -57,6 +57,15 @@ def declare_event_rules(algorithm: QgsProcessingAlgorithm) -> None:
             minValue=0,
             maxValue=1,
         ),
+        number(
+            "REMOVAL_PROBABILITY",
+            "Probability of an object to go, where there are no labels",
+            number.Type.Double,
+            0.1,
+            optional=True,
+            minValue=0,
+            maxValue=1,
+        ),
         text("OBJECT_CLASSES", "Classes that are created and removed (empty: buildings)", "", optional=True),
         text("BACKGROUND", "Class that removal leaves", "0", optional=True),
         QgsProcessingParameterFile(
@@ -78,6 +87,7 @@ def event_rules(
         "least": algorithm.parameterAsInt(parameters, "LEAST", context),
         "most": algorithm.parameterAsInt(parameters, "MOST", context),
         "edit_probability": algorithm.parameterAsDouble(parameters, "EDIT_PROBABILITY", context),
+        "removal_probability": algorithm.parameterAsDouble(parameters, "REMOVAL_PROBABILITY", context),
     }
     for name in ("OBJECT_CLASSES", "BACKGROUND"):
         rules[name.lower()] = algorithm.parameterAsString(parameters, name, context).strip()

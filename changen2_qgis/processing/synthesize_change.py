@@ -27,6 +27,7 @@ from qgis.core import (
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFolderDestination,
+    QgsProcessingParameterMapLayer,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
@@ -48,6 +49,7 @@ from .detect_change import PRECISIONS, parse_bands
 from .event_files import (
     declare_event_mapping,
     events_path,
+    instances_path,
     labels_path,
     raster_path,
     shown_events,
@@ -76,7 +78,7 @@ generative model runs on your own machine, in a process of its own.
 
 Say what changes by polygons with the fields event (create, remove or edit), to_class (name or number) and step (from 1;
 without it 1), or let events be simulated on the labels. Without labels and polygons, objects that the image shows are
-removed here and there.
+removed here and there: those of a layer of instances, if you give one, else regions of even colour.
 
 Outside the change the images equal the first one to the last bit; inside they are synthetic, and no measurement. The
 embedded model begins a house as one of the same image, turned and stretched into the polygon, or as a drawn roof, and
@@ -183,6 +185,12 @@ class SynthesizeChange(BackendAlgorithm):
         for parameter in (
             QgsProcessingParameterBand(
                 "BANDS", "Bands: red, green, blue, or one", None, "IMAGE", optional=True, allowMultiple=True
+            ),
+            QgsProcessingParameterMapLayer(
+                "INSTANCES",
+                "Objects to remove where there are no labels (raster of their numbers, or polygons; empty: found)",
+                optional=True,
+                types=[QgsProcessing.SourceType.TypeRaster, QgsProcessing.SourceType.TypeVectorPolygon],
             ),
             classes_parameter(),
             choice("SAMPLER", "Sampler", list(SAMPLERS), defaultValue="dpmpp", usesStaticStrings=True),
@@ -305,6 +313,9 @@ class SynthesizeChange(BackendAlgorithm):
         kinds = kinds_of(self, parameters, context)
         if labels is not None:
             happens["labels"] = labels_path(labels, folder)
+        instances = self.parameterAsLayer(parameters, "INSTANCES", context)
+        if instances is not None:
+            happens["instances"] = instances_path(instances, image, folder)
         if parameters.get("EVENTS") is not None:
             if kinds:
                 raise InputError(

@@ -1,12 +1,10 @@
-"""What fine-tuning is worth: a new kind of object, learned from twenty pairs, with the embedded detector and without.
+"""What fine-tuning is worth: a new kind of change, learned from twenty pairs, with an embedded detector and without.
 
     make bench-finetune
 
-The object is a shelter of 3 to 10 m in a colour of the ground around it, drawn over real images that two dates show in
-another season, light and sensor each; none of that is a change. Twenty pairs are learned from, every fifth of them held
-out; as many again, of other images, measure. The same training runs twice for each seed and length: from the embedded
-detector, and from ImageNet features with new heads. Prints one JSON object: F1 at the threshold that the held-out pairs
-chose, and the seconds that each training took.
+Of twenty pairs every fifth is held out; twenty of other places measure. The same training runs for each seed and length
+from the embedded detectors, and from ImageNet features with new heads. Prints one JSON object: F1 at the threshold that
+the held-out pairs chose, and the seconds that each training took.
 """
 
 from __future__ import annotations
@@ -17,124 +15,29 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import finetune_ponds
+import finetune_shelters
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 
-from changen2.jobs.generate_look import Look
 from changen2.models.registry import card_of, load_model
 from changen2.raster.calibration import TOP, best_threshold, f1_by_threshold
 from changen2.training import loop
 from changen2.training.finetune import finetune, judge, settings
-from changen2.training.places import IGNORE, Place, PlacePair
 
-SIZE = 256
-GSD = 0.3
-GROUND_GSD = 0.27
-"""Metres per pixel of the images."""
-LOOK = Look(photometry=0.6, season=0.6, misregistration=1.5, view_shift=0.0)
-"""How the dates of a real image differ."""
-OVERSAMPLING = 3
+KINDS = {"shelters": finetune_shelters, "ponds": finetune_ponds}
+FRESH = "imagenet"
+STARTS = ("tiny", "tiny-landcover", FRESH)
 
 
-def draw_shelter(
-    picture: NDArray[np.uint8], place: tuple[float, ...], tarp: NDArray[np.float64], look: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Draw a shelter with two slopes and its shadow over a picture.
-
-    Args:
-        picture: uint8 ``[h, w, 3]``.
-        place: x, y of the centre, half length and half width in metres, angle in radians.
-        tarp: its colour, 0..255 ``[3]``.
-        look: randomness of the day: brightness, where the sun stands.
-
-    Returns:
-        The picture, and which pixels the shelter covers ``[h, w]``.
-    """
-    x, y, half_u, half_v, angle = place
-    fine = (np.arange(SIZE * OVERSAMPLING) + 0.5) / OVERSAMPLING * GSD
-    sun = look.uniform(0, 2 * np.pi)
-    reach = look.uniform(0.8, 2.2)
-
-    def frame(along: float, down: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        dx, dy = fine[None] - x - along, fine[:, None] - y - down
-        return dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
-
-    u, v = frame(0, 0)
-    inside = (np.abs(u) < half_u) & (np.abs(v) < half_v)
-    shaded_u, shaded_v = frame(-reach * np.cos(sun), -reach * np.sin(sun))
-    shadow = (np.abs(shaded_u) < half_u) & (np.abs(shaded_v) < half_v) & ~inside
-    towards = float(np.cos(sun - angle - np.pi / 2))  # of the sun, across the ridge
-    light = float(look.uniform(0.8, 1.2)) * picture.mean() / 110
-    slopes = np.where(v > 0, 1 - 0.25 * towards, 1 + 0.25 * towards) * (1 - 0.12 * (np.abs(v) < 0.15))
-    result = picture.astype(np.float64)
-    share = shadow.reshape(SIZE, OVERSAMPLING, SIZE, OVERSAMPLING).mean((1, 3))[..., None]
-    result *= 1 - 0.55 * share
-    cloth = np.where(inside, slopes * light, 0.0).reshape(SIZE, OVERSAMPLING, SIZE, OVERSAMPLING).mean((1, 3))
-    share = inside.reshape(SIZE, OVERSAMPLING, SIZE, OVERSAMPLING).mean((1, 3))[..., None]
-    grain = look.normal(0, 3, (SIZE, SIZE, 1))
-    result = result * (1 - share) + np.clip(cloth[..., None] * tarp + share * grain, 0, 255)
-    covered = inside[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING]
-    return np.clip(np.rint(result), 0, 255).astype(np.uint8), covered
-
-
-def ground_of(path: Path, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
-    """Part of an image as two dates show it, uint8 ``[h, w, 3]`` each."""
-    image = Image.open(path).convert("RGB")
-    span = round(SIZE * GSD / GROUND_GSD)
-    left, top = (int(rng.integers(length - span + 1)) for length in image.size)
-    part = image.crop((left, top, left + span, top + span)).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-    picture = np.asarray(part, np.float32)
-    moved = LOOK.moved(picture, np.zeros((SIZE, SIZE), bool), rng)
-    return [np.clip(np.rint(LOOK.seen(date, rng)), 0, 255).astype(np.uint8) for date in (picture, moved)]
-
-
-def tarp_of(ground: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float64]:
-    """A colour of the ground, paler and mostly lighter, 0..255 ``[3]``."""
-    colour = ground[tuple(rng.integers(ground.shape[:2]))].astype(np.float64)
-    grey = colour.mean()
-    return np.clip((grey + (colour - grey) * rng.uniform(0.5, 1.2)) * rng.uniform(0.8, 1.5), 20, 245)
-
-
-def draw_example(seed: int, held_out: bool, images: list[Path]) -> PlacePair:
-    """One place at two dates: shelters that stayed, came and went, while the ground only looked different."""
-    rng = np.random.default_rng((7, seed))
-    dates = ground_of(images[int(rng.integers(len(images)))], rng)
-    ground = dates[0]
-    states = [(True, True), (False, True), (True, False)]
-    change, taken = np.zeros((SIZE, SIZE), bool), np.zeros((SIZE, SIZE), bool)
-    for number in range(int(rng.integers(3, 9))):
-        place = (*rng.uniform(0.05, 0.95, 2) * SIZE * GSD, *rng.uniform((2.5, 1.6), (5, 3)), rng.uniform(0, np.pi))
-        tarp = tarp_of(ground, rng)
-        covered = draw_shelter(ground, place, tarp, rng)[1]
-        if (covered & taken).any() or not covered.any():
-            continue
-        there = states[1 + int(rng.integers(2)) if number == 0 else int(rng.integers(3))]
-        taken |= covered
-        change |= covered & (there[0] != there[1])
-        for index in range(2):
-            if there[index]:
-                dates[index] = draw_shelter(dates[index], place, tarp, np.random.default_rng((seed, index)))[0]
-    unknown = np.full((SIZE, SIZE), IGNORE, np.uint8)
-    layers = ((dates[0], unknown), (dates[1], unknown), (dates[1], change.astype(np.uint8)))
-    return PlacePair(*(Place("shelters", str(seed), image, label, GSD, held_out) for image, label in layers))
-
-
-def measure(start: str, seed: int, steps: int, given: argparse.Namespace) -> dict[str, Any]:
-    """Fine-tune from ``tiny`` or ``imagenet`` and measure on places of its own."""
-    # Every other image: the rest the embedded detector has seen, without labels.
-    images = sorted(given.ground.iterdir())[1::2]
-    learned, other = images[::2], images[1::2]
-    first, pairs = 1000 * seed, given.pairs
-    examples = [draw_example(first + index, index % 5 == 4, learned) for index in range(pairs)]
-    unseen = [draw_example(first + 500 + index, True, other) for index in range(pairs)]
+def measure(kind: str, start: str, seed: int, steps: int, given: argparse.Namespace) -> dict[str, Any]:
+    """Fine-tune from one of the starts and measure on places of its own."""
+    known, unseen = KINDS[kind].examples(given.imagery, seed, given.pairs)
     with tempfile.TemporaryDirectory() as folder:
-        config = settings(Path(folder), GSD, steps=steps, threads=given.threads, seed=seed)
-        model = load_model(card_of("tiny")) if start == "tiny" else loop.fresh(config)
-        trained = finetune(model, examples, config, torch.device("cpu"))
-    held_out = judge(trained.model, [pair for pair in examples if pair.before.held_out])
-    threshold, _ = best_threshold(held_out)
+        config = settings(Path(folder), KINDS[kind].GSD, steps=steps, threads=given.threads, seed=seed)
+        model = loop.fresh(config) if start == FRESH else load_model(card_of(start))
+        trained = finetune(model, known, config, torch.device("cpu"))
+    threshold, _ = best_threshold(judge(trained.model, [pair for pair in known if pair.before.held_out]))
     counts = judge(trained.model, unseen)
     return {
         "f1": round(float(f1_by_threshold(counts)[round(threshold * TOP)]), 3),
@@ -147,19 +50,22 @@ def measure(start: str, seed: int, steps: int, given: argparse.Namespace) -> dic
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ground", type=Path, required=True, help="images of 0.27 m, such as val/south_tyrol/images")
+    parser.add_argument("--imagery", type=Path, required=True, help="holds val/south_tyrol and geo/naip")
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--steps", type=int, nargs="+", default=[50, 100, 300], help="lengths of the training")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     found: dict[str, Any] = {}
-    for steps in given.steps:
-        length = found[str(steps)] = {}
-        for start in ("tiny", "imagenet"):
-            runs = [measure(start, seed, steps, given) for seed in range(given.seeds)]
-            length[start] = {"f1": round(float(np.mean([run["f1"] for run in runs])), 3), "runs": runs}
-        length["gain_points"] = round(100 * (length["tiny"]["f1"] - length["imagenet"]["f1"]), 1)
+    for kind in given.kinds:
+        for steps in given.steps:
+            length = found.setdefault(kind, {})[str(steps)] = {}
+            for start in STARTS:
+                runs = [measure(kind, start, seed, steps, given) for seed in range(given.seeds)]
+                length[start] = {"f1": round(float(np.mean([run["f1"] for run in runs])), 3), "runs": runs}
+            for start in STARTS[:-1]:
+                length[start]["gain_points"] = round(100 * (length[start]["f1"] - length[FRESH]["f1"]), 1)
     print(json.dumps(found, indent=2))
 
 

@@ -6,7 +6,27 @@ from typing import Annotated
 
 import typer
 
-from changen2.cli.terminal import Dask, Device, Folder, Init, Json, LabelGuidance, Overwrite, Precision, Resume, run
+from changen2.cli.terminal import (
+    Background,
+    Classes,
+    Dask,
+    Device,
+    EditProbability,
+    ExemplarLevel,
+    Folder,
+    Init,
+    Json,
+    LabelGuidance,
+    Least,
+    Most,
+    ObjectClasses,
+    Overwrite,
+    Precision,
+    RemovalProbability,
+    Resume,
+    Transitions,
+    run,
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,13 +51,14 @@ def generate(
     unchanged: Annotated[float, typer.Option(help="Share of pairs without change.")] = 0.2,
     least_change: Annotated[float, typer.Option(help="Least share of changed pixels in the others.")] = 0.002,
     most_change: Annotated[float, typer.Option(help="Most share of changed pixels.")] = 0.5,
-    least: Annotated[int, typer.Option(help="Least number of objects created or removed.")] = 1,
-    most: Annotated[int, typer.Option(help="Most number of objects created or removed.")] = 5,
-    edit_probability: Annotated[float, typer.Option(help="Of each object to change its class (S9).")] = 0.3,
-    classes: Annotated[str | None, typer.Option(help="CSV with index, name, colour.")] = None,
-    transitions: Annotated[str | None, typer.Option(help="CSV with from, to.")] = None,
-    object_classes: Annotated[str | None, typer.Option(help="Classes that come and go, by name or number.")] = None,
-    background: Annotated[str, typer.Option(help="Class that removal leaves.")] = "0",
+    least: Least = 1,
+    most: Most = 5,
+    edit_probability: EditProbability = 0.3,
+    removal_probability: RemovalProbability = 0.1,
+    classes: Classes = None,
+    transitions: Transitions = None,
+    object_classes: ObjectClasses = None,
+    background: Background = "0",
     val_share: Annotated[float, typer.Option(help="Share of the images whose pairs go to list/val.txt.")] = 0.1,
     photometry: Annotated[float, typer.Option(help="Difference of light and sensor, 0 to 1.")] = 0.5,
     season: Annotated[float, typer.Option(help="Difference of the vegetation's colour, 0 to 1.")] = 0.3,
@@ -49,6 +70,7 @@ def generate(
     sampling_steps: Annotated[int, typer.Option(help="Reverse steps of the diffusion.")] = 20,
     guidance_ratio: Annotated[float, typer.Option(help="Share of them held at the image before, 0 to 1.")] = 1.0,
     init: Init = None,
+    exemplar_level: ExemplarLevel = 0.4,
     label_guidance: LabelGuidance = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same pairs.")] = 0,
     model: Annotated[str, typer.Option(help="An installed generator; see `changen2 models list`.")] = "tiny",

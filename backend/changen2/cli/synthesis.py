@@ -8,23 +8,31 @@ import typer
 
 from changen2.cli.terminal import (
     Aoi,
+    Background,
     BatchSize,
     Bounds,
+    Classes,
     Device,
+    EditProbability,
+    ExemplarLevel,
     Folder,
     Init,
     Json,
     LabelGuidance,
+    Least,
+    Most,
+    ObjectClasses,
     Overwrite,
     Precision,
+    RemovalProbability,
     Resume,
     Threads,
+    Transitions,
     run,
 )
 
-Steps = Annotated[int | None, typer.Option(help="Length of the series; the largest step of drawn events if left out.")]
-Classes = Annotated[str | None, typer.Option(help="CSV with index, name, colour.")]
-Transitions = Annotated[str | None, typer.Option(help="CSV with from, to; the published table if left out.")]
+Steps = Annotated[int | None, typer.Option(help="Length of the series; the largest step of drawn events, else 1.")]
+INSTANCES = "What is removed: a raster of instance numbers, a polygon layer, or auto (regions of even colour)."
 Seed = Annotated[int, typer.Option(help="The same seed gives the same series.")]
 
 
@@ -35,7 +43,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def simulate(
-    labels: Annotated[str, typer.Argument(help="Raster of class numbers.")],
+    labels: Annotated[str, typer.Argument(help="Raster of class numbers; with --instances an image.")],
     out_dir: Folder,
     steps: Steps = None,
     events: Annotated[
@@ -43,6 +51,13 @@ def simulate(
     ] = "create,remove,edit",
     classes: Classes = None,
     transitions: Transitions = None,
+    object_classes: ObjectClasses = None,
+    background: Background = "0",
+    least: Least = 1,
+    most: Most = 5,
+    edit_probability: EditProbability = 0.3,
+    instances: Annotated[str | None, typer.Option(help=f"The raster is an image without labels. {INSTANCES}")] = None,
+    removal_probability: RemovalProbability = 0.1,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -62,12 +77,20 @@ def synthesize(
     labels: Annotated[str | None, typer.Option(help="Raster of classes at the first date.")] = None,
     classes: Classes = None,
     transitions: Transitions = None,
+    object_classes: ObjectClasses = None,
+    background: Background = "0",
+    least: Least = 1,
+    most: Most = 5,
+    edit_probability: EditProbability = 0.3,
+    instances: Annotated[str | None, typer.Option(help=f"For an image without labels. {INSTANCES}")] = None,
+    removal_probability: RemovalProbability = 0.1,
     steps: Steps = None,
     patches: Annotated[bool, typer.Option("--patches", help="Write changed blocks and a VRT a step.")] = False,
     sampler: Annotated[str, typer.Option(help="dpmpp, ddim or ddpm.")] = "dpmpp",
     sampling_steps: Annotated[int, typer.Option(help="Reverse steps of the diffusion.")] = 20,
     guidance_ratio: Annotated[float, typer.Option(help="Share of them held at the image before, 0 to 1.")] = 1.0,
     init: Init = None,
+    exemplar_level: ExemplarLevel = 0.2,
     label_guidance: LabelGuidance = None,
     seed: Seed = 0,
     model: Annotated[str, typer.Option(help="An installed generator; see `changen2 models list`.")] = "tiny",
@@ -82,7 +105,10 @@ def synthesize(
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Draw the images that follow from change events, with their labels."""
+    """Draw the images that follow from change events, with their labels.
+
+    Events are drawn (--events) or simulated: on the labels, or, without labels, by removing what the image shows.
+    """
     given = locals()
     from changen2.jobs.synthesize import synthesize as job
 

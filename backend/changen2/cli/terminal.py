@@ -29,6 +29,22 @@ Init = Annotated[
 LabelGuidance = Annotated[
     float | None, typer.Option(help="Weight of the labels from noise, 1 to 10; the model's own if left out.")
 ]
+ExemplarLevel = Annotated[
+    float, typer.Option(help="Share of the diffusion that an exemplar is noised to, above 0 to 1; higher is freer.")
+]
+Classes = Annotated[str | None, typer.Option(help="CSV with index, name, colour.")]
+Transitions = Annotated[
+    str | None,
+    typer.Option(help="CSV with from, to; a table for the labels' own classes if left out: OpenEarthMap's or tiny's."),
+]
+ObjectClasses = Annotated[
+    str | None, typer.Option(help="Classes that come and go, by name or number; building if left out.")
+]
+Background = Annotated[str, typer.Option(help="Class that removal leaves, by name or number.")]
+Least = Annotated[int, typer.Option(help="Least number of objects created, and of objects removed, in a step.")]
+Most = Annotated[int, typer.Option(help="Most of them.")]
+EditProbability = Annotated[float, typer.Option(help="Of each object to change its class.")]
+RemovalProbability = Annotated[float, typer.Option(help="Of each instance to go, where there are no labels.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout as the last line.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are in the folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in the folder.")]

@@ -19,6 +19,9 @@ Mask = NDArray[np.bool_]
 HALO = 3
 """Pixels around a window that its contours depend on: 2 by the opening, 1 by the dilation."""
 
+REMOVAL = 0.1
+"""Probability of an instance to go in a step, as published."""
+
 CROSS = generate_binary_structure(2, 1)
 SQUARE = generate_binary_structure(2, 2)
 
@@ -56,7 +59,9 @@ def contours_after(instances: Instances, change: Mask) -> Mask:
     return contours(instances) & ~gone
 
 
-def choose_instances(ids: NDArray[np.integer], seed: int, step: int, probability: float = 0.1) -> NDArray[np.integer]:
+def choose_instances(
+    ids: NDArray[np.integer], seed: int, step: int, probability: float = REMOVAL
+) -> NDArray[np.integer]:
     """The instances to remove, each with the given probability.
 
     An instance's draw depends on its own id, the seed and the step only, so windows of a raster that share an
@@ -74,7 +79,7 @@ def choose_instances(ids: NDArray[np.integer], seed: int, step: int, probability
     return unique[chance < probability] if len(unique) else unique
 
 
-def remove_instances(instances: Instances, seed: int, step: int, probability: float = 0.1) -> Removal:
+def remove_instances(instances: Instances, seed: int, step: int, probability: float = REMOVAL) -> Removal:
     """Remove instances at random.
 
     Args:

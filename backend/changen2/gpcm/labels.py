@@ -48,6 +48,14 @@ class Box:
                 yield Box(top, left, min(top + side, self.bottom), min(left + side, self.right))
 
 
+class Readable(Protocol):
+    """Labels that can be read."""
+
+    def read(self, box: Box) -> Labels:
+        """The classes of a window [h, w]."""
+        ...
+
+
 class LabelMap(Protocol):
     """Class indices on a grid; nothing says that it is held in memory."""
 

@@ -13,7 +13,6 @@ import pyogrio
 import rasterio
 import shapely
 from numpy.typing import NDArray
-from pyproj import Transformer
 from rasterio.features import shapes
 from rasterio.io import DatasetReader
 from rasterio.windows import transform
@@ -26,6 +25,7 @@ from changen2.gpcm.drawn import DrawnEvent
 from changen2.gpcm.labels import Box
 from changen2.gpcm.simulation import Event
 from changen2.jobs.label_series import as_window
+from changen2.jobs.polygon_layer import read_polygons
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
 from changen2.raster.vectors import SEGMENT_PIXELS
@@ -78,9 +78,13 @@ def read_events(
     Raises:
         InputError: unreadable, no polygon, a bad event, class or step, or nothing inside the raster.
     """
-    meta, geometries, columns = _read(path)
-    geometries, repairs = _repair(geometries)
-    geometries = _to_pixels(geometries, meta.get("crs"), grid)
+    geometries, columns, repairs = read_polygons(path, grid)
+    if "event" not in columns:
+        raise InputError(
+            f"{path} has the fields {', '.join(columns) or '(none)'}; event is missing.",
+            hint="Give each polygon an event (create, remove or edit), a to_class and a step.",
+            code="bad_event",
+        )
     frame = shapely.box(0, 0, grid.width, grid.height)
     drawn: list[DrawnEvent] = []
     missed = 0
@@ -220,56 +224,6 @@ def _multi(geometry: BaseGeometry) -> BaseGeometry:
     """The polygons of any geometry as one multipolygon."""
     parts = [part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"]
     return shapely.MultiPolygon(parts)
-
-
-def _read(path: str | Path) -> tuple[dict[str, Any], list[BaseGeometry], dict[str, NDArray[Any]]]:
-    if not Path(path).exists():
-        raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
-    try:
-        meta, _, wkb, fields = pyogrio.raw.read(path)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise InputError(
-            f"{path} cannot be read as a vector layer: {error}", hint="Export it as GeoPackage.", code="unreadable"
-        ) from error
-    columns = {str(name).casefold(): values for name, values in zip(meta["fields"], fields, strict=True)}
-    if wkb is None or not len(wkb):
-        raise InputError(f"{path} holds no polygon.", hint="Draw at least one.", code="no_events")
-    if "event" not in columns:
-        raise InputError(
-            f"{path} has the fields {', '.join(columns) or '(none)'}; event is missing.",
-            hint="Give each polygon an event (create, remove or edit), a to_class and a step.",
-            code="bad_event",
-        )
-    return meta, list(shapely.from_wkb(wkb)), columns
-
-
-def _repair(geometries: list[BaseGeometry]) -> tuple[list[BaseGeometry], list[str]]:
-    """Make polygons valid, say how many were not, and refuse what encloses nothing."""
-    repaired, broken = [], []
-    for number, geometry in enumerate(geometries, 1):
-        sound = geometry
-        if geometry is not None and not geometry.is_valid:
-            broken.append(str(number))
-            sound = shapely.make_valid(geometry)
-        if sound is None or not sound.area > 0:
-            kind = "nothing" if geometry is None else geometry.geom_type
-            raise InputError(
-                f"Feature {number} is {kind} and encloses no area.",
-                hint="Events are polygons; remove or redraw this one.",
-                code="no_events",
-            )
-        repaired.append(sound)
-    said = [f"Invalid polygons were repaired (features {', '.join(broken[:10])})."] if broken else []
-    return repaired, said
-
-
-def _to_pixels(geometries: list[BaseGeometry], crs: str | None, grid: Grid) -> list[BaseGeometry]:
-    if grid.crs is not None and crs:
-        transformer = Transformer.from_crs(crs, grid.crs.to_wkt(), always_xy=True)
-        if not transformer.source_crs.equals(transformer.target_crs):  # type: ignore[union-attr]
-            geometries = [shapely.transform(g, transformer.transform, interleaved=False) for g in geometries]
-    inverse = ~grid.transform
-    return [shapely.transform(g, lambda x, y: inverse @ (x, y), interleaved=False) for g in geometries]
 
 
 def _event(

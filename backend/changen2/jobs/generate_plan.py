@@ -29,9 +29,6 @@ MASKS = ClassTable({0: "background", 1: "building"}, {0: (190, 190, 190), 1: (20
 EVENTS = {"S0": ("remove",), "S1": ("create", "remove"), "S9": ("create", "remove", "edit")}
 """Kinds of events by kind of data set."""
 
-REMOVAL = 0.1
-"""Probability of an instance to go, class-agnostic; as published."""
-
 TRIES = 6
 """Places of an image that are looked at for one pair with change."""
 
@@ -112,7 +109,7 @@ def make_plan(
         contour=next((entry.index for entry in card.classes if entry.name == CONTOUR), None),
         least_change=request.least_change,
         most_change=request.most_change,
-        removal=REMOVAL,
+        removal=request.removal_probability,
         surroundings=request.surroundings,
         distractors=request.distractors,
         exemplar=request.init == "exemplar",

@@ -15,7 +15,7 @@ from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.gpcm.classes import OPEN_EARTH_MAP, ClassTable
-from changen2.gpcm.labels import NODATA, Box, LabelMap, Labels, change, whole
+from changen2.gpcm.labels import NODATA, Box, LabelMap, Labels, Readable, change, whole
 from changen2.jobs.change_map import CHANGE_COLORS
 from changen2.raster.grid import Grid
 from changen2.raster.reading import PIXEL_SPACE, UNREADABLE_HINT, check_overlap, open_raster
@@ -157,7 +157,7 @@ class LabelRaster:
         self._raster.close()
 
 
-def copy_labels(source: LabelMap | LabelSource, target: LabelRaster, on_block: Callable[[int, int], None]) -> None:
+def copy_labels(source: Readable, target: LabelRaster, on_block: Callable[[int, int], None]) -> None:
     """Copy a map block by block; ``on_block(done, total)`` may raise to cancel."""
     boxes = list(whole(target).blocks())
     for number, box in enumerate(boxes, 1):

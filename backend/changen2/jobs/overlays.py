@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from changen2.gpcm.labels import NODATA, Box, LabelMap, Labels
+from changen2.gpcm.labels import NODATA, Box, LabelMap, Labels, Readable
 from changen2.jobs.label_series import as_window
 from changen2.raster.area import Area
 from changen2.raster.grid import Grid
 
 BLOCK = 256
-
-
-class Readable(Protocol):
-    """Labels that can be read."""
-
-    def read(self, box: Box) -> Labels:
-        """The classes of a window [h, w]."""
-        ...
 
 
 class SparseRaster:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,20 @@ from typing import Any
 from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.drawn import DrawnEvent, apply_drawn
-from changen2.gpcm.labels import Box
-from changen2.gpcm.simulation import KINDS, Event, Rules, simulate_step
+from changen2.gpcm.labels import Box, Labels, Readable
+from changen2.gpcm.simulation import KINDS, Event, Rules
 from changen2.gpcm.transitions import default_transitions, read_transitions
 from changen2.jobs.change_events import EventRow, MarkRaster, footprints, read_events, to_grid, write_events
+from changen2.jobs.condition import INSTANCES
+from changen2.jobs.event_series import Happen, by_rules
+from changen2.jobs.image_series import SourceImage
+from changen2.jobs.instance_raster import InstanceLabels, OnBlock, Removals, find_instances
 from changen2.jobs.label_series import LabelRaster, LabelSource, copy_labels, write_change
 from changen2.jobs.manifest import describe_input, versions, write_manifest
+from changen2.jobs.overlays import FirstLabels
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.protocol import EventRules, SimulateRequest, validate
+from changen2.raster.area import Area
 from changen2.raster.grid import Grid
 from changen2.raster.reading import gdal_environment
 from changen2.raster.writing import OutputFolder
@@ -33,6 +41,7 @@ def simulate(
     events: str | Path | Sequence[str] = KINDS,
     classes: str | Path | None = None,
     transitions: str | Path | None = None,
+    instances: str | Path | None = None,
     seed: int = 0,
     overwrite: bool = False,
     on_progress: OnProgress | None = None,
@@ -42,12 +51,13 @@ def simulate(
     """Write ``labels_t0.tif … labels_tN.tif``, ``change_t0_t1.tif …``, ``change_events.gpkg`` and a manifest.
 
     Args:
-        labels: raster of class numbers.
+        labels: raster of class numbers; with ``instances`` an image without labels.
         out_dir: folder for the outputs.
         steps: length of the series.
         events: kinds to simulate, or a vector file of drawn events.
         classes: CSV of the class table.
         transitions: CSV of allowed changes of class.
+        instances: what stands on an image without labels: a raster of instance numbers, a polygon layer or ``auto``.
         seed: the same seed gives the same series.
         overwrite: replace results that are in ``out_dir``.
         on_progress: receives ``Progress``.
@@ -68,6 +78,7 @@ def simulate(
         "events": str(events) if isinstance(events, Path) else events,
         "classes": None if classes is None else str(classes),
         "transitions": None if transitions is None else str(transitions),
+        "instances": None if instances is None else str(instances),
         "seed": seed,
         "overwrite": overwrite,
         **options,
@@ -78,12 +89,13 @@ def simulate(
 def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request."""
     began, clock = datetime.now(timezone.utc), time.monotonic()
-    table = ClassTable.read(request.classes) if request.classes else None
     with (
         gdal_environment(),
-        LabelSource(request.labels, classes=table) as source,
+        ExitStack() as inputs,
         OutputFolder(request.out_dir, overwrite=request.overwrite) as out,
+        ExitStack() as files,
     ):
+        source = _open(request, inputs, out.work, files)
         plan = _Plan(request, source)
         series = _Series(out.work, source, plan, reporter)
         series.run()
@@ -115,17 +127,67 @@ def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
     return {"outputs": outputs, "summary": summary, "warnings": plan.warnings}
 
 
-class _Plan:
-    """What will happen: drawn events or rules, and for how many steps."""
+@dataclass(frozen=True)
+class _Source:
+    """S_0, and how instances go from it where it has no classes."""
 
-    def __init__(self, request: SimulateRequest, source: LabelSource) -> None:
+    grid: Grid
+    classes: ClassTable
+    labels: Readable
+    removals: Callable[[OnBlock], Removals] | None = None
+    notes: Sequence[str] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.grid.height, self.grid.width
+
+    def read(self, box: Box) -> Labels:
+        return self.labels.read(box)
+
+
+def _open(request: SimulateRequest, inputs: ExitStack, work: Path, files: ExitStack) -> _Source:
+    """The labels, or the instances of an image without."""
+    if request.instances is None:
+        table = ClassTable.read(request.classes) if request.classes else None
+        labels = inputs.enter_context(LabelSource(request.labels, classes=table))
+        return _Source(labels.grid, labels.classes, labels)
+    if request.classes is not None:
+        raise InputError(
+            f"A class table ({request.classes}) is given, but instances have no classes.",
+            hint="Leave --classes or --instances out.",
+            code="bad_value",
+        )
+    image = inputs.enter_context(SourceImage(request.labels))
+    instances, notes = find_instances(request.instances, image, work, files)
+    valid = image.valid if image.may_be_invalid else None
+    first = FirstLabels(image.grid, InstanceLabels(instances), valid, Area.choose(image.grid))
+    everywhere = Box(0, 0, *image.shape)
+
+    def removals(on_block: OnBlock) -> Removals:
+        return Removals(instances, everywhere, request.seed, request.removal_probability, on_block)
+
+    return _Source(image.grid, INSTANCES, first, removals, notes)
+
+
+class _Plan:
+    """What will happen: drawn events, removal of instances or rules, and for how many steps."""
+
+    def __init__(self, request: SimulateRequest, source: _Source) -> None:
         self.seed = request.seed
-        self.warnings: list[str] = []
+        self.warnings = [*source.notes]
         self.drawn: list[DrawnEvent] | None = None
         background = source.classes.resolve(request.background)
         kinds = tuple(part.strip().casefold() for part in request.events.split(",") if part.strip())
         if kinds and all(kind in KINDS for kind in kinds):
             self.steps = request.steps or 1
+            if source.removals is not None:
+                if "remove" not in kinds:
+                    raise InputError(
+                        f"Without labels only removal can be simulated, not {request.events}.",
+                        hint="Give a raster of classes, or let instances be removed (--events remove).",
+                        code="no_labels",
+                    )
+                return
             self.rules = make_rules(request, source.classes, kinds, background)
             return
         if not Path(request.events).exists():
@@ -172,7 +234,7 @@ def make_rules(request: EventRules, classes: ClassTable, kinds: tuple[str, ...],
 class _Series:
     """The maps of all steps, written one after the other; only two are open at a time."""
 
-    def __init__(self, work: Path, source: LabelSource, plan: _Plan, reporter: Reporter) -> None:
+    def __init__(self, work: Path, source: _Source, plan: _Plan, reporter: Reporter) -> None:
         self._work, self._source, self._plan, self._reporter = work, source, plan, reporter
         self._grid: Grid = source.grid
         self._blocks = len(list(Box(0, 0, *source.shape).blocks()))
@@ -205,8 +267,8 @@ class _Series:
         """Let the events of one step happen, and write its change map."""
         total = self._blocks * self._plan.steps
 
-        def on_block(done: int, _: int) -> None:
-            self._reporter.step("simulate", (step - 1) * self._blocks + done, total)
+        def on_block(done: int, of: int) -> None:
+            self._reporter.step("simulate", (step - 1) * self._blocks + done * self._blocks // of, total)
 
         name = f"change_t{step - 1}_t{step}.tif"
         self.names.append(name)
@@ -218,15 +280,19 @@ class _Series:
             return
         marks = MarkRaster(self._work / "marks.tif", self._grid)
         try:
-            events = simulate_step(
-                now, then, self._plan.rules, self._plan.seed, step, on_mark=marks.mark, on_block=on_block
-            )
+            events = self._happen(on_block)(now, then, step, marks.mark)
         finally:
             marks.close()
         self.changed.append(write_change(self._work / name, self._grid, now, then))
         for event, geometry in footprints(marks.path, self._work / name, events):
             self._keep(event, step, geometry, "simulated")
         marks.path.unlink()
+
+    def _happen(self, on_block: Callable[[int, int], None]) -> Happen:
+        """How events happen by themselves."""
+        if self._source.removals is not None:
+            return self._source.removals(lambda _, done, of: on_block(done, of)).happen
+        return by_rules(self._plan.rules, self._plan.seed, on_block)
 
     def _keep_drawn(self, events: list[Event], step: int) -> None:
         """Record drawn events with the polygons that were drawn."""

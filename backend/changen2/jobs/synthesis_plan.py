@@ -24,7 +24,7 @@ from changen2.jobs.exemplar_libraries import BUILDING, RasterLibrary, exemplars_
 from changen2.jobs.found_buildings import Neighbourhoods
 from changen2.jobs.image_drawing import DrawingPlan
 from changen2.jobs.image_series import SourceImage
-from changen2.jobs.instance_raster import SIDE, InstanceLabels, InstanceRaster, Removals
+from changen2.jobs.instance_raster import SIDE, InstanceLabels, Removals, find_instances
 from changen2.jobs.label_series import LabelSource
 from changen2.jobs.manifest import describe_input, versions
 from changen2.jobs.overlays import FirstLabels
@@ -89,6 +89,12 @@ def open_inputs(request: SynthesizeRequest, card: ModelCard, stack: ExitStack) -
     image = stack.enter_context(SourceImage(request.image, request.bands))
     area = Area.choose(image.grid, request.bounds, request.aoi)
     agnostic = request.events is None and request.labels is None
+    if request.instances is not None and not agnostic:
+        raise InputError(
+            f"Instances ({request.instances}) are given beside {'labels' if request.labels else 'drawn events'}.",
+            hint="Instances are what is removed from an image without labels; leave one of them out.",
+            code="bad_value",
+        )
     if agnostic and request.simulate is not None and "remove" not in _kinds(request.simulate):
         raise InputError(
             f"Without labels only removal can be simulated, not {request.simulate}.",
@@ -125,14 +131,18 @@ def let_happen(
     valid = image.valid if image.may_be_invalid else None
     if inputs.agnostic:
         steps = request.steps or 1
-        instances = InstanceRaster(work / "instances.tif", image)
-        files.callback(instances.close)
+        instances, said = find_instances(request.instances, image, work, files)
         series = EventSeries(
             work, grid, inputs.classes, FirstLabels(grid, InstanceLabels(instances), valid, inputs.area)
         )
-        series.removals = Removals(instances, _around(inputs.area, SIDE * (1 + steps), image.shape), request.seed)
+        around = _around(inputs.area, SIDE * (1 + steps), image.shape)
+
+        def on_block(step: int, done: int, total: int) -> None:
+            reporter.step("simulate", (step - 1) * total + done, steps * total)
+
+        series.removals = Removals(instances, around, request.seed, request.removal_probability, on_block)
         series.simulate(series.removals.happen, steps)
-        series.warnings.append("There are no labels: regions of even colour were taken for objects, and some removed.")
+        series.warnings += said
     else:
         series = EventSeries(work, grid, inputs.classes, FirstLabels(grid, inputs.labels, valid, inputs.area))
         background = inputs.classes.resolve(request.background)
@@ -213,7 +223,7 @@ def _identity(request: SynthesizeRequest, card: ModelCard, device: str, precisio
     """Everything that the pixels of a run depend on; a run resumes only with the same."""
     import torch
 
-    files = (request.events, request.labels, request.classes, request.transitions, request.aoi)
+    files = (request.events, request.labels, request.instances, request.classes, request.transitions, request.aoi)
     return {
         "versions": versions(),
         "model": card.sha256,

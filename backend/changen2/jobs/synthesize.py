@@ -63,7 +63,7 @@ def synthesize(
         JobError: the job failed; finished steps are kept and ``resume`` goes on after them.
         Cancelled: ``is_cancelled`` said so; as above.
     """
-    paths = ("events", "labels", "classes", "transitions", "aoi")
+    paths = ("events", "labels", "instances", "classes", "transitions", "aoi")
     options = {key: str(value) if key in paths and value is not None else value for key, value in options.items()}
     request = validate(SynthesizeRequest, {"image": str(image), "out_dir": str(out_dir), **options})
     return run(request, Reporter(on_progress, is_cancelled))

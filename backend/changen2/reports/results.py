@@ -179,18 +179,19 @@ def about_table(results: Mapping[str, Any]) -> str:
 
 
 def finetune_table(found: Mapping[str, Any]) -> str:
-    """Fine-tuning on few pairs, from the embedded detector and from ImageNet features alone."""
-    starts = {"tiny": "the embedded detector", "imagenet": "ImageNet features, new heads"}
+    """Fine-tuning on few pairs: each kind of change, length and start."""
+    starts = {"tiny": "`tiny`", "tiny-landcover": "`tiny-landcover`", "imagenet": "ImageNet features, new heads"}
     lines = [
-        "| steps | begun with | F1, mean | by seed | seconds | gain, points |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| what | steps | begun with | F1, mean | by seed | seconds | gain, points |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for steps, length in found.items():
-        for start, title in starts.items():
-            runs = length[start]["runs"]
-            scores, seconds = (", ".join(str(run[key]) for run in runs) for key in ("f1", "seconds"))
-            gain = f"{length['gain_points']:+.1f}" if start == "tiny" else ""
-            lines.append(f"| {steps} | {title} | {length[start]['f1']:.3f} | {scores} | {seconds} | {gain} |")
+    for kind, lengths in found.items():
+        for steps, length in lengths.items():
+            for start, title in starts.items():
+                known = length[start]
+                scores, seconds = (", ".join(str(run[key]) for run in known["runs"]) for key in ("f1", "seconds"))
+                gain = f"{known['gain_points']:+.1f}" if "gain_points" in known else ""
+                lines.append(f"| {kind} | {steps} | {title} | {known['f1']:.3f} | {scores} | {seconds} | {gain} |")
     return "\n".join(lines)
 
 

@@ -44,7 +44,8 @@ def press(widget, key, times=1):
 
 
 def picture(name):
-    """The whole window, as it is on the screen."""
+    """The whole window, once the map in it is drawn."""
+    iface.mapCanvas().waitWhileRendering()
     iface.mainWindow().grab().save(str(OUT / f"{name}.png"))
 
 

@@ -205,6 +205,18 @@ def test_kinds_to_simulate_labels_an_extent_and_finer_settings(backend, image, w
     assert (asked["bands"], asked["bounds"]) == ([3, 2, 1], [500004, 4999980, 500020, 4999990])
 
 
+def test_instances_are_a_raster_or_polygons(backend, image, drawn, write_raster, tmp_path):
+    numbers = write_raster(tmp_path / "numbers.tif", np.ones((1, SIDE, SIDE), np.uint8))
+    for name, layer in (("raster", numbers), ("polygons", drawn)):
+        parameters = {"IMAGE": image, "INSTANCES": layer, "REMOVAL_PROBABILITY": 0.5}
+        _, succeeded, feedback, _ = synthesize(backend, {**parameters, "OUTPUT_FOLDER": str(tmp_path / name)})
+        assert succeeded, feedback.errors
+    of_raster, of_polygons = (asked["instances"] for _, asked in backend.asked)
+    assert of_raster == numbers and backend.asked[0][1]["removal_probability"] == 0.5
+    dataset = ogr.Open(of_polygons)
+    assert dataset[0].GetFeatureCount() == 2  # unsaved ones too
+
+
 def test_drawn_and_simulated_events_together_are_refused_and_nothing_is_left(backend, image, drawn, tmp_path):
     folder = tmp_path / "r"
     parameters = {"IMAGE": image, "EVENTS": drawn, "SIMULATE": ["remove"], "OUTPUT_FOLDER": str(folder)}

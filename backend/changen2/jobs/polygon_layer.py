@@ -1,0 +1,73 @@
+"""Polygons of any vector file, in the pixels of a raster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyproj import Transformer
+from shapely.geometry.base import BaseGeometry
+
+from changen2.errors import InputError
+from changen2.raster.grid import Grid
+
+
+def read_polygons(path: str | Path, grid: Grid) -> tuple[list[BaseGeometry], dict[str, NDArray[Any]], list[str]]:
+    """Read a polygon layer; what is invalid is repaired.
+
+    Args:
+        path: any vector file; its CRS is transformed to the grid's. On a grid without CRS coordinates are
+            (column, row), y down, whatever the file claims.
+        grid: of the raster.
+
+    Returns:
+        Geometries in pixel coordinates, fields by their names in lower case, and what was repaired.
+
+    Raises:
+        InputError: ``missing_file``, ``unreadable``, or ``no_events`` where something encloses no area.
+    """
+    if not Path(path).exists():
+        raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
+    try:
+        meta, _, wkb, fields = pyogrio.raw.read(path)
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise InputError(
+            f"{path} cannot be read as a vector layer: {error}", hint="Export it as GeoPackage.", code="unreadable"
+        ) from error
+    if wkb is None or not len(wkb):
+        raise InputError(f"{path} holds no polygon.", hint="Draw at least one.", code="no_events")
+    columns = {str(name).casefold(): values for name, values in zip(meta["fields"], fields, strict=True)}
+    geometries, repairs = _repair(list(shapely.from_wkb(wkb)))
+    return _to_pixels(geometries, meta.get("crs"), grid), columns, repairs
+
+
+def _repair(geometries: list[BaseGeometry]) -> tuple[list[BaseGeometry], list[str]]:
+    """Make polygons valid, say how many were not, and refuse what encloses nothing."""
+    repaired, broken = [], []
+    for number, geometry in enumerate(geometries, 1):
+        sound = geometry
+        if geometry is not None and not geometry.is_valid:
+            broken.append(str(number))
+            sound = shapely.make_valid(geometry)
+        if sound is None or not sound.area > 0:
+            kind = "nothing" if geometry is None else geometry.geom_type
+            raise InputError(
+                f"Feature {number} is {kind} and encloses no area.",
+                hint="Polygons are needed; remove or redraw this one.",
+                code="no_events",
+            )
+        repaired.append(sound)
+    said = [f"Invalid polygons were repaired (features {', '.join(broken[:10])})."] if broken else []
+    return repaired, said
+
+
+def _to_pixels(geometries: list[BaseGeometry], crs: str | None, grid: Grid) -> list[BaseGeometry]:
+    if grid.crs is not None and crs:
+        transformer = Transformer.from_crs(crs, grid.crs.to_wkt(), always_xy=True)
+        if not transformer.source_crs.equals(transformer.target_crs):  # type: ignore[union-attr]
+            geometries = [shapely.transform(g, transformer.transform, interleaved=False) for g in geometries]
+    inverse = ~grid.transform
+    return [shapely.transform(g, lambda x, y: inverse @ (x, y), interleaved=False) for g in geometries]
