@@ -53,7 +53,8 @@ class LabelBar(WalkBar):
 
     def surroundings(self, layer: QgsVectorLayer, feature: QgsFeature) -> QgsRectangle:
         """A square of pixels around the point."""
-        change = None if self._group is None else self._group.layer("change")
+        group = self._group
+        change = None if group is None else group.layer("change")
         pixel = 1.0 if change is None else change.rasterUnitsPerPixelX()
         side = CONTEXT_PIXELS * pixel
         return QgsRectangle.fromCenterAndSize(feature.geometry().asPoint(), side, side)

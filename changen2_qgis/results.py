@@ -197,7 +197,8 @@ def add_detection_group(
     """
     layers = list(_open_layers(outputs, threshold))
     polygons = next((layer for role, layer, _ in layers if role == "polygons"), None)
-    node = project.layerTreeRoot().insertGroup(0, f"{title}: {describe(summary or _count(polygons))}")
+    # Whole before it is shown: the Layers panel builds each legend once, and counts features when all is in place.
+    node = QgsLayerTreeGroup(f"{title}: {describe(summary or _count(polygons))}")
     node.setCustomProperty(_ID, uuid.uuid4().hex)
     node.setCustomProperty(_TITLE, title)
     node.setCustomProperty(_THRESHOLD, threshold)
@@ -209,7 +210,9 @@ def add_detection_group(
         tree_layer = node.addLayer(layer)
         tree_layer.setItemVisibilityChecked(shown)
         tree_layer.setExpanded(shown)
-        tree_layer.setCustomProperty("showFeatureCount", role == "polygons")
+        if role == "polygons":
+            tree_layer.setCustomProperty("showFeatureCount", True)
+    project.layerTreeRoot().insertChildNode(0, node)
     unfold(node)
     return node
 

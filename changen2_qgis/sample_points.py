@@ -26,6 +26,7 @@ from qgis.core import (
     QgsField,
     QgsFields,
     QgsGeometry,
+    QgsLayerTreeLayer,
     QgsMarkerSymbol,
     QgsPointXY,
     QgsProject,
@@ -245,7 +246,9 @@ def add_points(group: DetectionGroup, source: str) -> QgsVectorLayer:
         older.setName("Points labelled before")
     layer.setCustomProperty(ROLE, "points")
     QgsProject.instance().addMapLayer(layer, False)
-    group.node.insertLayer(0, layer).setCustomProperty("showFeatureCount", True)
+    tree_layer = QgsLayerTreeLayer(layer)
+    tree_layer.setCustomProperty("showFeatureCount", True)
+    group.node.insertChildNode(0, tree_layer)
     return layer
 
 

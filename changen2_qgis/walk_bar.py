@@ -18,7 +18,7 @@ from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QWidget
 
 from .icons import own_icon, qgis_icon
-from .results import DetectionGroup
+from .results import DetectionGroup, find_group
 
 
 class Answer(NamedTuple):
@@ -55,7 +55,7 @@ class WalkBar(QWidget):
     def __init__(self, canvas: QgsMapCanvas, yes: Answer, no: Answer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._canvas = canvas
-        self._group: DetectionGroup | None = None
+        self._group_id = ""
         self._ids: list[int] = []
         self._at = -1
         self._highlight: QgsHighlight | None = None
@@ -112,15 +112,21 @@ class WalkBar(QWidget):
 
     def show_result(self, group: DetectionGroup | None) -> None:
         """Take up a result, before its first feature; None puts the bar to rest."""
-        self._group = group
+        self._group_id = "" if group is None else group.id
         self._at = -1
         self._ids = []
         self._clear_highlight()
         self._read_ids()
         self._show_position()
 
+    @property
+    def _group(self) -> DetectionGroup | None:
+        """The result, looked up each time: the user may have removed it from the Layers panel."""
+        return find_group(QgsProject.instance(), self._group_id) if self._group_id else None
+
     def _layer(self) -> QgsVectorLayer | None:
-        return self.layer_of(self._group) if self._group is not None else None
+        group = self._group
+        return self.layer_of(group) if group is not None else None
 
     def _read_ids(self) -> None:
         layer = self._layer()
@@ -131,7 +137,11 @@ class WalkBar(QWidget):
 
     def _step(self, by: int) -> None:
         self._read_ids()
-        if self._ids:
+        if not self._ids:
+            self._at = -1
+            self._clear_highlight()
+            self._show_position()
+        else:
             self._go_to((self._at + by) % len(self._ids) if self._at >= 0 else (0 if by > 0 else len(self._ids) - 1))
 
     def _go_to(self, index: int) -> None:
@@ -164,9 +174,10 @@ class WalkBar(QWidget):
             self._canvas.scene().removeItem(highlight)
 
     def _answer(self, answer: bool) -> None:
-        if self._group is None or self._at < 0:
+        group = self._group
+        if group is None or self._at < 0:
             return
-        if not self.write(self._group, self._ids[self._at], answer):
+        if not self.write(group, self._ids[self._at], answer):
             self.refused.emit("The answer could not be saved. Check that the run folder can be written to.")
             return
         following = self._next_open()

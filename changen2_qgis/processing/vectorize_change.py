@@ -17,7 +17,6 @@ from qgis.core import (
     QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
-    QgsRasterLayer,
 )
 
 from ..errors import InputError
@@ -114,7 +113,7 @@ class VectorizeChange(BackendAlgorithm):
 
 def shown_polygons(polygons: str, probability: str) -> str:
     """The layer source of polygons that lie over their raster in QGIS, which a raster without CRS needs."""
-    from ..results import display_polygons
+    from ..results import display_polygons, open_raster
 
-    shown, _ = display_polygons(polygons, QgsRasterLayer(probability, "probability", "gdal"))
+    shown, _ = display_polygons(polygons, open_raster(probability, "probability"))
     return f"{shown}|layername=change"

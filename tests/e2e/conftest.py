@@ -146,6 +146,8 @@ def _is_crash(code):
 
 
 def _end_of(log, length=6000):
-    """The last that a log holds, of a stack only the calls."""
+    """The last that a log holds, of a crash all from its first word on; of a stack only the calls."""
     lines = log.read_text(encoding="utf8", errors="replace").splitlines()
-    return "\n".join(line for line in lines if "No symbol table" not in line and "No locals" not in line)[-length:]
+    told = "\n".join(line for line in lines if "No symbol table" not in line and "No locals" not in line)
+    crash = told.find("Fatal Python error")
+    return told[-length:] if crash < 0 else told[crash : crash + 4 * length]

@@ -1,13 +1,12 @@
 """Going through changed places: what is shown of one, and what stays of it when its layer goes."""
 
-from types import SimpleNamespace
-
 import pytest
 from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsRectangle, QgsVectorLayer
 from qgis.gui import QgsHighlight, QgsMapCanvas
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 
+from changen2_qgis.results import ROLE, DetectionGroup
 from changen2_qgis.review_bar import ReviewBar
 
 
@@ -20,7 +19,7 @@ def places(qgis_new_project):
         feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(left, 0, left + side, side)))
         feature.setAttributes([side * side, "unreviewed"])
         layer.dataProvider().addFeature(feature)
-    QgsProject.instance().addMapLayer(layer)
+    QgsProject.instance().addMapLayer(layer, False)
     return layer
 
 
@@ -36,7 +35,11 @@ def canvas(qtbot, places):
 def bar(canvas, places, qtbot):
     bar = ReviewBar(canvas)
     qtbot.addWidget(bar)
-    bar.show_result(SimpleNamespace(layer=lambda role: places if role == "polygons" else None))
+    node = QgsProject.instance().layerTreeRoot().addGroup("Change")
+    node.setCustomProperty("changen2/detection", "one")
+    places.setCustomProperty(ROLE, "polygons")
+    node.addLayer(places)
+    bar.show_result(DetectionGroup(node))
     return bar
 
 
@@ -64,4 +67,11 @@ def test_another_result_takes_the_outline_away(bar, canvas, places):
     QTest.mouseClick(bar.next, Qt.MouseButton.LeftButton)
     bar.show_result(None)
     assert not highlights(canvas)
+    assert bar.position.text() == "Nothing to review"
+
+
+def test_a_result_that_was_removed_from_the_layers_panel_has_nothing_to_review(bar, canvas):
+    QTest.mouseClick(bar.next, Qt.MouseButton.LeftButton)
+    QgsProject.instance().layerTreeRoot().removeAllChildren()
+    QTest.mouseClick(bar.next, Qt.MouseButton.LeftButton)
     assert bar.position.text() == "Nothing to review"
