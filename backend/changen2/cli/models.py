@@ -37,11 +37,22 @@ def list_(as_json: Json = False) -> None:
 
 
 @app.command()
-def info(name: Name, as_json: Json = False) -> None:
+def info(
+    name: Name,
+    task: Annotated[
+        str | None, typer.Option(help="detect or synthesize, where both have a model of that name.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Tell all that is known of a model."""
     from changen2.jobs import models
 
-    _tell(run(plain(models.info), {"name": name, "as_json": as_json}), as_json)
+    about = run(plain(models.info), {"name": name, "task": task, "as_json": as_json})
+    _tell(about, as_json)
+    for other in models.named(name, task)[1:]:
+        if not as_json:
+            typer.echo()
+            _tell(other, as_json)
 
 
 @app.command()
@@ -75,7 +86,8 @@ def verify(name: Name, as_json: Json = False) -> None:
 
     result = run(models.verify, given)
     if not as_json:
-        typer.echo(f"{name} is whole: SHA-256 {result['sha256']}")
+        for task, digest in result["digests"].items():
+            typer.echo(f"{name} ({task}) is whole: SHA-256 {digest}")
 
 
 def _tell(about: dict[str, Any], as_json: bool) -> None:

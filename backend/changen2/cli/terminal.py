@@ -57,7 +57,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; the physical cores if left out.")]
 Dask = Annotated[str | None, typer.Option(help="Scheduler, or its scheduler file, whose workers do the work.")]
-BatchSize = Annotated[int | None, typer.Option(help="Tiles at once.")]
+BatchSize = Annotated[int | None, typer.Option(help="Tiles at once on a GPU.")]
 
 Job = Callable[..., dict[str, Any]]
 

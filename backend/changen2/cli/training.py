@@ -16,7 +16,7 @@ Config = Annotated[Path, typer.Option(help="YAML file of the experiment.")]
 
 @app.command()
 def changestar(config: Config, resume: Resume = False, as_json: Json = False) -> None:
-    """Train the change detector."""
+    """Train the detector of buildings; under torchrun on several processes, each on a GPU where there is one."""
     given = locals()
     from changen2.jobs.train import train_changestar
 
@@ -24,8 +24,17 @@ def changestar(config: Config, resume: Resume = False, as_json: Json = False) ->
 
 
 @app.command()
+def landcover(config: Config, resume: Resume = False, as_json: Json = False) -> None:
+    """Train the detector of land cover."""
+    given = locals()
+    from changen2.jobs.train import train_landcover
+
+    run(train_landcover, given)
+
+
+@app.command()
 def autoencoder(config: Config, resume: Resume = False, as_json: Json = False) -> None:
-    """Train the autoencoder that the generator works in."""
+    """Train the autoencoder that the generator works in, on the processor."""
     given = locals()
     from changen2.jobs.train_generator import train_autoencoder
 
@@ -34,7 +43,7 @@ def autoencoder(config: Config, resume: Resume = False, as_json: Json = False) -
 
 @app.command()
 def rsdit(config: Config, resume: Resume = False, as_json: Json = False) -> None:
-    """Train the generator's diffusion transformer."""
+    """Train the generator's diffusion transformer, on the processor."""
     given = locals()
     from changen2.jobs.train_generator import train_rsdit
 

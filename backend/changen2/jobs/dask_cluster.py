@@ -154,7 +154,9 @@ def _cluster(address: str, device: str) -> Iterator[Crew]:
         from distributed import Client, KilledWorker
     except ImportError as error:
         raise InputError(
-            "Dask is not installed here.", hint="Install it: pip install 'changen2[dask]'.", code="no_dask"
+            "Dask is not installed here.",
+            hint="Install it: pip install 'dask[distributed]', into the same Python.",
+            code="no_dask",
         ) from error
     given = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
     try:

@@ -24,21 +24,35 @@ def list_models() -> list[dict[str, Any]]:
     return [describe(card) for card in (*embedded, *store.store_cards().values(), *store.own_cards())]
 
 
-def info(name: str) -> dict[str, Any]:
+def info(name: str, task: str | None = None) -> dict[str, Any]:
     """Return what is known of one model.
+
+    Args:
+        name: of the model.
+        task: ``detect`` or ``synthesize``, where a detector and a generator share the name; None: the detector.
 
     Raises:
         InputError: ``unknown_model``.
     """
-    found = [model for model in list_models() if model["name"] == name]
+    return named(name, task)[0]
+
+
+def named(name: str, task: str | None = None) -> list[dict[str, Any]]:
+    """Return all models of a name, or that for a task; a detector first.
+
+    Raises:
+        InputError: ``unknown_model``.
+    """
+    models = list_models()
+    found = [model for model in models if model["name"] == name and task in (None, model["task"])]
     if not found:
-        known = ", ".join(dict.fromkeys(model["name"] for model in list_models()))
+        known = ", ".join(dict.fromkeys(model["name"] for model in models if task in (None, model["task"])))
         raise InputError(
-            f"There is no model {name!r}; there are: {known}.",
+            f"There is no model {name!r}{f' to {task}' if task else ''}; there are: {known or 'none'}.",
             hint="Run `changen2 models list`.",
             code="unknown_model",
         )
-    return found[0]
+    return sorted(found, key=lambda model: model["task"] != "detect")
 
 
 def describe(card: ModelCard) -> dict[str, Any]:
@@ -126,7 +140,10 @@ def run_import(request: ImportModelRequest, reporter: Reporter) -> dict[str, Any
 def verify(
     name: str, *, on_progress: OnProgress | None = None, is_cancelled: IsCancelled | None = None
 ) -> dict[str, Any]:
-    """Compare an installed or embedded model with its digest.
+    """Compare an installed or embedded model with its digest; of a name that several models share, all of them.
+
+    Returns:
+        What `info` does, and ``digests``: SHA-256 by task.
 
     Raises:
         InputError: ``unknown_model``, ``not_installed`` or ``tampered``.
@@ -138,12 +155,13 @@ def run_verify(request: VerifyModelRequest, reporter: Reporter) -> dict[str, Any
     """Run a validated request."""
     name = request.name
     if name in store.CATALOGUE:
-        return describe(store.verify(name, lambda done, total: reporter.step("verify", done, total)))
-    about = info(name)
+        about = describe(store.verify(name, lambda done, total: reporter.step("verify", done, total)))
+        return {**about, "digests": {about["task"]: about["sha256"]}}
+    found = named(name)
     for card in cards().values():
         if card.name == name:
             load_model(card)
-    return about
+    return {**found[0], "digests": {about["task"]: about["sha256"] for about in found}}
 
 
 def agree(card: ModelCard, accept_licence: bool) -> None:

@@ -1,4 +1,4 @@
-"""Train a model from one configuration file."""
+"""Train a detector from one configuration file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from changen2.errors import InputError
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.raster.calibration import calibration, tally
+from changen2.training import landcover_train
 from changen2.training.calibrate import honest_bias, shift_bias
 from changen2.training.config import TrainingConfig, load_config
 from changen2.training.distributed import Team, team
@@ -21,9 +23,15 @@ from changen2.training.loop import read_imagery, train
 from changen2.training.measure import detect
 from changen2.training.pairs import Pair
 from changen2.training.places import BUILDING, IGNORE
-from changen2.training.run import CHECKPOINT, Watch
+from changen2.training.run import CHECKPOINT, OnStep, Watch
 
 logger = logging.getLogger(__name__)
+
+BUILDINGS, LANDCOVER = "buildings", "landcover"
+COMMANDS = {BUILDINGS: "changestar", LANDCOVER: "landcover"}
+"""Subcommand of ``changen2 train`` by network."""
+
+NOT_CALIBRATED: dict[str, Any] = {"bias_from_calibration": None, "calibration": None}
 
 
 def train_changestar(
@@ -53,11 +61,48 @@ def train_changestar(
         Cancelled: where the caller asked for it.
     """
     with team() as here:
-        return _train_changestar(load_config(Path(config)), here, resume, Reporter(on_progress, is_cancelled))
+        return _train_changestar(_read(config, BUILDINGS), here, resume, Reporter(on_progress, is_cancelled))
 
 
-def _train_changestar(config: TrainingConfig, here: Team, resume: bool, reporter: Reporter) -> dict[str, Any]:
+def train_landcover(
+    config: str | Path,
+    resume: bool = False,
+    on_progress: OnProgress | None = None,
+    is_cancelled: IsCancelled | None = None,
+) -> dict[str, Any]:
+    """Train the small detector of land cover, in one process, and export its decoder and heads.
+
+    Args, Returns, Raises:
+        As :func:`train_changestar`; the configuration's ``network`` is ``landcover``, and its sources, kinds of pairs
+        and folders of pairs mean those of land cover (:mod:`changen2.training.landcover`).
+    """
+    settings = _read(config, LANDCOVER)
     losses: dict[str, float] = {}
+    tell = _teller(Reporter(on_progress, is_cancelled), losses)
+    imagery = landcover_train.read_imagery(settings)
+    pairs = landcover_train.held_out_pairs(imagery, settings)
+    watch = Watch(lambda model: score(model, pairs), settings.look_every, settings.patience)
+    watched = watch if settings.look_every and pairs else None
+    model = landcover_train.train(settings, imagery, resume, tell, watched)
+    calibrated = landcover_train.calibrate(model, pairs) if pairs else NOT_CALIBRATED
+    weights = settings.out / "weights.safetensors"
+    landcover_train.export(model, weights)
+    return {**_result(settings, weights, losses), **calibrated}
+
+
+def _read(path: str | Path, network: str) -> TrainingConfig:
+    config = load_config(Path(path))
+    if config.network != network:
+        raise InputError(
+            f"{path} is the configuration of a {config.network} network, not of a {network} network.",
+            hint=f"Run changen2 train {COMMANDS[config.network]}, or give another configuration.",
+            code="bad_value",
+        )
+    return config
+
+
+def _teller(reporter: Reporter, losses: dict[str, float]) -> OnStep:
+    """Report steps, and keep and log the losses."""
 
     def tell(step: int, steps: int, means: dict[str, float]) -> None:
         if means:
@@ -65,6 +110,23 @@ def _train_changestar(config: TrainingConfig, here: Team, resume: bool, reporter
             logger.info("step %d of %d: %s", step, steps, " ".join(f"{k} {v:.4f}" for k, v in means.items()))
         reporter.step("train", step, steps)
 
+    return tell
+
+
+def _result(config: TrainingConfig, weights: Path, losses: dict[str, float]) -> dict[str, Any]:
+    return {
+        "weights": str(weights),
+        "sha256": digest(weights),
+        "checkpoint": str(config.out / CHECKPOINT),
+        "log": str(config.out / "log.jsonl"),
+        "steps": config.steps,
+        "losses": losses,
+    }
+
+
+def _train_changestar(config: TrainingConfig, here: Team, resume: bool, reporter: Reporter) -> dict[str, Any]:
+    losses: dict[str, float] = {}
+    tell = _teller(reporter, losses)
     imagery = read_imagery(config)
     pairs = held_out_pairs(imagery, config)
     watch = Watch(lambda model: score(model, pairs), config.look_every, config.patience)
@@ -75,22 +137,14 @@ def _train_changestar(config: TrainingConfig, here: Team, resume: bool, reporter
     weights = config.out / "weights.safetensors"
     calibrated = _calibrate(model, pairs, reporter)
     export_weights(model, weights)
-    return {
-        "weights": str(weights),
-        "sha256": digest(weights),
-        "checkpoint": str(config.out / CHECKPOINT),
-        "log": str(config.out / "log.jsonl"),
-        "steps": config.steps,
-        "losses": losses,
-        **calibrated,
-    }
+    return {**_result(config, weights, losses), **calibrated}
 
 
 def _calibrate(model: ChangeStarTiny, pairs: Sequence[Pair], reporter: Reporter) -> dict[str, Any]:
     """Make 0.5 mean one half on held-out pairs, and tell how reliable the probabilities then are."""
     if not any((pair.change == BUILDING).any() for pair in pairs):
         logger.warning("Nothing with change is held out: the detector is not calibrated.")
-        return {"bias_from_calibration": None, "calibration": None}
+        return NOT_CALIBRATED
     reporter.step("calibrate", 0, 1)
     bias = honest_bias(model, pairs)
     shift_bias(model, bias)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,6 +15,7 @@ class TrainingConfig(BaseModel):
     """Everything that decides a run's outcome, and where it is kept.
 
     Attributes:
+        network: what is trained: the detector of ``buildings`` or of ``landcover``.
         data: folder that holds a folder per source.
         out: folder for checkpoints and the log.
         encoder_weights: ImageNet checkpoint of the encoder; ``package:NAME`` looks inside an installed package.
@@ -49,6 +51,7 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    network: Literal["buildings", "landcover"] = "buildings"
     data: Path
     out: Path
     encoder_weights: str

@@ -1,4 +1,4 @@
-"""Training of the land-cover detector: ``python -m changen2.training.landcover_train CONFIG [--resume]``.
+"""Training of the land-cover detector, see :func:`changen2.jobs.train.train_landcover`.
 
 The configuration is that of the building detector; sources, kinds of pairs and folders of pairs mean those of land
 cover (:mod:`changen2.training.landcover`).
@@ -6,8 +6,6 @@ cover (:mod:`changen2.training.landcover`).
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +25,7 @@ from changen2.raster.calibration import calibration, tally
 from changen2.scenes.classes import BUILDING
 from changen2.training import held_out, loop, run
 from changen2.training.calibrate import best_bias, shift_bias
-from changen2.training.config import TrainingConfig, load_config
+from changen2.training.config import TrainingConfig
 from changen2.training.examples import Example, draw_key
 from changen2.training.export import compact
 from changen2.training.landcover import NOT_BUILDING, SOURCES, read_scenes
@@ -38,7 +36,7 @@ from changen2.training.losses import masked_cross_entropy
 from changen2.training.measure import detect
 from changen2.training.pairs import Pair
 from changen2.training.places import IGNORE
-from changen2.training.run import Run, Watch
+from changen2.training.run import OnStep, Run, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +157,11 @@ def held_out_pairs(imagery: Imagery, config: TrainingConfig) -> list[Pair]:
 
 
 def train(
-    config: TrainingConfig, imagery: Imagery, resumed: bool = False, watch: Watch | None = None
+    config: TrainingConfig,
+    imagery: Imagery,
+    resumed: bool = False,
+    on_step: OnStep | None = None,
+    watch: Watch | None = None,
 ) -> ChangeStarLandCover:
     """Train the detector and return its averaged weights, with ``watch`` those of its best step."""
     torch.set_num_threads(config.threads)
@@ -174,17 +176,13 @@ def train(
     def step_losses(state: Run) -> tuple[dict[str, Tensor], int]:
         return losses(state.model, batch_of(state.step), config), config.batch_size
 
-    def tell(step: int, steps: int, means: dict[str, float]) -> None:
-        if means:
-            logger.info("step %d of %d: %s", step, steps, " ".join(f"{k} {v:.4f}" for k, v in means.items()))
-
     trained = run.train(
         loop.begin(fresh(config), config),
         config,
         step_losses,
         run.warm_cosine(config),
         resumed,
-        tell,
+        on_step,
         settle=lambda state: loop.hold_still(state, config),
         watch=watch,
     )
@@ -205,30 +203,3 @@ def calibrate(model: ChangeStarLandCover, pairs: Sequence[Pair]) -> dict[str, An
         probability = detect(model, pair.before, pair.after)["change"]
         counts += tally(probability, pair.change == 1, pair.change != IGNORE)
     return {"bias_from_calibration": bias, "calibration": calibration(counts, keep_half=True)}
-
-
-def train_from(config_path: Path, resumed: bool) -> dict[str, Any]:
-    """Run a configuration; returns the path of the exported weights and what a card tells of their calibration."""
-    config = load_config(config_path)
-    imagery = read_imagery(config)
-    pairs = held_out_pairs(imagery, config)
-    watch = Watch(lambda model: held_out.score(model, pairs), config.look_every, config.patience)
-    model = train(config, imagery, resumed, watch if config.look_every and pairs else None)
-    calibrated = calibrate(model, pairs) if pairs else {}
-    weights = config.out / "weights.safetensors"
-    export(model, weights)
-    return {"weights": str(weights), **calibrated}
-
-
-def main() -> None:
-    """Train as the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--resume", action="store_true")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    print(json.dumps(train_from(arguments.config, arguments.resume)))
-
-
-if __name__ == "__main__":
-    main()

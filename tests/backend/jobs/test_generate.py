@@ -178,6 +178,16 @@ def test_another_seed_draws_other_pairs(make):
     assert everything(one) == everything(again) != everything(other)
 
 
+def test_the_embedded_generator_draws_the_same_in_two_processes(town):
+    """With the start that its card recommends, from exemplars, whose library each process makes for itself."""
+    given = {"pairs": 4, "labels": town / "masks", "size": 64, "pixel_size": 0.5, "sampling_steps": 2, "unchanged": 0}
+    for name, workers in (("one", 1), ("two", 2)):
+        job.generate(town / "images", town / name, workers=workers, **given)
+    one, two = everything(town / "one"), everything(town / "two")
+    assert one == two and len([name for name in one if name.startswith("A/")]) == 4
+    assert pictures(town / "one")["label"].any(axis=(1, 2)).all()
+
+
 def test_a_cancelled_run_goes_on(make, town):
     whole, _ = make("whole")
     drawn = town / "part" / ".changen2-work" / "semantic_B"

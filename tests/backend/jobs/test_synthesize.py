@@ -322,6 +322,16 @@ def test_bad_events_are_refused(image, events, flat, tmp_path, row, options, mes
     assert not (tmp_path / "out").exists()
 
 
+def test_a_layer_without_polygons_is_refused(image, flat, tmp_path):
+    pyogrio.raw.write(
+        tmp_path / "none.gpkg", geometry=np.array([], dtype=object), geometry_type="Polygon", crs="EPSG:32633",
+        driver="GPKG", fields=["event", "to_class", "step"], field_data=[np.array([], dtype=object)] * 3,
+    )  # fmt: skip
+    with pytest.raises(InputError, match="holds no polygon"):
+        flat(image, tmp_path / "out", events=tmp_path / "none.gpkg")
+    assert not (tmp_path / "out").exists()
+
+
 def test_labels_outside_the_table_are_refused(image, town, write_raster, flat, tmp_path):
     labels = np.full((1, 300, 400), 2, np.uint8)
     labels[0, 200, 200] = 77

@@ -7,13 +7,16 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from changen2.cli import app
-from changen2.jobs.train import train_changestar
+from changen2.errors import InputError
+from changen2.jobs.train import train_changestar, train_landcover
 from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.training.config import load_config
 from changen2.training.export import load_exported
+from changen2.training.landcover_scenes import write_scene
 
 
 @pytest.fixture
@@ -55,6 +58,26 @@ def test_the_end_of_a_run_is_calibrated_on_what_is_held_out(config):
     shipped = load_exported(made["weights"], load_config(path)).state_dict()
     moved = shipped["change.classify.bias"] - average["change.classify.bias"]
     assert moved.item() == pytest.approx(made["bias_from_calibration"], abs=1e-6)
+
+
+def test_land_cover_is_trained_on_scenes_with_classes(config, tmp_path):
+    for index in range(12):
+        write_scene(tmp_path / "scenes", index)
+    path = config(network="landcover", pairs={"scenes": 1.0}, gsds={})
+    stages = []
+    made = train_landcover(path, on_progress=lambda progress: stages.append(progress.stage))
+    assert "train" in stages and made["calibration"]["ece"] >= 0 and made["steps"] == 2
+    names = load_file(made["weights"])
+    assert names["semantic.weight"].shape[0] == 5
+    assert not any(name.startswith("encoder.") for name in names)  # it is the building detector's
+
+
+def test_a_configuration_of_the_other_network_is_refused(config):
+    with pytest.raises(InputError, match="of a landcover network") as caught:
+        train_changestar(config(network="landcover"))
+    assert "changen2 train landcover" in caught.value.hint
+    with pytest.raises(InputError, match="of a buildings network"):
+        train_landcover(config())
 
 
 def test_without_held_out_pairs_nothing_is_calibrated(config):

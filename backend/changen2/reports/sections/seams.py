@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from changen2.gpcm.synthesis import Settings
 from changen2.models.autoencoder_tiny import STRIDE
 from changen2.reports.bootstrap import rounded
-from changen2.reports.drawing import draw_edit
+from changen2.reports.drawing import INITS, draw_edit
 from changen2.reports.page import Section, coloured, shaded, sheet
 from changen2.reports.seams import Steepness, border_ratio, inside_ratio, steepness
 from changen2.reports.subject import Subject
@@ -22,38 +23,48 @@ ALLOWED = (0.8, 1.25)
 def seams_section(subject: Subject, tell: Callable[[str], None]) -> Section:
     """Redraw random regions of held-out tiles with their labels unchanged."""
     options = subject.options
-    edits: list[Steepness] = []
+    edits: dict[str, list[Steepness]] = {init: [] for init in INITS}
     rows = []
     for index, tile in enumerate(subject.tiles(options.edits)):
         rng = np.random.default_rng((options.seed, index))
         coarse = blob((options.size // STRIDE, options.size // STRIDE), rng)
         mask = np.kron(coarse, np.ones((STRIDE, STRIDE), bool))
         settings = Settings(seed=options.seed + index, gsd=tile.gsd, label_guidance=subject.label_guidance)
-        after = draw_edit(subject.generator, tile.image, tile.label, mask, settings, precision=subject.precision)
-        edits.append(steepness(after, tile.image, mask))
+        drawn = []
+        for init in INITS:
+            exemplars = tile.label if init == "exemplar" else None
+            edit = tile.image, tile.label, mask
+            drawn.append(draw_edit(subject.generator, *edit, settings, exemplars, subject.precision))
+            edits[init].append(steepness(drawn[-1], tile.image, mask))
         if index < SHOWN:
-            rows.append([tile.image, coloured(tile.label, subject.classes), shaded(mask), after])
-    border, inside = border_ratio(edits), inside_ratio(edits)
-    tell(f"{len(edits)} null edits")
+            rows.append([tile.image, coloured(tile.label, subject.classes), shaded(mask), *drawn])
+    tell(f"{len(edits[INITS[0]])} null edits from each start")
     return Section(
         "seams",
         "Seams of null edits",
         [
-            "Random regions were redrawn from noise with their labels unchanged. Steepness is the mean absolute "
-            "difference of neighbouring pixels; the ratio is after over before, at the same pixels, pooled over edits, "
-            "with a 95 % bootstrap interval. On the regions' borders 1 means no seam. Inside them less than 1 means "
-            "that the drawn ground is smoother than the real one.",
+            "Random regions were redrawn with their labels unchanged, from noise and from exemplars. Steepness is the "
+            "mean absolute difference of neighbouring pixels; the ratio is after over before, at the same pixels, "
+            "pooled over edits, with a 95 % bootstrap interval. On the regions' borders 1 means no seam. Inside them "
+            "less than 1 means that the drawn ground is smoother than the real one.",
         ],
-        {
-            "edits": len(edits),
-            "ratio on the border": rounded(border),
-            f"within {ALLOWED[0]} to {ALLOWED[1]}": bool(ALLOWED[0] <= border.value <= ALLOWED[1]),
-            "ratio inside": rounded(inside),
-        },
+        {f"start from {init}": _figures(edits[init]) for init in INITS},
         [
             (
                 f"The first {len(rows)} null edits, not chosen.",
-                sheet(["before", "labels (unchanged)", "redrawn region", "after"], rows),
+                sheet(
+                    ["before", "labels (unchanged)", "redrawn region", *(f"after, from {init}" for init in INITS)], rows
+                ),
             )
         ],
     )
+
+
+def _figures(edits: Sequence[Steepness]) -> dict[str, Any]:
+    border = border_ratio(edits)
+    return {
+        "edits": len(edits),
+        "ratio on the border": rounded(border),
+        f"within {ALLOWED[0]} to {ALLOWED[1]}": bool(ALLOWED[0] <= border.value <= ALLOWED[1]),
+        "ratio inside": rounded(inside_ratio(edits)),
+    }
