@@ -89,6 +89,7 @@ def evaluate(
     classes_before: Annotated[str | None, typer.Option(help="Reference classes of the first date,")] = None,
     classes_after: Annotated[str | None, typer.Option(help="and of the second: how right the classes are.")] = None,
     objects: Annotated[bool, typer.Option(help="Also count whole places.")] = True,
+    min_area: Annotated[float, typer.Option(help="Places below these m² are not counted.")] = 0.0,
     store: Annotated[str | None, typer.Option(help="Keep the calibration in this installed model's card.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -105,12 +106,15 @@ def evaluate(
         typer.echo(
             f"places: {places['found']} of {places['known']} found, {places['right']} of {places['reported']} right"
         )
+        for name in ("f1", "precision", "recall"):
+            _tell_score(name, places)
     for name in ("sek", "miou", "score", "f_scd"):
         _tell_score(name, result.get("semantic", {}))
     for row in result.get("semantic", {}).get("from_to", []):
         typer.echo(f"{row['from']} → {row['to']}: {row['both']} of {row['reference']} pixels, {row['prediction']} said")
     if calibrated := result.get("calibration"):
-        typer.echo(f"calibration error: {calibrated['ece']:.3f}; scaled: {calibrated.get('ece_scaled', 0):.3f}")
+        span = f"[{calibrated['ece_low']:.3f}, {calibrated['ece_high']:.3f}]"
+        typer.echo(f"calibration error: {calibrated['ece']:.3f} {span}; scaled: {calibrated.get('ece_scaled', 0):.3f}")
     for name, estimates in result.get("area_adjusted", {}).items():
         typer.echo(f"{name}: {estimates}")
 

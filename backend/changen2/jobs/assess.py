@@ -14,7 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from changen2.jobs.change_places import FALSE, FOUND_SHARE, HIT, MISSED, NODATA, RIGHT, outcome_of, place_shares
+from changen2.jobs.change_places import (
+    FALSE,
+    FOUND_SHARE,
+    HIT,
+    MISSED,
+    NODATA,
+    RIGHT,
+    least_pixels,
+    outcome_of,
+    place_shares,
+)
 from changen2.jobs.change_truth import open_truth, read_change
 from changen2.jobs.evaluate import evaluate
 from changen2.jobs.manifest import redact, versions, write_manifest
@@ -130,7 +140,7 @@ def _write(request: EvaluateRequest, path: Path, reporter: Reporter) -> tuple[_T
                 raster.write(window, outcome)
                 tally.add(outcome, grid, window)
                 reporter.step("compare", number, len(windows))
-            places = count_places(raster, grid, _least_pixels(grid, request.min_area), reporter)
+            places = count_places(raster, grid, least_pixels(grid, request.min_area), reporter)
             raster.finish()
     return tally, places
 
@@ -153,11 +163,6 @@ def count_places(raster: WindowedRaster, grid: Grid, least: int, reporter: Repor
         reported=reported.size,
         false=int((reported == 0).sum()),
     )
-
-
-def _least_pixels(grid: Grid, min_area: float) -> int:
-    size = pixel_size_m(grid)
-    return int(np.ceil(min_area / (size[0] * size[1] if size else 1.0)))
 
 
 def _windows(grid: Grid) -> Iterator[Window]:

@@ -12,6 +12,8 @@ from changen2.gpcm.labels import Box
 from changen2.gpcm.objects import Objects, find_objects
 from changen2.jobs.label_series import as_window
 from changen2.jobs.progress import Reporter
+from changen2.raster.grid import Grid
+from changen2.raster.ground import pixel_size_m
 
 RIGHT, HIT, MISSED, FALSE, NODATA = 0, 1, 2, 3, 255
 """Outcomes of a pixel: no change and none reported, found, missed, reported in vain, not known."""
@@ -31,6 +33,12 @@ def outcome_of(
     """Return the outcome of each pixel; all ``[h, w]``."""
     outcome = np.select([changed & true, true, changed], [HIT, MISSED, FALSE], RIGHT)
     return np.where(valid & known, outcome, NODATA).astype(np.uint8)
+
+
+def least_pixels(grid: Grid, min_area: float) -> int:
+    """Pixels that an area takes: of m², of pixels on a grid without CRS."""
+    size = pixel_size_m(grid)
+    return int(np.ceil(min_area / (size[0] * size[1] if size else 1.0)))
 
 
 def place_shares(outcomes: Outcomes, shape: tuple[int, int], least: int, reporter: Reporter) -> tuple[Shares, Shares]:

@@ -15,11 +15,11 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from changen2.errors import InputError
-from changen2.jobs.change_places import FOUND_SHARE, Shares, outcome_of, place_shares
+from changen2.jobs.change_places import FOUND_SHARE, Shares, least_pixels, outcome_of, place_shares
 from changen2.jobs.change_truth import Truth, open_truth, read_change
 from changen2.jobs.progress import Reporter
-from changen2.raster.accuracy import confusion
-from changen2.raster.calibration import Tally, tally_levels
+from changen2.raster.accuracy import confusion, place_scores_with_intervals
+from changen2.raster.calibration import tally_levels
 from changen2.raster.grid import Grid
 from changen2.raster.reading import check_overlap, open_raster, warp
 from changen2.raster.semantic_accuracy import Pairs, states, tally_states, tally_transitions
@@ -27,6 +27,9 @@ from changen2.raster.vectors import Classes, read_class_tags
 
 UNIT = 256
 """Side in pixels of the blocks that are resampled for the intervals of a single map."""
+
+GROUPS = 64
+"""Of blocks, for the interval of a single map's calibration."""
 
 MAPS = {".tif", ".tiff", ".png"}
 UNKNOWN_CLASS = 255
@@ -53,14 +56,15 @@ class Comparison:
 
     Attributes:
         confusion: ``[blocks, 4]``; blocks without a known pixel are left out.
-        levels: pixels by stored probability and truth, of a probability.
+        levels: pixels by stored probability and truth, of a probability: ``[GROUPS, 255, 2]``, each of a share of the
+            blocks.
         states, transitions: of each block, where there are classes.
         class_names: by number.
         places: shares of known places that are reported, and of reported places that are known.
     """
 
     confusion: NDArray[np.float64]
-    levels: Tally | None = None
+    levels: NDArray[np.float64] | None = None
     states: list[Pairs] = field(default_factory=list)
     transitions: list[Pairs] = field(default_factory=list)
     class_names: Mapping[int, str] = field(default_factory=dict)
@@ -129,22 +133,23 @@ def _named(folder: Path, path: Path) -> Path:
     return found[0]
 
 
-def compare(pair: Matched, threshold: float, objects: bool) -> Comparison:
+def compare(pair: Matched, threshold: float, objects: bool, min_area: float = 0.0) -> Comparison:
     """Compare one map with its reference.
 
     Args:
         pair: what to compare; the reference may lie on another grid.
         threshold: for a probability.
         objects: also count connected places.
+        min_area: m² (pixels without CRS) below which a place is not counted.
     """
     with ExitStack() as stack:
         mapped = stack.enter_context(open_raster(pair.prediction))
         grid, truth = Grid.of(mapped), open_truth(pair.reference, Grid.of(mapped))
         classes = _ClassMaps(pair, grid, stack) if pair.said and pair.true else None
         is_probability = (mapped.descriptions[0] or "").startswith("Change probability")
-        result = Comparison(np.zeros((0, 4)), np.zeros((255, 2)) if is_probability else None)
+        result = Comparison(np.zeros((0, 4)), np.zeros((GROUPS, 255, 2)) if is_probability else None)
         rows = []
-        for window in _blocks(grid):
+        for number, window in enumerate(_blocks(grid)):
             predicted, valid = read_change(mapped, window, threshold)
             true, known = truth(window)
             known = valid & known
@@ -155,12 +160,12 @@ def compare(pair: Matched, threshold: float, objects: bool) -> Comparison:
             rows.append(confusion(predicted, true, known))
             if result.levels is not None:
                 stored = mapped.read(1, window=window)[known].astype(np.int64)
-                result.levels += tally_levels(stored - 1, true[known])
+                result.levels[number % GROUPS] += tally_levels(stored - 1, true[known])
         result.confusion = np.array(rows).reshape(-1, 4)
         if classes:
             result.class_names = classes.names
         if objects and rows:
-            result.places = _places(mapped, truth, grid, threshold)
+            result.places = _places(mapped, truth, grid, threshold, least_pixels(grid, min_area))
     return result
 
 
@@ -206,11 +211,11 @@ def _on_grid(path: Path, grid: Grid, stack: ExitStack) -> DatasetReader:
     return stack.enter_context(warp(dataset, grid, Resampling.nearest, nodata=UNKNOWN_CLASS))
 
 
-def _places(mapped: DatasetReader, truth: Truth, grid: Grid, threshold: float) -> tuple[Shares, Shares]:
+def _places(mapped: DatasetReader, truth: Truth, grid: Grid, threshold: float, least: int) -> tuple[Shares, Shares]:
     def outcomes(window: Window) -> NDArray[np.uint8]:
         return outcome_of(*read_change(mapped, window, threshold), *truth(window))
 
-    return place_shares(outcomes, (grid.height, grid.width), 1, Reporter())
+    return place_shares(outcomes, (grid.height, grid.width), least, Reporter())
 
 
 def _blocks(grid: Grid) -> Iterator[Window]:
@@ -231,18 +236,14 @@ def objects_report(places: list[tuple[Shares, Shares]]) -> dict[str, Any]:
     """Return how many places there are and how many are right, of all maps together.
 
     A known place is found where at least half of it is reported, a reported one is right where at least half of it is
-    known to have changed.
+    known to have changed. Intervals are over the maps, or over the places of a single one.
     """
-    known = np.concatenate([known for known, _ in places])
-    reported = np.concatenate([reported for _, reported in places])
-    found, right = int((known >= FOUND_SHARE).sum()), int((reported >= FOUND_SHARE).sum())
-    recall, precision = found / max(1, known.size), right / max(1, reported.size)
-    return {
-        "known": known.size,
-        "found": found,
-        "reported": reported.size,
-        "right": right,
-        "precision": precision,
-        "recall": recall,
-        "f1": 2 * precision * recall / max(1e-12, precision + recall),
-    }
+    hits = [[shares >= FOUND_SHARE for shares in each] for each in zip(*places, strict=True)]
+    paired = len(places) > 1
+    if paired:
+        known, reported = (np.array([[hit.size, hit.sum()] for hit in each], np.float64) for each in hits)
+    else:
+        known, reported = (np.stack([np.ones(hit.size), hit], axis=1) for (hit,) in hits)
+    counts = (int(count) for units in (known, reported) for count in units.sum(axis=0))
+    named = dict(zip(("known", "found", "reported", "right"), counts, strict=True))
+    return named | place_scores_with_intervals(known, reported, paired)

@@ -18,7 +18,7 @@ from changen2.jobs.change_truth import read_change
 from changen2.jobs.compare import Comparison, compare, matched, merged, objects_report
 from changen2.models.store import amend_card
 from changen2.raster.accuracy import area_adjusted, scores_with_intervals
-from changen2.raster.calibration import calibration
+from changen2.raster.calibration import calibration, ece_interval
 from changen2.raster.grid import Grid
 from changen2.raster.ground import pixel_size_m
 from changen2.raster.reading import gdal_environment, open_raster
@@ -36,6 +36,7 @@ def evaluate(
     classes_before: str | Path | None = None,
     classes_after: str | Path | None = None,
     objects: bool = True,
+    min_area: float = 0.0,
     store: str | None = None,
 ) -> dict[str, Any]:
     """Score a change map.
@@ -50,12 +51,14 @@ def evaluate(
         threshold: for a change probability.
         classes_before, classes_after: class maps of the reference, for a prediction that has its own beside it.
         objects: also count connected places of change.
+        min_area: m² (pixels without CRS) below which a place is not counted.
         store: name of an installed model, in whose card the calibration is kept.
 
     Returns:
         ``f1``, ``iou``, ``precision``, ``recall``, ``kappa``, each with ``_low`` and ``_high`` (95 %
         bootstrap over images, or over blocks of 256² pixels of one map), ``pixels``, ``units``; ``objects``; of a
-        probability ``calibration``; with classes ``semantic``; with points ``area_adjusted``.
+        probability ``calibration``, its error with ``_low`` and ``_high``; with classes
+        ``semantic``; with points ``area_adjusted``.
 
     Raises:
         InputError: bad input.
@@ -64,7 +67,7 @@ def evaluate(
         result: dict[str, Any] = {}
         if reference is not None:
             pairs = matched(Path(prediction), Path(reference), classes_before, classes_after)
-            found = [compare(pair, threshold, objects) for pair in pairs]
+            found = [compare(pair, threshold, objects, min_area) for pair in pairs]
             result |= report(found, f"{prediction} and {reference}")
         if points is not None:
             result["area_adjusted"] = _from_points(Path(prediction), Path(points), threshold)
@@ -98,7 +101,8 @@ def report(found: list[Comparison], what: str) -> dict[str, Any]:
         result["objects"] = objects_report([each.places for each in found if each.places])
     tallies = [each.levels for each in found if each.levels is not None]
     if tallies:
-        result["calibration"] = calibration(np.sum(tallies, axis=0))
+        parts = tallies[0] if single else np.array([levels.sum(axis=0) for levels in tallies])
+        result["calibration"] = calibration(parts.sum(axis=0)) | ece_interval(parts)
     if all(each.states for each in found):
         states = found[0].states if single else [merged(each.states) for each in found]
         transitions = [pairs for each in found for pairs in each.transitions]

@@ -55,16 +55,50 @@ def scores_with_intervals(units: Confusion, seed: int = 0) -> dict[str, float]:
     Returns:
         Each score of ``SCORES``, and the same with ``_low`` and ``_high``; 0 where it is undefined.
     """
-    pooled = scores(units.sum(axis=0))
-    draws = np.random.default_rng(seed).multinomial(len(units), np.full(len(units), 1 / len(units)), RESAMPLES)
-    drawn = scores(draws @ units)
+    draws = resamples(len(units), np.random.default_rng(seed))
+    return _with_intervals(scores(units.sum(axis=0)), scores(draws @ units))
+
+
+def place_scores_with_intervals(
+    known: NDArray[np.float64], reported: NDArray[np.float64], paired: bool, seed: int = 0
+) -> dict[str, float]:
+    """Return precision, recall and F1 of whole places with 95 % bootstrap intervals over units.
+
+    Args:
+        known: ``[n, 2]`` of known places: how many, and how many of them are found; one row a map, or a place.
+        reported: ``[m, 2]`` of reported places: how many, and how many of them are right.
+        paired: rows of both are the same maps.
+        seed: of the bootstrap.
+
+    Returns:
+        Each score, and the same with ``_low`` and ``_high``; 0 where it is undefined.
+    """
+    rng = np.random.default_rng(seed)
+    of_known = resamples(len(known), rng)
+    of_reported = of_known if paired else resamples(len(reported), rng)
+    pooled = _place_scores(known.sum(axis=0), reported.sum(axis=0))
+    return _with_intervals(pooled, _place_scores(of_known @ known, of_reported @ reported))
+
+
+def resamples(count: int, rng: np.random.Generator, times: int = RESAMPLES) -> NDArray[np.int64]:
+    """How often each of ``count`` units is drawn, ``[times, count]`` (Efron 1979)."""
+    if count == 0:
+        return np.zeros((times, 0), np.int64)
+    return rng.multinomial(count, np.full(count, 1 / count), times)
+
+
+def _place_scores(known: NDArray[np.float64], reported: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    recall, precision = _ratio(known[..., 1], known[..., 0]), _ratio(reported[..., 1], reported[..., 0])
+    return {"precision": precision, "recall": recall, "f1": _ratio(2 * precision * recall, precision + recall)}
+
+
+def _with_intervals(pooled: dict[str, NDArray[np.float64]], drawn: dict[str, NDArray[np.float64]]) -> dict[str, float]:
     result: dict[str, float] = {}
-    for name in SCORES:
+    for name, value in pooled.items():
         # A draw without any change says nothing about how well change is found.
         known = drawn[name][~np.isnan(drawn[name])]
         low, high = np.quantile(known, (0.025, 0.975)) if known.size else (0.0, 0.0)
-        value = float(np.nan_to_num(pooled[name]))
-        result |= {name: value, f"{name}_low": float(low), f"{name}_high": float(high)}
+        result |= {name: float(np.nan_to_num(value)), f"{name}_low": float(low), f"{name}_high": float(high)}
     return result
 
 

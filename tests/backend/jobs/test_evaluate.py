@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pyogrio
 import pytest
+import rasterio
 import shapely
 
 from changen2.errors import InputError
@@ -27,9 +28,8 @@ def test_a_detection_against_its_truth(pair, truth, tmp_path, write_raster, diff
     label = write_raster("label.tif", truth)
     binary, stored = (evaluate(outputs[name], label) for name in ("change", "change_probability"))
     assert binary == {key: value for key, value in stored.items() if key != "calibration"} and 0.8 < binary["f1"] < 1
-    assert binary["objects"] == {
-        "known": 1, "found": 1, "reported": 1, "right": 1, "precision": 1, "recall": 1, "f1": 1
-    }  # fmt: skip
+    scores = {f"{name}{end}": 1 for name in ("precision", "recall", "f1") for end in ("", "_low", "_high")}
+    assert binary["objects"] == {"known": 1, "found": 1, "reported": 1, "right": 1, **scores}
     curve = stored["calibration"]["reliability"]
     assert sum(part["pixels"] for part in curve) == 300 * 400
     assert stored["calibration"]["ece_scaled"] < stored["calibration"]["ece"]
@@ -126,6 +126,38 @@ def test_places_found_in_part_or_in_vain(truth, write_raster):
     places = evaluate(write_raster("p.tif", said), write_raster("r.tif", truth))["objects"]
     assert (places["known"], places["found"], places["reported"], places["right"]) == (1, 0, 2, 1)
     assert (places["precision"], places["recall"], places["f1"]) == (0.5, 0, 0)
+    assert (places["precision_low"], places["precision_high"]) == (0, 1)
+
+
+def test_small_places_may_be_left_out(truth, write_raster):
+    said = (truth > 0).astype(np.uint8)
+    said[:, 10:14, 10:14] = 1  # 4 m²
+    paths = write_raster("p.tif", said), write_raster("r.tif", truth)
+    assert evaluate(*paths)["objects"]["reported"] == 2
+    places = evaluate(*paths, min_area=4.5)["objects"]
+    assert (places["known"], places["reported"], places["right"]) == (1, 1, 1)
+
+
+def test_scores_of_places_and_calibration_have_intervals_over_maps(tmp_path, write_raster):
+    rng = np.random.default_rng(0)
+    for folder in ("p", "r"):
+        (tmp_path / folder).mkdir()
+    for number in range(8):
+        true = np.zeros((1, 64, 64), np.uint8)
+        stored = rng.integers(1, 40, (1, 64, 64)).astype(np.uint8)
+        for place in range(4):
+            corner = np.s_[:, 4 + 12 * place : 12 + 12 * place, 10:20]
+            true[corner] = 1
+            stored[corner] = 230 if rng.random() < 0.6 else 60
+        path = write_raster(f"p/{number}.tif", stored, nodata=0)
+        with rasterio.open(path, "r+") as dataset:
+            dataset.set_band_description(1, "Change probability")
+        write_raster(f"r/{number}.tif", true)
+    found = evaluate(tmp_path / "p", tmp_path / "r")
+    places, calibrated = found["objects"], found["calibration"]
+    assert places["known"] == 32 and places["recall_low"] < places["recall"] < places["recall_high"]
+    assert places["precision_low"] == places["precision_high"] == 1  # nothing was reported in vain
+    assert calibrated["ece_low"] < calibrated["ece"] < calibrated["ece_high"]
 
 
 def test_a_calibration_is_kept_in_an_installed_card(pair, truth, tmp_path, write_raster, difference, monkeypatch):
