@@ -7,22 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from changen2.errors import InputError
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.changestar_tiny import ChangeStarTiny
-from changen2.raster.calibration import calibration, tally
 from changen2.training import landcover_train
-from changen2.training.calibrate import honest_bias, shift_bias
+from changen2.training.calibrate import honest_bias, measure_calibration, shift_bias
 from changen2.training.config import TrainingConfig, load_config
 from changen2.training.distributed import Team, team
 from changen2.training.export import digest, export_weights
 from changen2.training.held_out import held_out_pairs, score
 from changen2.training.loop import read_imagery, train
-from changen2.training.measure import detect
 from changen2.training.pairs import Pair
-from changen2.training.places import BUILDING, IGNORE
+from changen2.training.places import BUILDING
 from changen2.training.run import CHECKPOINT, OnStep, Watch
 
 logger = logging.getLogger(__name__)
@@ -148,10 +144,7 @@ def _calibrate(model: ChangeStarTiny, pairs: Sequence[Pair], reporter: Reporter)
     reporter.step("calibrate", 0, 1)
     bias = honest_bias(model, pairs)
     shift_bias(model, bias)
-    counts = np.zeros((255, 2))
-    for pair in pairs:
-        probability = detect(model, pair.before, pair.after)["change"]
-        counts += tally(probability, pair.change == BUILDING, pair.change != IGNORE)
+    measured = measure_calibration(model, pairs)
     reporter.step("calibrate", 1, 1)
     # The bias has just made 0.5 the right threshold: the scaling leaves it there.
-    return {"bias_from_calibration": bias, "calibration": calibration(counts, keep_half=True)}
+    return {"bias_from_calibration": bias, "calibration": measured}

@@ -32,14 +32,18 @@ class Steepness:
     pairs: int
 
 
-def steepness(after: Picture, before: Picture, mask: Mask) -> Steepness:
+def steepness(after: Picture, before: Picture, mask: Mask, aside: Mask | None = None) -> Steepness:
     """Measure one edit.
 
     Args:
         after, before: [3, h, w].
         mask: where the edit was, neither empty nor everywhere [h, w].
+        aside: pixels whose part of the border is left out [h, w].
     """
     crosses = _pairs(mask, np.not_equal)
+    if aside is not None:
+        left_out = _pairs(aside, np.logical_or)
+        crosses = crosses[0] & ~left_out[0], crosses[1] & ~left_out[1]
     within = _pairs(mask, np.logical_and)
     return Steepness(
         _mean_step(after, crosses),

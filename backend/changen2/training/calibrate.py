@@ -4,20 +4,29 @@ On places unlike those it was trained on, a detector is less sure of itself; its
 probability. There are two ways to say what 0.5 ought to be: half of the pixels at 0.5 did change (``honest_bias``), or
 no other threshold finds more with as few mistakes (``best_bias``). The first makes a probability that can be believed,
 the second the highest F1, mostly by more false alarms.
+
+``python -m changen2.training.calibrate WEIGHTS --config FILE`` prints what a detector's card says of it.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from changen2.models.changestar_tiny import ChangeStarTiny, fuse
 from changen2.models.detection import Detection
-from changen2.training.measure import count, f1, to_input
+from changen2.raster.calibration import TOP, calibration, tally
+from changen2.training.config import load_config
+from changen2.training.export import load_exported
+from changen2.training.measure import count, detect, f1, to_input
 from changen2.training.pairs import Pair
 from changen2.training.places import BUILDING, IGNORE
 
@@ -64,3 +73,32 @@ def shift_bias(model: ChangeStarTiny, extra: float) -> None:
     """Fold a bias into the change head, in place."""
     with torch.no_grad():
         model.change.classify.get_parameter("bias").add_(extra)
+
+
+def measure_calibration(model: nn.Module, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """How reliable probabilities are on held-out pairs, for a card; 0.5 stays 0.5 when they are scaled."""
+    counts = np.zeros((TOP + 1, 2))
+    for pair in pairs:
+        probability = detect(model, pair.before, pair.after)["change"]
+        counts += tally(probability, pair.change == BUILDING, pair.change != IGNORE)
+    return calibration(counts, keep_half=True)
+
+
+def main() -> None:
+    """Print the calibration of exported weights on pairs of what their training held out."""
+    from changen2.training.held_out import held_out_pairs
+    from changen2.training.loop import read_imagery
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--pairs", type=int, default=192)
+    given = parser.parse_args()
+    # What is unknown stays out: the detector's own word on it would prove it right.
+    config = load_config(given.config).model_copy(update={"held_out_pairs": given.pairs, "teacher": None})
+    pairs = held_out_pairs(read_imagery(config), config)
+    print(json.dumps(measure_calibration(load_exported(given.weights, config), pairs), indent=2))
+
+
+if __name__ == "__main__":
+    main()

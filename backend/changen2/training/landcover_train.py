@@ -21,10 +21,9 @@ from torch.utils.data import default_collate
 from changen2.errors import InputError
 from changen2.models.changestar_landcover import CLASSES, ChangeStarLandCover, fuse_classes, without_encoder
 from changen2.models.detection import normalize
-from changen2.raster.calibration import calibration, tally
 from changen2.scenes.classes import BUILDING
 from changen2.training import held_out, loop, run
-from changen2.training.calibrate import best_bias, shift_bias
+from changen2.training.calibrate import best_bias, measure_calibration, shift_bias
 from changen2.training.config import TrainingConfig
 from changen2.training.examples import Example, draw_key
 from changen2.training.export import compact
@@ -33,7 +32,6 @@ from changen2.training.landcover_pairs import cut_pair, make_pair
 from changen2.training.landcover_teacher import fill_unknown
 from changen2.training.loop import Imagery
 from changen2.training.losses import masked_cross_entropy
-from changen2.training.measure import detect
 from changen2.training.pairs import Pair
 from changen2.training.places import IGNORE
 from changen2.training.run import OnStep, Run, Watch
@@ -198,8 +196,4 @@ def calibrate(model: ChangeStarLandCover, pairs: Sequence[Pair]) -> dict[str, An
     """Make 0.5 the natural threshold on held-out pairs, in place, and tell how reliable the probabilities then are."""
     bias = best_bias(model, pairs, fuse_classes)
     shift_bias(model, bias)
-    counts = np.zeros((255, 2))
-    for pair in pairs:
-        probability = detect(model, pair.before, pair.after)["change"]
-        counts += tally(probability, pair.change == 1, pair.change != IGNORE)
-    return {"bias_from_calibration": bias, "calibration": calibration(counts, keep_half=True)}
+    return {"bias_from_calibration": bias, "calibration": measure_calibration(model, pairs)}

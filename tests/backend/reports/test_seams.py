@@ -34,6 +34,15 @@ def test_steps_are_counted_across_the_border():
     assert found.pairs == 2 * (20 + 26)
 
 
+def test_parts_of_the_border_may_be_left_out():
+    before, after = np.zeros((2, 3, 64, 64), np.uint8)
+    after[:, MASK] = 10
+    left = np.zeros((64, 64), bool)
+    left[:, :30] = True
+    found = steepness(after, before, MASK, left)
+    assert found.pairs == 20 + 2 * 20 and found.border_after == 10
+
+
 def test_edits_weigh_by_the_length_of_their_borders():
     small = np.zeros((64, 64), bool)
     small[5, 5] = True
