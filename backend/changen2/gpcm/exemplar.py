@@ -2,8 +2,9 @@
 
 That is a whole object of the same raster, turned and stretched into the change; where its labels hold none that fits,
 an object drawn by code; and for what is neither, a patch of the class from the same raster or from another picture. It
-is noised to some level and denoised to fit its surroundings. What is to become background begins as a piece of ground
-nearby that continues its rim, or as its surroundings, mirrored inwards.
+is noised to some level and denoised to fit its surroundings. What goes on with an object of its class that stays begins
+as that object, mirrored inwards: half a house does not become another one. What is to become background begins as a
+piece of ground nearby that continues its rim, or as its surroundings, mirrored inwards.
 """
 
 from __future__ import annotations
@@ -38,7 +39,14 @@ RIM = 4
 FITS = 0.7
 """Least score of a whole object that is turned and stretched into a region."""
 
+TOUCHES = 0.15
+"""Least share of a region's rim on which an object of its class stays, for the region to go on with that."""
+
+NARROW = 1.5
+"""Most pixels of a region for each of the object that its mirror image is of: more would only repeat its rim."""
+
 SURROUNDINGS = "surroundings"
+SAME_OBJECT = "same object"
 
 
 @dataclass(frozen=True)
@@ -96,15 +104,48 @@ def start_picture(
                     picture[:, window[0], window[1]][:, inside] = ground
             else:
                 rows, columns = window
-                exemplars = exemplars_at(Box(rows.start, columns.start, rows.stop, columns.stop))
-                ground_colour = before[:, rows, columns][:, inside].mean(1)
-                laid, source = _laid(inside, int(value), exemplars, ground_colour, rng)
+                laid, source = _continued(before, window, inside, ~change & (wanted == value)), SAME_OBJECT
+                if laid is None:
+                    exemplars = exemplars_at(Box(rows.start, columns.start, rows.stop, columns.stop))
+                    ground_colour = before[:, rows, columns][:, inside].mean(1)
+                    laid, source = _laid(inside, int(value), exemplars, ground_colour, rng)
             if laid is not None:
                 picture[:, window[0], window[1]][:, inside] = laid[:, inside]
             if counted is not None and not counted[window][inside].any():
                 continue
             sources[source] = sources.get(source, 0) + 1
     return picture, sources
+
+
+def _continued(before: Picture, window: tuple[slice, ...], inside: Mask, stays: Mask) -> Picture | None:
+    """What stays of a region's object, mirrored into its bounding box [3, h, w]; None where hardly anything does.
+
+    Args:
+        before: the image [3, h, w].
+        window: the region's bounding box in it.
+        inside: the region there.
+        stays: where its class is and stays [h, w].
+    """
+    reach = [side.stop - side.start for side in window]
+    near = tuple(
+        slice(max(side.start - far, 0), min(side.stop + far, length))
+        for side, far, length in zip(window, reach, stays.shape, strict=True)
+    )
+    region = np.zeros(stays[near].shape, bool)
+    here = tuple(
+        slice(side.start - part.start, side.stop - part.start) for side, part in zip(window, near, strict=True)
+    )
+    region[here] = inside
+    rim = scipy.ndimage.binary_dilation(region) & ~region
+    objects, _ = scipy.ndimage.label(stays[near], np.ones((3, 3), int))
+    touched = np.unique(objects[rim & (objects > 0)])
+    same = np.isin(objects, touched) & (objects > 0)
+    if not rim.any() or same[rim].mean() < TOUCHES or region.sum() > NARROW * same.sum():
+        return None
+    places, taken = _reflections(~same)
+    picture = before[:, near[0], near[1]].copy()
+    picture[:, places[0], places[1]] = picture[:, taken[0], taken[1]]
+    return picture[:, here[0], here[1]]
 
 
 def _laid(
@@ -128,15 +169,20 @@ def mirrored(before: Picture, change: Mask) -> Picture:
     picture = before.copy()
     if not change.any() or change.all():
         return picture
-    nearest = scipy.ndimage.distance_transform_edt(change, return_distances=False, return_indices=True)
-    rows, columns = np.nonzero(change)
-    rim = nearest[:, rows, columns]
-    limits = np.array(change.shape)[:, None] - 1
-    across = np.clip(2 * rim - np.stack([rows, columns]), 0, limits)
-    # A mirrored place may lie in the change again (a narrow gap): the rim itself never does.
-    taken = np.where(change[across[0], across[1]], rim, across)
-    picture[:, rows, columns] = before[:, taken[0], taken[1]]
+    places, taken = _reflections(change)
+    picture[:, places[0], places[1]] = before[:, taken[0], taken[1]]
     return picture
+
+
+def _reflections(hole: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The places [2, n] of a hole, and for each the place beside the hole that it mirrors."""
+    nearest = scipy.ndimage.distance_transform_edt(hole, return_distances=False, return_indices=True)
+    places = np.stack(np.nonzero(hole))
+    rim = nearest[:, places[0], places[1]]
+    limits = np.array(hole.shape)[:, None] - 1
+    across = np.clip(2 * rim - places, 0, limits)
+    # A mirrored place may lie in the hole again (a narrow gap): the rim itself never does.
+    return places, np.where(hole[across[0], across[1]], rim, across)
 
 
 def find_patch(inside: Mask, wanted: int, libraries: Sequence[Library], rng: np.random.Generator) -> Patch | None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from changen2.gpcm.exemplar import SIDES, SURROUNDINGS, find_patch, mirrored, start_picture
+from changen2.gpcm.exemplar import SAME_OBJECT, SIDES, SURROUNDINGS, find_patch, mirrored, start_picture
 from changen2.gpcm.libraries import ArrayLibrary, Exemplars
 
 RNG = np.random.default_rng(0)
@@ -74,14 +74,50 @@ def test_what_the_image_has_comes_before_what_is_drawn(library):
     before = np.zeros((3, 60, 80), np.uint8)
     change = np.zeros((60, 80), bool)
     change[10:30, 10:40] = True
-    wanted = np.full(change.shape, BUILDING, np.uint8)
+    wanted = np.where(change, BUILDING, 2)
     nothing = ArrayLibrary("nothing", np.zeros((3, 50, 50), np.uint8), np.zeros((50, 50), np.uint8))
     own, _ = start_picture(before, wanted, change, at([library], Painter()), [1])
     assert (own[0, change] >= 200).all()
     drawn, sources = start_picture(before, wanted, change, at([nothing], Painter(), [library]), [1])
     assert sources == {"painter": 1} and (drawn[:, change] == 77).all()
-    meadow, sources = start_picture(before, wanted * 0 + 5, change, at([nothing], Painter(), [library]), [1])
+    meadow, sources = start_picture(before, np.where(change, 5, 2), change, at([nothing], Painter(), [library]), [1])
     assert sources == {"here": 1} and (meadow[1, change] == 120).all()
+
+
+def half_a_house(touching):
+    """A yellow house of 20 × 40 of whose right part, or of what stands beside it, the change takes 16 columns."""
+    before = np.full((3, 60, 80), 30, np.uint8)
+    wanted = np.full((60, 80), 2, np.uint8)
+    change = np.zeros((60, 80), bool)
+    left = 34 if touching else 40
+    before[:2, 20:40, 10:34], wanted[20:40, 10:34] = 220, BUILDING
+    change[20:40, left : left + 16], wanted[20:40, left : left + 16] = True, BUILDING
+    return before, wanted, change
+
+
+def test_what_is_left_of_a_house_goes_on(library):
+    before, wanted, change = half_a_house(touching=True)
+    picture, sources = start_picture(before, wanted, change, at([library]), [1])
+    assert sources == {SAME_OBJECT: 1}
+    assert (picture[:2, change] == 220).all() and (picture[2, change] == 30).all()
+
+
+def test_a_house_beside_another_is_a_house_of_its_own(library):
+    before, wanted, change = half_a_house(touching=False)
+    picture, sources = start_picture(before, wanted, change, at([library]), [1])
+    assert sources == {"here": 1} and (picture[1, change] == 40).all()
+
+
+def test_a_large_hall_is_not_made_of_the_shed_that_it_touches(library):
+    before, wanted, change = (
+        np.full((3, 90, 90), 30, np.uint8),
+        np.full((90, 90), 2, np.uint8),
+        np.zeros((90, 90), bool),
+    )
+    wanted[20:80, 20:80], change[20:80, 20:80] = BUILDING, True
+    before[:2, 4:20, 20:80], wanted[12:20, 20:80] = 220, BUILDING
+    _, sources = start_picture(before, wanted, change, at([library]), [1])
+    assert sources == {"here": 1}
 
 
 def test_large_regions_repeat_a_patch():
