@@ -137,10 +137,12 @@ def _continued(before: Picture, window: tuple[slice, ...], inside: Mask, stays: 
     )
     region[here] = inside
     rim = scipy.ndimage.binary_dilation(region) & ~region
+    if not rim.any() or stays[near][rim].mean() < TOUCHES:
+        return None
     objects, _ = scipy.ndimage.label(stays[near], np.ones((3, 3), int))
     touched = np.unique(objects[rim & (objects > 0)])
     same = np.isin(objects, touched) & (objects > 0)
-    if not rim.any() or same[rim].mean() < TOUCHES or region.sum() > NARROW * same.sum():
+    if region.sum() > NARROW * same.sum():
         return None
     places, taken = _reflections(~same)
     picture = before[:, near[0], near[1]].copy()
