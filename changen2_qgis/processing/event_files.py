@@ -52,14 +52,7 @@ def labels_path(layer: QgsRasterLayer, folder: RunFolder) -> str:
     Raises:
         InputError: it is none, or broken.
     """
-    path = raster_path(layer, folder, "labels")
-    if path is None:
-        raise InputError(
-            f"The labels {describe(layer)} are no raster file.",
-            "Export the layer as a GeoTIFF (right click > Export > Save As, raw data) and choose that.",
-            "unreadable",
-        )
-    return path
+    return _raster_file(layer, folder, "labels")
 
 
 def instances_path(layer: QgsMapLayer, image: QgsRasterLayer, folder: RunFolder) -> str:
@@ -70,10 +63,14 @@ def instances_path(layer: QgsMapLayer, image: QgsRasterLayer, folder: RunFolder)
     """
     if isinstance(layer, QgsVectorLayer):
         return folder.kept("instances/aoi.gpkg") or polygons_path(layer, layer, image, folder.inputs / "instances")
-    path = raster_path(layer, folder, "instances")
+    return _raster_file(layer, folder, "instances")
+
+
+def _raster_file(layer: QgsRasterLayer, folder: RunFolder, name: str) -> str:
+    path = raster_path(layer, folder, name)
     if path is None:
         raise InputError(
-            f"The objects {describe(layer)} are no raster file.",
+            f"The {name} {describe(layer)} are no raster file.",
             "Export the layer as a GeoTIFF (right click > Export > Save As, raw data) and choose that.",
             "unreadable",
         )

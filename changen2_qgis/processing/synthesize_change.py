@@ -188,7 +188,7 @@ class SynthesizeChange(BackendAlgorithm):
             ),
             QgsProcessingParameterMapLayer(
                 "INSTANCES",
-                "Objects to remove where there are no labels (raster of their numbers, or polygons; empty: found)",
+                "Objects to remove without labels (numbered raster or polygons)",
                 optional=True,
                 types=[QgsProcessing.SourceType.TypeRaster, QgsProcessing.SourceType.TypeVectorPolygon],
             ),

@@ -141,7 +141,7 @@ def _continued(before: Picture, window: tuple[slice, ...], inside: Mask, stays: 
         return None
     objects, _ = scipy.ndimage.label(stays[near], np.ones((3, 3), int))
     touched = np.unique(objects[rim & (objects > 0)])
-    same = np.isin(objects, touched) & (objects > 0)
+    same = np.isin(objects, touched)
     if region.sum() > NARROW * same.sum():
         return None
     places, taken = _reflections(~same)

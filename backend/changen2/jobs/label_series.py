@@ -15,7 +15,7 @@ from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.gpcm.classes import OPEN_EARTH_MAP, ClassTable
-from changen2.gpcm.labels import NODATA, Box, LabelMap, Labels, Readable, change, whole
+from changen2.gpcm.labels import NODATA, Box, Labels, Readable, change, whole
 from changen2.jobs.change_map import CHANGE_COLORS
 from changen2.raster.grid import Grid
 from changen2.raster.reading import PIXEL_SPACE, UNREADABLE_HINT, check_overlap, open_raster
@@ -165,12 +165,12 @@ def copy_labels(source: Readable, target: LabelRaster, on_block: Callable[[int, 
         on_block(number, len(boxes))
 
 
-def write_change(path: Path, grid: Grid, now: LabelMap, then: LabelMap) -> int:
+def write_change(path: Path, grid: Grid, now: Readable, then: Readable) -> int:
     """Write the change map of one step (COG: 0/1, nodata 255); return the number of changed pixels."""
     changed = 0
     raster = WindowedRaster(path, grid, NODATA, colors=CHANGE_COLORS, description="Change")
     try:
-        for box in whole(now).blocks():
+        for box in Box(0, 0, grid.height, grid.width).blocks():
             values = change(now.read(box), then.read(box))
             raster.write(as_window(box), values)
             changed += int(np.count_nonzero(values == 1))

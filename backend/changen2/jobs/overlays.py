@@ -130,7 +130,3 @@ class Cropped:
         """The classes of a window [h, w], counted from the crop's corner."""
         top, left = int(self._window.row_off), int(self._window.col_off)
         return self._labels.read(Box(box.top + top, box.left + left, box.bottom + top, box.right + left))
-
-    def write(self, box: Box, values: Labels) -> None:
-        """Not possible."""
-        raise NotImplementedError("A crop is read only.")

@@ -128,6 +128,25 @@ def test_the_extent_does_not_change_pixels(image, town, flat, tmp_path, init):
     assert len(wkb) == 3  # neither is it in the events layer
 
 
+def test_what_is_left_of_a_house_goes_on_alike_in_an_extent(image, write_raster, events, flat, tmp_path):
+    """The extent ends inside the house that the new part is a mirror image of."""
+    labels = np.full((1, 300, 400), 2, np.uint8)
+    labels[0, 100:160, 80:200] = 4
+    labels[0, 100:160, 150:200] = 5
+    given = {
+        "labels": write_raster("labels.tif", labels),
+        "events": events((at(150, 100, 200, 160), "edit", "building", 1)),
+        "init": "exemplar",
+    }
+    whole = flat(image, tmp_path / "whole", **given)
+    assert whole["summary"]["exemplars"] == {"same object": 1}
+    left, top, right, bottom = 140, 90, 230, 170
+    (x0, y0), (x1, y1) = TRANSFORM @ (left, bottom), TRANSFORM @ (right, top)
+    flat(image, tmp_path / "part", bounds=(x0, y0, x1, y1), **given)
+    after = bands(tmp_path / "whole/image_t1.tif")[:, top:bottom, left:right]
+    assert np.array_equal(bands(tmp_path / "part/image_t1.tif"), after)
+
+
 def test_a_change_of_many_windows_is_the_same_for_any_extent(write_raster, events, flat, tmp_path):
     values = np.random.default_rng(2).integers(60, 140, (3, 448, 704)).astype(np.uint8)
     image = write_raster("wide.tif", values)
