@@ -10,7 +10,7 @@ STAGE := build/changen2_qgis
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
 DEMO ?= demo
 
-.PHONY: help setup setup-backend setup-qgis demo test test-backend test-plugin test-e2e lint format bench bench-finetune bench-scale bench-synthesis report-synthesis results ablation docs screenshots stage package deploy clean
+.PHONY: help setup setup-backend setup-training setup-qgis demo test test-backend test-plugin test-e2e lint format bench bench-finetune bench-scale bench-synthesis report-synthesis results ablation docs screenshots stage package deploy clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -22,6 +22,12 @@ setup-backend: $(VENV)/.ready
 $(VENV)/.ready: backend/pyproject.toml backend/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -q -c backend/constraints.txt -e 'backend[dev]'
+	touch $@
+
+setup-training: $(VENV)/.training-ready
+
+$(VENV)/.training-ready: $(VENV)/.ready
+	$(VENV)/bin/pip install -q -c backend/constraints.txt -e 'backend[dev,train]'
 	touch $@
 
 setup-qgis: $(VENV_QGIS)/.ready
@@ -63,7 +69,7 @@ bench: setup ## Measure speed and memory as ratios taken in one run
 	$(RUN) tests/benchmarks/synthesize.py
 	$(RUN_QGIS) tests/benchmarks/plugin_start.py
 
-bench-finetune: setup-backend ## Fine-tuning on 20 pairs of a new kind of change against ImageNet features alone, three seeds (needs ../shared)
+bench-finetune: setup-training ## Fine-tuning on 20 pairs of a new kind of change against ImageNet features alone, three seeds (needs ../shared)
 	mkdir -p runs
 	$(RUN) tests/benchmarks/finetune.py --imagery $(or $(IMAGERY),../shared/data) > runs/finetune.json
 	cat runs/finetune.json
@@ -74,13 +80,13 @@ bench-scale: setup-backend ## Rates of one worker and of two, and what the clien
 bench-synthesis: setup-backend ## Time synthesis: growing changes, whole pictures, a warm worker
 	$(RUN) tests/benchmarks/synthesize.py --parts changes whole worker --changes 256 1024 4096
 
-report-synthesis: setup-backend ## Does synthesis hold? HTML in runs/; hours in full, REPORT=--small takes minutes (needs ../shared)
+report-synthesis: setup-training ## Does synthesis hold? HTML in runs/; hours in full, REPORT=--small takes minutes (needs ../shared)
 	$(RUN) -m changen2.reports.synthesis --data $(or $(IMAGERY),../shared/data) $(REPORT)
 
 results: setup-backend ## Measure the embedded detectors and rewrite the tables of docs/results.md (needs ../shared)
 	$(RUN) -m changen2.reports.results --data $(or $(IMAGERY),../shared/data)
 
-ablation: setup-backend ## Which kind of training pair helps, three seeds: an hour or two; then `make results` (needs ../shared)
+ablation: setup-training ## Which kind of training pair helps, three seeds: an hour or two; then `make results` (needs ../shared)
 	test -d runs/ablation/places || $(RUN) -m changen2.training.export_places $(or $(IMAGERY),../shared/data)/train runs/ablation/places --sources banepa kampala spacenet1_rio spacenet2 --gsd 0.3
 	test -f runs/ablation/synthesized/manifest.json || $(VENV)/bin/changen2 generate runs/ablation/places/images --labels runs/ablation/places/labels -o runs/ablation/synthesized --pairs 320 --kind S1 --pixel-size 0.3 --init exemplar --most 8 --val-share 0 --seed 0
 	$(RUN) -m changen2.training.draw_scenes runs/ablation/scenes --count 363

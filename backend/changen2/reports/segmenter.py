@@ -2,8 +2,7 @@
 
 ``embedded`` is the building head of the embedded detector. It was trained on real and on drawn scenes (see its card),
 so it may be kinder to a drawn roof than one that has only seen real ones. ``real`` is trained here, in minutes, on the
-real places of the detector's training alone: a small decoder on the same frozen ImageNet encoder, kept for the next
-time.
+real places of the detector's training alone: a small decoder on the frozen ImageNet encoder, kept for the next time.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from changen2.reports.held_out import Tile
 from changen2.training.crops import Crop, random_cut
 from changen2.training.examples import seen
 from changen2.training.export import export_weights
+from changen2.training.loop import read_encoder
 from changen2.training.losses import masked_cross_entropy
 from changen2.training.measure import building_map, to_input
 from changen2.training.places import IGNORE, SOURCES, Place
@@ -64,13 +64,20 @@ def building_iou(segmenter: ChangeStarTiny, tiles: list[Tile]) -> float:
 
 
 def real_segmenter(
-    data: Path, cache: Path, crops: int = 600, steps: int = 800, seed: int = 0, on_step: OnStep | None = None
+    data: Path,
+    cache: Path,
+    encoder: str,
+    crops: int = 600,
+    steps: int = 800,
+    seed: int = 0,
+    on_step: OnStep | None = None,
 ) -> ChangeStarTiny:
     """The segmenter that has seen real images only, from the cache or trained now.
 
     Args:
         data: folder that holds ``train``.
         cache: folder for its weights.
+        encoder: ImageNet weights of its encoder, see :func:`changen2.training.loop.encoder_checkpoint`.
         crops: drawn once; the frozen encoder looks at each of them once.
         steps: of the decoder's training.
         seed: of everything.
@@ -83,7 +90,7 @@ def real_segmenter(
         return model.eval()
     torch.manual_seed(seed)
     model = ChangeStarTiny(dim=DIM)
-    model.encoder.load_state_dict(embedded_segmenter().encoder.state_dict())
+    read_encoder(model.encoder, encoder)
     model.encoder.requires_grad_(False)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train_decoder(model.eval(), real_crops(data, crops, seed), steps, seed, on_step or (lambda done, total: None))

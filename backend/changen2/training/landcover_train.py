@@ -137,8 +137,7 @@ def fresh(config: TrainingConfig) -> ChangeStarLandCover:
     """The detector before its training, on the ImageNet encoder."""
     torch.manual_seed(config.seed)
     model = ChangeStarLandCover(config.encoder)
-    state = torch.load(loop.encoder_checkpoint(config.encoder_weights), weights_only=True)
-    model.encoder.load_state_dict({key: state[key] for key in model.encoder.state_dict()})
+    loop.read_encoder(model.encoder, config.encoder_weights)
     nn.init.constant_(model.change.classify.get_parameter("bias"), -1.5)
     for lateral in model.decoder.far_laterals:
         nn.init.normal_(lateral.get_parameter("weight"), std=1e-3)

@@ -19,6 +19,7 @@ from changen2.errors import InputError
 from changen2.models.changestar import ChangeStar
 from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.models.devices import choose_precision
+from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.training import distributed, run
 from changen2.training.config import TrainingConfig
 from changen2.training.examples import Example, TrainingPairs
@@ -76,6 +77,13 @@ def encoder_checkpoint(place: str) -> Path:
     return next(Path(spec.submodule_search_locations[0]).rglob("*.pth"))
 
 
+def read_encoder(encoder: EfficientNetLite, place: str) -> EfficientNetLite:
+    """Give an encoder its ImageNet weights, from a place as of :func:`encoder_checkpoint`."""
+    state = torch.load(encoder_checkpoint(place), weights_only=True)
+    encoder.load_state_dict({key: state[key] for key in encoder.state_dict()})
+    return encoder
+
+
 def start(config: TrainingConfig, device: torch.device | None = None) -> Run:
     """A new run on the ImageNet encoder, by default on the CPU."""
     return begin(fresh(config).to(device), config)
@@ -85,9 +93,7 @@ def fresh(config: TrainingConfig) -> ChangeStarTiny:
     """The detector before its training: ImageNet encoder, new decoder and heads, or what ``start_from`` holds."""
     torch.manual_seed(config.seed)
     model = ChangeStarTiny(config.encoder)
-    state = torch.load(encoder_checkpoint(config.encoder_weights), weights_only=True)
-    wanted = model.encoder.state_dict()
-    model.encoder.load_state_dict({key: state[key] for key in wanted})
+    read_encoder(model.encoder, config.encoder_weights)
     # Most pixels do not change, and the image from twice as far is added little by little.
     nn.init.constant_(model.change.classify.get_parameter("bias"), -2.0)
     for lateral in model.decoder.far_laterals:

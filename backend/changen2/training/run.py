@@ -6,8 +6,9 @@ import importlib.util
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,7 +32,7 @@ class Optimizer(Protocol):
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """Groups whose ``lr`` is set before each step."""
+        """Groups whose ``lr`` is set before each step, to ``share`` of the rate where they have one."""
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients."""
@@ -143,15 +144,19 @@ def restore(run: Run, path: Path) -> None:
 def average(run: Run, keep: float) -> None:
     """Move the averaged weights towards the model's, faster at first."""
     keep = min(keep, (1 + run.step) / (10 + run.step))
-    frozen = {name for name, parameter in run.model.named_parameters() if not parameter.requires_grad}
-    source = run.model.state_dict()
-    for key, value in run.average.state_dict().items():
-        if key in frozen:
+    source = dict(_tensors(run.model))
+    for name, value in _tensors(run.average):
+        if isinstance(source[name], nn.Parameter) and not source[name].requires_grad:
             continue
         if value.is_floating_point():
-            value.lerp_(source[key], 1 - keep)
+            value.lerp_(source[name].detach(), 1 - keep)
         else:
-            value.copy_(source[key])
+            value.copy_(source[name])
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by name, one that two parts share only once."""
+    return chain(model.named_parameters(), model.named_buffers())
 
 
 def train(
@@ -234,7 +239,7 @@ def _step(run: Run, config: Settings, losses: Losses, rate: float, settle: Calla
     if settle:
         settle(run)
     for group in run.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("share", 1.0)
     parts, count = losses(run)
     run.optimizer.zero_grad(set_to_none=True)
     parts["total"].backward()

@@ -141,6 +141,7 @@ def _segmenter(name: str, subject: Subject, tell: Callable[[str], None]) -> Chan
     return real_segmenter(
         subject.options.data,
         subject.options.cache,
+        subject.options.encoder,
         on_step=lambda done, total: tell(f"segmenter: step {done} of {total}") if done % 250 == 0 else None,
     )
 

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.reports.bootstrap import rounded
 from changen2.reports.frechet import Moments, Projection, cell_features, distance, distance_score, ratio_score
 from changen2.reports.held_out import Tile
 from changen2.reports.page import Section, coloured, sheet
-from changen2.reports.segmenter import embedded_segmenter
 from changen2.reports.subject import Subject
+from changen2.training.loop import read_encoder
 
 FEW = ("dpmpp", 20)
 NAMES = {"dpmpp": "DPM-Solver++", "ddpm": "DDPM"}
@@ -31,7 +32,7 @@ def frechet_section(subject: Subject, tell: Callable[[str], None]) -> Section:
     many = ("ddpm", options.ancestral_steps)
     tiles = subject.tiles(options.tiles)
     drawn = {sampler: draw_tiles(subject, tiles, *sampler, tell) for sampler in (FEW, many)}
-    encoder = embedded_segmenter().encoder
+    encoder = read_encoder(EfficientNetLite("lite0"), options.encoder).eval()
     real_features = cell_features(encoder, np.stack([tile.image for tile in tiles]))
     project = Projection.fit(real_features)
     real = Moments.of(project(real_features))
