@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from changen2.errors import InputError
 from changen2.models.rsdit_tiny import BACKGROUND, BUILDING
-from changen2.training import places
+from changen2.training import places, sources
 from changen2.training.crops import Cut
 from changen2.training.generator.crops import contour_classes, cut_classes
 from changen2.training.generator.imagery import READERS
@@ -69,7 +69,7 @@ def held_out_places(data: Path) -> dict[str, list[Place]]:
         if not folder.is_dir():
             raise InputError(f"There is no folder {folder}.", hint="Say where the imagery is with --data.")
         if source == SOUTH_TYROL:
-            found[source] = [_with_classes(place) for place in places.read_south_tyrol(folder)]
+            found[source] = [_with_classes(place) for place in sources.read_south_tyrol(folder)]
         else:
             found[source] = [place for place in READERS[source](folder) if place.held_out]
     return found

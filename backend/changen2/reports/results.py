@@ -28,7 +28,8 @@ from changen2.training import ablation
 from changen2.training.ablation import interval, over_seeds, shown
 from changen2.training.crops import Crop
 from changen2.training.measure import Counts, alarm_rate, count, detect, f1, made_pairs, precision, real_pairs, recall
-from changen2.training.places import BUILDING, IGNORE, Bytes, read_south_tyrol
+from changen2.training.places import BUILDING, IGNORE, Bytes
+from changen2.training.sources import read_south_tyrol
 
 Probability = NDArray[np.floating]
 Look = Callable[[Crop, Crop], Probability]

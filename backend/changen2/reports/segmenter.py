@@ -26,7 +26,8 @@ from changen2.training.export import export_weights
 from changen2.training.loop import read_encoder
 from changen2.training.losses import masked_cross_entropy
 from changen2.training.measure import building_map, to_input
-from changen2.training.places import IGNORE, SOURCES, Place
+from changen2.training.places import IGNORE, Place
+from changen2.training.sources import SOURCES
 
 KINDS = ("embedded", "real")
 

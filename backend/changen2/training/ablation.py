@@ -29,7 +29,7 @@ from changen2.training.held_out import held_out_pairs
 from changen2.training.loop import Imagery, read_imagery, train
 from changen2.training.measure import Counts, alarm_rate, f1, made_pair_counts, precision, real_pair_counts, recall
 from changen2.training.pairs import Pair
-from changen2.training.places import read_south_tyrol
+from changen2.training.sources import read_south_tyrol
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from changen2.training.crops import resample
-from changen2.training.places import BUILDING, IGNORE, SOURCES, Place
+from changen2.training.places import BUILDING, IGNORE, Place
+from changen2.training.sources import SOURCES
 
 
 def export_place(place: Place, name: str, folder: Path, gsd: float) -> None:

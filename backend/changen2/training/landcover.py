@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
 from changen2.scenes.classes import BUILDING, LAND, VEGETATION
-from changen2.training import places
-from changen2.training.places import IGNORE, Bytes, Place, PlacePair
+from changen2.training import places, sources
+from changen2.training.image_files import read_values
+from changen2.training.places import IGNORE, Bytes, Place
 
 NOT_BUILDING = 254
 DUBAI_GSD = 0.6  # metres, a guess between the sharp and the coarse of its images
@@ -54,11 +54,11 @@ def read_dubai(root: Path) -> list[Place]:
     return [
         replace(
             place,
-            label=_known(read_labels(next((root / "masks").glob(f"{place.name}.*")))),
+            label=_known(read_values(next((root / "masks").glob(f"{place.name}.*")))[0]),
             gsd=DUBAI_GSD,
             held_out=place.name.startswith(HELD_OUT_TILES),
         )
-        for place in places.read_dubai(root)
+        for place in sources.read_dubai(root)
     ]
 
 
@@ -67,24 +67,7 @@ def read_unlabelled(root: Path, read: Callable[[Path], list[Place]]) -> list[Pla
     return [replace(place, label=np.where(_green(place), VEGETATION, IGNORE).astype(np.uint8)) for place in read(root)]
 
 
-def read_scenes(root: Path) -> list[PlacePair]:
-    """Drawn scenes with classes, see :mod:`changen2.training.landcover_scenes`; every tenth is held out."""
-    found = []
-    for pair in places.read_pairs(root, object_class=BUILDING):
-        layers = (("semantic_A", pair.before), ("semantic_B", pair.after), ("label", pair.change))
-        found.append(
-            PlacePair(*(replace(date, label=read_labels(root / layer / f"{date.name}.png")) for layer, date in layers))
-        )
-    return found
-
-
-def read_labels(path: Path) -> Bytes:
-    """The numbers of a label image ``[h, w]``."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("L"))
-
-
-def _known(mask: Bytes) -> Bytes:
+def _known(mask: NDArray[np.generic]) -> Bytes:
     return np.where(mask == 0, IGNORE, mask).astype(np.uint8)
 
 
@@ -125,10 +108,10 @@ def _unlabelled(read: Callable[[Path], list[Place]]) -> Callable[[Path], list[Pl
 
 SOURCES: dict[str, Callable[[Path], list[Place]]] = {
     "dubai": read_dubai,
-    "estonia_rest": _unlabelled(places.read_estonia_rest),
-    "south_tyrol_images": _unlabelled(places.read_south_tyrol_images),
+    "estonia_rest": _unlabelled(sources.read_estonia_rest),
+    "south_tyrol_images": _unlabelled(sources.read_south_tyrol_images),
     **{
-        name: _of_buildings(places.SOURCES[name])
+        name: _of_buildings(sources.SOURCES[name])
         for name in ("banepa", "kampala", "spacenet1_rio", "spacenet2", "estonia", "south_tyrol")
     },
 }

@@ -14,8 +14,7 @@ from changen2.scenes.classes import BACKGROUND
 from changen2.scenes.style import KINDS
 from changen2.training import draw_scenes
 from changen2.training.draw_scenes import write_layers
-from changen2.training.landcover import Bytes, region_change
-from changen2.training.places import IGNORE
+from changen2.training.places import IGNORE, Bytes
 
 SIZE = 256
 GSDS = (0.4, 0.6, 0.9, 1.3, 1.9)
@@ -40,13 +39,16 @@ def class_maps(pair: ScenePair) -> tuple[Bytes, Bytes]:
 
 
 def write_scene(folder: Path, index: int) -> None:
-    """Write one scene in the LEVIR-CD layout with class maps; its name holds the centimetres per pixel."""
+    """Write one scene in the LEVIR-CD layout with class maps; its name holds the centimetres per pixel.
+
+    The label says where a building came or went (255); what else changed the class maps tell, see
+    :func:`changen2.training.landcover_folders.read_class_pairs`.
+    """
     if list((folder / "A").glob(f"{index:05d}_*.png")):
         return
     pair, gsd = draw_scene(index)
-    before, after = class_maps(pair)
-    change = region_change(before, after, pair.change)
-    arrays = dict(zip(LAYERS, (change, before, after, pair.after, pair.before), strict=True))
+    change = pair.change.astype(np.uint8) * np.uint8(255)
+    arrays = dict(zip(LAYERS, (change, *class_maps(pair), pair.after, pair.before), strict=True))
     write_layers(folder, f"{index:05d}_{round(gsd * 100)}", arrays)
 
 

@@ -27,7 +27,8 @@ from changen2.training.calibrate import best_bias, measure_calibration, shift_bi
 from changen2.training.config import TrainingConfig
 from changen2.training.examples import Example, draw_key
 from changen2.training.export import compact
-from changen2.training.landcover import NOT_BUILDING, SOURCES, read_scenes
+from changen2.training.landcover import NOT_BUILDING, SOURCES
+from changen2.training.landcover_folders import read_class_images, read_class_pairs
 from changen2.training.landcover_pairs import cut_pair, make_pair
 from changen2.training.landcover_teacher import fill_unknown
 from changen2.training.loop import Imagery
@@ -35,21 +36,21 @@ from changen2.training.losses import masked_cross_entropy
 from changen2.training.pairs import Pair
 from changen2.training.places import IGNORE
 from changen2.training.run import OnStep, Run, Watch
+from changen2.training.sources import read_source
 
 logger = logging.getLogger(__name__)
 
 
 def read_imagery(config: TrainingConfig) -> Imagery:
-    """Read all that a configuration names. The dates of a folder of scenes also serve as single dates."""
-    pairs = {name: read_scenes(config.folder(name)) for name in config.pairs}
+    """Read all that a configuration names. The dates of a folder of pairs also serve as single dates."""
+    pairs = {name: read_class_pairs(config.folder(name), config.gsds.get(name)) for name in config.pairs}
     places = {}
     for name in config.sources:
         if name in pairs:
             places[name] = [place for pair in pairs[name] for place in (pair.before, pair.after)]
-        elif name in SOURCES:
-            places[name] = SOURCES[name](config.folder(name))
         else:
-            raise InputError(f"The source {name!r} is not known.", hint=f"Known: {', '.join([*SOURCES, *pairs])}.")
+            root, gsd = config.folder(name), config.gsds.get(name)
+            places[name] = read_source(name, root, gsd, SOURCES, read_class_images)
     if config.teacher:
         torch.set_num_threads(config.threads)
         teacher = fresh(config)
@@ -70,10 +71,16 @@ def part(imagery: Imagery, held_out: bool) -> Imagery:
     )
 
 
+def mix_of(imagery: Imagery, config: TrainingConfig) -> dict[str, float]:
+    """Of the configured kinds and folders of pairs, those that the imagery can make, by weight."""
+    has_places = any(name in imagery.places for name in config.sources)
+    pairs = {name: share for name, share in config.pairs.items() if name in imagery.pairs}
+    return {**(config.kinds if has_places else {}), **pairs}
+
+
 def draw_pair(imagery: Imagery, config: TrainingConfig, rng: np.random.Generator) -> Pair:
     """One pair of the configured mix, of what the imagery holds of it."""
-    mix = {**config.kinds, **{name: share for name, share in config.pairs.items() if name in imagery.pairs}}
-    kind = draw_key(mix, rng)
+    kind = draw_key(mix_of(imagery, config), rng)
     if kind in imagery.pairs:
         return cut_pair(imagery.pairs[kind], config, rng)
     sources = {name: share for name, share in config.sources.items() if name in imagery.places}
@@ -147,10 +154,14 @@ def fresh(config: TrainingConfig) -> ChangeStarLandCover:
 
 
 def held_out_pairs(imagery: Imagery, config: TrainingConfig) -> list[Pair]:
-    """Pairs of held-out places by the training's own rules, the same every time."""
+    """Pairs of held-out places by the training's own rules, the same every time; none where no change is held out."""
     kept = part(imagery, held_out=True)
     rngs = (np.random.default_rng((held_out.FIRST, index)) for index in range(config.held_out_pairs))
-    return [draw_pair(kept, config, rng) for rng in rngs]
+    pairs = [draw_pair(kept, config, rng) for rng in rngs] if mix_of(kept, config) else []
+    if not any((pair.change == 1).any() for pair in pairs):
+        logger.warning("Nothing with change is held out: the detector is not calibrated.")
+        return []
+    return pairs
 
 
 def train(
@@ -163,6 +174,11 @@ def train(
     """Train the detector and return its averaged weights, with ``watch`` those of its best step."""
     torch.set_num_threads(config.threads)
     learned = part(imagery, held_out=False)
+    if not mix_of(learned, config):
+        raise InputError(
+            "There is nothing to train on: `sources` with `kinds`, or `pairs`, hold no place that is not held out.",
+            hint="Check them and `data` in the configuration.",
+        )
 
     def batch_of(step: int) -> Example:
         numbers = range(step * config.batch_size, (step + 1) * config.batch_size)

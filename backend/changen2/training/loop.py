@@ -25,8 +25,9 @@ from changen2.training.config import TrainingConfig
 from changen2.training.examples import Example, TrainingPairs
 from changen2.training.export import load_exported
 from changen2.training.losses import fused_cross_entropy, masked_cross_entropy
-from changen2.training.places import SOURCES, Place, PlacePair, read_pairs
+from changen2.training.places import Place, PlacePair, read_pairs
 from changen2.training.run import OnStep, Run, Watch
+from changen2.training.sources import read_source
 from changen2.training.teacher import fill_unknown
 
 logger = logging.getLogger(__name__)
@@ -50,10 +51,8 @@ def read_imagery(config: TrainingConfig) -> Imagery:
     for name in config.sources:
         if name in pairs:
             places[name] = [place for pair in pairs[name] for place in (pair.before, pair.after)]
-        elif name in SOURCES:
-            places[name] = SOURCES[name](config.folder(name))
         else:
-            raise InputError(f"The source {name!r} is not known.", hint=f"Known: {', '.join([*SOURCES, *pairs])}.")
+            places[name] = read_source(name, config.folder(name), config.gsds.get(name))
     if config.teacher:
         torch.set_num_threads(config.threads)
         teacher = load_exported(config.teacher, config)

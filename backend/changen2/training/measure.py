@@ -26,7 +26,8 @@ from changen2.training.crops import Crop, resample
 from changen2.training.examples import make_pair
 from changen2.training.export import load_exported
 from changen2.training.pairs import Pair
-from changen2.training.places import IGNORE, Bytes, Place, read_south_tyrol
+from changen2.training.places import IGNORE, Bytes, Place
+from changen2.training.sources import read_south_tyrol
 
 Counts = NDArray[np.float64]  # one row per image: true positives, false positives, false negatives, pixels
 

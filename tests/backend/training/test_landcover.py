@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from changen2.scenes.classes import BUILDING, LAND, ROAD, VEGETATION, WATER
-from changen2.training import landcover_scenes
 from changen2.training.landcover import (
     NOT_BUILDING,
     SOURCES,
@@ -14,7 +13,6 @@ from changen2.training.landcover import (
     from_buildings,
     greenness,
     read_dubai,
-    read_scenes,
     region_change,
 )
 from changen2.training.places import IGNORE, Place
@@ -61,18 +59,6 @@ def test_thin_differences_of_one_scene_are_left_open() -> None:
     change = region_change(before, after, certain)
     assert change[5, 5] == 1 and change[18, 18] == 1
     assert change[5, 15] == IGNORE and change[12, 5] == 0
-
-
-def test_scenes_come_back_with_classes_as_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landcover_scenes, "SIZE", 64)
-    for index in range(2):
-        landcover_scenes.write_scene(tmp_path, index)
-    drawn, gsd = landcover_scenes.draw_scene(1)
-    pair = read_scenes(tmp_path)[1]
-    assert pair.before.gsd == gsd
-    np.testing.assert_array_equal(pair.after.image, drawn.after)
-    np.testing.assert_array_equal(pair.before.label, landcover_scenes.class_maps(drawn)[0])
-    assert set(np.unique(pair.change.label)) <= {0, 1, IGNORE}
 
 
 def test_dubai_has_all_classes_in_both_parts(shared_data: Path) -> None:

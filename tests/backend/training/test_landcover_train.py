@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from changen2.errors import InputError
 from changen2.models.changestar_landcover import fuse_classes
 from changen2.models.registry import card_of, weights_path
 from changen2.scenes.classes import LAND, WATER
@@ -90,6 +91,16 @@ def test_exported_weights_and_an_encoder_make_the_model_again(trained, tmp_path:
         torch.testing.assert_close(
             again(image, image.flip(2)).change, model(image, image.flip(2)).change, atol=2e-2, rtol=0
         )
+
+
+def test_with_nothing_held_out_no_pair_is_made(trained, caplog) -> None:
+    _, config, imagery = trained
+    learned = landcover_train.part(imagery, held_out=False)
+    assert landcover_train.held_out_pairs(learned, config) == []
+    assert "not calibrated" in caplog.text
+    away = landcover_train.part(imagery, held_out=True)
+    with pytest.raises(InputError, match="nothing to train on"):
+        landcover_train.train(config, away)
 
 
 def test_fine_tuning_learns_from_its_change_alone(trained) -> None:

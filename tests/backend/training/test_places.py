@@ -1,10 +1,12 @@
-"""Readers of labelled imagery, on small folders laid out like the real ones."""
+"""Folders of pairs and of labelled images of single dates: what is marked, known, held out and refused."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 from PIL import Image
 
 from changen2.errors import InputError
@@ -17,61 +19,13 @@ def _write(path: Path, array: np.ndarray) -> None:
     Image.fromarray(array.astype(np.uint8)).save(path)
 
 
-def _tile(root: Path, name: str, value: int, size: int = 8) -> None:
-    _write(root / "images" / f"{name}.png", np.full((size, size, 3), value))
-    _write(root / "masks" / f"{name}.png", np.full((size, size), 255 if value > 100 else 0))
-
-
-def test_web_tiles_that_touch_become_one_place(tmp_path: Path) -> None:
-    for column, row, value in ((10, 7, 50), (11, 7, 150), (10, 8, 200), (14, 7, 90), (20, 20, 60)):
-        _tile(tmp_path, f"OAM-{column}-{row}-20", value)
-    _tile(tmp_path, "OAM-10-7-21", 10)
-    joined = places.read_kampala(tmp_path)
-    assert sorted(place.label.shape for place in joined) == [(8, 8), (8, 8), (16, 16)]
-    corner = next(place for place in joined if place.label.shape == (16, 16))
-    assert corner.image[0, 8, 0] == 150 and corner.image[8, 0, 0] == 200
-    assert (corner.label[8:, 8:] == IGNORE).all() and (corner.label[:8, 8:] == BUILDING).all()
-
-
-def test_banepa_holds_its_east_out(tmp_path: Path) -> None:
-    for column in (3, 4, 5):
-        _tile(tmp_path, f"OAM-{column}-1-19", 50)
-    held = [place.label.shape for place in places.read_banepa(tmp_path) if place.held_out]
-    assert held == [(8, 8)]
-
-
-def test_dubai_blocks_have_a_core_and_an_unknown_rim(tmp_path: Path) -> None:
-    classes = np.full((60, 60), 2)
-    classes[20:45, 20:45] = 4
-    classes[:, 55:] = 0
-    _write(tmp_path / "images" / "tile.png", np.zeros((60, 60, 3)))
-    _write(tmp_path / "masks" / "tile.png", classes)
-    label = places.read_dubai(tmp_path)[0].label
-    assert (
-        label[32, 32] == BUILDING and label[21, 21] == IGNORE and label[2, 2] == BACKGROUND and label[2, 57] == IGNORE
-    )
-    left = places.read_dubai_blocks(tmp_path)[0].label
-    assert left[32, 32] == IGNORE and (left == BUILDING).sum() == 0
-
-
-def test_estonian_boxes_are_sure_only_in_the_middle_and_when_small(tmp_path: Path) -> None:
-    _write(tmp_path / "images" / "test_a.png", np.zeros((400, 400, 3)))
-    _write(tmp_path / "images" / "train_b.png", np.zeros((20, 20, 3)))
-    boxes = {"test_a.png": [[10, 10, 60, 60], [150, 150, 200, 200]]}
-    (tmp_path / "building_boxes_xywh.json").write_text(json.dumps(boxes))
-    (place,) = places.read_estonia(tmp_path)
-    assert place.label[40, 40] == BUILDING and place.label[12, 12] == IGNORE and place.label[100, 100] == BACKGROUND
-    assert (place.label[150:350, 150:350] == IGNORE).all()
-    (rest,) = places.read_estonia_rest(tmp_path)
-    assert (rest.label == IGNORE).all()
-
-
-def test_south_tyrol_images_and_masks_are_different_places(tmp_path: Path) -> None:
-    for index in range(4):
-        _tile(tmp_path, f"t{index}", 150)
-    unlabelled, held = places.read_south_tyrol_images(tmp_path), places.read_south_tyrol(tmp_path)
-    assert not {p.name for p in unlabelled} & {p.name for p in held}
-    assert all(p.held_out for p in held) and not any((p.label == BUILDING).any() for p in unlabelled)
+def _write_tif(path: Path, bands: np.ndarray, **profile: object) -> None:
+    """A GeoTIFF of 0.5 m of ``[bands, h, w]``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = bands.shape
+    given = {"crs": "EPSG:32633", "transform": Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000), **profile}
+    with rasterio.open(path, "w", "GTiff", width, height, count, dtype=bands.dtype, **given) as dataset:
+        dataset.write(bands)
 
 
 def test_pairs_in_the_levir_layout(tmp_path: Path) -> None:
@@ -121,8 +75,76 @@ def test_pairs_that_are_not_whole_are_refused(tmp_path: Path) -> None:
         places.read_pairs(tmp_path)
 
 
-def test_every_source_reads_the_real_imagery(shared_data: Path) -> None:
-    for name in ("banepa", "spacenet2"):
-        found = places.SOURCES[name](shared_data / "train" / name)
-        assert any(place.held_out for place in found) and any(not place.held_out for place in found)
-        assert all(place.image.shape[:2] == place.label.shape for place in found)
+@pytest.mark.parametrize(
+    ("count", "every", "held_out"), [(1, 10, []), (2, 10, [1]), (9, 10, [8]), (20, 10, [9, 19]), (6, 5, [4])]
+)
+def test_some_are_held_out_of_however_few_pairs(tmp_path: Path, count: int, every: int, held_out: list[int]) -> None:
+    for index in range(count):
+        _pair_files(tmp_path, f"{index:02d}")
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list" / "val.txt").write_text("")  # as of a data set too small to hold an image out
+    found = places.read_pairs(tmp_path, 0.5, every)
+    assert [index for index, pair in enumerate(found) if pair.before.held_out] == held_out
+
+
+def test_none_is_held_out_where_generate_was_asked_for_none(tmp_path: Path) -> None:
+    for index in range(3):
+        _pair_files(tmp_path, f"a{index}")
+    (tmp_path / "manifest.json").write_text(json.dumps({"job": "generate", "parameters": {"val_share": 0.0}}))
+    assert not any(pair.before.held_out for pair in places.read_pairs(tmp_path, 0.5))
+
+
+def test_a_mask_that_does_not_tell_what_255_means_is_refused(tmp_path: Path) -> None:
+    values = np.array([[0, 1, 255]] * 3, np.uint8)
+    _write(tmp_path / "mask.png", values)
+    with pytest.raises(InputError, match="whether 255"):
+        places.read_mask(tmp_path / "mask.png")
+    _write_tif(tmp_path / "mask.tif", values[None], nodata=255)
+    np.testing.assert_array_equal(places.read_mask(tmp_path / "mask.tif"), values)
+    _write(tmp_path / "grey.png", np.array([[0, 1, 200, 255]]))
+    assert places.read_mask(tmp_path / "grey.png").tolist() == [[0, 1, 1, 1]]
+
+
+def test_pairs_of_geotiffs_tell_their_scale_and_what_is_not_known(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    dates = {layer: rng.integers(200, 4000, (5, 8, 8)).astype(np.uint16) for layer in "AB"}
+    dates["A"][:, 0], dates["B"][:, 1] = 0, 0
+    for layer, values in dates.items():
+        _write_tif(tmp_path / layer / "site_12.tif", values, nodata=0)
+    label = np.full((1, 8, 8), 7, np.float32)
+    label[0, 4:], label[0, 7] = 0, np.nan
+    _write_tif(tmp_path / "label" / "site_12.tif", label)
+    (tmp_path / "label" / "site_12.tfw").write_text("0.5")  # a file beside it that is no image
+    (pair,) = places.read_pairs(tmp_path)
+    assert pair.before.gsd == pytest.approx(0.5, rel=1e-3)  # not the 12 cm that the name might tell
+    rows = pair.change.label[:, 0].tolist()
+    assert rows == [IGNORE, IGNORE, BUILDING, BUILDING, BACKGROUND, BACKGROUND, BACKGROUND, IGNORE]
+    assert pair.after.image[2:].min() == 0 and pair.after.image[2:].max() == 255  # the whole range, not clipped
+
+
+def test_nothing_is_known_of_a_date_where_its_image_has_no_data(tmp_path: Path) -> None:
+    image = np.full((3, 8, 8), 90, np.uint8)
+    image[:, :2] = 0
+    _write_tif(tmp_path / "A" / "a.tif", image, nodata=0)
+    _write_tif(tmp_path / "B" / "a.tif", np.full((3, 8, 8), 90, np.uint8))
+    for layer in ("label", "semantic_A", "semantic_B"):
+        _write(tmp_path / layer / "a.png", np.full((8, 8), 255))
+    (pair,) = places.read_pairs(tmp_path)
+    for place, unknown in ((pair.before, 2), (pair.after, 0), (pair.change, 2)):
+        assert (place.label[:unknown] == IGNORE).all() and (place.label[unknown:] == BUILDING).all()
+
+
+def test_labelled_images_of_single_dates(tmp_path: Path) -> None:
+    for index in range(11):
+        _write(tmp_path / "images" / f"p{index:02d}.jpg", np.full((8, 8, 3), 90))
+        _write(tmp_path / "masks" / f"p{index:02d}.png", np.eye(8) * (index + 1))
+    found = places.read_images(tmp_path, 0.4)
+    assert [place.name for place in found if place.held_out] == ["p09"]
+    assert all((place.label == np.eye(8)).all() and place.gsd == 0.4 for place in found)
+    with pytest.raises(InputError, match="scale"):
+        places.read_images(tmp_path)
+    _write(tmp_path / "masks" / "p03.png", np.zeros((4, 4)))
+    with pytest.raises(InputError, match=r"p03 in .* differ in size"):
+        places.read_images(tmp_path, 0.4)
+    with pytest.raises(InputError, match="images and masks"):
+        places.read_images(tmp_path / "images", 0.4)

@@ -16,7 +16,7 @@ from PIL import Image
 from changen2.errors import InputError
 from changen2.models.rsdit_tiny import BACKGROUND, BUILDING
 from changen2.scenes import SceneStyle, draw_pair
-from changen2.training import places
+from changen2.training import places, sources
 from changen2.training.generator.config import CropsConfig
 from changen2.training.places import IGNORE, Place
 
@@ -85,10 +85,10 @@ def _with_building_class(read: Callable[[Path], list[Place]]) -> Callable[[Path]
 
 
 READERS: dict[str, Callable[[Path], list[Place]]] = {
-    "banepa": _with_building_class(places.read_banepa),
-    "kampala": _with_building_class(places.read_kampala),
-    "spacenet1_rio": _with_building_class(places.read_spacenet1_rio),
-    "spacenet2": _with_building_class(places.read_spacenet2),
+    "banepa": _with_building_class(sources.read_banepa),
+    "kampala": _with_building_class(sources.read_kampala),
+    "spacenet1_rio": _with_building_class(sources.read_spacenet1_rio),
+    "spacenet2": _with_building_class(sources.read_spacenet2),
     "dubai": read_dubai,
     "estonia": read_estonia,
     "south_tyrol": read_south_tyrol,

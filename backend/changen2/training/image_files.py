@@ -1,0 +1,104 @@
+"""Images and labels out of files: PNG and JPEG as they are, GeoTIFF as detection reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rasterio.errors import RasterioError
+
+from changen2.errors import InputError
+from changen2.raster.grid import Grid
+from changen2.raster.ground import ground_sampling_distance
+from changen2.raster.reading import FILL, UNREADABLE_HINT, AlignedRaster, choose_bands, gdal_environment, open_raster
+
+Bytes = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+RASTERS = (".tif", ".tiff")
+IMAGES = (".png", ".jpg", ".jpeg", *RASTERS)
+
+
+def is_raster(path: Path) -> bool:
+    """Whether a file may have bands, a nodata value and a place on the ground."""
+    return path.suffix.lower() in RASTERS
+
+
+def read_rgb(path: Path) -> tuple[Bytes, Mask]:
+    """Read an image.
+
+    A GeoTIFF of any data type is stretched as a whole as for detection; its red, green and blue bands are taken, else
+    the first three, else the first one repeated.
+
+    Args:
+        path: the file.
+
+    Returns:
+        RGB ``[h, w, 3]`` and where it is known ``[h, w]``; elsewhere it is of one colour.
+
+    Raises:
+        InputError: ``missing_file``, ``unreadable`` or ``no_valid_pixels``.
+    """
+    if not is_raster(path):
+        image = _with_pil(path, "RGB")
+        return image, np.ones(image.shape[:2], bool)
+    with gdal_environment():
+        with open_raster(path) as dataset:
+            grid = Grid.of(dataset)
+        with AlignedRaster(path, grid) as raster:
+            bands, known = raster.read(grid.window)
+    return np.where(known[..., None], np.moveaxis(bands, 0, -1), FILL), known
+
+
+def read_values(path: Path) -> tuple[NDArray[Any], Mask]:
+    """Read the numbers of a label, the largest of its bands where it has several.
+
+    A nodata value of 0 is a number like others: rasters of drawn polygons often have it, and it means that there is
+    nothing.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Numbers and where they are known, each ``[h, w]``.
+
+    Raises:
+        InputError: ``missing_file`` or ``unreadable``.
+    """
+    if not is_raster(path):
+        values = _with_pil(path, "L")
+        return values, np.ones(values.shape, bool)
+    with gdal_environment(), open_raster(path) as dataset:
+        bands = sorted(set(choose_bands(dataset, None)))
+        try:
+            values = dataset.read(bands).max(axis=0)
+            known = np.isfinite(values)
+            if dataset.nodata != 0:
+                known &= (dataset.read_masks(bands) > 0).all(axis=0)
+        except (RasterioError, OSError) as error:
+            raise _unreadable(path, error) from error
+    return values, known
+
+
+def metres_per_pixel(path: Path) -> float | None:
+    """The ground sampling distance of a georeferenced GeoTIFF; None of any other image."""
+    if not is_raster(path):
+        return None
+    with gdal_environment(), open_raster(path) as dataset:
+        return ground_sampling_distance(Grid.of(dataset))
+
+
+def _with_pil(path: Path, mode: str) -> Bytes:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert(mode))
+    # PIL has no one type for broken files.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} cannot be read as an image: {error}", hint=UNREADABLE_HINT, code="unreadable")

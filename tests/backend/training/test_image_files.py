@@ -1,0 +1,89 @@
+"""Images and labels out of files, GeoTIFF among them as detection sees it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from PIL import Image
+
+from changen2.errors import InputError
+from changen2.raster.grid import Grid
+from changen2.raster.reading import FILL, AlignedRaster
+from changen2.training.image_files import metres_per_pixel, read_rgb, read_values
+
+
+def _write(path: Path, bands: np.ndarray, **profile: object) -> Path:
+    count, height, width = bands.shape
+    with rasterio.open(path, "w", "GTiff", width, height, count, dtype=bands.dtype, **profile) as dataset:
+        dataset.write(bands)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_a_geotiff_looks_as_it_does_to_detection(tmp_path: Path, dtype: str, count: int) -> None:
+    values = np.random.default_rng(count).integers(1, 250, (count, 20, 30)).astype(dtype)
+    values[:, 5:8] = 0
+    path = _write(tmp_path / "image.tif", values, nodata=0, crs="EPSG:32633", transform=Affine(2, 0, 0, 0, -2, 0))
+    image, known = read_rgb(path)
+    with rasterio.open(path) as dataset:
+        grid = Grid.of(dataset)
+    with AlignedRaster(path, grid) as raster:
+        seen, valid = raster.read(grid.window)
+    np.testing.assert_array_equal(known, valid)
+    np.testing.assert_array_equal(np.moveaxis(image, -1, 0)[:, known], seen[:, valid])
+    assert (~known).sum() == 90 and (image[~known] == FILL).all()
+
+
+def test_a_picture_is_read_as_it_is(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (6, 7, 3), np.uint8)
+    Image.fromarray(values).save(tmp_path / "a.PNG")
+    image, known = read_rgb(tmp_path / "a.PNG")
+    np.testing.assert_array_equal(image, values)
+    assert known.all() and metres_per_pixel(tmp_path / "a.PNG") is None
+
+
+def test_zero_is_a_number_also_where_it_is_called_nodata(tmp_path: Path) -> None:
+    """QGIS gives rasters of drawn polygons a nodata value of 0."""
+    values = np.array([[[0, 3], [9, 0]]], np.int32)
+    for nodata, known in ((0, [[True] * 2] * 2), (9, [[True, True], [False, True]])):
+        found = read_values(_write(tmp_path / f"label_{nodata}.tif", values, nodata=nodata))
+        np.testing.assert_array_equal(found[0], values[0])
+        assert found[1].tolist() == known
+
+
+def test_metres_per_pixel_are_those_on_the_ground(tmp_path: Path) -> None:
+    band = np.ones((1, 4, 4), np.uint8)
+    metric = _write(tmp_path / "utm.tif", band, crs="EPSG:32633", transform=Affine(0.3, 0, 5e5, 0, -0.3, 5e6))
+    degrees = _write(tmp_path / "deg.tif", band, crs="EPSG:4326", transform=Affine(1e-5, 0, 15, 0, -1e-5, 0))
+    assert metres_per_pixel(metric) == pytest.approx(0.3, rel=1e-3)
+    assert metres_per_pixel(degrees) == pytest.approx(1.11, rel=1e-2)
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        plain = _write(tmp_path / "plain.tif", band)
+    assert metres_per_pixel(plain) is None
+
+
+@pytest.mark.parametrize("name", ["broken.tif", "broken.png"])
+@pytest.mark.parametrize("read", [read_rgb, read_values])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, read: object) -> None:
+    (tmp_path / name).write_bytes(b"no image")
+    with pytest.raises(InputError, match=name) as caught:
+        read(tmp_path / name)
+    assert caught.value.code == "unreadable"
+
+
+@pytest.mark.parametrize("name", ["cut.tif", "cut.png"])
+@pytest.mark.parametrize("read", [read_rgb, read_values])
+def test_a_file_that_was_cut_off_is_named(tmp_path: Path, name: str, read: object) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8)
+    path = tmp_path / name
+    if name.endswith(".tif"):
+        _write(path, values, crs="EPSG:32633", transform=Affine(2, 0, 0, 0, -2, 0))
+    else:
+        Image.fromarray(np.moveaxis(values, 0, -1)).save(path)
+    path.write_bytes(path.read_bytes()[:4000])
+    with pytest.raises(InputError, match=name) as caught:
+        read(path)
+    assert caught.value.code == "unreadable"

@@ -1,0 +1,96 @@
+"""Folders of land cover: drawn, generated and anybody's own are read by one convention."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from changen2.errors import InputError
+from changen2.scenes.classes import BUILDING, LAND, ROAD, VEGETATION, WATER
+from changen2.training import landcover_scenes
+from changen2.training.landcover import region_change
+from changen2.training.landcover_folders import read_class_images, read_class_pairs
+from changen2.training.places import IGNORE
+
+
+def _write(root: Path, layers: dict[str, np.ndarray], name: str = "a_50") -> None:
+    for layer, values in layers.items():
+        (root / layer).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values.astype(np.uint8)).save(root / layer / f"{name}.png")
+
+
+def _pair(before: np.ndarray, after: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
+    image = np.full((*label.shape, 3), 90)
+    return {"A": image, "B": image, "label": label, "semantic_A": before, "semantic_B": after}
+
+
+def _tell_classes(root: Path, names: dict[int, str]) -> None:
+    (root / "manifest.json").write_text(json.dumps({"job": "generate", "classes": names}))
+
+
+def test_scenes_come_back_as_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landcover_scenes, "SIZE", 64)
+    for index in range(2):
+        landcover_scenes.write_scene(tmp_path, index)
+    drawn, gsd = landcover_scenes.draw_scene(1)
+    classes = landcover_scenes.class_maps(drawn)
+    pair = read_class_pairs(tmp_path)[1]
+    assert pair.before.gsd == gsd
+    np.testing.assert_array_equal(pair.after.image, drawn.after)
+    np.testing.assert_array_equal(pair.before.label, classes[0])
+    np.testing.assert_array_equal(pair.change.label, region_change(*classes, drawn.change))
+    assert set(np.unique(pair.change.label)) == {0, 1, IGNORE}
+
+
+@pytest.mark.parametrize("mark", [1, 255])
+def test_what_a_label_marks_is_change_and_classes_tell_of_the_rest(tmp_path: Path, mark: int) -> None:
+    before = np.full((16, 16), LAND)
+    after, label = before.copy(), np.zeros((16, 16))
+    after[:4], label[:4] = VEGETATION, mark  # two classes of which one alone would not be sure
+    after[8:14, :8] = VEGETATION
+    after[8:14, 8:] = WATER
+    before[15], after[15] = 0, IGNORE
+    _write(tmp_path, _pair(before, after, label))
+    (pair,) = read_class_pairs(tmp_path)
+    change = pair.change.label
+    assert (change[:4] == 1).all() and (change[4:8] == 0).all()
+    assert (change[8:14, :8] == IGNORE).all() and (change[9:13, 9:15] == 1).all()
+    assert (pair.before.label[15] == IGNORE).all() and (pair.after.label[15] == IGNORE).all()
+
+
+def test_generated_classes_go_by_their_names(tmp_path: Path) -> None:
+    maps = np.array([[0, 8, 3, IGNORE]] * 4)
+    _write(tmp_path, _pair(maps, maps, np.zeros((4, 4))))
+    _tell_classes(tmp_path, {0: "other", 3: "Road", 8: "building", 9: "tree"})
+    (pair,) = read_class_pairs(tmp_path)
+    assert pair.before.label[0].tolist() == [IGNORE, BUILDING, ROAD, IGNORE]
+
+
+def test_classes_that_are_none_of_the_five_are_refused(tmp_path: Path) -> None:
+    maps = np.full((4, 4), 8)
+    _write(tmp_path, _pair(maps, maps, np.zeros((4, 4))))
+    with pytest.raises(InputError, match="class 8, which is none") as caught:
+        read_class_pairs(tmp_path)
+    assert caught.value.code == "bad_class"
+    _tell_classes(tmp_path, {8: "cropland"})
+    with pytest.raises(InputError, match="class 8 cropland"):
+        read_class_pairs(tmp_path)
+
+
+def test_pairs_that_tell_no_class_are_refused(tmp_path: Path) -> None:
+    masks = np.array([[0, 255]] * 2)
+    layers = _pair(masks, masks, masks)
+    _write(tmp_path / "masks", layers)
+    with pytest.raises(InputError, match="none of the classes"):
+        read_class_pairs(tmp_path / "masks")
+    _write(tmp_path / "bare", {layer: layers[layer] for layer in ("A", "B", "label")})
+    with pytest.raises(InputError, match="semantic_A"):
+        read_class_pairs(tmp_path / "bare")
+
+
+def test_images_with_masks_of_classes(tmp_path: Path) -> None:
+    _write(tmp_path, {"images": np.full((2, 4, 3), 90), "masks": np.array([[0, WATER, BUILDING, 255]] * 2)})
+    (place,) = read_class_images(tmp_path)
+    assert place.label[0].tolist() == [IGNORE, WATER, BUILDING, IGNORE] and place.gsd == 0.5
