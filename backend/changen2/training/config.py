@@ -22,10 +22,11 @@ class TrainingConfig(BaseModel):
         start_from: a checkpoint or exported weights to go on from instead of ImageNet alone; may be absent.
         teacher: exported weights that label what is unknown; without them it stays unknown.
         encoder: ``lite0``, ``lite1`` or ``lite2``.
-        sources: weight of each source in the mix.
+        sources: weight of each source in the mix: one that is known by its name, or a folder with ``images`` and
+            ``masks``.
         kinds: weight of each kind of pair made of single dates.
         pairs: weight of each folder of pairs (LEVIR-CD layout) beside the kinds.
-        gsds: metres per pixel of folders of pairs whose file names do not tell.
+        gsds: metres per pixel of folders whose files do not tell, neither georeferenced nor by their names.
         object_classes: the class to look for in folders of pairs whose semantic maps hold classes.
         folders: where a source or a folder of pairs lies, if not in ``data`` under its name.
         crop_size: side of a training crop, a multiple of 32.

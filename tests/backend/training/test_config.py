@@ -11,7 +11,8 @@ from changen2.training.config import load_config
 
 def test_the_configurations_that_ship_are_valid() -> None:
     folder = Path(changen2.training.__file__).parent / "configs"
-    found = [load_config(path) for path in sorted(folder.glob("changestar*.yaml"))]
+    paths = [*sorted(folder.glob("changestar*.yaml")), folder / "own_images.yaml"]
+    found = [load_config(path) for path in paths]
     assert found and all(config.steps > 0 for config in found)
 
 

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from changen2.errors import Cancelled, InputError
 from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.training import loop, run
-from changen2.training.config import TrainingConfig
+from changen2.training.config import TrainingConfig, load_config
 from changen2.training.examples import TrainingPairs
+from changen2.training.held_out import held_out_pairs
 from changen2.training.places import Place, PlacePair
 
 
@@ -53,6 +55,29 @@ def _config(out: Path, weights: Path, **changes: object) -> TrainingConfig:
         "fused_weight": 1.0,
     }
     return TrainingConfig.model_validate({**settings, **changes})
+
+
+def test_it_trains_on_labelled_images_of_ones_own(tmp_path: Path, encoder_weights: Path) -> None:
+    for name, first in (("first_town", 10), ("second_town", 20)):
+        for layer in ("images", "masks"):
+            (tmp_path / name / layer).mkdir(parents=True)
+        for seed in (first, first + 1):
+            place = _place(seed)
+            Image.fromarray(place.image).save(tmp_path / name / "images" / f"{seed}.jpg")
+            Image.fromarray(place.label).save(tmp_path / name / "masks" / f"{seed}.png")
+    shipped = load_config(Path(loop.__file__).parent / "configs" / "own_images.yaml")
+    own = {"data": tmp_path, "out": tmp_path / "run", "encoder_weights": str(encoder_weights), "folders": {}}
+    own |= {"gsds": {"first_town": 0.3, "second_town": 0.5}}
+    short = {"crop_size": 64, "batch_size": 2, "steps": 2, "warmup": 1, "threads": 1, "held_out_pairs": 3}
+    config = shipped.model_copy(update=own | short)
+    imagery = loop.read_imagery(config)
+    assert {name: [p.held_out for p in found] for name, found in imagery.places.items()} == {
+        "first_town": [False, True],
+        "second_town": [False, True],
+    }
+    begun = loop.start(config).model.state_dict()
+    assert not torch.equal(loop.train(config, imagery).state_dict()["semantic.weight"], begun["semantic.weight"])
+    assert len(held_out_pairs(imagery, config)) == 3
 
 
 def test_a_run_changes_the_decoder_and_nothing_of_the_encoder(
