@@ -257,7 +257,8 @@ class GenerateRequest(EventRules):
             set knows.
         unchanged: share of pairs in which no object changes.
         least_change, most_change: share of the pixels that change in the other pairs.
-        val_share: share of the images whose pairs are listed in ``list/val.txt``.
+        val_share: share of the images whose pairs are listed in ``list/val.txt``, at least one and not all unless it is
+            0 or 1; of one image alone that share of its places, at one end.
         photometry: how much light, haze, sensor and compression differ between the dates, 0..1.
         season: how much the vegetation's colour differs, 0..1.
         misregistration: largest shift between the dates in pixels.

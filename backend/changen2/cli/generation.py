@@ -59,7 +59,7 @@ def generate(
     transitions: Transitions = None,
     object_classes: ObjectClasses = None,
     background: Background = "0",
-    val_share: Annotated[float, typer.Option(help="Share of the images whose pairs go to list/val.txt.")] = 0.1,
+    val_share: Annotated[float, typer.Option(help="Share of the images, or of the only one, in list/val.txt.")] = 0.1,
     photometry: Annotated[float, typer.Option(help="Difference of light and sensor, 0 to 1.")] = 0.5,
     season: Annotated[float, typer.Option(help="Difference of the vegetation's colour, 0 to 1.")] = 0.3,
     misregistration: Annotated[float, typer.Option(help="Largest shift between the dates, pixels.")] = 1.0,

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,9 @@ from changen2.raster.writing import OutputFolder, disk_errors
 SPLITS = ("train", "val")
 
 PER_PAIR = ("create", "remove", "edit")
+
+EDITION = 2
+"""Raised where pairs follow from a request in another way than before: an unfinished set of another is not resumed."""
 
 
 def generate(
@@ -89,7 +93,7 @@ def run_with(
             names = _write_lists(folder.work, plan, journal)
             summary = _summary(request, plan, journal)
             summary |= {"drawn_now": drawn, "model": card.name, "seconds": round(time.monotonic() - clock, 2)}
-            warnings = [*plan.warnings, *_shortfall(request, plan, summary)]
+            warnings = [*plan.warnings, *_shortfall(request, plan, summary), *_idle_parts(request, plan, journal)]
             manifest = _manifest(request, card, plan, hands, began, names, journal)
             manifest |= {"summary": summary, "warnings": warnings}
             write_manifest(folder.work / "manifest.json", manifest)
@@ -109,7 +113,7 @@ def _draw(
     """Draw the pairs that are not there yet; return how many these were."""
     for layer in LAYERS:
         (work / layer).mkdir(exist_ok=True)
-    numbers = {source.image: number for number, source in enumerate(plan.sources)}
+    numbers = {source: number for number, source in enumerate(plan.sources)}
     done = {entry["pair"] for entry in journal.blocks}
     todo = (order for order in orders(request, plan) if order.number not in done)
     reporter.step("generate", len(done), request.pairs)
@@ -118,7 +122,7 @@ def _draw(
         for layer in LAYERS:
             with disk_errors(work / layer / name):
                 (work / layer / name).write_bytes(delivery.files[layer])
-        journal.add(**_entry(delivery, numbers[delivery.place.source.image]))
+        journal.add(**_entry(delivery, numbers[delivery.place.source]))
         reporter.step("generate", len(done) + count, request.pairs)
     return request.pairs - len(done)
 
@@ -160,7 +164,7 @@ def _summary(request: GenerateRequest, plan: DatasetPlan, journal: Journal) -> d
         "changed_pairs": len(changed),
         "change_share": round(share, 5),
         "events": dict(events),
-        "images": len(plan.sources),
+        "images": len({source.image for source in plan.sources}),
         "kind": plan.kind,
     }
 
@@ -173,6 +177,18 @@ def _shortfall(request: GenerateRequest, plan: DatasetPlan, summary: dict[str, A
         f"{wanted - summary['changed_pairs']} of {wanted} pairs that should have changed did not: no event fitted "
         "between the least and the most share of change. Allow other shares (--least-change, --most-change), or more "
         "objects (--most)."
+    ]
+
+
+def _idle_parts(request: GenerateRequest, plan: DatasetPlan, journal: Journal) -> list[str]:
+    changed = {plan.sources[entry["source"]].split for entry in journal.blocks if entry["changed_px"]}
+    if not changed or not 0 < request.val_share < 1:
+        return []
+    return [
+        f"No pair in list/{split}.txt has changed, so nothing can be {purpose}. Make more pairs (--pairs) or smaller "
+        "ones (--size), hold out another share (--val-share), or give more images."
+        for split, purpose in (("train", "learned from it"), ("val", "measured on it"))
+        if split not in changed
     ]
 
 
@@ -194,6 +210,7 @@ def _identity(request: GenerateRequest, card: ModelCard, plan: DatasetPlan) -> d
     files += [path for path in (request.classes, request.transitions) if path is not None]
     return {
         "versions": versions(),
+        "edition": EDITION,
         "model": card.sha256,
         "files": {path: [Path(path).stat().st_size, Path(path).stat().st_mtime] for path in files},
         "parameters": request.model_dump(exclude={"out_dir", "resume", "overwrite", "workers", "dask"}),
@@ -216,6 +233,7 @@ def _manifest(
         "job": "generate",
         "began": began.isoformat(),
         "versions": versions(),
+        "edition": EDITION,
         "model": card.model_dump(include={"name", "title", "sha256", "licence", "noncommercial"}),
         "parameters": parameters,
         "kind": plan.kind,
@@ -224,7 +242,10 @@ def _manifest(
         "semantic": "class numbers, 255 unknown" if plan.kind == "S9" else "255 object, 0 none",
         "workers": hands.size,
         "threads": 1,
-        "sources": [{"image": source.image, "split": source.split, "gsd_m": source.gsd} for source in plan.sources],
+        "sources": [
+            {"image": source.image, "part": astuple(source.part), "split": source.split, "gsd_m": source.gsd}
+            for source in plan.sources
+        ],
         "pairs": [
             {"name": names[entry["pair"]], **{key: value for key, value in entry.items() if key != "pair"}}
             for entry in sorted(journal.blocks, key=lambda entry: entry["pair"])

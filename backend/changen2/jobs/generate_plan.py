@@ -17,6 +17,7 @@ from changen2.jobs.generate_files import Order, Workshop
 from changen2.jobs.generate_look import Look
 from changen2.jobs.generate_pair import Recipe
 from changen2.jobs.generate_sources import LabelReading, Place, Source, find_places, find_sources
+from changen2.jobs.generate_split import hold_out_end, hold_out_images
 from changen2.jobs.progress import Reporter
 from changen2.jobs.simulate import make_rules
 from changen2.jobs.synthesis_plan import SAME_GSD
@@ -30,7 +31,7 @@ EVENTS = {"S0": ("remove",), "S1": ("create", "remove"), "S9": ("create", "remov
 """Kinds of events by kind of data set."""
 
 TRIES = 6
-"""Places of an image that are looked at for one pair with change."""
+"""Places of an image, or of its part, that are looked at for one pair with change."""
 
 PLACES, DECK = 1, 2
 """Streams of random numbers, beside those of the pairs themselves."""
@@ -43,7 +44,7 @@ class DatasetPlan:
     Attributes:
         kind: S0, S1 or S9.
         classes: of the semantic maps.
-        sources: the images.
+        sources: the images, or both parts of the only one.
         places: squares that cover them.
         fertile: those of them where something can change.
         workshop: what every process needs.
@@ -82,9 +83,8 @@ def make_plan(
             code="bad_value",
         )
     labels = None if kind == "S0" else request.labels
-    sources = find_sources(
-        request.image_dir, labels, request.bands, partial(_gsd, request, card), request.val_share, request.seed
-    )
+    hold_out = partial(hold_out_images, share=request.val_share, seed=request.seed)
+    sources = find_sources(request.image_dir, labels, request.bands, partial(_gsd, request, card), hold_out)
     reading, rules = _labels(request, kind, card, sources, tuple(mix))
     numbers, strange = generator_numbers(reading.classes, card)
     found = find_places(
@@ -95,9 +95,11 @@ def make_plan(
         rules.min_area,
         lambda done, total: reporter.step("read", done, total),
     )
+    warnings = [*_gsd_warnings(sources, card), *_size_warnings(sources, request.size)]
+    if len(sources) == 1 and 0 < request.val_share < 1:
+        sources, found = hold_out_end(sources[0], found, request.size, request.val_share)
     fertile = [place for place, has_objects in found if has_objects]
     _check_places(request, [place for place, _ in found], fertile)
-    warnings = [*_gsd_warnings(sources, card), *_size_warnings(sources, request.size)]
     if strange:
         warnings.append(f"The generator does not know the classes {', '.join(strange)}; it draws them as class 0.")
     recipe = Recipe(
@@ -139,15 +141,15 @@ def make_plan(
 
 def orders(request: GenerateRequest, plan: DatasetPlan) -> Iterator[Order]:
     """The order of every pair; each follows from the seed and its number alone."""
-    beside: dict[str, list[Place]] = {}
+    beside: dict[Source, list[Place]] = {}
     for place in plan.fertile:
-        beside.setdefault(place.source.image, []).append(place)
+        beside.setdefault(place.source, []).append(place)
     decks = {True: _Deck(plan.fertile, request.seed), False: _Deck(plan.places, request.seed)}
     for number in range(request.pairs):
         rng = np.random.default_rng([request.seed, number, PLACES])
         changes = bool(rng.random() >= request.unchanged)
         first = decks[changes].at(number)
-        others = beside[first.source.image] if changes else [first]
+        others = beside[first.source] if changes else [first]
         chosen = [first, *(others[int(i)] for i in rng.integers(len(others), size=TRIES - 1 if changes else 0))]
         yield Order(number, changes, [_jittered(place, request.size, rng) for place in chosen])
 
@@ -169,11 +171,11 @@ class _Deck:
 
 
 def _jittered(place: Place, size: int, rng: np.random.Generator) -> Place:
-    """A place moved by up to half a square, inside its image where that is large enough."""
-    start = []
-    for first, length in zip((place.top, place.left), place.source.shape, strict=True):
+    """A place moved by up to half a square, inside its part of the image where that is large enough."""
+    part, start = place.source.part, []
+    for first, least, end in ((place.top, part.top, part.bottom), (place.left, part.left, part.right)):
         moved = first + int(rng.integers(-(size // 2), size // 2 + 1))
-        start.append(min(max(moved, 0), max(length - size, 0)))
+        start.append(min(max(moved, least), max(end - size, least)))
     return Place(place.source, *start)
 
 

@@ -35,6 +35,7 @@ class Source:
         image: its path.
         labels: path of its label raster, or None.
         shape: rows, columns of the grid that it is read on.
+        part: what of that grid its places lie in.
         factor: pixels of that grid per pixel of the image, along a side.
         bands: the three that are seen.
         stretch: its radiometry, measured once so that every process sees the same.
@@ -46,6 +47,7 @@ class Source:
     image: str
     labels: str | None
     shape: tuple[int, int]
+    part: Box
     factor: float
     bands: tuple[int, int, int]
     stretch: Stretch
@@ -163,8 +165,7 @@ def find_sources(
     label_dir: str | None,
     bands: tuple[int, ...] | None,
     gsd_of: Callable[[float | None], tuple[float, float]],
-    val_share: float,
-    seed: int,
+    hold_out: Callable[[int], set[int]],
 ) -> list[Source]:
     """The images of a folder, in the order of their names.
 
@@ -173,8 +174,7 @@ def find_sources(
         label_dir: folder of label rasters; images without one are left out.
         bands: which are seen.
         gsd_of: from metres of an image's pixel (None without CRS) to metres it is read at, and the factor.
-        val_share: share of the images that are held out.
-        seed: decides which.
+        hold_out: from the number of images to the numbers of those that are held out.
 
     Raises:
         InputError: no folder, no image in it, no labels that go with any.
@@ -188,7 +188,7 @@ def find_sources(
             hint="Name them alike: town.tif and town.png.",
             code="no_labels",
         )
-    held_out = np.random.default_rng([seed, len(chosen)]).permutation(len(chosen))[: round(val_share * len(chosen))]
+    held_out = hold_out(len(chosen))
     found = []
     for number, path in enumerate(chosen):
         split = "val" if number in held_out else "train"
@@ -260,6 +260,7 @@ def _source(
             image=str(path.absolute()),
             labels=str(labels.absolute()) if labels else None,
             shape=(seen.height, seen.width),
+            part=Box(0, 0, seen.height, seen.width),
             factor=factor,
             bands=image.aligned.bands,
             stretch=image.aligned.stretch,

@@ -14,6 +14,7 @@ from changen2.jobs import generate as job
 from changen2.jobs.progress import Reporter
 from changen2.models.registry import ModelCard
 from changen2.protocol import GenerateRequest, validate
+from changen2.training.places import read_pairs
 
 LAYERS = ("A", "B", "label", "semantic_A", "semantic_B")
 
@@ -92,6 +93,43 @@ def test_the_layout_of_levir_cd(make):
     # No image has pairs in both parts.
     assert not {images[name] for name in lists["train"]} & {images[name] for name in lists["val"]}
     assert answer["summary"]["pairs"] == 12 and manifest["kind"] == "S1"
+
+
+@pytest.mark.parametrize("enlarged", [1, 10])
+def test_one_image_gives_pairs_of_both_parts_that_share_no_ground(make, town, enlarged):
+    (town / "images" / "west.png").unlink()
+    for file in (town / "images" / "east.png", town / "masks" / "east.png"):
+        Image.fromarray(np.asarray(Image.open(file)).repeat(enlarged, 0).repeat(enlarged, 1)).save(file)
+    folder, answer = make("set", pairs=24, pixel_size=0.5 / enlarged)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    seen = {"train": np.zeros((200, 240), bool), "val": np.zeros((200, 240), bool)}
+    for pair in manifest["pairs"]:
+        split = pair["name"].split("_")[0]
+        assert manifest["sources"][pair["source"]]["split"] == split
+        seen[split][pair["top"] : pair["top"] + 64, pair["left"] : pair["left"] + 64] = True
+    assert seen["train"].any() and seen["val"].any() and not (seen["train"] & seen["val"]).any()
+    assert answer["summary"]["images"] == 1 and not any("list/val" in warning for warning in answer["warnings"])
+    listed = {split: (folder / "list" / f"{split}.txt").read_text().split() for split in ("train", "val")}
+    assert sorted(listed["train"] + listed["val"]) == sorted(path.name for path in (folder / "A").iterdir())
+    assert all(name.startswith(split) and (folder / "A" / name).exists() for split in listed for name in listed[split])
+    # Whoever trains on the folder finds something to learn from and something to measure on.
+    pairs = read_pairs(folder)
+    assert {pair.before.held_out for pair in pairs if pair.change.label.any()} == {False, True}
+
+
+def test_of_two_images_one_is_held_out(make):
+    folder, _ = make("set", pairs=12)
+    sources = json.loads((folder / "manifest.json").read_text())["sources"]
+    assert sorted(source["split"] for source in sources) == ["train", "val"]
+    assert len((folder / "list" / "val.txt").read_text().split()) > 1
+
+
+def test_a_part_without_change_is_said(make):
+    _, answer = make("set", pairs=1, unchanged=0)
+    (said,) = [warning for warning in answer["warnings"] if ".txt has changed" in warning]
+    assert "--pairs" in said
+    _, answer = make("all", pairs=1, unchanged=0, val_share=0)
+    assert not any(".txt has changed" in warning for warning in answer["warnings"])
 
 
 def test_the_label_is_where_the_semantic_maps_differ_and_the_picture_follows(make):
