@@ -24,7 +24,7 @@ from changen2.jobs.generate_pair import (
     let_happen,
     nothing_happens,
 )
-from changen2.jobs.generate_sources import Crop, LabelReading, Place
+from changen2.jobs.generate_sources import LEAST_VALID, Crop, LabelReading, Place
 from changen2.models.devices import choose_device, choose_precision
 from changen2.raster.reading import gdal_environment
 
@@ -62,12 +62,13 @@ class Order:
     Attributes:
         number: of the pair, from 0.
         changes: whether something is to change.
-        places: tried in turn until the wanted share of one changes.
+        places: tried in turn until the wanted share of one changes: where each was moved to, and where it lies if too
+            little of an image is there.
     """
 
     number: int
     changes: bool
-    places: Sequence[Place]
+    places: Sequence[tuple[Place, Place]]
 
 
 @dataclass(frozen=True)
@@ -119,15 +120,21 @@ def make_files(workshop: Workshop, order: Order) -> Delivery:
 def _find_events(workshop: Workshop, order: Order, rng: np.random.Generator) -> tuple[Place, Labelled, Events]:
     """A place with as much change as is wanted, or the last one tried, unchanged."""
     recipe = workshop.recipe
-    for place in order.places:
-        box = Box(place.top, place.left, place.top + workshop.size, place.left + workshop.size)
-        with Crop(place.source, workshop.reading) as crop:
-            square = Labelled(crop.rgb(box), crop.valid(box), crop.labels(box))
+    for place, unmoved in order.places:
+        square = _read(workshop, place)
+        if square.valid.mean() < LEAST_VALID:
+            place, square = unmoved, _read(workshop, unmoved)
         if order.changes:
             events = let_happen(square, recipe, rng)
             if is_wanted(events, recipe):
                 return place, square, events
     return place, square, nothing_happens(square, recipe)
+
+
+def _read(workshop: Workshop, place: Place) -> Labelled:
+    box = Box(place.top, place.left, place.top + workshop.size, place.left + workshop.size)
+    with Crop(place.source, workshop.reading) as crop:
+        return Labelled(crop.rgb(box), crop.valid(box), crop.labels(box))
 
 
 def _encode(pair: Pair, recipe: Recipe) -> dict[str, bytes]:

@@ -151,7 +151,7 @@ def orders(request: GenerateRequest, plan: DatasetPlan) -> Iterator[Order]:
         first = decks[changes].at(number)
         others = beside[first.source] if changes else [first]
         chosen = [first, *(others[int(i)] for i in rng.integers(len(others), size=TRIES - 1 if changes else 0))]
-        yield Order(number, changes, [_jittered(place, request.size, rng) for place in chosen])
+        yield Order(number, changes, [(_jittered(place, request.size, rng), place) for place in chosen])
 
 
 class _Deck:

@@ -209,6 +209,20 @@ def test_images_are_read_at_a_resolution_that_suits_the_generator(make, town):
     assert sizes.max() == 42
 
 
+def test_every_pair_shows_an_image(make, town):
+    for name in ("east", "west"):
+        clear = np.full((200, 240), 255, np.uint8)
+        clear[:, :120] = clear[:150, 200:] = 0
+        with Image.open(town / "images" / f"{name}.png") as image:
+            image.putalpha(Image.fromarray(clear))
+            image.save(town / "images" / f"{name}.png")
+    folder, _ = make("set", pairs=24, unchanged=0.5)
+    places = json.loads((folder / "manifest.json").read_text())["pairs"]
+    shares = [clear[p["top"] : p["top"] + 64, p["left"] : p["left"] + 64].mean() / 255 for p in places]
+    assert min(shares) >= 0.9
+    assert len({(place["top"], place["left"]) for place in places}) > 8, "where there is an image, places are moved"
+
+
 def test_another_seed_draws_other_pairs(make):
     one, _ = make("one", seed=5, pairs=2)
     other, _ = make("other", seed=6, pairs=2)
