@@ -32,7 +32,9 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def _number(value: object) -> object:
-    """Accept ``"0.5"`` beside ``0.5``; other text, such as ``auto``, is left to the schema."""
+    """Accept ``"0.5"`` beside ``0.5``, ``"none"`` beside None; other text, such as ``auto``, is left to the schema."""
+    if value == "none":
+        return None
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -252,7 +254,7 @@ class GenerateRequest(EventRules):
         size: pixels along a pair's side.
         pixel_size: metres, for images without CRS; None takes what suits the generator.
         gsd: metres that images are resampled to before they are cut: a number, ``auto`` for what suits the generator
-            where an image's own pixels do not, None never.
+            where an image's own pixels do not, None or ``none`` never.
         events: kinds of events, each with its weight (``create:2,remove:1``); None takes all that the kind of data
             set knows.
         unchanged: share of pairs in which no object changes.
@@ -262,7 +264,8 @@ class GenerateRequest(EventRules):
         photometry: how much light, haze, sensor and compression differ between the dates, 0..1.
         season: how much the vegetation's colour differs, 0..1.
         misregistration: largest shift between the dates in pixels.
-        view_shift: how far the highest objects lean apart between the dates, in pixels.
+        view_shift: how far the highest objects lean apart between the dates, in pixels; None takes 1.5, and 0 for S0,
+            which knows of no objects.
         surroundings: largest distance in pixels around a change over which the ground is drawn anew with it.
         distractors: most places a pair that are drawn anew although their class stays.
         model: name of an installed generator.
@@ -292,7 +295,7 @@ class GenerateRequest(EventRules):
     photometry: Probability = 0.5
     season: Probability = 0.3
     misregistration: Annotated[float, Field(ge=0, le=16)] = 1.0
-    view_shift: Annotated[float, Field(ge=0, le=16)] = 1.5
+    view_shift: Annotated[float, Field(ge=0, le=16)] | None = None
     surroundings: Annotated[int, Field(ge=0, le=128)] = 8
     distractors: Annotated[int, Field(ge=0, le=16)] = 1
     model: str = "tiny"

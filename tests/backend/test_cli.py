@@ -91,6 +91,22 @@ def test_simulate_writes_a_series(tmp_path, write_raster):
         assert (tmp_path / "run" / name).exists()
 
 
+def test_generate_leaves_images_at_their_own_resolution_and_says_what_it_assumed(tmp_path, write_raster):
+    import numpy as np
+
+    (tmp_path / "images").mkdir()
+    write_raster("images/town.png", np.random.default_rng(0).integers(0, 255, (3, 64, 128)).astype(np.uint8))
+    command = ("generate", tmp_path / "images", "--pairs", 2, "--size", 64, "--sampling-steps", 2, "--unchanged", 1)
+    for name, options in (("kept", ("--gsd", "none", "--pixel-size", 0.1)), ("assumed", ())):
+        done = changen2(*command, "-o", tmp_path / name, *options)
+        assert done.returncode == 0, done.stderr
+        names = [path.name for path in (tmp_path / name / "A").iterdir()]
+        assert len(names) == 2 and all(found.endswith("_10.png") == (name == "kept") for found in names)
+        assert ("--pixel-size" in done.stderr) == (name == "assumed")
+    refused = changen2(*command, "-o", tmp_path / "none", "--view-shift", 1)
+    assert refused.returncode == 2 and "--view-shift" in refused.stderr and not (tmp_path / "none").exists()
+
+
 def test_a_model_that_is_not_installed_says_how_to_get_it(pair, tmp_path):
     done = changen2("detect", *pair, "-o", tmp_path / "out", "--model", "changestar-vitb-s9c1")
     assert done.returncode == 2 and "models download changestar-vitb-s9c1" in " ".join(done.stderr.split())

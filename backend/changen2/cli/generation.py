@@ -45,7 +45,8 @@ def generate(
     size: Annotated[int, typer.Option(help="Pixels along a pair's side, a multiple of 32.")] = 256,
     pixel_size: Annotated[float | None, typer.Option(help="Metres of a pixel, for images without CRS.")] = None,
     gsd: Annotated[
-        str | None, typer.Option(help="Metres that images are resampled to; `auto`: what suits the generator.")
+        str,
+        typer.Option(help="Metres that images are resampled to; `auto`: what suits the generator; `none`: their own."),
     ] = "auto",
     events: Annotated[str | None, typer.Option(help="Kinds with their weights, such as create:2,remove:1.")] = None,
     unchanged: Annotated[float, typer.Option(help="Share of pairs without change.")] = 0.2,
@@ -63,7 +64,9 @@ def generate(
     photometry: Annotated[float, typer.Option(help="Difference of light and sensor, 0 to 1.")] = 0.5,
     season: Annotated[float, typer.Option(help="Difference of the vegetation's colour, 0 to 1.")] = 0.3,
     misregistration: Annotated[float, typer.Option(help="Largest shift between the dates, pixels.")] = 1.0,
-    view_shift: Annotated[float, typer.Option(help="How far objects lean apart, pixels.")] = 1.5,
+    view_shift: Annotated[
+        float | None, typer.Option(help="How far objects lean apart, pixels; 1.5 if left out. Not for S0.")
+    ] = None,
     surroundings: Annotated[int, typer.Option(help="Ground drawn anew around a change, pixels at most.")] = 8,
     distractors: Annotated[int, typer.Option(help="Places drawn anew without change, at most.")] = 1,
     sampler: Annotated[str, typer.Option(help="dpmpp, ddim or ddpm.")] = "dpmpp",

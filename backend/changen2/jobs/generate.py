@@ -19,7 +19,7 @@ from changen2.errors import InputError
 from changen2.gpcm.synthesis import Generator
 from changen2.jobs.dask_cluster import Crew, crew
 from changen2.jobs.generate_files import LAYERS, Delivery, make_files
-from changen2.jobs.generate_plan import DatasetPlan, make_plan, orders
+from changen2.jobs.generate_plan import DatasetPlan, make_plan, orders, with_view_shift
 from changen2.jobs.generate_sources import Source
 from changen2.jobs.journal import Journal, has_finished_blocks
 from changen2.jobs.manifest import redact, versions, write_manifest
@@ -83,7 +83,7 @@ def run_with(
 ) -> dict[str, Any]:
     """Run a validated request with a generator that each process loads for itself; ``load`` must be picklable."""
     began, clock = datetime.now(timezone.utc), time.monotonic()
-    request = settled(request, card)
+    request = with_view_shift(settled(request, card))
     folder = _output_folder(request)
     with gdal_environment(), _threads_restored():
         plan = make_plan(request, card, load, reporter)

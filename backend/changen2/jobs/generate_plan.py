@@ -16,11 +16,11 @@ from changen2.jobs.condition import CONTOUR, INSTANCES, class_table, generator_n
 from changen2.jobs.generate_files import Order, Workshop
 from changen2.jobs.generate_look import Look
 from changen2.jobs.generate_pair import Recipe
+from changen2.jobs.generate_scale import scale, scale_warnings
 from changen2.jobs.generate_sources import LabelReading, Place, Source, find_places, find_sources
 from changen2.jobs.generate_split import hold_out_end, hold_out_images
 from changen2.jobs.progress import Reporter
 from changen2.jobs.simulate import make_rules
-from changen2.jobs.synthesis_plan import SAME_GSD
 from changen2.models.registry import ModelCard
 from changen2.protocol import GenerateRequest
 
@@ -29,6 +29,9 @@ MASKS = ClassTable({0: "background", 1: "building"}, {0: (190, 190, 190), 1: (20
 
 EVENTS = {"S0": ("remove",), "S1": ("create", "remove"), "S9": ("create", "remove", "edit")}
 """Kinds of events by kind of data set."""
+
+VIEW_SHIFT = 1.5
+"""Pixels that the highest objects lean apart, unless the request says otherwise."""
 
 TRIES = 6
 """Places of an image, or of its part, that are looked at for one pair with change."""
@@ -60,6 +63,31 @@ class DatasetPlan:
     warnings: list[str]
 
 
+def kind_of(request: GenerateRequest) -> str:
+    """Return the kind of the data set."""
+    return request.kind or ("S1" if request.labels else "S0")
+
+
+def with_view_shift(request: GenerateRequest) -> GenerateRequest:
+    """The request with its view shift, so that all that follows and the manifest name it.
+
+    Raises:
+        InputError: ``bad_value`` where objects are to lean that nobody knows of.
+    """
+    if kind_of(request) != "S0":
+        return request.model_copy(
+            update={"view_shift": VIEW_SHIFT if request.view_shift is None else request.view_shift}
+        )
+    if request.view_shift:
+        raise InputError(
+            f"Objects are to lean by {request.view_shift:g} pixels (--view-shift), but a data set of kind S0 does not "
+            "know which regions stand above the ground.",
+            hint="Leave --view-shift out, or give labels (--labels).",
+            code="bad_value",
+        )
+    return request.model_copy(update={"view_shift": 0.0})
+
+
 def make_plan(
     request: GenerateRequest, card: ModelCard, load: Callable[[], Generator], reporter: Reporter
 ) -> DatasetPlan:
@@ -74,7 +102,7 @@ def make_plan(
     Raises:
         InputError: whatever cannot work.
     """
-    kind = request.kind or ("S1" if request.labels else "S0")
+    kind = kind_of(request)
     mix = _mix(request, kind)
     if request.least_change > request.most_change:
         raise InputError(
@@ -84,7 +112,7 @@ def make_plan(
         )
     labels = None if kind == "S0" else request.labels
     hold_out = partial(hold_out_images, share=request.val_share, seed=request.seed)
-    sources = find_sources(request.image_dir, labels, request.bands, partial(_gsd, request, card), hold_out)
+    sources = find_sources(request.image_dir, labels, request.bands, partial(scale, request, card), hold_out)
     reading, rules = _labels(request, kind, card, sources, tuple(mix))
     numbers, strange = generator_numbers(reading.classes, card)
     found = find_places(
@@ -95,7 +123,7 @@ def make_plan(
         rules.min_area,
         lambda done, total: reporter.step("read", done, total),
     )
-    warnings = [*_gsd_warnings(sources, card), *_size_warnings(sources, request.size)]
+    warnings = [*scale_warnings(request, card, sources), *_size_warnings(sources, request.size)]
     if len(sources) == 1 and 0 < request.val_share < 1:
         sources, found = hold_out_end(sources[0], found, request.size, request.val_share)
     fertile = [place for place, has_objects in found if has_objects]
@@ -124,7 +152,7 @@ def make_plan(
             exemplar_detail=False,
             label_guidance=request.label_guidance or 1.0,
         ),
-        look=Look(request.photometry, request.season, request.misregistration, request.view_shift),
+        look=Look(request.photometry, request.season, request.misregistration, request.view_shift or 0.0),
     )
     workshop = Workshop(
         recipe=recipe,
@@ -179,26 +207,6 @@ def _jittered(place: Place, size: int, rng: np.random.Generator) -> Place:
     return Place(place.source, *start)
 
 
-def _gsd(request: GenerateRequest, card: ModelCard, own: float | None) -> tuple[float, float]:
-    """Metres of a pixel that an image is read at, and how many of those pixels make one of its own, along a side."""
-    gsd = own or request.pixel_size or card.gsd_native
-    wanted = request.gsd or gsd
-    if wanted == "auto":
-        wanted = gsd if _suits(card, gsd) else card.gsd_native
-    factor = gsd / wanted
-    if not 1 / 64 <= factor <= 64:
-        raise InputError(
-            f"From {gsd:.3g} m pixels to {wanted:.3g} m is a factor of {factor:.3g}; allowed is 1/64 to 64.",
-            hint="Choose a ground sampling distance (--gsd) nearer to the images' own.",
-            code="bad_value",
-        )
-    return (gsd, 1.0) if abs(factor - 1) < SAME_GSD else (wanted, factor)
-
-
-def _suits(card: ModelCard, gsd: float) -> bool:
-    return card.gsd_min * (1 - SAME_GSD) <= gsd <= card.gsd_max * (1 + SAME_GSD)
-
-
 def _mix(request: GenerateRequest, kind: str) -> dict[str, float]:
     """The weight of each kind of event."""
     if request.events is None:
@@ -250,16 +258,6 @@ def _check_places(request: GenerateRequest, places: Sequence[Place], fertile: Se
             hint="Check the labels' class numbers, or say which classes are objects (--object-classes).",
             code="no_objects",
         )
-
-
-def _gsd_warnings(sources: Sequence[Source], card: ModelCard) -> list[str]:
-    outside = [source.gsd for source in sources if not _suits(card, source.gsd)]
-    if not outside:
-        return []
-    return [
-        f"{len(outside)} of {len(sources)} images are read at {min(outside):.2f} to {max(outside):.2f} m; the "
-        f"generator was trained at {card.gsd_min:g} to {card.gsd_max:g} m, so expect worse pictures."
-    ]
 
 
 def _size_warnings(sources: Sequence[Source], size: int) -> list[str]:

@@ -41,6 +41,7 @@ class Source:
         stretch: its radiometry, measured once so that every process sees the same.
         may_be_invalid: whether it has nodata, a mask or NaN.
         gsd: metres of a pixel of that grid.
+        tells_gsd: whether the image itself says how large its pixels are.
         split: ``train`` or ``val``.
     """
 
@@ -53,6 +54,7 @@ class Source:
     stretch: Stretch
     may_be_invalid: bool
     gsd: float
+    tells_gsd: bool
     split: str
 
 
@@ -253,7 +255,8 @@ def _source(
     with SourceImage(path, bands) as image:
         if labels is not None:
             _check_size(path, image.grid, labels)
-        gsd, factor = gsd_of(ground_sampling_distance(image.grid))
+        own = ground_sampling_distance(image.grid)
+        gsd, factor = gsd_of(own)
         seen = _scaled(image.grid, factor)
         return Source(
             # Workers have other current folders.
@@ -266,6 +269,7 @@ def _source(
             stretch=image.aligned.stretch,
             may_be_invalid=image.may_be_invalid,
             gsd=gsd,
+            tells_gsd=own is not None,
             split=split,
         )
 

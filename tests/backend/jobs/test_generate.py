@@ -199,6 +199,7 @@ def test_images_are_read_at_a_resolution_that_suits_the_generator(make, town):
         ("fine", 0.1, {}, 50, (64, 64)),
         ("asked", 0.25, {"gsd": 0.5}, 50, (64, 64)),
         ("kept", 0.1, {"gsd": None}, 10, (64, 64)),
+        ("said", 0.1, {"gsd": "none"}, 10, (64, 64)),
     ):
         folder, _ = make(name, pairs=2, pixel_size=pixel_size, unchanged=1.0, distractors=0, **STILL, **options)
         names = [path.name for path in (folder / "A").iterdir()]
@@ -207,6 +208,18 @@ def test_images_are_read_at_a_resolution_that_suits_the_generator(make, town):
     # At half the resolution a house of 14 × 12 pixels has 7 × 6.
     sizes = np.bincount(scipy.ndimage.label(pictures(town / "asked")["semantic_A"][0])[0].ravel())[1:]
     assert sizes.max() == 42
+
+
+def test_a_pixel_size_that_is_only_assumed_is_said_once(make, town, write_raster):
+    _, answer = make("set", pairs=2)
+    (said,) = [warning for warning in answer["warnings"] if "--pixel-size" in warning]
+    assert "2 of 2 images" in said and "0.5 m" in said
+    _, answer = make("given", pairs=2, pixel_size=0.5)
+    assert not any("--pixel-size" in warning for warning in answer["warnings"])
+    (town / "images" / "east.png").unlink()
+    write_raster("images/east.tif", np.full((3, 200, 240), 90, np.uint8))
+    _, answer = make("half", pairs=2, labels=None)
+    assert any("1 of 2 images" in warning and "--pixel-size" in warning for warning in answer["warnings"])
 
 
 def test_every_pair_shows_an_image(make, town):
@@ -263,6 +276,7 @@ def test_what_cannot_work_is_said(make, town):
         ({"labels": None, "events": "create"}, "no mix of events"),
         ({"least_change": 0.6, "most_change": 0.5}, "At least"),
         ({"size": 100}, "multiple of 32"),
+        ({"labels": None, "view_shift": 1}, "--view-shift"),
     ):
         with pytest.raises(InputError, match=message):
             make("set", **options)

@@ -18,7 +18,7 @@ sides = st.integers(SIZE, 1000)
 def image(height, width):
     stretch = Stretch(low=(0.0,), high=(255.0,))
     whole = Box(0, 0, height, width)
-    return Source("town.tif", None, (height, width), whole, 1.0, (1, 1, 1), stretch, False, 0.5, "train")
+    return Source("town.tif", None, (height, width), whole, 1.0, (1, 1, 1), stretch, False, 0.5, True, "train")
 
 
 def places(source, fertile=lambda top, left: True):
