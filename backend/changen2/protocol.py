@@ -255,8 +255,8 @@ class GenerateRequest(EventRules):
         pixel_size: metres, for images without CRS; None takes what suits the generator.
         gsd: metres that images are resampled to before they are cut: a number, ``auto`` for what suits the generator
             where an image's own pixels do not, None or ``none`` never.
-        events: kinds of events, each with its weight (``create:2,remove:1``); None takes all that the kind of data
-            set knows.
+        events: kinds of events of a pair, each with its weight (``create:2,remove:1``); ``create+remove`` lets both
+            happen in one pair. None takes each that the kind of data set knows, one a pair.
         unchanged: share of pairs in which no object changes.
         least_change, most_change: share of the pixels that change in the other pairs.
         val_share: share of the images whose pairs are listed in ``list/val.txt``, at least one and not all unless it is

@@ -48,7 +48,10 @@ def generate(
         str,
         typer.Option(help="Metres that images are resampled to; `auto`: what suits the generator; `none`: their own."),
     ] = "auto",
-    events: Annotated[str | None, typer.Option(help="Kinds with their weights, such as create:2,remove:1.")] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(help="Kinds of events of a pair with weights, such as create:2,remove:1,create+remove:3."),
+    ] = None,
     unchanged: Annotated[float, typer.Option(help="Share of pairs without change.")] = 0.2,
     least_change: Annotated[float, typer.Option(help="Least share of changed pixels in the others.")] = 0.002,
     most_change: Annotated[float, typer.Option(help="Most share of changed pixels.")] = 0.5,

@@ -40,7 +40,7 @@ class Recipe:
     Attributes:
         kind: S0, S1 or S9.
         rules: of the events; ``kinds`` is drawn anew for each pair.
-        mix: weight of each kind of event.
+        mix: weight of each set of kinds of events that happen together in a pair.
         numbers: the generator's class for each class of the labels [256].
         class_names: the generator's classes, by index.
         contour: the generator's class for boundaries of instances, None where it has none.
@@ -55,7 +55,7 @@ class Recipe:
 
     kind: str
     rules: Rules
-    mix: dict[str, float]
+    mix: dict[tuple[str, ...], float]
     numbers: NDArray[np.uint8]
     class_names: tuple[str, ...]
     contour: int | None
@@ -125,11 +125,11 @@ class Pair:
 
 
 def let_happen(square: Labelled, recipe: Recipe, rng: np.random.Generator) -> Events:
-    """Let one kind of event happen on a square, as the data set's mix says."""
-    kinds = sorted(recipe.mix)
-    weights = np.array([recipe.mix[kind] for kind in kinds])
-    kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
-    return _events(square, recipe, (kind,), int(rng.integers(2**63)))
+    """Let events happen on a square, of the kinds that the data set's mix says."""
+    choices = sorted(recipe.mix)
+    weights = np.array([recipe.mix[kinds] for kinds in choices])
+    kinds = choices[int(rng.choice(len(choices), p=weights / weights.sum()))]
+    return _events(square, recipe, kinds, int(rng.integers(2**63)))
 
 
 def nothing_happens(square: Labelled, recipe: Recipe) -> Events:

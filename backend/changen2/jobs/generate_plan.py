@@ -113,12 +113,13 @@ def make_plan(
     labels = None if kind == "S0" else request.labels
     hold_out = partial(hold_out_images, share=request.val_share, seed=request.seed)
     sources = find_sources(request.image_dir, labels, request.bands, partial(scale, request, card), hold_out)
-    reading, rules = _labels(request, kind, card, sources, tuple(mix))
+    kinds = tuple(event for event in EVENTS[kind] if any(event in together for together in mix))
+    reading, rules = _labels(request, kind, card, sources, kinds)
     numbers, strange = generator_numbers(reading.classes, card)
     found = find_places(
         sources,
         reading,
-        rules.object_classes if "edit" not in mix else frozenset(reading.classes.names) - {rules.background},
+        rules.object_classes if "edit" not in kinds else frozenset(reading.classes.names) - {rules.background},
         request.size,
         rules.min_area,
         lambda done, total: reporter.step("read", done, total),
@@ -207,21 +208,24 @@ def _jittered(place: Place, size: int, rng: np.random.Generator) -> Place:
     return Place(place.source, *start)
 
 
-def _mix(request: GenerateRequest, kind: str) -> dict[str, float]:
-    """The weight of each kind of event."""
+def _mix(request: GenerateRequest, kind: str) -> dict[tuple[str, ...], float]:
+    """The weight of each set of kinds of events that happen together in a pair."""
     if request.events is None:
-        return dict.fromkeys(EVENTS[kind], 1.0)
+        return {(event,): 1.0 for event in EVENTS[kind]}
     mix = {}
     for part in request.events.split(","):
-        name, _, weight = part.strip().partition(":")
+        names, _, weight = part.strip().casefold().partition(":")
+        together = tuple(sorted({name.strip() for name in names.split("+")}))
         try:
-            mix[name.casefold()] = float(weight or 1)
+            mix[together] = float(weight or 1)
         except ValueError:
-            mix[name.casefold()] = -1.0
-    if not set(mix) <= set(EVENTS[kind]) or min(mix.values()) < 0 or sum(mix.values()) == 0:
+            mix[together] = -1.0
+    known = set(EVENTS[kind])
+    if not all(known.issuperset(together) for together in mix) or min(mix.values()) < 0 or sum(mix.values()) == 0:
         raise InputError(
             f"{request.events!r} is no mix of events for a data set of kind {kind}.",
-            hint=f"Allowed are {', '.join(EVENTS[kind])}, each with a weight if need be: create:2,remove:1.",
+            hint=f"Allowed are {', '.join(EVENTS[kind])}, or several in a pair, each with a weight if need be: "
+            "create:2,remove:1,create+remove:3.",
             code="bad_event",
         )
     return mix

@@ -186,6 +186,24 @@ def test_classes(make, town):
     assert set(answer["summary"]["events"]) == {"edit"}
 
 
+def test_several_kinds_of_events_happen_in_one_pair_if_the_mix_says_so(make, town):
+    def happened(name, **options):
+        folder, _ = make(name, pairs=8, unchanged=0, most_change=1.0, **options)
+        pairs = json.loads((folder / "manifest.json").read_text())["pairs"]
+        return [{kind for kind in ("create", "remove", "edit") if pair[kind]} for pair in pairs]
+
+    assert all(len(kinds) == 1 for kinds in happened("one"))
+    assert all(kinds == {"create", "remove"} for kinds in happened("both", events="create+remove"))
+    mixed = happened("mixed", events="create,remove,remove+create:2")
+    assert {"create", "remove"} in mixed and {len(kinds) for kinds in mixed} == {1, 2}
+    (all_kinds, *_) = happened("all", labels=str(town / "classes"), kind="S9", events="create+edit+remove", least=2)
+    assert all_kinds == {"create", "edit", "remove"}
+    arrays = pictures(town / "both")
+    assert np.array_equal(arrays["label"] == 255, arrays["semantic_A"] != arrays["semantic_B"])
+    gone, new = arrays["semantic_A"] > arrays["semantic_B"], arrays["semantic_A"] < arrays["semantic_B"]
+    assert gone.any(axis=(1, 2)).all() and new.any(axis=(1, 2)).all()
+
+
 def test_images_without_labels(make):
     folder, answer = make("set", labels=None, pairs=4, unchanged=0, least_change=0.001)
     arrays = pictures(folder)
@@ -274,6 +292,8 @@ def test_what_cannot_work_is_said(make, town):
         ({"labels": str(town / "empty")}, "no raster"),
         ({"labels": None, "kind": "S1"}, "needs labels"),
         ({"labels": None, "events": "create"}, "no mix of events"),
+        ({"events": "create+edit"}, "no mix of events"),
+        ({"events": "create+"}, "no mix of events"),
         ({"least_change": 0.6, "most_change": 0.5}, "At least"),
         ({"size": 100}, "multiple of 32"),
         ({"labels": None, "view_shift": 1}, "--view-shift"),
