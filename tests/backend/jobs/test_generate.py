@@ -271,7 +271,7 @@ def test_the_embedded_generator_draws_the_same_in_two_processes(town):
     assert pictures(town / "one")["label"].any(axis=(1, 2)).all()
 
 
-def test_a_cancelled_run_goes_on(make, town):
+def test_a_cancelled_run_goes_on(make, town, monkeypatch):
     whole, _ = make("whole")
     drawn = town / "part" / ".changen2-work" / "semantic_B"
     with pytest.raises(Cancelled):
@@ -281,6 +281,9 @@ def test_a_cancelled_run_goes_on(make, town):
         make("part")
     with pytest.raises(InputError, match="parameters"):
         make("part", resume=True, seed=1)
+    with monkeypatch.context() as later, pytest.raises(InputError, match="edition"):
+        later.setattr(job, "EDITION", job.EDITION + 1)
+        make("part", resume=True)
     part, answer = make("part", resume=True)
     assert 0 < answer["summary"]["drawn_now"] < 6
     assert everything(part) == everything(whole)
