@@ -136,9 +136,15 @@ def begin_with(model: ChangeStarTiny, path: Path) -> None:
         raise InputError(f"{path} is not of this detector: it holds {unknown[0]!r}.", hint="Check `start_from`.")
 
 
+def training_precision(device: torch.device) -> torch.dtype:
+    """bf16 where that is fastest, else fp32; never fp16, in which small gradients vanish unless they are scaled."""
+    fastest = choose_precision("auto", device)
+    return torch.float32 if fastest == torch.float16 else fastest
+
+
 def mixed_precision(device: torch.device) -> torch.autocast:
-    """The precision that is fastest there."""
-    dtype = choose_precision("auto", device)
+    """Compute in :func:`training_precision` what can be."""
+    dtype = training_precision(device)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 

@@ -155,3 +155,17 @@ def test_examples_are_the_same_by_number_and_leave_held_out_places_aside(
 def test_a_source_without_places_is_refused(tmp_path: Path, encoder_weights: Path) -> None:
     with pytest.raises(InputError, match="nothing to train on"):
         TrainingPairs({}, {}, _config(tmp_path, encoder_weights))
+
+
+@pytest.mark.parametrize("major, minor", [(5, 0), (6, 1), (7, 0), (7, 5), (8, 0), (8, 9), (9, 0), (12, 0)])
+def test_no_gpu_trains_in_fp16(monkeypatch: pytest.MonkeyPatch, major: int, minor: int) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (major, minor))
+    chosen = loop.training_precision(torch.device("cuda"))
+    assert chosen == (torch.bfloat16 if major >= 8 else torch.float32)
+
+
+def test_the_loss_is_computed_in_the_precision_of_training() -> None:
+    device = torch.device("cpu")
+    with loop.mixed_precision(device):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == loop.training_precision(device) != torch.float16
