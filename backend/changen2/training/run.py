@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from changen2.errors import InputError
 from changen2.training import distributed
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
@@ -281,7 +283,7 @@ def _mean_losses(run: Run, log: Log | None) -> dict[str, float]:
 
 
 class Log:
-    """``log.jsonl``, and the same for TensorBoard where that is installed.
+    """``log.jsonl``, and the same for TensorBoard where that is installed (the extra ``train``).
 
     Args:
         out: folder of the run.
@@ -290,9 +292,11 @@ class Log:
     def __init__(self, out: Path) -> None:
         self._lines = (out / "log.jsonl").open("a", encoding="utf-8")
         self._board: Any = None
-        if importlib.util.find_spec("tensorboard"):
+        try:
             from torch.utils.tensorboard import SummaryWriter
-
+        except ImportError:
+            logger.info("TensorBoard is not installed; the losses are in %s alone.", out / "log.jsonl")
+        else:
             self._board = SummaryWriter(str(out / "tensorboard"))
 
     def note(self, run: Run, values: dict[str, float]) -> None:

@@ -1,7 +1,11 @@
 """The loop that all runs share: a resumed run is the same run, and a run ends when nothing is gained."""
 
 import json
+import logging
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import ClassVar
 
 import pytest
 import torch
@@ -125,3 +129,46 @@ def test_a_checkpoint_of_before_counts_no_samples(tmp_path: Path) -> None:
     again = _start(config)
     run.restore(again, config.out / run.CHECKPOINT)
     assert (again.step, again.samples, again.best) == (6, 0, None)
+
+
+class Board:
+    """Stands in for TensorBoard's writer; keeps what it is given."""
+
+    made: ClassVar[list["Board"]] = []
+
+    def __init__(self, folder: str) -> None:
+        self.folder, self.closed, self.scalars = folder, False, []
+        Board.made.append(self)
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self.scalars.append((step, name, round(value, 5)))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_tensorboard_gets_what_the_log_gets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = Board
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(Board, "made", [])
+    monkeypatch.setattr(run, "LOG_EVERY", 2)
+    config = _config(tmp_path)
+    watch = run.Watch(lambda model: 0.5, every=3, patience=9)
+    run.train(_start(config), config, _losses, run.warm_constant(config), False, watch=watch)
+    (board,) = Board.made
+    assert Path(board.folder) == config.out / "tensorboard" and board.closed
+    lines = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
+    told = [(line["step"], name, line[name]) for line in lines for name in ("total", "held_out") if name in line]
+    assert board.scalars == told and {name for _, name, _ in told} == {"total", "held_out"}
+
+
+def test_without_tensorboard_the_log_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if it were not installed
+    config = _config(tmp_path)
+    with caplog.at_level(logging.INFO):
+        _train(config)
+    assert "TensorBoard is not installed" in caplog.text
+    assert not (config.out / "tensorboard").exists() and (config.out / "log.jsonl").read_text()
