@@ -350,6 +350,7 @@ class FinetuneRequest(Request):
         aoi: polygons of the area that was looked through for changes; None: all of ``before``.
         bands, bands_after: one band or three of the rasters, from 1; None chooses red, green, blue.
         gsd: metres per pixel of the pairs; None takes the rasters' own, or what the files' names tell.
+        object_class: the class to look for where the semantic maps of ``pairs`` hold classes; None leaves them out.
         kind: what changes, such as ``solar panels``; names the new model's class.
         title: of the new model; empty makes one from ``kind``.
         model: the installed detector to begin with.
@@ -374,6 +375,7 @@ class FinetuneRequest(Request):
     bands: Bands = None
     bands_after: Bands = None
     gsd: Annotated[float, Field(gt=0)] | None = None
+    object_class: Annotated[int, Field(ge=0, le=254)] | None = None
     kind: str = ""
     title: str = ""
     model: str = "tiny"

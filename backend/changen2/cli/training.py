@@ -61,6 +61,9 @@ def finetune(
     bands: Annotated[str | None, typer.Option(help="One band or three of both rasters, such as 1,2,3.")] = None,
     bands_after: Annotated[str | None, typer.Option(help="Bands of AFTER where they differ.")] = None,
     gsd: Annotated[float | None, typer.Option(help="Metres per pixel, where the files do not tell.")] = None,
+    object_class: Annotated[
+        int | None, typer.Option(help="Class to look for, where the semantic maps of the pairs hold classes.")
+    ] = None,
     kind: Annotated[str, typer.Option(help="What changes, such as `solar panels`.")] = "",
     title: Annotated[str, typer.Option(help="Of the new model.")] = "",
     model: Annotated[str, typer.Option(help="The detector to begin with; see `changen2 models list`.")] = "tiny",
@@ -82,8 +85,10 @@ def finetune(
     result = run(finetune_model, given)
     if not as_json:
         told = result["summary"]
-        was = "" if told["held_out_f1_before"] is None else f" (before: {told['held_out_f1_before']:.3f})"
-        typer.echo(f"{name}: F1 {told['held_out_f1']:.3f}{was} on {told['held_out_pairs']} held-out pairs")
+        was = told["held_out_f1_before"]
+        compared = "" if was is None else f" (before: {was:.3f}, at its best threshold too)"
+        typer.echo(f"{name}: F1 {told['held_out_f1']:.3f}{compared} on {told['held_out_pairs']} held-out pairs.")
+        typer.echo(told["held_out_note"])
 
 
 def add_to(app: typer.Typer) -> None:

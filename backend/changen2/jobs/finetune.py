@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 from torch import nn
 
 from changen2.errors import InputError
 from changen2.jobs.calibrated import written_threshold
-from changen2.jobs.manifest import describe_input, redact, versions, write_manifest
+from changen2.jobs.finetune_material import Material, read_material
+from changen2.jobs.manifest import versions, write_manifest
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models import store
 from changen2.models.changestar import ChangeStar
 from changen2.models.devices import choose_device, default_threads
 from changen2.models.registry import ModelCard, cards, load_model
 from changen2.protocol import FinetuneRequest, validate
-from changen2.raster.calibration import TOP, Tally, best_threshold, calibration, f1_by_threshold
-from changen2.raster.grid import Grid
-from changen2.raster.ground import ground_sampling_distance
-from changen2.raster.reading import gdal_environment, open_raster
+from changen2.raster.calibration import Tally, best_threshold, calibration
+from changen2.raster.reading import gdal_environment
 from changen2.raster.writing import OutputFolder
-from changen2.training.digitized import read_digitized
 from changen2.training.export import compact
-from changen2.training.finetune import Trained, check, finetune, judge, settings
-from changen2.training.places import BUILDING, PlacePair, read_pairs
+from changen2.training.finetune import Trained, check, finetune, judge, say_yes_or_no, settings
+from changen2.training.places import BUILDING
 from changen2.training.run import CHECKPOINT
-
-EVERY = 5
-"""Every so manieth pair of a folder is held out, where its list/val.txt does not say which."""
 
 FEW = 20
 """Pairs or tiles with change below which a model is seldom worth using."""
@@ -41,20 +35,8 @@ FEW = 20
 KEPT = ("credits", "input", "architecture_summary", "parameters")
 """What a new card takes over from that of the model it began with, beside the fields of every card."""
 
-
-@dataclass(frozen=True)
-class Material:
-    """What is learned from.
-
-    Attributes:
-        pairs: with the held-out ones.
-        gsd: metres per pixel.
-        sources: what the manifest tells of the inputs.
-    """
-
-    pairs: list[PlacePair]
-    gsd: float
-    sources: dict[str, Any]
+NOTE = "The held-out pairs also chose the step, the threshold and the calibration."
+"""Why a figure of theirs is somewhat better than what other images will show."""
 
 
 def finetune_model(
@@ -100,18 +82,20 @@ def run(request: FinetuneRequest, reporter: Reporter) -> dict[str, Any]:
     with folder, gdal_environment():
         _remember(request, base, folder.work / "request.json")
         material = read_material(request, base, reporter)
+        check(material.pairs)
+        torch.manual_seed(request.seed)  # a start of training may lack heads
         model = load_model(base)
-        check(model, material.pairs)
+        kinds = say_yes_or_no(model, request.seed)
         held_out = [pair for pair in material.pairs if pair.before.held_out]
         reporter.step("measure", 0, 2)
-        before = None if base.training_start else judge(model, held_out)
+        before = None if base.training_start or kinds else judge(model, held_out)
         reporter.step("measure", 1, 2)
         trained = _train(request, model, material, folder.work, reporter)
         counts = judge(trained.model, held_out)
-        card = store.write_model(new_card(request, base, material, trained, before, counts), compact(trained.model))
+        card = store.write_model(new_card(request, base, material, trained, kinds, counts), compact(trained.model))
         reporter.step("measure", 2, 2)
         summary = _summary(card, base, material, trained, before, counts)
-        warnings = _warnings(material, summary)
+        warnings = [*material.warnings, *_warnings(material, summary, kinds)]
         manifest = {
             "job": "finetune",
             "began": began.isoformat(),
@@ -172,47 +156,6 @@ def _remember(request: FinetuneRequest, base: ModelCard, path: Path) -> None:
     path.write_text(json.dumps(asked), encoding="utf8")
 
 
-def read_material(request: FinetuneRequest, base: ModelCard, reporter: Reporter) -> Material:
-    """Read the pairs from a folder, or cut them out of two rasters.
-
-    Raises:
-        InputError: neither or both are given, or they cannot be read.
-    """
-    rasters = {name: getattr(request, name) for name in ("before", "after", "changes")}
-    missing = [name for name, path in rasters.items() if not path]
-    if bool(request.pairs) == (len(missing) < 3) or (not request.pairs and missing):
-        raise InputError(
-            "Give a folder of pairs, or two rasters and the changes between them"
-            + (f"; {', '.join(missing)} is missing." if 0 < len(missing) < 3 and not request.pairs else "."),
-            hint="A folder of pairs holds A, B and label; or give before, after and changes.",
-            code="bad_value",
-        )
-    reporter.step("read", 0, 1)
-    if request.pairs:
-        root = Path(request.pairs)
-        gsd = request.gsd or _folder_gsd(root)
-        pairs = read_pairs(root, gsd, EVERY)
-        gsds = sorted({pair.before.gsd for pair in pairs})
-        return Material(pairs, float(np.median(gsds)), {"pairs": str(root), "count": len(pairs)})
-    with open_raster(rasters["before"]) as dataset:
-        gsd = request.gsd or ground_sampling_distance(Grid.of(dataset)) or base.gsd_native
-    pairs = read_digitized(
-        rasters["before"], rasters["after"], rasters["changes"], gsd, aoi=request.aoi, bands=request.bands,
-        bands_after=request.bands_after, on_tile=lambda done, total: reporter.step("read", done, total),
-    )  # fmt: skip
-    sources = {name: describe_input(rasters[name]) for name in ("before", "after")}
-    return Material(pairs, gsd, {**sources, "changes": redact(str(request.changes)), "tiles": len(pairs)})
-
-
-def _folder_gsd(root: Path) -> float | None:
-    """Metres per pixel of the first image, where it is georeferenced."""
-    first = next(iter(sorted((root / "A").glob("*.tif*"))), None)
-    if first is None:
-        return None
-    with open_raster(first) as dataset:
-        return ground_sampling_distance(Grid.of(dataset))
-
-
 def _train(request: FinetuneRequest, model: nn.Module, material: Material, out: Path, reporter: Reporter) -> Trained:
     config = settings(
         out, material.gsd, steps=request.steps, batch_size=request.batch_size, crop_size=request.crop_size,
@@ -230,9 +173,12 @@ def _train(request: FinetuneRequest, model: nn.Module, material: Material, out: 
 
 
 def new_card(
-    request: FinetuneRequest, base: ModelCard, material: Material, trained: Trained, before: Tally | None, after: Tally
+    request: FinetuneRequest, base: ModelCard, material: Material, trained: Trained, kinds: int, after: Tally
 ) -> ModelCard:
-    """Return the new model's card; its weights' digest is filled in when they are written."""
+    """Return the new model's card; its weights' digest is filled in when they are written.
+
+    For ``kinds`` see :func:`changen2.training.finetune.say_yes_or_no`.
+    """
     kind = request.kind.strip() or "changed object"
     title = request.title.strip() or f"{kind[0].upper()}{kind[1:]}: trained here"
     threshold, score = best_threshold(after)
@@ -243,7 +189,8 @@ def new_card(
             "name": request.name,
             "architecture": _architecture(base, trained.model),
             "title": title,
-            "summary": f"Finds {kind} that came or went. {base.name}, trained further on {_counted(material)}.",
+            "summary": f"Finds {kind} that came or went. {base.name}, trained further on {_counted(material)}."
+            + (f" {_new_layer(kinds)}" if kinds else ""),
             "classes": _classes(base, kind),
             "gsd_min": round(material.gsd * 0.8, 3),
             "gsd_max": round(material.gsd * 1.25, 3),
@@ -267,7 +214,7 @@ def new_card(
             },
             "measured": {
                 "held out: change": {"f1": round(score, 3), "images": _held_out(material)},
-                "note": "The held-out pairs also chose the step, the threshold and the calibration.",
+                "note": NOTE,
             },
             "calibration": calibration(after),
         }
@@ -275,10 +222,15 @@ def new_card(
 
 
 def _architecture(base: ModelCard, model: nn.Module) -> str:
-    # A published start of training says in its name that it does not detect; what was made of it does.
-    if isinstance(model, ChangeStar) and base.training_start:
-        return base.architecture.replace("-s0", "-s1c1")
+    # A published name ends in the channels of both heads, which training may have changed.
+    if isinstance(model, ChangeStar):
+        semantic, change = (model.get_submodule(f"head.{head}_conv.0") for head in ("semantic", "change"))
+        return f"{base.architecture.rpartition('-')[0]}-s{semantic.out_channels}c{change.out_channels}"
     return base.architecture
+
+
+def _new_layer(kinds: int) -> str:
+    return f"The last layer of its change head, which told {kinds} kinds of change, was learned anew from these alone."
 
 
 def _classes(base: ModelCard, kind: str) -> list[dict[str, Any]]:
@@ -299,7 +251,6 @@ def _summary(
     card: ModelCard, base: ModelCard, material: Material, trained: Trained, before: Tally | None, after: Tally
 ) -> dict[str, Any]:
     _, score = best_threshold(after)
-    level = round(base.threshold * TOP)
     return {
         "model": card.name,
         "began_with": base.name,
@@ -307,7 +258,8 @@ def _summary(
         "pairs_with_change": sum(bool((pair.change.label == BUILDING).any()) for pair in material.pairs),
         "held_out_pairs": _held_out(material),
         "held_out_f1": round(score, 3),
-        "held_out_f1_before": None if before is None else round(float(f1_by_threshold(before)[level]), 3),
+        "held_out_f1_before": None if before is None else round(best_threshold(before)[1], 3),
+        "held_out_note": NOTE,
         "threshold": round(written_threshold(card), 3),
         "gsd_m": round(material.gsd, 3),
         "steps": trained.steps,
@@ -316,8 +268,8 @@ def _summary(
     }
 
 
-def _warnings(material: Material, summary: dict[str, Any]) -> list[str]:
-    warnings = []
+def _warnings(material: Material, summary: dict[str, Any], kinds: int) -> list[str]:
+    warnings = [f"{summary['began_with']}: {_new_layer(kinds)}"] if kinds else []
     if summary["pairs_with_change"] < FEW:
         warnings.append(
             f"Only {summary['pairs_with_change']} of {len(material.pairs)} pairs hold a change; with {FEW} or more a "

@@ -92,9 +92,9 @@ def finetune(
         on_step: progress; may raise :class:`changen2.errors.Cancelled`, which leaves a checkpoint.
 
     Raises:
-        InputError: a model that tells kinds of change, or pairs without change to learn from or to hold out.
+        InputError: pairs without change to learn from or to hold out.
     """
-    check(model, pairs)
+    check(pairs)
     torch.set_num_threads(config.threads)
     held_out = [pair for pair in pairs if pair.before.held_out]
     # A few pairs tell less of a normal picture than all that the model saw before.
@@ -120,19 +120,36 @@ def finetune(
     return Trained(trained.eval().cpu(), state.step, best_step, state.seconds)
 
 
-def check(model: nn.Module, pairs: Sequence[PlacePair]) -> None:
-    """Refuse what cannot be trained on yes or no.
+def say_yes_or_no(model: nn.Module, seed: int) -> int:
+    """Let a published detector learn changes of one kind, in place; other detectors do so as they are.
+
+    A change head that tells kinds of change gets a last layer anew, with one output.
+
+    Args:
+        model: the detector to begin with.
+        seed: of the new layer.
+
+    Returns:
+        How many kinds of change the layer told that was put away; 0 where it stays.
+    """
+    if not isinstance(model, ChangeStar):
+        return 0
+    model.training_start = False  # from here on it is asked what it sees
+    last: nn.Conv2d = model.head.change_conv[0]  # type: ignore[assignment]
+    if last.out_channels == 1:
+        return 0
+    torch.manual_seed(seed)
+    model.head.change_conv[0] = nn.Conv2d(last.in_channels, 1, 1)
+    nn.init.constant_(model.head.change_conv[0].get_parameter("bias"), -2.0)  # most pixels do not change
+    return last.out_channels
+
+
+def check(pairs: Sequence[PlacePair]) -> None:
+    """Refuse pairs that leave nothing to learn from or to measure with.
 
     Raises:
-        InputError: ``unsuitable_model`` or ``too_few``.
+        InputError: ``too_few``.
     """
-    if isinstance(model, ChangeStar) and model.head.change_conv[0].out_channels > 1:  # type: ignore[operator]
-        raise InputError(
-            f"This model tells {model.head.change_conv[0].out_channels} kinds of change; it cannot be trained on "
-            "changes that are only drawn.",
-            hint="Choose a model with one kind of change, such as tiny.",
-            code="unsuitable_model",
-        )
     for held_out, purpose in ((False, "to learn from"), (True, "to hold out")):
         some = [pair for pair in pairs if pair.before.held_out is held_out]
         if not any((pair.change.label == BUILDING).any() for pair in some):

@@ -1,19 +1,32 @@
 """Fine-tuning in miniature: from pairs or drawn changes to a model that is listed and detects."""
 
 import json
+import warnings
 
 import numpy as np
 import pyogrio
 import pytest
 import rasterio
 import shapely
+import torch
 from PIL import Image
 
 from changen2.errors import Cancelled, InputError
+from changen2.jobs import finetune_material
 from changen2.jobs.detect import detect
 from changen2.jobs.finetune import finetune_model
 from changen2.jobs.models import list_models, verify
-from changen2.models.registry import card_of
+from changen2.jobs.progress import Reporter
+from changen2.models import store
+from changen2.models.catalogue import CATALOGUE
+from changen2.models.changestar import ChangeStar
+from changen2.models.published import CHANGESTAR_KINDS
+from changen2.models.registry import card_of, cards, load_model
+from changen2.models.sam_vit import VIT_SIZES, ViTConfig
+from changen2.protocol import FinetuneRequest, validate
+from changen2.raster.calibration import f1_by_threshold
+from changen2.training.finetune import judge
+from changen2.training.places import read_pairs
 
 SHORT = {"steps": 2, "batch_size": 2, "crop_size": 64, "threads": 1, "device": "cpu"}
 
@@ -42,6 +55,116 @@ def pairs(tmp_path):
     return root
 
 
+def detect_on(pairs, tmp_path, model):
+    """Detect on the first pair, as rasters."""
+    dates = [tmp_path / f"{name}.tif" for name in "ab"]
+    for path, layer in zip(dates, "AB", strict=True):
+        with rasterio.open(path, "w", driver="GTiff", width=96, height=96, count=3, dtype="uint8") as target:
+            target.write(np.moveaxis(np.asarray(Image.open(pairs / layer / "tank_0.png")), -1, 0))
+    return detect(*dates, tmp_path / "found", model=model, threads=1, device="cpu")
+
+
+def read_material(root, **options):
+    request = validate(FinetuneRequest, {"name": "x", "out_dir": "x", "pairs": str(root), "gsd": 0.5, **options})
+    return finetune_material.read_material(request, card_of("tiny"), Reporter())
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A function that installs a published detector of small size, its weights drawn at random."""
+    monkeypatch.setitem(VIT_SIZES, "vitb", ViTConfig(2, 32, 2, (1,)))
+
+    def install(name):
+        kind = CHANGESTAR_KINDS[name]
+        torch.manual_seed(0)
+        state = ChangeStar(VIT_SIZES["vitb"], kind.semantic_classes, kind.change_classes).state_dict()
+        if kind.training_start:
+            state = {key: value for key, value in state.items() if not key.startswith("head.")}
+        torch.save(state, tmp_path / "published.pth")
+        store.give_consent(CATALOGUE[name].card)
+        store.install(name, tmp_path / "published.pth", "drawn at random")
+
+    return install
+
+
+EMBEDDED = [name for (task, name), card in cards().items() if task == "detect" and card.embedded]
+PUBLISHED = [name for name in CHANGESTAR_KINDS if "vitb" in name]
+
+
+@pytest.mark.parametrize("start", [*EMBEDDED, *PUBLISHED])
+def test_any_detector_is_a_start(start, installed, pairs, tmp_path):
+    if start in PUBLISHED:
+        installed(start)
+    base = cards()["detect", start]
+    made = finetune_model("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, model=start, kind="tank", **SHORT)
+    card = card_of("tanks")
+    assert card.began_with == {"name": start, "sha256": base.sha256} and not card.change_classes
+    assert (card.licence, card.noncommercial) == (base.licence, base.noncommercial)
+    anew = bool(base.change_classes)
+    assert (made["summary"]["held_out_f1_before"] is None) == (base.training_start or anew)
+    assert ("learned anew" in card.summary) == anew == any("learned anew" in text for text in made["warnings"])
+    found = detect_on(pairs, tmp_path, "tanks")
+    assert found["summary"]["model"] == "tanks" and "change_class" not in found["outputs"]
+
+
+def test_a_start_without_heads_gets_the_same_from_the_same_seed(installed, pairs, tmp_path):
+    installed("changestar-vitb-s0")
+    given = {"pairs": pairs, "gsd": 0.5, "model": "changestar-vitb-s0", **SHORT}
+    for name in ("first", "second"):
+        finetune_model(name, tmp_path / name, **given)
+        torch.rand(3)
+    assert card_of("first").calibration == card_of("second").calibration
+
+
+@pytest.fixture
+def with_classes(pairs):
+    """The pairs with semantic maps as ``generate --kind S9`` writes them: 3 before, a tank of 4 after."""
+    for layer in ("semantic_A", "semantic_B"):
+        (pairs / layer).mkdir()
+        for path in (pairs / "label").iterdir():
+            changed = np.asarray(Image.open(path)) > 0
+            classes = np.where(changed & (layer == "semantic_B"), 4, 3).astype(np.uint8)
+            Image.fromarray(classes).save(pairs / layer / path.name)
+    return pairs
+
+
+def test_semantic_maps_of_classes_are_left_out_with_a_word(with_classes, tmp_path):
+    made = finetune_model("tanks", tmp_path / "run", pairs=with_classes, gsd=0.5, **SHORT)
+    assert "--object-class" in made["warnings"][0]
+    material = read_material(with_classes)
+    for pair in material.pairs:
+        assert (pair.before.label == 255).all() and (pair.after.label == 255).all()
+        assert set(np.unique(pair.change.label)) == {0, 1}
+
+
+def test_the_class_to_look_for_is_taken_from_the_semantic_maps(with_classes):
+    material = read_material(with_classes, object_class=4)
+    assert material.warnings == ()
+    for pair in material.pairs:
+        assert not pair.before.label.any()
+        np.testing.assert_array_equal(pair.after.label, pair.change.label)
+
+
+def test_masks_of_objects_are_learned_from_as_they_are(with_classes):
+    for layer in ("semantic_A", "semantic_B"):
+        for path in (with_classes / layer).iterdir():
+            Image.fromarray(np.where(np.asarray(Image.open(path)) == 4, 255, 0).astype(np.uint8)).save(path)
+    material = read_material(with_classes)
+    assert material.warnings == ()
+    for pair, plain in zip(material.pairs, read_pairs(with_classes, 0.5, every=5), strict=True):
+        np.testing.assert_array_equal(pair.after.label, plain.after.label)
+        assert pair.after.label.any()
+
+
+def test_both_figures_are_the_best_that_any_threshold_gives(pairs, tmp_path):
+    made = finetune_model("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **SHORT)
+    (held_out,) = [pair for pair in read_material(pairs).pairs if pair.before.held_out]
+    for model, key in (("tiny", "held_out_f1_before"), ("tanks", "held_out_f1")):
+        scores = f1_by_threshold(judge(load_model(card_of(model)), [held_out]))[1:]
+        assert scores.max() - 0.011 <= made["summary"][key] <= scores.max() + 0.001
+    assert "also chose the step, the threshold" in made["summary"]["held_out_note"]
+
+
 def test_a_folder_of_pairs_becomes_a_model_that_detects(pairs, tmp_path, folder):
     stages = []
     made = finetune_model(
@@ -63,27 +186,40 @@ def test_a_folder_of_pairs_becomes_a_model_that_detects(pairs, tmp_path, folder)
     assert verify("tanks")["path"] == str(folder / "tanks.safetensors")
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["began_with"]["name"] == "tiny" and manifest["model"]["sha256"] == about["sha256"]
-    dates = [tmp_path / f"{name}.tif" for name in "ab"]
-    for path, layer in zip(dates, "AB", strict=True):
-        with rasterio.open(path, "w", driver="GTiff", width=96, height=96, count=3, dtype="uint8") as target:
-            target.write(np.moveaxis(np.asarray(Image.open(pairs / layer / "tank_0.png")), -1, 0))
-    found = detect(*dates, tmp_path / "found", model="tanks", threads=1, device="cpu")
+    found = detect_on(pairs, tmp_path, "tanks")
     assert found["summary"]["model"] == "tanks" and found["summary"]["threshold"] == about["threshold"]
     assert about["threshold"] == pytest.approx(made["summary"]["threshold"], abs=5e-4)
 
 
+def draw(path, *boxes, crs=None):
+    """Write boxes as polygons."""
+    shapes = np.array([shapely.to_wkb(shapely.box(*box)) for box in boxes], object)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # pyogrio's, where there is no CRS
+        pyogrio.raw.write(path, shapes, field_data=[], fields=[], geometry_type="Polygon", crs=crs)
+    return path
+
+
 def test_two_rasters_and_drawn_changes(pair, tmp_path):
-    boxes = [shapely.box(500_075, 5_199_920, 500_115, 5_199_950), shapely.box(500_010, 5_199_960, 500_030, 5_199_990)]
-    pyogrio.raw.write(
-        tmp_path / "changes.gpkg", np.array([shapely.to_wkb(box) for box in boxes], object), field_data=[], fields=[],
-        geometry_type="Polygon", crs="EPSG:32633",
-    )  # fmt: skip
-    made = finetune_model(
-        "squares", tmp_path / "run", before=pair[0], after=pair[1], changes=tmp_path / "changes.gpkg", **SHORT
-    )
+    boxes = (500_075, 5_199_920, 500_115, 5_199_950), (500_010, 5_199_960, 500_030, 5_199_990)
+    changes = draw(tmp_path / "changes.gpkg", *boxes, crs="EPSG:32633")
+    made = finetune_model("squares", tmp_path / "run", before=pair[0], after=pair[1], changes=changes, **SHORT)
     card = card_of("squares")
     assert made["summary"]["gsd_m"] == card.gsd_native == 0.5
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["inputs"]["before"]["crs"] == "EPSG:32633"
+    assert not any("--gsd" in text for text in made["warnings"])
+
+
+@pytest.mark.parametrize("gsd", [None, 0.3])
+def test_a_pixel_size_is_not_assumed_in_silence(scene, write_raster, tmp_path, gsd):
+    dates = [
+        write_raster(f"{name}.tif", values, crs=None, transform=None) for name, values in zip("ab", scene, strict=True)
+    ]
+    changes = draw(tmp_path / "changes.gpkg", (150, 100, 230, 160), (20, 20, 60, 80))
+    given = {"before": dates[0], "after": dates[1], "changes": changes, "gsd": gsd}
+    made = finetune_model("squares", tmp_path / "run", **given, **SHORT)
+    assert any("0.5 m is assumed" in text and "--gsd" in text for text in made["warnings"]) == (gsd is None)
+    assert made["summary"]["gsd_m"] == (gsd or card_of("tiny").gsd_native)
 
 
 def test_a_cancelled_run_goes_on_and_only_as_it_was_asked_for(pairs, tmp_path):
