@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,24 +12,33 @@ from changen2.cli.terminal import Device, Folder, Json, Overwrite, Resume, Threa
 app = typer.Typer(help="Train the embedded models, or your own.", no_args_is_help=True)
 
 Config = Annotated[Path, typer.Option(help="YAML file of the experiment.")]
+Name = Annotated[
+    str | None,
+    typer.Option(help="Add the detector to the installed models; with --resume also after the run has ended."),
+]
+Replace = Annotated[bool, typer.Option("--overwrite", help="Replace an installed model of that name.")]
 
 
 @app.command()
-def changestar(config: Config, resume: Resume = False, as_json: Json = False) -> None:
+def changestar(
+    config: Config, name: Name = None, resume: Resume = False, overwrite: Replace = False, as_json: Json = False
+) -> None:
     """Train the detector of buildings; under torchrun on several processes, each on a GPU where there is one."""
     given = locals()
     from changen2.jobs.train import train_changestar
 
-    run(train_changestar, given)
+    _tell(run(train_changestar, given), as_json)
 
 
 @app.command()
-def landcover(config: Config, resume: Resume = False, as_json: Json = False) -> None:
+def landcover(
+    config: Config, name: Name = None, resume: Resume = False, overwrite: Replace = False, as_json: Json = False
+) -> None:
     """Train the detector of land cover."""
     given = locals()
     from changen2.jobs.train import train_landcover
 
-    run(train_landcover, given)
+    _tell(run(train_landcover, given), as_json)
 
 
 @app.command()
@@ -38,7 +47,7 @@ def autoencoder(config: Config, resume: Resume = False, as_json: Json = False) -
     given = locals()
     from changen2.jobs.train_generator import train_autoencoder
 
-    run(train_autoencoder, given)
+    _tell(run(train_autoencoder, given), as_json)
 
 
 @app.command()
@@ -47,7 +56,19 @@ def rsdit(config: Config, resume: Resume = False, as_json: Json = False) -> None
     given = locals()
     from changen2.jobs.train_generator import train_rsdit
 
-    run(train_rsdit, given)
+    _tell(run(train_rsdit, given), as_json)
+
+
+def _tell(trained: dict[str, Any], as_json: bool) -> None:
+    """Say where the weights are, how good they are and how to use them."""
+    if as_json or "weights" not in trained:  # of several processes the first tells
+        return
+    typer.echo(f"weights: {trained['weights']}")
+    if trained.get("held_out_f1") is not None:
+        typer.echo(f"F1 {trained['held_out_f1']:.3f} at 0.5 on {trained['held_out_pairs']} held-out pairs.")
+        typer.echo(trained["held_out_note"])
+    if trained.get("model"):
+        typer.echo(f"Use it: changen2 detect BEFORE AFTER -o DIR --model {trained['model']}")
 
 
 def finetune(

@@ -16,6 +16,7 @@ from changen2.jobs.calibrated import written_threshold
 from changen2.jobs.finetune_material import Material, read_material
 from changen2.jobs.manifest import versions, write_manifest
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.jobs.register import require_free
 from changen2.models import store
 from changen2.models.changestar import ChangeStar
 from changen2.models.devices import choose_device, default_threads
@@ -124,11 +125,8 @@ def base_card(request: FinetuneRequest) -> ModelCard:
     Raises:
         InputError: ``unknown_model``, ``not_installed``, ``bad_name`` or ``name_taken``.
     """
+    require_free(request.name, replace=request.overwrite or request.resume)
     known = {name: card for (task, name), card in cards().items() if task == "detect"}
-    taken = known.get(request.name)
-    if taken and taken.embedded:
-        raise InputError(f"{request.name} is embedded.", hint="Choose another name.", code="name_taken")
-    store.check_name(request.name, replace=request.overwrite or request.resume)
     if request.model in known:
         return known[request.model]
     if request.model in store.CATALOGUE:

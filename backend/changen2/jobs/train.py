@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from changen2.errors import InputError
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.jobs.register import held_out_note, register, require_free
+from changen2.models import store
 from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.training import landcover_train
 from changen2.training.calibrate import honest_bias, measure_calibration, shift_bias
@@ -30,11 +35,31 @@ COMMANDS = {BUILDINGS: "changestar", LANDCOVER: "landcover"}
 NOT_CALIBRATED: dict[str, Any] = {"bias_from_calibration": None, "calibration": None}
 
 
+@dataclass(frozen=True)
+class Naming:
+    """Under which name a detector joins the installed models; refused at once where it cannot.
+
+    Attributes:
+        name: None where it does not join them.
+        overwrite: it may replace an earlier one.
+    """
+
+    name: str | None
+    overwrite: bool
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            require_free(self.name, self.overwrite)
+
+
 def train_changestar(
     config: str | Path,
     resume: bool = False,
     on_progress: OnProgress | None = None,
     is_cancelled: IsCancelled | None = None,
+    *,
+    name: str | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Train the small detector and export its averaged weights.
 
@@ -46,18 +71,22 @@ def train_changestar(
         resume: go on from the checkpoint in the configured folder.
         on_progress: told of every step, stage ``train``.
         is_cancelled: asked there too; a cancelled run leaves a checkpoint to resume from.
+        name: adds the detector to the installed models; a run that has ended is added by resuming it with a name.
+        overwrite: replace an installed model of that name.
 
     Returns:
         ``weights``, ``log`` and ``checkpoint`` (paths), ``sha256``, ``steps``, ``losses`` (the last logged),
         ``bias_from_calibration`` (already in the weights, makes 0.5 the natural threshold) and the ``calibration``
-        with it, for the model card; these two are None where nothing is held out.
+        with it, for the model card, ``held_out_f1`` at 0.5, ``held_out_pairs`` and ``held_out_note``; these five are
+        None where nothing is held out. ``model`` is the name where one was given, and ``model_weights`` their path.
 
     Raises:
-        InputError: the configuration, its data or the encoder's weights do not serve.
+        InputError: the configuration, its data or the encoder's weights do not serve, or the name is taken.
         Cancelled: where the caller asked for it.
     """
+    settings, given = _read(config, BUILDINGS), Naming(name, overwrite)
     with team() as here:
-        return _train_changestar(_read(config, BUILDINGS), here, resume, Reporter(on_progress, is_cancelled))
+        return _train_changestar(settings, given, here, resume, Reporter(on_progress, is_cancelled))
 
 
 def train_landcover(
@@ -65,6 +94,9 @@ def train_landcover(
     resume: bool = False,
     on_progress: OnProgress | None = None,
     is_cancelled: IsCancelled | None = None,
+    *,
+    name: str | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Train the small detector of land cover, in one process, and export its decoder and heads.
 
@@ -72,7 +104,7 @@ def train_landcover(
         As :func:`train_changestar`; the configuration's ``network`` is ``landcover``, and its sources, kinds of pairs
         and folders of pairs mean those of land cover (:mod:`changen2.training.landcover`).
     """
-    settings = _read(config, LANDCOVER)
+    settings, given = _read(config, LANDCOVER), Naming(name, overwrite)
     losses: dict[str, float] = {}
     tell = _teller(Reporter(on_progress, is_cancelled), losses)
     imagery = landcover_train.read_imagery(settings)
@@ -83,7 +115,7 @@ def train_landcover(
     calibrated = landcover_train.calibrate(model, pairs) if pairs else NOT_CALIBRATED
     weights = settings.out / "weights.safetensors"
     landcover_train.export(model, weights)
-    return {**_result(settings, weights, losses), **calibrated}
+    return _end(settings, given, model, pairs, {**_result(settings, weights, losses), **calibrated})
 
 
 def _read(path: str | Path, network: str) -> TrainingConfig:
@@ -120,7 +152,26 @@ def _result(config: TrainingConfig, weights: Path, losses: dict[str, float]) -> 
     }
 
 
-def _train_changestar(config: TrainingConfig, here: Team, resume: bool, reporter: Reporter) -> dict[str, Any]:
+def _end(
+    config: TrainingConfig, given: Naming, model: nn.Module, pairs: Sequence[Pair], result: dict[str, Any]
+) -> dict[str, Any]:
+    """Add to a result how good the detector is and, where it was given a name, add it to the installed models."""
+    known = result["calibration"] is not None
+    measured: dict[str, Any] = {
+        "held_out_f1": round(score(model, pairs), 3) if known else None,
+        "held_out_pairs": len(pairs) if known else None,
+        "held_out_note": held_out_note(config) if known else None,
+    }
+    result = {**result, **measured, "model": None, "model_weights": None}
+    if given.name is None:
+        return result
+    card = register(given.name, model, config, result, given.overwrite)
+    return {**result, "model": card.name, "model_weights": str(store.weights_file(card.name))}
+
+
+def _train_changestar(
+    config: TrainingConfig, given: Naming, here: Team, resume: bool, reporter: Reporter
+) -> dict[str, Any]:
     losses: dict[str, float] = {}
     tell = _teller(reporter, losses)
     imagery = read_imagery(config)
@@ -133,7 +184,7 @@ def _train_changestar(config: TrainingConfig, here: Team, resume: bool, reporter
     weights = config.out / "weights.safetensors"
     calibrated = _calibrate(model, pairs, reporter)
     export_weights(model, weights)
-    return {**_result(config, weights, losses), **calibrated}
+    return _end(config, given, model, pairs, {**_result(config, weights, losses), **calibrated})
 
 
 def _calibrate(model: ChangeStarTiny, pairs: Sequence[Pair], reporter: Reporter) -> dict[str, Any]:

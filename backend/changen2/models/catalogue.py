@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from changen2.models.card import ModelCard, ModelClass
 
 NONCOMMERCIAL = "CC-BY-NC-SA-4.0"
+UNSTATED = "not stated"
 LICENCES = {
     NONCOMMERCIAL: (
         "These weights were published by the authors of Changen2 under the licence CC BY-NC-SA 4.0 "
@@ -19,6 +20,7 @@ LICENCES = {
         "IEEE TPAMI 2024). If you pass the weights on, changed or not, pass them on under this same licence."
     ),
     "MIT": "These weights are under the MIT licence: use them for anything, keep its notice when you pass them on.",
+    UNSTATED: "These weights were trained here and no licence was stated; what they learned from may ask for one.",
 }
 
 

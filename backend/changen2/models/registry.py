@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -117,13 +117,20 @@ def _with_autoencoder(model: nn.Module) -> nn.Module:
 
 
 def _architectures() -> dict[str, Callable[[], nn.Module]]:
-    from changen2.models.changestar_landcover import changestar_landcover
-    from changen2.models.changestar_tiny import changestar_tiny
+    from changen2.models.changestar_landcover import ChangeStarLandCover, changestar_landcover
+    from changen2.models.changestar_tiny import ChangeStarTiny, changestar_tiny
     from changen2.models.generator_tiny import TinyGenerator
 
+    networks = {"changestar-tiny": ChangeStarTiny, "changestar-tiny-landcover": ChangeStarLandCover}
+    larger = {
+        f"{name}-{encoder}": partial(network, encoder)
+        for name, network in networks.items()
+        for encoder in ("lite1", "lite2")
+    }
     return {
         "changestar-tiny": changestar_tiny,
         "changestar-tiny-landcover": changestar_landcover,
+        **larger,
         "generator-tiny": TinyGenerator,
     }
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 import yaml
 from PIL import Image
@@ -12,11 +13,21 @@ from typer.testing import CliRunner
 
 from changen2.cli import app
 from changen2.errors import InputError
+from changen2.jobs.detect import detect
+from changen2.jobs.models import info, verify
 from changen2.jobs.train import train_changestar, train_landcover
 from changen2.models.efficientnet_lite import EfficientNetLite
+from changen2.models.registry import card_of, load_model
 from changen2.training.config import load_config
 from changen2.training.export import load_exported
 from changen2.training.landcover_scenes import write_scene
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A models' folder of the test's own."""
+    monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
 
 
 @pytest.fixture
@@ -33,7 +44,8 @@ def config(tmp_path):
         for layer, values in (("A", before), ("B", after), ("label", label)):
             Image.fromarray(values).save(tmp_path / "own" / layer / f"train_{number}.png")
     torch.manual_seed(0)
-    torch.save(EfficientNetLite("lite0").state_dict(), tmp_path / "lite0.pth")
+    for encoder in ("lite0", "lite1"):
+        torch.save(EfficientNetLite(encoder).state_dict(), tmp_path / f"{encoder}.pth")
 
     def write(**changes):
         given = {
@@ -46,6 +58,16 @@ def config(tmp_path):
         return path
 
     return write
+
+
+def detect_with(name, tmp_path):
+    """Detect on the first of the pairs, as rasters."""
+    dates = [tmp_path / f"{date}.tif" for date in "AB"]
+    for path in dates:
+        image = np.asarray(Image.open(tmp_path / "own" / path.stem / "train_0.png"))
+        with rasterio.open(path, "w", driver="GTiff", width=80, height=80, count=3, dtype="uint8") as target:
+            target.write(np.moveaxis(image, -1, 0))
+    return detect(*dates, tmp_path / f"found by {name}", model=name, threads=1, device="cpu")
 
 
 def test_the_end_of_a_run_is_calibrated_on_what_is_held_out(config):
@@ -65,11 +87,17 @@ def test_land_cover_is_trained_on_scenes_with_classes(config, tmp_path):
         write_scene(tmp_path / "scenes", index)
     path = config(network="landcover", pairs={"scenes": 1.0}, gsds={})
     stages = []
-    made = train_landcover(path, on_progress=lambda progress: stages.append(progress.stage))
+    made = train_landcover(path, on_progress=lambda progress: stages.append(progress.stage), name="cover")
     assert "train" in stages and made["calibration"]["ece"] >= 0 and made["steps"] == 2
     names = load_file(made["weights"])
     assert names["semantic.weight"].shape[0] == 5
     assert not any(name.startswith("encoder.") for name in names)  # it is the building detector's
+    assert 0 <= made["held_out_f1"] <= 1 and made["held_out_pairs"] == 3
+    # The installed model brings its own, that which it was trained on.
+    encoder = torch.load(tmp_path / "lite0.pth", weights_only=True)
+    for key, value in load_model(card_of("cover")).encoder.state_dict().items():
+        torch.testing.assert_close(value, encoder[key], rtol=1e-3, atol=1e-4)
+    assert {"semantic_before", "semantic_after"} <= detect_with("cover", tmp_path)["outputs"].keys()
 
 
 def test_a_configuration_of_the_other_network_is_refused(config):
@@ -89,6 +117,58 @@ def test_a_run_may_be_judged_while_it_goes_on(config, tmp_path):
     train_changestar(config(look_every=1, patience=1, steps=3))
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "held_out" in line][:2] == [1, 2]
+
+
+@pytest.mark.parametrize("encoder", ["lite0", "lite1"])
+def test_a_trained_detector_of_buildings_joins_the_installed_models(config, tmp_path, folder, encoder):
+    path = config(encoder=encoder, encoder_weights=str(tmp_path / f"{encoder}.pth"))
+    made = train_changestar(path, name="roofs")
+    assert made["model"] == "roofs" and made["model_weights"] == str(folder / "roofs.safetensors")
+    about = info("roofs")
+    assert about["installed"] and not about["embedded"] and verify("roofs")["sha256"] == about["sha256"]
+    assert (about["gsd_min"], about["gsd_max"]) == load_config(path).gsd_range
+    assert about["gsd_min"] < about["gsd_native"] < about["gsd_max"]
+    assert about["calibration"] == made["calibration"]
+    assert about["measured"]["held out: change"] == {"f1": made["held_out_f1"], "images": made["held_out_pairs"]}
+    exported = load_exported(made["weights"], load_config(path)).state_dict()
+    for key, value in load_model(card_of("roofs")).state_dict().items():
+        torch.testing.assert_close(value, exported[key], rtol=0, atol=0)
+    assert detect_with("roofs", tmp_path)["summary"]["model"] == "roofs"
+
+
+@pytest.mark.parametrize("train", [train_changestar, train_landcover])
+@pytest.mark.parametrize(
+    "name, code", [("tiny", "name_taken"), ("changestar-vitb-s0", "name_taken"), ("A!", "bad_name")]
+)
+def test_a_name_that_cannot_be_given_is_refused_before_the_training(config, tmp_path, train, name, code):
+    network = {train_changestar: "buildings", train_landcover: "landcover"}[train]
+    with pytest.raises(InputError) as caught:
+        train(config(network=network), name=name)
+    assert caught.value.code == code and not (tmp_path / "run").exists()
+
+
+def test_a_run_that_has_ended_is_given_a_name_once(config, tmp_path):
+    made = train_changestar(config())
+    assert made["model"] is None
+    named = train_changestar(config(), resume=True, name="roofs")
+    assert named["model"] == "roofs" and named["sha256"] == made["sha256"]
+    with pytest.raises(InputError, match="already"):
+        train_changestar(config(), resume=True, name="roofs")
+    assert train_changestar(config(), resume=True, name="roofs", overwrite=True)["model"] == "roofs"
+
+
+def test_without_held_out_pairs_the_card_claims_nothing(config):
+    assert train_changestar(config(held_out_pairs=0), name="roofs")["held_out_f1"] is None
+    about = info("roofs")
+    assert about["measured"] == {} and "calibration" not in about and about["threshold"] == 0.5
+
+
+def test_the_command_says_where_the_weights_are_and_how_to_use_them(config, tmp_path):
+    done = CliRunner().invoke(app, ["train", "changestar", "--config", str(config()), "--name", "roofs"])
+    assert done.exit_code == 0, done.output
+    f1 = info("roofs")["measured"]["held out: change"]["f1"]
+    for told in (str(tmp_path / "run" / "weights.safetensors"), f"F1 {f1:.3f}", "--model roofs", "also chose the bias"):
+        assert told in done.output
 
 
 def test_the_command_trains_and_tells(config, tmp_path):
