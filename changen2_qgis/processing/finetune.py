@@ -39,11 +39,12 @@ Draw all changes of one kind between the two images as polygons, some twenty or 
 no change. If you looked through a part of the images only, give it as polygons too.
 
 The detector learns from most of the drawn changes. One end of the images, with about a fifth of them, is held out: it
-tells when to stop, which threshold serves best, and how good the result is.
+tells when to stop, which threshold serves best, and how good the result is, which flatters it somewhat.
 
 The result is a model of its own name, to choose wherever a model is chosen. It works on images of about the same pixel
-size. Training takes minutes on two processor cores; it is cancelled at any time and goes on with "Go on with the
-unfinished run". The model's licence is that of the one it began with."""
+size; give that where the images have no CRS. Any installed detector will do to begin with. Training takes minutes on
+two processor cores; it is cancelled at any time and goes on with "Go on with the unfinished run". The model's licence
+is that of the one it began with."""
 
 RESOLUTION_OF_WEB_MAPS = 0.5  # metres per pixel, where neither image has pixels of its own
 
@@ -104,6 +105,14 @@ class FinetuneDetector(BackendAlgorithm):
         ):
             self.addParameter(parameter)
         for parameter in (
+            number(
+                "GSD",
+                "Pixel size (m; empty: that of the images)",
+                number.Type.Double,
+                None,
+                optional=True,
+                minValue=0.001,
+            ),
             number("STEPS", "Steps at most", number.Type.Integer, 300, minValue=1),
             number("SEED", "Seed", number.Type.Integer, 0, minValue=0),
             text("DEVICE", "Device (auto, cpu, cuda, cuda:1, mps)", "auto"),
@@ -170,6 +179,8 @@ class FinetuneDetector(BackendAlgorithm):
         for name in ("STEPS", "SEED", "THREADS"):
             if parameters.get(name) not in (None, ""):
                 options[name.lower()] = self.parameterAsInt(parameters, name, context)
+        if parameters.get("GSD") not in (None, ""):
+            options["gsd"] = self.parameterAsDouble(parameters, "GSD", context)
         return {name: value for name, value in options.items() if value not in (None, "")}
 
     def do_job(
@@ -190,7 +201,12 @@ class FinetuneDetector(BackendAlgorithm):
         before = summary["held_out_f1_before"]
         feedback.pushInfo(
             f"The model “{summary['model']}” reaches F1 {summary['held_out_f1']:.2f} on what was held out"
-            + ("" if before is None else f"; “{summary['began_with']}” reached {before:.2f} there.")
+            + (
+                "."
+                if before is None
+                else f"; “{summary['began_with']}” reached {before:.2f} there, both at their best."
+            )
+            + f" {summary['held_out_note']}"
         )
         return {
             "OUTPUT_FOLDER": str(job.folder.path),

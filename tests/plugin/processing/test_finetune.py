@@ -68,10 +68,18 @@ def test_drawn_changes_become_a_model(run, real_backend, images, changes, tmp_pa
     assert made.results["MODEL_NAME"] == "dark-squares" and 0 <= made.results["HELD_OUT_F1"] <= 1
     cards = {card["name"]: card for card in real_backend.request("models", {})["models"]}
     assert cards["dark-squares"]["classes"][1]["name"] == "dark squares"
-    assert any("held out" in info for info in made.feedback.infos)
+    assert any("held out" in info and "also chose the step" in info for info in made.feedback.infos)
     again = run("finetune", {**parameters, "OUTPUT_FOLDER": str(tmp_path / "again")})
     assert not again.succeeded and "dark-squares" in again.error
     assert not (tmp_path / "again").exists()
+
+
+def test_a_pixel_size_that_is_given_is_taken(run, real_backend, images, changes, tmp_path):
+    parameters = {**images, "CHANGES": changes, "NAME": "finer", "GSD": 0.4, "STEPS": 1, "THREADS": 1}
+    made = run("finetune", {**parameters, "OUTPUT_FOLDER": str(tmp_path / "run")})
+    assert made.succeeded, made.error
+    cards = {card["name"]: card for card in real_backend.request("models", {})["models"]}
+    assert cards["finer"]["gsd_native"] == 0.4
 
 
 def test_a_name_that_is_no_name_is_refused(run, images, changes, tmp_path):
