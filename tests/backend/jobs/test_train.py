@@ -1,6 +1,7 @@
 """Training the detector on a folder of pairs, in miniature: to calibrated weights."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,6 +162,13 @@ def test_without_held_out_pairs_the_card_claims_nothing(config):
     assert train_changestar(config(held_out_pairs=0), name="roofs")["held_out_f1"] is None
     about = info("roofs")
     assert about["measured"] == {} and "calibration" not in about and about["threshold"] == 0.5
+
+
+def test_the_configuration_in_the_documentation_is_one(tmp_path):
+    text = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encoding="utf8")
+    (tmp_path / "config.yaml").write_text(text.split("```yaml")[1].split("```")[0], encoding="utf8")
+    config = load_config(tmp_path / "config.yaml")
+    assert config.look_every == 100 and config.pairs == {"mine": 1.0}
 
 
 def test_the_command_says_where_the_weights_are_and_how_to_use_them(config, tmp_path):
