@@ -199,14 +199,10 @@ class FinetuneDetector(BackendAlgorithm):
             result = self.ask("finetune", {**job.request, **files}, feedback)
         outputs, summary = result["outputs"], result["summary"]
         before = summary["held_out_f1_before"]
+        compared = "" if before is None else f"; “{summary['began_with']}” reached {before:.2f} there, at its best too"
         feedback.pushInfo(
-            f"The model “{summary['model']}” reaches F1 {summary['held_out_f1']:.2f} on what was held out"
-            + (
-                "."
-                if before is None
-                else f"; “{summary['began_with']}” reached {before:.2f} there, both at their best."
-            )
-            + f" {summary['held_out_note']}"
+            f"The model “{summary['model']}” reaches F1 {summary['held_out_f1']:.2f} on what was held out{compared}. "
+            f"{summary['held_out_note']}"
         )
         return {
             "OUTPUT_FOLDER": str(job.folder.path),
