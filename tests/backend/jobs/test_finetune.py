@@ -10,7 +10,9 @@ import rasterio
 import shapely
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
+from changen2.cli import app
 from changen2.errors import Cancelled, InputError
 from changen2.jobs import finetune_material
 from changen2.jobs.detect import detect
@@ -260,3 +262,10 @@ def test_pairs_without_change_teach_nothing(pairs, tmp_path):
         Image.fromarray(np.zeros((96, 96), np.uint8)).save(path)
     with pytest.raises(InputError, match="none of these holds a change"):
         finetune_model("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **SHORT)
+
+
+def test_the_command_tells_both_figures_and_what_flatters_them(pairs, tmp_path):
+    given = ["--pairs", str(pairs), "--gsd", "0.5", "--steps", "1", "--batch-size", "2", "--crop-size", "64"]
+    done = CliRunner().invoke(app, ["finetune", "tanks", "-o", str(tmp_path / "run"), *given, "--threads", "1"])
+    assert done.exit_code == 0, done.output
+    assert "at its best threshold too" in done.output and "also chose the step" in done.output
