@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
 from changen2.errors import InputError
 from changen2.jobs.manifest import describe_input, redact
@@ -18,7 +18,8 @@ from changen2.raster.grid import Grid
 from changen2.raster.ground import ground_sampling_distance
 from changen2.raster.reading import open_raster
 from changen2.training.digitized import read_digitized
-from changen2.training.places import IGNORE, IMAGES, Place, PlacePair, read_pairs
+from changen2.training.image_files import IMAGES, read_values
+from changen2.training.places import IGNORE, PlacePair, read_pairs
 
 EVERY = 5
 """Every so manieth pair of a folder is held out, where its list/val.txt does not say which."""
@@ -62,16 +63,14 @@ def read_material(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
 
 def _read_folder(request: FinetuneRequest) -> Material:
     root, warnings = Path(str(request.pairs)), []
-    gsd = request.gsd or _folder_gsd(root)
     if request.object_class is None and holds_classes(root):
-        # Any class will do to have them read; what they say is then put aside.
-        pairs = [_without_objects(pair) for pair in read_pairs(root, gsd, EVERY, object_class=0)]
+        pairs = read_pairs(root, request.gsd, EVERY, read_date=_unknown)
         warnings.append(
             f"The semantic maps in {root} hold classes, not masks of objects, and are left out: it is learned from "
             "the changes alone. Name the class to look for (--object-class) to learn from them too."
         )
     else:
-        pairs = read_pairs(root, gsd, EVERY, object_class=request.object_class)
+        pairs = read_pairs(root, request.gsd, EVERY, request.object_class)
     gsds = sorted({pair.before.gsd for pair in pairs})
     return Material(pairs, float(np.median(gsds)), {"pairs": str(root), "count": len(pairs)}, tuple(warnings))
 
@@ -93,30 +92,12 @@ def _read_rasters(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
     return Material(pairs, gsd, {**sources, "tiles": len(pairs)}, () if known else (assumed,))
 
 
-def _folder_gsd(root: Path) -> float | None:
-    """Metres per pixel of the first image, where it is georeferenced."""
-    first = next(iter(sorted((root / "A").glob("*.tif*"))), None)
-    if first is None:
-        return None
-    with open_raster(first) as dataset:
-        return ground_sampling_distance(Grid.of(dataset))
-
-
 def holds_classes(root: Path) -> bool:
     """Whether a folder's semantic maps hold numbers that a mask of objects (0, 1 or 255) does not."""
-    for layer in ("semantic_A", "semantic_B"):
-        for path in sorted((root / layer).glob("*")):
-            if path.suffix.lower() not in IMAGES:
-                continue
-            with Image.open(path) as image:
-                if not np.isin(np.asarray(image.convert("L")), (0, 1, IGNORE)).all():
-                    return True
-    return False
+    maps = (path for layer in ("semantic_A", "semantic_B") for path in sorted((root / layer).glob("*")))
+    values = (read_values(path) for path in maps if path.suffix.lower() in IMAGES)
+    return any(not np.isin(numbers[known], (0, 1, IGNORE)).all() for numbers, known in values)
 
 
-def _without_objects(pair: PlacePair) -> PlacePair:
-    return replace(pair, before=_unknown(pair.before), after=_unknown(pair.after))
-
-
-def _unknown(place: Place) -> Place:
-    return replace(place, label=np.full_like(place.label, IGNORE))
+def _unknown(path: Path) -> NDArray[np.uint8]:
+    return np.full(read_values(path)[0].shape, IGNORE, np.uint8)
