@@ -133,12 +133,16 @@ class Crop:
     def __init__(self, source: Source, reading: LabelReading) -> None:
         self._shape = source.shape
         self._stack = ExitStack()
-        with open_raster(source.image) as dataset:
-            grid = _scaled(Grid.of(dataset), source.factor)
+        own = _grid_of(Path(source.image))
+        grid = _scaled(own, source.factor)
         self._image = self._stack.enter_context(AlignedRaster(source.image, grid, source.bands, source.stretch))
         self._labels: MaskSource | LabelSource | None = None
         if source.labels is not None:
-            self._labels = reading.open(source.labels, grid)
+            beneath = _grid_of(Path(source.labels))
+            # Labels without coordinates lie on an image of their size, whatever coordinates that has.
+            self._labels = reading.open(
+                source.labels, _scaled(beneath, source.factor) if _lies_on(beneath, own) else grid
+            )
             self._stack.push(self._labels)
 
     def __enter__(self) -> Crop:
@@ -280,15 +284,23 @@ def _scaled(grid: Grid, factor: float) -> Grid:
 
 def _check_size(image: Path, grid: Grid, labels: Path) -> None:
     """Without coordinates only equal sizes say that two rasters lie on each other."""
-    with open_raster(labels) as dataset:
-        own = Grid.of(dataset)
-    if grid.crs is None and own.crs is None and (own.width, own.height) != (grid.width, grid.height):
+    own = _grid_of(labels)
+    if own.crs is None and not _lies_on(own, grid):
         raise InputError(
-            f"{labels} has {own.width} × {own.height} pixels and {image} {grid.width} × {grid.height}, and neither "
-            "has a coordinate system.",
+            f"{labels} has {own.width} × {own.height} pixels and no coordinate system, {image} has {grid.width} × "
+            f"{grid.height} pixels.",
             hint="Make them equal in size, or georeference both.",
             code="bad_labels",
         )
+
+
+def _grid_of(path: Path) -> Grid:
+    with open_raster(path) as dataset:
+        return Grid.of(dataset)
+
+
+def _lies_on(labels: Grid, image: Grid) -> bool:
+    return labels.crs is None and (labels.width, labels.height) == (image.width, image.height)
 
 
 def _squares(shape: tuple[int, int], size: int) -> list[Box]:

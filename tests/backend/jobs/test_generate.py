@@ -240,6 +240,20 @@ def test_a_pixel_size_that_is_only_assumed_is_said_once(make, town, write_raster
     assert any("1 of 2 images" in warning and "--pixel-size" in warning for warning in answer["warnings"])
 
 
+def test_plain_masks_lie_on_georeferenced_images_of_their_size(make, town, write_raster):
+    plain, _ = make("plain", pixel_size=0.5)
+    for path in (town / "images").iterdir():
+        write_raster(path.with_suffix(".tif"), np.moveaxis(np.asarray(Image.open(path)), -1, 0))
+        path.unlink()
+    placed, _ = make("placed")
+    assert everything(placed) == everything(plain)
+    cut = town / "masks" / "east.png"
+    Image.fromarray(np.asarray(Image.open(cut))[:-1]).save(cut)
+    with pytest.raises(InputError) as refused:
+        make("cut")
+    assert refused.value.code == "bad_labels"
+
+
 def test_every_pair_shows_an_image(make, town):
     for name in ("east", "west"):
         clear = np.full((200, 240), 255, np.uint8)
