@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -31,7 +30,7 @@ from changen2.jobs.manifest import redact, versions, write_manifest
 from changen2.jobs.progress import Reporter
 from changen2.protocol import EvaluateRequest
 from changen2.raster.grid import Grid
-from changen2.raster.ground import pixel_size_m
+from changen2.raster.ground import row_areas_m2
 from changen2.raster.reading import gdal_environment, open_raster
 from changen2.raster.vectors import class_tags
 from changen2.raster.writing import Colors, OutputFolder, WindowedRaster
@@ -76,10 +75,10 @@ class _Tally:
     areas: NDArray[np.float64] | None = field(default_factory=lambda: np.zeros(4))
 
     def add(self, outcome: NDArray[np.uint8], grid: Grid, window: Window) -> None:
-        counts = np.bincount(outcome.ravel(), minlength=256)[:4]
-        self.pixels += counts
-        size = pixel_size_m(grid.crop(window))
-        self.areas = None if size is None or self.areas is None else self.areas + counts * (size[0] * size[1])
+        counts = np.stack([np.count_nonzero(outcome == kind, axis=1) for kind in range(4)])
+        self.pixels += counts.sum(axis=1)
+        areas = row_areas_m2(grid.crop(window))
+        self.areas = None if areas is None or self.areas is None else self.areas + counts @ areas
 
 
 def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
@@ -134,7 +133,7 @@ def _write(request: EvaluateRequest, path: Path, reporter: Reporter) -> tuple[_T
         tags = class_tags(NAMES)
         raster = WindowedRaster(path, grid, NODATA, colors=COLORS, description="Assessment of change", tags=tags)
         with closing(raster):
-            windows = list(_windows(grid))
+            windows = list(grid.windows(STRIP))
             for number, window in enumerate(windows, 1):
                 outcome = outcome_of(*read_change(mapped, window, request.threshold), *truth(window))
                 raster.write(window, outcome)
@@ -163,12 +162,6 @@ def count_places(raster: WindowedRaster, grid: Grid, least: int, reporter: Repor
         reported=reported.size,
         false=int((reported == 0).sum()),
     )
-
-
-def _windows(grid: Grid) -> Iterator[Window]:
-    for row in range(0, grid.height, STRIP):
-        for column in range(0, grid.width, STRIP):
-            yield Window(column, row, min(STRIP, grid.width - column), min(STRIP, grid.height - row))
 
 
 def _measured(tally: _Tally) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def compare(pair: Matched, threshold: float, objects: bool, min_area: float = 0.
         is_probability = (mapped.descriptions[0] or "").startswith("Change probability")
         result = Comparison(np.zeros((0, 4)), np.zeros((GROUPS, 255, 2)) if is_probability else None)
         rows = []
-        for number, window in enumerate(_blocks(grid)):
+        for number, window in enumerate(grid.windows(UNIT)):
             predicted, valid = read_change(mapped, window, threshold)
             true, known = truth(window)
             known = valid & known
@@ -216,12 +216,6 @@ def _places(mapped: DatasetReader, truth: Truth, grid: Grid, threshold: float, l
         return outcome_of(*read_change(mapped, window, threshold), *truth(window))
 
     return place_shares(outcomes, (grid.height, grid.width), least, Reporter())
-
-
-def _blocks(grid: Grid) -> Iterator[Window]:
-    for row in range(0, grid.height, UNIT):
-        for column in range(0, grid.width, UNIT):
-            yield Window(column, row, min(UNIT, grid.width - column), min(UNIT, grid.height - row))
 
 
 def merged(parts: list[Pairs]) -> Pairs:

@@ -6,6 +6,7 @@ space: its coordinates are (column, row), y down.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,12 @@ class Grid:
     def window(self) -> Window:
         """The whole grid as a window."""
         return Window(0, 0, self.width, self.height)
+
+    def windows(self, side: int) -> Iterator[Window]:
+        """Yield the grid in windows of so many pixels a side, smaller at the edges, row by row."""
+        for row in range(0, self.height, side):
+            for column in range(0, self.width, side):
+                yield Window(column, row, min(side, self.width - column), min(side, self.height - row))
 
     def scaled(self, factor: float) -> Grid:
         """Return the grid that covers the same ground with ``factor`` times as many pixels a side.

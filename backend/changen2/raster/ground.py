@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
+import numpy as np
 import shapely
+from numpy.typing import ArrayLike, NDArray
 from pyproj import CRS, Geod, Transformer
 from rasterio.crs import CRS as RasterioCRS
 from shapely.geometry.base import BaseGeometry
@@ -25,19 +27,51 @@ def pixel_size_m(grid: Grid) -> tuple[float, float] | None:
 
     None without CRS, and where the centre has no place on the ellipsoid (a local engineering CRS).
     """
+    column, row = grid.width / 2, grid.height / 2
+    lengths = _lengths_m(grid, [(column, row), (column, row)], [(column + 1, row), (column, row + 1)])
+    return None if lengths is None or not np.isfinite(lengths).all() else (float(lengths[0]), float(lengths[1]))
+
+
+def row_areas_m2(grid: Grid) -> NDArray[np.float64] | None:
+    """Return the ground area in m² of the pixel in the middle of each row ``[height]``.
+
+    In degrees and in Mercator's metres pixels shrink towards the poles: an area is a sum over rows. 0 where a row's
+    middle has no place on the ellipsoid; None without CRS, and where no row has.
+    """
+
+    def middles(right: float, down: float) -> NDArray[np.float64]:
+        rows = np.arange(grid.height)
+        return np.stack([np.full(rows.shape, grid.width / 2 + right), rows + down], axis=1)
+
+    across, down = (
+        _lengths_m(grid, middles(-0.5, 0.5), middles(0.5, 0.5)),
+        _lengths_m(grid, middles(0, 0), middles(0, 1)),
+    )
+    if across is None or down is None:
+        return None
+    areas = across * down
+    known = np.isfinite(areas)
+    return np.where(known, areas, 0) if known.any() else None
+
+
+def _lengths_m(grid: Grid, starts: ArrayLike, ends: ArrayLike) -> NDArray[np.float64] | None:
+    """Metres on the ellipsoid from place to place, both (column, row) ``[n, 2]``; not finite where there is no place.
+
+    None without CRS, and where that has no way to the ellipsoid.
+    """
     if grid.crs is None:
         return None
     try:
         transformer, geod = _to_lonlat(grid.crs.to_wkt())
     except Exception:  # pyproj raises several types for a CRS that has no way to the ellipsoid
         return None
-    column, row = grid.width / 2, grid.height / 2
-    places = [grid.transform @ place for place in ((column, row), (column + 1, row), (column, row + 1))]
-    lon, lat = transformer.transform([x for x, _ in places], [y for _, y in places])
-    if not all(math.isfinite(value) for value in (*lon, *lat)):
-        return None
-    _, _, (across, down) = geod.inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])
-    return across, down
+    columns, rows = np.concatenate([starts, ends]).T
+    to_x, to_y = grid.transform[:3], grid.transform[3:6]
+    lon, lat = transformer.transform(*(columns * a + rows * b + c for a, b, c in (to_x, to_y)))
+    known = np.isfinite(lon) & np.isfinite(lat)
+    lon, lat, known = (np.split(values, 2) for values in (np.where(known, lon, 0), np.where(known, lat, 0), known))
+    _, _, lengths = geod.inv(lon[0], lat[0], lon[1], lat[1])
+    return np.where(known[0] & known[1], lengths, np.nan)
 
 
 def ground_sampling_distance(grid: Grid) -> float | None:

@@ -109,3 +109,17 @@ def test_points_without_a_label_yet_are_left_out(known, write_raster, tmp_path):
     )  # fmt: skip
     found = run(path, points=str(tmp_path / "points.gpkg"))["summary"]["area_adjusted"]
     assert found["points"] == 4 and found["overall"][0]["value"] == 1
+
+
+def test_areas_in_degrees_are_summed_row_by_row(write_raster, tmp_path):
+    from affine import Affine
+
+    north_of_the_equator = Affine(0.1, 0, 10, 0, -0.1, 80)
+    values = np.zeros((1, 800, 20), np.uint8)
+    values[:, 600:] = 1
+    path = write_raster("map.tif", values, transform=north_of_the_equator, crs="EPSG:4326")
+    areas = run(path, path, tmp_path / "out")["summary"]["outcome_m2"]
+    # Two degrees of a sphere of the ellipsoid's area, to half a percent: a third of it lies south of 20°.
+    zone = 2 * np.pi * 6_371_007.2**2 * 2 / 360
+    assert areas["hit"] == pytest.approx(zone * np.sin(np.radians(20)), rel=5e-3)
+    assert areas["right"] == pytest.approx(zone * (np.sin(np.radians(80)) - np.sin(np.radians(20))), rel=5e-3)

@@ -1,13 +1,15 @@
 import math
 
+import numpy as np
 import pytest
 from affine import Affine
 from pyproj import Transformer
 from rasterio.crs import CRS
+from rasterio.windows import Window
 from shapely import box
 
 from changen2.raster.grid import Grid
-from changen2.raster.ground import area_m2, ground_sampling_distance, pixel_size_m
+from changen2.raster.ground import area_m2, ground_sampling_distance, pixel_size_m, row_areas_m2
 
 
 def grid_at(epsg, lon, lat, pixel):
@@ -44,3 +46,17 @@ def test_the_same_ground_has_the_same_area_in_every_crs(epsg):
 
     # The scale factor of UTM on its central meridian is 0.9996, so 100 m of grid are 100.04 m of ground.
     assert area_m2(Polygon(corners), CRS.from_epsg(epsg), 1e3) == pytest.approx(1e4 / 0.9996**2, rel=2e-4)
+
+
+def test_the_rows_of_a_world_in_degrees_add_up_to_the_ellipsoid():
+    world = Grid(CRS.from_epsg(4326), Affine(1, 0, -180, 0, -1, 90), 360, 180)
+    areas = row_areas_m2(world)
+    assert 360 * areas.sum() == pytest.approx(510_065_621_724_000, rel=1e-4)
+    assert np.argmax(areas) in (89, 90) and areas[0] < areas[90] / 100
+
+
+def test_the_rows_of_a_part_are_those_of_the_whole():
+    whole = grid_at(3857, 10, 60, 1000.0)
+    part = row_areas_m2(whole.crop(Window(0, 3, 10, 2)))
+    assert part == pytest.approx(row_areas_m2(whole)[3:5], rel=1e-12)
+    assert row_areas_m2(Grid(None, Affine.identity(), 10, 10)) is None
