@@ -135,13 +135,18 @@ def _point_tables(found: dict[str, Any] | None) -> str:
         rows.append((f"User's accuracy of {name}", _interval(found["users"][number])))
         rows.append((f"Producer's accuracy of {name}", _interval(found["producers"][number])))
         rows.append((f"Area of {name} ({found['area_unit']})", _interval(found["area"][number], 0)))
+    by = "Olofsson et al. 2014"
+    if found["strata_differ"]:
+        by = "Stehman 2014: the map has changed since the points were drawn, and they count as they were drawn"
     return (
-        "<p>Area-adjusted accuracy from labelled points, by Olofsson et al. 2014, with 95 % intervals:</p>"
+        f"<p>Area-adjusted accuracy from labelled points, with 95 % intervals (by {by}):</p>"
         f"{counts}{_table(('Measure', 'Value'), rows)}"
     )
 
 
-def _interval(estimate: dict[str, float], digits: int = 3) -> str:
+def _interval(estimate: dict[str, float] | None, digits: int = 3) -> str:
+    if estimate is None:
+        return "not known: no point tells"
     return (
         f"{estimate['value']:,.{digits}f} ({estimate['low']:,.{digits}f} to {estimate['high']:,.{digits}f})"
     )  # fmt: skip

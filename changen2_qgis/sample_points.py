@@ -44,6 +44,9 @@ from .results import ROLE, DetectionGroup
 
 TABLE = "sample_points"
 
+DESIGN = {"map": QVariant.Int, "stratum_pixels": QVariant.LongLong}
+"""Fields that tell how a point was drawn, whatever the map says later: its stratum, and the pixels that this has."""
+
 ROWS = 256
 """Rows read at once; the points that are drawn do not depend on it."""
 
@@ -133,11 +136,14 @@ def _strips(path: str) -> Iterator[tuple[int, Any, Any, int, int]]:
         yield top, changed, valid, top + height, dataset.RasterYSize
 
 
-def write_points(places: list[tuple[int, int, int]], raster: QgsRasterLayer, path: Path) -> None:
+def write_points(
+    places: list[tuple[int, int, int]], pixels: tuple[int, int], raster: QgsRasterLayer, path: Path
+) -> None:
     """Write places as a GeoPackage, without labels.
 
     Args:
         places: of `draw_places`.
+        pixels: of each stratum.
         raster: the map's layer.
         path: of the file.
 
@@ -145,21 +151,21 @@ def write_points(places: list[tuple[int, int, int]], raster: QgsRasterLayer, pat
         InputError: it cannot be written.
     """
     fields = QgsFields()
-    for name in ("number", "map", "reference"):
-        fields.append(QgsField(name, QVariant.Int))
+    for name, kind in {"number": QVariant.Int, **DESIGN, "reference": QVariant.Int}.items():
+        fields.append(QgsField(name, kind))
     to_map = PixelFrame.of(raster).to_map()
     points = [
-        (QgsPointXY(*to_map.map(column + 0.5, row + 0.5)), [number, stratum, NULL])
+        (QgsPointXY(*to_map.map(column + 0.5, row + 0.5)), [number, stratum, pixels[stratum], NULL])
         for number, (column, row, stratum) in enumerate(places, 1)
     ]
     _write(path, fields, raster.crs(), points)
 
 
 def export_points(source: QgsFeatureSource, raster: QgsRasterLayer, folder: Path) -> str:
-    """A file of labelled points for the backend, unsaved labels too.
+    """A file of points for the backend, unsaved labels too, with how they were drawn where that is known.
 
     Args:
-        source: points with a field `reference`.
+        source: points with a field `reference`, and perhaps those of `DESIGN`.
         raster: the map that is assessed; if it has no CRS, the points are turned into pixels (column, row).
         folder: for the file.
 
@@ -173,16 +179,21 @@ def export_points(source: QgsFeatureSource, raster: QgsRasterLayer, folder: Path
             "Give each point 1 where there is change and 0 where there is none.",
             "bad_value",
         )
+    design = {name: source.fields().lookupField(name) for name in DESIGN}
+    design = {name: number for name, number in design.items() if number >= 0}
     framed = not raster.crs().isValid()
     to_pixels = PixelFrame.of(raster).to_pixels()
     points = []
+    labelled = 0
     for feature in source.getFeatures():
-        label = _label(feature[index], feature.id())
-        if label is None or feature.geometry().isNull():
+        if feature.geometry().isNull():
             continue
+        label = _label(feature[index], feature.id())
+        labelled += label is not None
         point = feature.geometry().centroid().asPoint()
-        points.append((QgsPointXY(*to_pixels.map(point.x(), point.y())) if framed else point, [label]))
-    if not points:
+        place = QgsPointXY(*to_pixels.map(point.x(), point.y())) if framed else point
+        points.append((place, [NULL if label is None else label, *(feature[number] for number in design.values())]))
+    if not labelled:
         raise InputError(
             f"No point of “{source.sourceName()}” is labelled yet.",
             "Look at each point on both images and set its “reference” to Changed or Not changed.",
@@ -190,6 +201,8 @@ def export_points(source: QgsFeatureSource, raster: QgsRasterLayer, folder: Path
         )
     fields = QgsFields()
     fields.append(QgsField("reference", QVariant.Int))
+    for number in design.values():
+        fields.append(source.fields()[number])
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "points.gpkg"
     _write(target, fields, QgsCoordinateReferenceSystem() if framed else source.sourceCrs(), points)
@@ -259,11 +272,12 @@ def style_points(layer: QgsVectorLayer) -> None:
         for value, label, marker in LABELS
     ]
     layer.setRenderer(QgsCategorizedSymbolRenderer("reference", categories))
-    reference, stratum = (layer.fields().indexFromName(name) for name in ("reference", "map"))
+    reference = layer.fields().indexFromName("reference")
     choices = [{label: value} for value, label, _ in LABELS if value is not None]
     layer.setEditorWidgetSetup(reference, QgsEditorWidgetSetup("ValueMap", {"map": choices}))
     layer.setFieldAlias(reference, "Is this place changed?")
-    layer.setEditorWidgetSetup(stratum, QgsEditorWidgetSetup("Hidden", {}))
+    for name in DESIGN:
+        layer.setEditorWidgetSetup(layer.fields().indexFromName(name), QgsEditorWidgetSetup("Hidden", {}))
     form = layer.editFormConfig()
     form.setSuppress(QgsEditFormConfig.FeatureFormSuppress.SuppressOff)
     layer.setEditFormConfig(form)

@@ -51,7 +51,8 @@ Cohen's kappa.
 
 <b>Labelled points</b> have a field “reference”: 1 where a person saw change, 0 where not; points without a label are
 left out. “Draw a sample of points to label” makes such a layer. From these the accuracy and the changed area are
-estimated with confidence intervals, by Olofsson et al. 2014."""
+estimated with confidence intervals, by Olofsson et al. 2014. Points that were drawn on another state of the map, such
+as before its threshold moved, count as they were drawn, by Stehman 2014."""
 
 SCORES = ("f1", "precision", "recall", "iou", "kappa")
 

@@ -38,6 +38,9 @@ points come in random order, so that it cannot be guessed.
 
 Expected accuracies are guesses of how much of each part of the map is right; they decide the size of the sample only.
 
+Each point keeps which part of the map it was drawn in, and how large that is, so that its label serves a later map
+of the same place too, such as one made with another threshold.
+
 The same seed draws the same points."""
 
 
@@ -152,7 +155,7 @@ class DrawSamplePoints(BackendAlgorithm):
             places = draw_places(job.path, pixels, sizes, job.seed, _teller(feedback, 50))
             job.folder.path.mkdir(parents=True, exist_ok=True)
             target = job.folder.path / "sample_points.gpkg"
-            write_points(places, job.layer, target)
+            write_points(places, pixels, job.layer, target)
         source = f"{target}|layername={TABLE}"
         self.load_layer(context, "POINTS", source, "Points to label", style_points)
         return {

@@ -29,12 +29,14 @@ def test_the_form_asks_and_does_not_tell(qgis_new_project, tmp_path, write_raste
 
     raster = QgsRasterLayer(write_raster(tmp_path / "map.tif", np.zeros((1, 10, 10), np.uint8)), "map")
     path = Path(tmp_path / "points.gpkg")
-    write_points([(2, 3, 1), (4, 5, 0)], raster, path)
+    write_points([(2, 3, 1), (4, 5, 0)], (97, 3), raster, path)
     layer = QgsVectorLayer(f"{path}|layername={TABLE}", "points", "ogr")
     style_points(layer)
     setups = {field.name(): layer.editorWidgetSetup(index) for index, field in enumerate(layer.fields())}
-    assert setups["map"].type() == "Hidden" and setups["reference"].type() == "ValueMap"
+    assert setups["map"].type() == setups["stratum_pixels"].type() == "Hidden"
+    assert setups["reference"].type() == "ValueMap"
     assert setups["reference"].config()["map"] == [{"Changed": 1}, {"Not changed": 0}]
     labels = [category.label() for category in layer.renderer().categories()]
     assert labels == ["To label", "Changed", "Not changed"]
     assert [feature["reference"] for feature in layer.getFeatures()] == [NULL, NULL]
+    assert [(feature["map"], feature["stratum_pixels"]) for feature in layer.getFeatures()] == [(1, 3), (0, 97)]

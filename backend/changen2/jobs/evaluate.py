@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
-import shapely
-from pyproj import Transformer
-from rasterio.windows import Window
 
 from changen2.errors import InputError
-from changen2.jobs.change_truth import read_change
+from changen2.jobs import labelled_points
 from changen2.jobs.compare import Comparison, compare, matched, merged, objects_report
 from changen2.models.store import amend_card
-from changen2.raster.accuracy import area_adjusted, scores_with_intervals
+from changen2.raster.accuracy import scores_with_intervals
 from changen2.raster.calibration import calibration, ece_interval
-from changen2.raster.grid import Grid
-from changen2.raster.ground import pixel_size_m
-from changen2.raster.reading import gdal_environment, open_raster
+from changen2.raster.reading import gdal_environment
 from changen2.raster.semantic_accuracy import semantic_report
-
-REFERENCE_FIELD = "reference"
 
 
 def evaluate(
@@ -47,7 +38,8 @@ def evaluate(
         reference: a map whose non-zero valid pixels are change (warped to the prediction by nearest
             neighbour), a polygon layer of changes, or a folder with a file of the same name for each
             prediction, or of the same layout. None with ``points`` alone.
-        points: a point layer with a field ``reference`` (0 or 1); adds area-adjusted accuracy.
+        points: a point layer with a field ``reference`` (0 or 1); adds area-adjusted accuracy. With ``map`` (the
+            stratum a point was drawn in) and ``stratum_pixels`` (its size) also of a map that has changed since.
         threshold: for a change probability.
         classes_before, classes_after: class maps of the reference, for a prediction that has its own beside it.
         objects: also count connected places of change.
@@ -70,7 +62,7 @@ def evaluate(
             found = [compare(pair, threshold, objects, min_area) for pair in pairs]
             result |= report(found, f"{prediction} and {reference}")
         if points is not None:
-            result["area_adjusted"] = _from_points(Path(prediction), Path(points), threshold)
+            result["area_adjusted"] = labelled_points.estimate(Path(prediction), Path(points), threshold)
         if not result:
             raise InputError(
                 "Neither a reference nor points are given: there is nothing to compare with.",
@@ -147,68 +139,3 @@ def _applied_already(prediction: Path) -> dict[str, float]:
     manifest = (prediction if prediction.is_dir() else prediction.parent) / "manifest.json"
     content = json.loads(manifest.read_text(encoding="utf8")) if manifest.is_file() else {}
     return content.get("scaling") or {"a": 1.0, "b": 0.0}
-
-
-def _from_points(prediction: Path, points: Path, threshold: float) -> dict[str, Any]:
-    """Area-adjusted accuracy of a 0/1 map from points labelled 0 or 1."""
-    with open_raster(prediction) as mapped:
-        grid = Grid.of(mapped)
-        places, labels = _read_points(points, grid)
-        areas = np.zeros(2)
-        for _, window in mapped.block_windows(1):
-            changed, valid = read_change(mapped, window, threshold)
-            areas += [np.count_nonzero(valid & ~changed), np.count_nonzero(valid & changed)]
-        matrix = np.zeros((2, 2))
-        for (x, y), label in zip(places, labels, strict=True):
-            column, row = (int(np.floor(value)) for value in ~grid.transform @ (x, y))
-            if not (0 <= column < grid.width and 0 <= row < grid.height):
-                continue
-            changed, valid = read_change(mapped, Window(column, row, 1, 1), threshold)
-            if valid[0, 0]:
-                matrix[int(changed[0, 0]), label] += 1
-    empty = [name for name, count in zip(("no change", "change"), matrix.sum(axis=1), strict=True) if count < 2]
-    if empty:
-        raise InputError(
-            f"Fewer than two labelled points lie on {' and '.join(empty)} of the map; the sample has {len(labels)}.",
-            hint="Label a stratified sample: some dozens of points on each class of the map.",
-            code="bad_value",
-        )
-    size = pixel_size_m(grid)
-    unit = size[0] * size[1] if size else 1.0
-    estimates = area_adjusted(matrix, areas * unit)
-    return {
-        "points": int(matrix.sum()),
-        "matrix": matrix.astype(int).tolist(),
-        "area_unit": "m2" if size else "px",
-        **{name: [asdict(estimate) for estimate in values] for name, values in estimates.items()},
-    }
-
-
-def _read_points(path: Path, grid: Grid) -> tuple[list[tuple[float, float]], list[int]]:
-    if not path.exists():
-        raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
-    try:
-        meta, _, wkb, fields = pyogrio.raw.read(path, columns=[REFERENCE_FIELD])
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise InputError(f"{path} cannot be read: {error}", hint="Give a point layer.", code="unreadable") from error
-    if not len(fields):
-        raise InputError(
-            f"{path} has no field {REFERENCE_FIELD!r}.",
-            hint="Add one: 1 where there is change, 0 where there is none.",
-            code="bad_value",
-        )
-    # A sample is labelled by and by; a point without a label is null, which a column of numbers holds as NaN.
-    labelled = fields[0].astype(float)
-    known = np.isfinite(labelled)
-    places = [(point.x, point.y) for point in shapely.from_wkb(wkb[known])]
-    labels = [int(value) for value in labelled[known]]
-    if not set(labels) <= {0, 1}:
-        raise InputError(
-            f"Field {REFERENCE_FIELD!r} of {path} holds {sorted(set(labels))}; allowed are 0 and 1.",
-            hint="Label each point 1 (change) or 0 (no change).",
-            code="bad_value",
-        )
-    if grid.crs is not None and meta["crs"]:
-        transformer = Transformer.from_crs(meta["crs"], grid.crs.to_wkt(), always_xy=True)
-        places = [transformer.transform(x, y) for x, y in places]
-    return places, labels

@@ -1,12 +1,6 @@
-"""Accuracy of a change map: confusion, the usual scores, bootstrap intervals, and area-adjusted estimates.
-
-Sources: Cohen 1960 (kappa); Olofsson et al. 2014, Remote Sensing of Environment 148, equations 4 to 11
-(area-adjusted accuracy and areas with confidence intervals from a stratified sample of points).
-"""
+"""Accuracy of a change map: confusion, the usual scores (kappa after Cohen 1960), and bootstrap intervals."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +11,6 @@ Confusion = NDArray[np.float64]
 SCORES = ("f1", "iou", "precision", "recall", "kappa")
 
 RESAMPLES = 2000
-
-NORMAL_95 = 1.959964
 
 
 def confusion(predicted: NDArray[np.bool_], true: NDArray[np.bool_], known: NDArray[np.bool_]) -> Confusion:
@@ -100,73 +92,6 @@ def _with_intervals(pooled: dict[str, NDArray[np.float64]], drawn: dict[str, NDA
         low, high = np.quantile(known, (0.025, 0.975)) if known.size else (0.0, 0.0)
         result |= {name: float(np.nan_to_num(value)), f"{name}_low": float(low), f"{name}_high": float(high)}
     return result
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def area_adjusted(matrix: NDArray[np.float64], areas: NDArray[np.float64]) -> dict[str, list[Estimate]]:
-    """Estimate accuracy and true areas from a stratified sample of points.
-
-    Args:
-        matrix: ``[classes, classes]`` points: row = class on the map (the strata), column = reference.
-        areas: mapped area of each class, any unit.
-
-    Returns:
-        ``overall`` (one), ``users`` and ``producers`` (a class each), and ``area`` in the unit given.
-    """
-    points = matrix.sum(axis=1)
-    weight = areas / areas.sum()
-    shares = weight[:, None] * _share(matrix, points[:, None])
-    users = _share(np.diag(matrix), points)
-    column = shares.sum(axis=0)
-    producers = _share(np.diag(shares), column)
-    fewer = np.maximum(points - 1, 1)
-    users_variance = users * (1 - users) / fewer
-    overall_variance = float((weight**2 * users_variance).sum())
-    inside = _share(matrix, points[:, None])
-    area_variance = (weight[:, None] ** 2 * inside * (1 - inside) / fewer[:, None]).sum(axis=0)
-    return {
-        "overall": [_estimate(float(np.trace(shares)), overall_variance)],
-        "users": [_estimate(*pair) for pair in zip(users, users_variance, strict=True)],
-        "producers": [
-            _estimate(*pair)
-            for pair in zip(producers, _producers_variance(matrix, areas, users, producers), strict=True)
-        ],
-        "area": [
-            Estimate(*(bound * areas.sum() for bound in (e.value, e.low, e.high)))
-            for e in (_estimate(*pair) for pair in zip(column, area_variance, strict=True))
-        ],
-    }
-
-
-def _producers_variance(
-    matrix: NDArray[np.float64], areas: NDArray[np.float64], users: NDArray[np.float64], producers: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Equation 7 of Olofsson et al. 2014."""
-    points = matrix.sum(axis=1)
-    fewer = np.maximum(points - 1, 1)
-    inside = _share(matrix, points[:, None])
-    spread = areas[:, None] ** 2 * inside * (1 - inside) / fewer[:, None]
-    reference = (areas[:, None] * inside).sum(axis=0)
-    own = areas**2 * (1 - producers) ** 2 * users * (1 - users) / fewer
-    others = producers**2 * (spread.sum(axis=0) - np.diag(spread))
-    return _share(own + others, reference**2)
-
-
-def _estimate(value: float, variance: float) -> Estimate:
-    half = NORMAL_95 * float(variance) ** 0.5
-    return Estimate(float(value), float(value) - half, float(value) + half)
-
-
-def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.nan_to_num(_ratio(part, whole))
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -64,25 +64,6 @@ def test_folders_are_compared_by_name(truth, tmp_path, write_raster):
     assert "two.png" in caught.value.message
 
 
-def test_points_adjust_the_area(truth, tmp_path, write_raster):
-    path = write_raster("p.tif", (truth > 0).astype(np.uint8))
-    random = np.random.default_rng(0)
-    rows, columns = random.integers(0, 300, 400), random.integers(0, 400, 400)
-    on_change = random.integers([100, 150], [160, 230], (100, 2))
-    rows, columns = np.append(rows, on_change[:, 0]), np.append(columns, on_change[:, 1])
-    labels = (truth[0, rows, columns] > 0).astype(int)
-    labels[::20] = 1 - labels[::20]
-    points = shapely.points(500_000 + (columns + 0.5) * 0.5, 5_200_000 - (rows + 0.5) * 0.5)
-    pyogrio.raw.write(
-        tmp_path / "points.gpkg", shapely.to_wkb(points), field_data=[labels], fields=["reference"],
-        geometry_type="Point", crs="EPSG:32633",
-    )  # fmt: skip
-    found = evaluate(path, None, points=tmp_path / "points.gpkg")["area_adjusted"]
-    assert found["points"] == 500 and found["area_unit"] == "m2"
-    assert found["overall"][0]["low"] < 0.95 < found["overall"][0]["high"]
-    assert sum(area["value"] for area in found["area"]) == pytest.approx(300 * 400 * 0.25, rel=2e-3)
-
-
 def test_classes_are_compared_where_both_have_them(truth, tmp_path, write_raster):
     (tmp_path / "run").mkdir()
     change = write_raster("run/change.tif", (truth > 0).astype(np.uint8), nodata=255)

@@ -76,3 +76,31 @@ def test_from_points_to_an_estimate_without_crs(run, tmp_path, write_raster):
         "100% of the map is right" in assessed.results["WORDS"]
         and "1,200.00 ± 0.00 pixels" in assessed.results["WORDS"]
     )
+
+
+def test_labels_serve_a_map_that_has_changed_since(run, tmp_path, write_raster):
+    """Points drawn on one map tell the true area when another one is assessed with them."""
+    drawn_on = np.zeros((1, 100, 200), np.uint8)
+    drawn_on[0, 10:60, 20:120] = 1
+    made = run(
+        "samplepoints",
+        {"CHANGE": write_raster(tmp_path / "a.tif", drawn_on), "LEAST": 150, "OUTPUT_FOLDER": str(tmp_path / "points")},
+    )
+    layer = QgsVectorLayer(made.results["POINTS"], "points", "ogr")
+    assert {(f["map"], f["stratum_pixels"]) for f in layer.getFeatures()} == {(0, 15_000), (1, 5_000)}
+    QgsProject.instance().addMapLayer(layer)
+    layer.startEditing()
+    reference = layer.fields().indexFromName("reference")
+    for feature in list(layer.getFeatures()):  # what is true: the upper half of what was mapped
+        row = (5_000_000 - feature.geometry().asPoint().y()) / 0.5
+        layer.changeAttributeValue(feature.id(), reference, int(feature["map"] == 1 and row < 35))
+    drawn_on[0, 10:60, 50:120] = 0  # a higher threshold
+    moved = write_raster(tmp_path / "b.tif", drawn_on)
+    assessed = run("assessaccuracy", {"PREDICTION": moved, "POINTS": layer, "OUTPUT_FOLDER": str(tmp_path / "r")})
+    layer.rollBack()
+    assert assessed.succeeded, assessed.error
+    page = (tmp_path / "r" / "assessment.html").read_text(encoding="utf8")
+    assert "Stehman 2014" in page
+    hectares = float(assessed.results["WORDS"].split("and ")[-1].split(" ")[0])
+    half = float(assessed.results["WORDS"].split("± ")[-1].split(" ")[0])
+    assert abs(hectares - 2_500 * 0.25 / 10_000) <= half < 0.02

@@ -1,0 +1,84 @@
+"""Accuracy and areas of a map from a stratified sample of points, with confidence intervals.
+
+The strata need not be the map's classes: a map may have changed since its points were drawn. Every measure is a ratio
+of two totals over all pixels, estimated by Stehman 2014 (International Journal of Remote Sensing 35, equations 22 to
+28). Where the strata are the map's classes, these are the estimates of Olofsson et al. 2014 (Remote Sensing of
+Environment 148, equations 1 to 11).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NORMAL_95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Pixels that were drawn at random within strata, and what a person saw there.
+
+    Attributes:
+        stratum: that each was drawn in, from 0 ``[n]``.
+        sizes: pixels of each stratum, of which at least two were drawn ``[strata]``.
+        said: class on the map, from 0 ``[n]``.
+        true: class in reality ``[n]``.
+        ground: area of the pixel, any unit; 0 where the map holds nothing ``[n]``.
+    """
+
+    stratum: NDArray[np.int64]
+    sizes: NDArray[np.float64]
+    said: NDArray[np.int64]
+    true: NDArray[np.int64]
+    ground: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def area_adjusted(sample: Sample, area: float, classes: int = 2) -> dict[str, list[Estimate | None]]:
+    """Estimate accuracy and true areas from a sample.
+
+    Args:
+        sample: with a point on the map at least.
+        area: of the map, any unit.
+        classes: how many there are.
+
+    Returns:
+        ``overall`` (one), ``users`` and ``producers`` (a class each), and ``area`` in the unit given. None where no
+        point tells: of a class that is nowhere in the sample.
+    """
+    everywhere = np.ones(len(sample.said), bool)
+    right = sample.said == sample.true
+    said, true = ([column == number for number in range(classes)] for column in (sample.said, sample.true))
+    return {
+        "overall": [_share(sample, right, everywhere)],
+        "users": [_share(sample, right & here, here) for here in said],
+        "producers": [_share(sample, right & here, here) for here in true],
+        "area": [_share(sample, here, everywhere, area) for here in true],
+    }
+
+
+def _share(sample: Sample, part: NDArray[np.bool_], whole: NDArray[np.bool_], scale: float = 1.0) -> Estimate | None:
+    """The area of a part as a share of the area of the whole, times ``scale``."""
+    drawn = np.bincount(sample.stratum, minlength=len(sample.sizes))
+    stands_for = (sample.sizes / drawn)[sample.stratum]
+    part_area, whole_area = part * sample.ground, whole * sample.ground
+    total = (stands_for * whole_area).sum()
+    if total == 0:
+        return None
+    ratio = (stands_for * part_area).sum() / total
+    rest = part_area - ratio * whole_area  # its variance is s²(y) + R² s²(x) − 2 R s(x, y)
+    spread = np.array([rest[sample.stratum == stratum].var(ddof=1) for stratum in range(len(sample.sizes))])
+    not_drawn = np.maximum(0, 1 - drawn / sample.sizes)
+    variance = (sample.sizes**2 * not_drawn * spread / drawn).sum() / total**2
+    half = NORMAL_95 * float(np.sqrt(variance))
+    return Estimate(*(float(scale * value) for value in (ratio, ratio - half, ratio + half)))
