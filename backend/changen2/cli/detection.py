@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -83,7 +83,11 @@ def evaluate(
         str | None, typer.Argument(help="Map (non-zero is change), polygon layer, or a folder of maps.")
     ] = None,
     points: Annotated[
-        str | None, typer.Option(help="Point layer with a field `reference` (0 or 1): area-adjusted accuracy.")
+        str | None,
+        typer.Option(
+            help="Point layer with a field `reference` (0 or 1): area-adjusted accuracy. With `map` (stratum) and "
+            "`stratum_pixels` (its size) also of a map that has changed since they were drawn."
+        ),
     ] = None,
     threshold: Annotated[float, typer.Option(help="For a change probability, 0 to 1.")] = 0.5,
     classes_before: Annotated[str | None, typer.Option(help="Reference classes of the first date,")] = None,
@@ -95,33 +99,12 @@ def evaluate(
 ) -> None:
     """Say how right a change map is: pixels with intervals, places, classes, calibration."""
     given = locals()
+    from changen2.cli.evaluation_tables import show
     from changen2.jobs.evaluate import evaluate as job
 
     result = run(plain(job), given)
-    if as_json:
-        return
-    for name in ("f1", "iou", "precision", "recall", "kappa"):
-        _tell_score(name, result)
-    if places := result.get("objects"):
-        typer.echo(
-            f"places: {places['found']} of {places['known']} found, {places['right']} of {places['reported']} right"
-        )
-        for name in ("f1", "precision", "recall"):
-            _tell_score(name, places)
-    for name in ("sek", "miou", "score", "f_scd"):
-        _tell_score(name, result.get("semantic", {}))
-    for row in result.get("semantic", {}).get("from_to", []):
-        typer.echo(f"{row['from']} → {row['to']}: {row['both']} of {row['reference']} pixels, {row['prediction']} said")
-    if calibrated := result.get("calibration"):
-        span = f"[{calibrated['ece_low']:.3f}, {calibrated['ece_high']:.3f}]"
-        typer.echo(f"calibration error: {calibrated['ece']:.3f} {span}; scaled: {calibrated.get('ece_scaled', 0):.3f}")
-    for name, estimates in result.get("area_adjusted", {}).items():
-        typer.echo(f"{name}: {estimates}")
-
-
-def _tell_score(name: str, result: dict[str, Any]) -> None:
-    if name in result:
-        typer.echo(f"{name:>9}  {result[name]:.3f}  [{result[f'{name}_low']:.3f}, {result[f'{name}_high']:.3f}]")
+    if not as_json:
+        show(result)
 
 
 def sample(
