@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -118,7 +118,7 @@ def _estimate(found: dict[str, float] | None, digits: int = 3) -> tuple[str, str
     return value, f"{low} to {high}"
 
 
-def _table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+def _table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
     table = Table(*head, title=title, title_justify="left")
     for row in rows:
         table.add_row(*row)
