@@ -64,7 +64,14 @@ class AssessBar(QWidget):
         said = f"Against “{reference.name()}”, from probability {group.threshold:.2f} up:"
         known = "POINTS" if _is_sample(reference) else "REFERENCE"
         folder = assessment_folder(Path(group.folder), reference.name())
-        parameters = {"PREDICTION": group.layer("change"), known: reference, "OUTPUT_FOLDER": str(folder)}
+        # The probability says the same at the threshold, and how well it is calibrated.
+        probability = None if known == "POINTS" else group.layer("change_probability")
+        parameters = {
+            "PREDICTION": probability or group.layer("change"),
+            known: reference,
+            "THRESHOLD": group.threshold,
+            "OUTPUT_FOLDER": str(folder),
+        }
         self._start("changen2:assessaccuracy", parameters, "Assessing…", lambda outputs: _show(outputs, group.id, said))
 
     def assess_known(self) -> None:

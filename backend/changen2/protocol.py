@@ -322,6 +322,9 @@ class EvaluateRequest(Request):
         reference: a raster whose non-zero valid pixels are change, or a polygon layer of changes; None with
             ``points`` alone.
         points: a point layer with a field ``reference``, 0 or 1; points without a label are left out.
+            With ``map`` (the stratum each was drawn in) and ``stratum_pixels`` (its size) they may have been drawn on
+            another state of the map.
+        classes_before, classes_after: class maps of what is known, for a prediction with its own beside it.
         threshold: for a change probability.
         out_dir: folder for ``assessment.tif`` and ``assessment_manifest.json``; empty: numbers only.
         min_area: m² (pixels without CRS) below which places are not counted, known or reported.
@@ -331,6 +334,8 @@ class EvaluateRequest(Request):
     prediction: str
     reference: str | None = None
     points: str | None = None
+    classes_before: str | None = None
+    classes_after: str | None = None
     threshold: Probability = 0.5
     out_dir: str = ""
     min_area: Annotated[float, Field(ge=0)] = 0.0

@@ -49,10 +49,18 @@ in it changed. Smaller places than the smallest area are left out of these count
 much of what is reported did change), recall (how much of what changed is reported), F1 (both in one), IoU, and
 Cohen's kappa.
 
+Of a change probability the page also tells whether it means what it says: the calibration error, and how many of the
+pixels of each probability did change.
+
+<b>Known classes</b> before and after, two rasters with the numbers that the detection uses, tell how right its classes
+are, from class to class, where a detection has some: semantic_before.tif and semantic_after.tif beside the change map.
+
 <b>Labelled points</b> have a field “reference”: 1 where a person saw change, 0 where not; points without a label are
 left out. “Draw a sample of points to label” makes such a layer. From these the accuracy and the changed area are
 estimated with confidence intervals, by Olofsson et al. 2014. Points that were drawn on another state of the map, such
 as before its threshold moved, count as they were drawn, by Stehman 2014."""
+
+DATES = ("before", "after")
 
 SCORES = ("f1", "precision", "recall", "iou", "kappa")
 
@@ -108,6 +116,12 @@ class AssessAccuracy(BackendAlgorithm):
             QgsProcessingParameterFolderDestination(
                 "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
             ),
+            *(
+                advanced(
+                    QgsProcessingParameterRasterLayer(f"CLASSES_{date.upper()}", f"Known classes {date}", optional=True)
+                )
+                for date in DATES
+            ),
             advanced(QgsProcessingParameterBoolean("OVERWRITE", "Replace results in the output folder", False)),
         ):
             self.addParameter(parameter)
@@ -132,6 +146,13 @@ class AssessAccuracy(BackendAlgorithm):
         points = self.parameterAsVectorLayer(parameters, "POINTS", context)
         if reference is None and points is None:
             raise InputError("Nothing is given to compare with.", "Choose what is known, or labelled points.")
+        classes = {date: self.parameterAsRasterLayer(parameters, f"CLASSES_{date.upper()}", context) for date in DATES}
+        told = [layer for layer in classes.values() if layer is not None]
+        if told and (len(told) == 1 or reference is None):
+            raise InputError(
+                "The known classes are given without the other date's, or without what is known to have changed.",
+                "Give the classes of both dates and a map or polygons of change, or leave the classes out.",
+            )
         project = context.project() or QgsProject.instance()
         given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
         path = Path(os.path.abspath(given)) if given else _new_folder(project, prediction)
@@ -147,6 +168,9 @@ class AssessAccuracy(BackendAlgorithm):
             elif isinstance(reference, QgsVectorLayer):
                 source = self.parameterAsSource(parameters, "REFERENCE", context)
                 request["reference"] = polygons_path(reference, source, prediction, folder.inputs)
+            for date, layer in classes.items():
+                if layer is not None:
+                    request[f"classes_{date}"] = _map_path(layer, folder, f"classes_{date}")
             if points is not None:
                 from ..sample_points import export_points
 
@@ -158,7 +182,8 @@ class AssessAccuracy(BackendAlgorithm):
 
     def do_job(self, job: AssessJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
         """Ask the backend, and write what it says as a page."""
-        from ..assessment import LAYER_NAME, in_words, report, style_assessment
+        from ..assessment import LAYER_NAME, in_words, style_assessment
+        from ..assessment_page import report
 
         where = {"out_dir": str(job.folder.path), "overwrite": job.folder.overwrite}
         with job.folder.removed_on_error():

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
+from osgeo import gdal
 from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsVectorLayer
 from qgis.gui import QgsMapCanvas
 
@@ -119,6 +120,29 @@ def test_the_assessment_is_told_and_kept_in_the_project(provider, bar, detection
     (group,) = detection_groups(QgsProject.instance())
     bar.show_result(group)
     assert bar.words.text() == text
+
+
+def test_a_probability_is_assessed_at_the_threshold_of_the_result(
+    provider, bar, tmp_path, write_raster, qtbot, qgis_new_project
+):
+    folder = tmp_path / "detection"
+    folder.mkdir()
+    stored = np.full((1, 60, 80), 20, np.uint8)
+    stored[0, 10:20, 25:35] = 120  # 0.47: change at 0.45, not at 0.5
+    path = write_raster(folder / "change_probability.tif", stored, nodata=0)
+    dataset = gdal.Open(path, gdal.GA_Update)
+    dataset.GetRasterBand(1).SetDescription("Change probability")
+    del dataset
+    outputs = {"change": write_raster(folder / "change.tif", (stored > 20) * np.uint8(1)), "change_probability": path}
+    (folder / "manifest.json").write_text(json.dumps({"job": "detect"}))
+    bar.show_result(DetectionGroup(add_detection_group(QgsProject.instance(), outputs, "Change", {}, 0.45)))
+    known = QgsRasterLayer(write_raster(tmp_path / "known.tif", (stored > 20) * np.uint8(1)), "known")
+    QgsProject.instance().addMapLayer(known)
+    with qtbot.waitSignal(bar.ended, timeout=PATIENCE_MS):
+        bar.assess(known)
+    assert "The known change was found; no place was reported" in bar.words.text()
+    (page,) = folder.rglob("assessment.html")
+    assert "Calibration error" in page.read_text(encoding="utf8")
 
 
 def test_what_cannot_be_compared_is_refused(provider, bar, detection, tmp_path, write_raster, qtbot):

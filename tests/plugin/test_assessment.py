@@ -7,7 +7,8 @@ import pytest
 from osgeo import gdal
 from qgis.core import QgsProject
 
-from changen2_qgis.assessment import add_assessment, in_words, keep_words, kept_words, report
+from changen2_qgis.assessment import add_assessment, in_words, keep_words, kept_words
+from changen2_qgis.assessment_page import report
 from changen2_qgis.results import DetectionGroup, add_detection_group
 
 
@@ -43,6 +44,33 @@ def test_scores_are_told_where_there_is_something_to_find():
 def test_the_report_cannot_be_broken_by_names():
     page = report(summary(1, 1), "<b>map</b>", "a & b")
     assert "<b>" not in page and "&lt;b&gt;map&lt;/b&gt;" in page and "a &amp; b" in page
+
+
+def test_the_report_tells_all_that_was_found():
+    span = {"low": 0.1, "high": 0.4}
+    found = {
+        "objects": {"known": 4, "found": 1, "reported": 2, "right": 2}
+        | {f"{key}{end}": 0.25 for key in ("recall", "precision", "f1") for end in ("", "_low", "_high")},
+        "calibration": {
+            "ece": 0.25, "ece_low": 0.1, "ece_high": 0.4, "ece_scaled": 0.031, "platt": {"a": 0.5, "b": -1.0},
+            "reliability": [{"low": 0.8, "high": 0.9, "pixels": 1234, "predicted": 0.85, "observed": 0.6}],
+        },
+        "semantic": {f"{key}{end}": 0.5 for key in ("sek", "miou", "score", "f_scd") for end in ("", "_low", "_high")}
+        | {"from_to": [{"from": "bare <soil>", "to": "building", "reference": 40, "prediction": 30, "both": 20}]},
+        "area_adjusted": {
+            "points": 4, "matrix": [[2, 0], [2, 0]], "area_unit": "m2", "strata_differ": True,
+            "overall": [{"value": 0.25, **span}], "users": [{"value": 0.25, **span}] * 2,
+            "producers": [{"value": 0.25, **span}, None], "area": [{"value": 0.25, **span}] * 2,
+        },
+    }  # fmt: skip
+    page = report(summary(4, 1, **found), "map", "known")
+    assert "<td>1 of 4</td><td>0.250</td><td>0.250 to 0.250</td>" in page
+    assert "0.250 (0.100 to 0.400)" in page and "error 0.031, with a = 0.500 and b = -1.000" in page
+    assert "<td>0.8 to 0.9</td><td>1,234</td><td>0.850</td><td>0.600</td>" in page
+    assert "bare &lt;soil&gt; → building</td><td>40</td><td>30</td><td>20</td>" in page
+    assert "Stehman" in page and "not known: no point tells" in page
+    del found["calibration"]["platt"]
+    assert "no scaling" in report(summary(4, 1, **found), "map", "known")
 
 
 @pytest.fixture

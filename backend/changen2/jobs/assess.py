@@ -20,11 +20,13 @@ from changen2.jobs.change_places import (
     MISSED,
     NODATA,
     RIGHT,
+    Shares,
     least_pixels,
     outcome_of,
     place_shares,
 )
 from changen2.jobs.change_truth import open_truth, read_change
+from changen2.jobs.compare import objects_report
 from changen2.jobs.evaluate import evaluate
 from changen2.jobs.manifest import redact, versions, write_manifest
 from changen2.jobs.progress import Reporter
@@ -66,6 +68,12 @@ class Places:
     reported: int = 0
     false: int = 0
 
+    @classmethod
+    def of(cls, known: Shares, reported: Shares) -> Places:
+        """Count the shares of known places that are reported, and of reported places that are known."""
+        found = int((known >= FOUND_SHARE).sum())
+        return cls(known.size, found, int((known > 0).sum()) - found, reported.size, int((reported == 0).sum()))
+
 
 @dataclass
 class _Tally:
@@ -86,8 +94,8 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
 
     Returns:
         ``summary``: what ``evaluate`` returns; with a reference also ``outcome_px`` and ``outcome_m2`` of ``right``,
-        ``hit``, ``missed`` and ``false`` (m² None without CRS) and ``places``, see ``Places``. ``outputs``: name →
-        path, where a folder is given. ``warnings``.
+        ``hit``, ``missed`` and ``false`` (m² None without CRS), ``places``, see ``Places``, and ``objects``, the
+        scores of whole places with intervals. ``outputs``: name → path, where a folder is given. ``warnings``.
 
     Raises:
         InputError: bad input; nothing is left behind.
@@ -96,7 +104,13 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
     began, clock = datetime.now(timezone.utc), time.monotonic()
     reporter.step("score", 0, 1)
     scores = evaluate(
-        request.prediction, request.reference, points=request.points, threshold=request.threshold, objects=False
+        request.prediction,
+        request.reference,
+        points=request.points,
+        threshold=request.threshold,
+        classes_before=request.classes_before,
+        classes_after=request.classes_after,
+        objects=False,
     )
     reporter.step("score", 1, 1)
     if request.reference is None or not request.out_dir:
@@ -104,8 +118,9 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
     with gdal_environment(), OutputFolder(
         request.out_dir, overwrite=request.overwrite, replaces=OUTPUTS.values()
     ) as out:  # fmt: skip
-        tally, places = _write(request, out.work / OUTPUTS["assessment"], reporter)
-        summary = {**scores, **_measured(tally), "places": vars(places), "threshold": request.threshold}
+        tally, shares = _write(request, out.work / OUTPUTS["assessment"], reporter)
+        places = {"places": vars(Places.of(*shares)), "objects": objects_report([shares])}
+        summary = {**scores, **_measured(tally), **places, "threshold": request.threshold}
         warnings = _warnings(tally)
         manifest = {
             "job": "evaluate",
@@ -124,8 +139,8 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
     return {"outputs": outputs, "summary": summary, "warnings": warnings}
 
 
-def _write(request: EvaluateRequest, path: Path, reporter: Reporter) -> tuple[_Tally, Places]:
-    """Write the assessment and count its pixels and places."""
+def _write(request: EvaluateRequest, path: Path, reporter: Reporter) -> tuple[_Tally, tuple[Shares, Shares]]:
+    """Write the assessment, count its pixels, and compare the places that are known and reported."""
     tally = _Tally()
     with open_raster(request.prediction) as mapped:
         grid = Grid.of(mapped)
@@ -139,29 +154,10 @@ def _write(request: EvaluateRequest, path: Path, reporter: Reporter) -> tuple[_T
                 raster.write(window, outcome)
                 tally.add(outcome, grid, window)
                 reporter.step("compare", number, len(windows))
-            places = count_places(raster, grid, least_pixels(grid, request.min_area), reporter)
+            least = least_pixels(grid, request.min_area)
+            shares = place_shares(raster.read, (grid.height, grid.width), least, reporter)
             raster.finish()
-    return tally, places
-
-
-def count_places(raster: WindowedRaster, grid: Grid, least: int, reporter: Reporter) -> Places:
-    """Count the places of an assessment, known and reported.
-
-    Args:
-        raster: the assessment, not finished yet.
-        grid: its grid.
-        least: pixels below which a place is left out.
-        reporter: progress and cancel.
-    """
-    known, reported = place_shares(raster.read, (grid.height, grid.width), least, reporter)
-    found = int((known >= FOUND_SHARE).sum())
-    return Places(
-        known=known.size,
-        found=found,
-        found_in_part=int((known > 0).sum()) - found,
-        reported=reported.size,
-        false=int((reported == 0).sum()),
-    )
+    return tally, shares
 
 
 def _measured(tally: _Tally) -> dict[str, Any]:

@@ -47,6 +47,9 @@ def test_places_are_told_apart(known, reported, write_raster, tmp_path):
     )
     summary = result["summary"]
     assert summary["places"] == {"known": 3, "found": 1, "found_in_part": 1, "reported": 3, "false": 1}
+    objects = summary["objects"]
+    assert (objects["found"], objects["right"]) == (1, 2)
+    assert objects["recall_low"] < objects["recall"] < objects["recall_high"]
     assert summary["outcome_px"] == {
         "hit": 1600 + 200, "missed": 600 + 16, "false": 200 + 200, "right": 300 * 2000 - 1600 - 200 - 616 - 400
     }  # fmt: skip
@@ -123,3 +126,15 @@ def test_areas_in_degrees_are_summed_row_by_row(write_raster, tmp_path):
     zone = 2 * np.pi * 6_371_007.2**2 * 2 / 360
     assert areas["hit"] == pytest.approx(zone * np.sin(np.radians(20)), rel=5e-3)
     assert areas["right"] == pytest.approx(zone * (np.sin(np.radians(80)) - np.sin(np.radians(20))), rel=5e-3)
+
+
+def test_classes_are_assessed_where_they_are_known(known, write_raster, tmp_path):
+    (tmp_path / "run").mkdir()
+    change = write_raster("run/change.tif", (known > 0).astype(np.uint8))
+    maps = {}
+    for date, value in {"before": 1, "after": 2}.items():
+        write_raster(f"run/semantic_{date}.tif", known * 0 + value)
+        maps[f"classes_{date}"] = str(write_raster(f"{date}.tif", known * 0 + value))
+    summary = run(change, write_raster("known.tif", known), tmp_path / "out", **maps)["summary"]
+    (row,) = summary["semantic"]["from_to"]
+    assert (row["from"], row["to"], row["both"]) == ("1", "2", np.count_nonzero(known))

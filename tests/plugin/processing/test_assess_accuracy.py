@@ -87,3 +87,23 @@ def test_a_reference_elsewhere_is_refused_and_leaves_nothing(run, tmp_path, writ
     made = run("assessaccuracy", {"PREDICTION": here, "REFERENCE": elsewhere, "OUTPUT_FOLDER": str(tmp_path / "r")})
     assert not made.succeeded and "overlap" in made.error
     assert not (tmp_path / "r").exists()
+
+
+def test_the_probability_and_the_classes_are_assessed_too(run, tmp_path, write_raster, reported, known):
+    (tmp_path / "d").mkdir()
+    prediction = write_raster(tmp_path / "d/change_probability.tif", reported * 200 + 20, nodata=0)
+    dataset = gdal.Open(prediction, gdal.GA_Update)
+    dataset.GetRasterBand(1).SetDescription("Change probability")
+    del dataset
+    given = {"PREDICTION": prediction, "REFERENCE": write_raster(tmp_path / "known.tif", known)}
+    for date, value in {"before": 2, "after": 4}.items():
+        classes = write_raster(tmp_path / f"d/semantic_{date}.tif", known * 0 + value)
+        given[f"CLASSES_{date.upper()}"] = classes
+    made = run("assessaccuracy", {**given, "OUTPUT_FOLDER": str(tmp_path / "r")})
+    assert made.succeeded, made.error
+    page = Path(made.results["REPORT"]).read_text(encoding="utf8")
+    assert "Calibration error" in page and "2 → 4</td><td>300</td><td>300</td><td>200</td>" in page
+    assert "<td>2 of 3</td>" in page
+    del given["CLASSES_AFTER"]
+    refused = run("assessaccuracy", {**given, "OUTPUT_FOLDER": str(tmp_path / "s")})
+    assert not refused.succeeded and "both dates" in refused.error and not (tmp_path / "s").exists()
