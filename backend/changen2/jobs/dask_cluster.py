@@ -1,7 +1,8 @@
 """Work for many processes: on this machine, or on the workers of a Dask cluster. Results come in order.
 
 Tasks are plain functions of picklable arguments. A task whose Dask worker is lost is run again on another one, and
-nothing else is; the scheduler gives a task up that took several workers with it (Dask's ``allowed-failures``).
+nothing else is; the scheduler gives a task up that took several workers with it (Dask's ``allowed-failures``). Workers
+may join at any time: each is asked for its facts, and every task makes sure that it runs on the client's version.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 from changen2 import __version__
 from changen2.errors import Changen2Error, InputError, JobError
+from changen2.jobs.dask_staff import Staff, other_version
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,7 +32,6 @@ AHEAD = 2
 """Tasks for each worker that are handed out before their results are fetched, so that none waits for work."""
 
 POLL_S = 0.2
-
 _loaded: dict[Hashable, Any] = {}
 _loading = threading.Lock()
 
@@ -49,14 +50,19 @@ class Crew:
 
     Args:
         executor: hands them out.
-        size: processes or threads that work at a time.
+        size: tells how many processes or threads work at a time; may change.
         lost: errors that mean that a process, or all of them, went away.
     """
 
-    def __init__(self, executor: Executor, size: int, lost: tuple[type[Exception], ...] = ()) -> None:
+    def __init__(self, executor: Executor, size: Callable[[], int], lost: tuple[type[Exception], ...] = ()) -> None:
         self._executor = executor
-        self.size = size
+        self._size = size
         self._lost = lost
+
+    @property
+    def size(self) -> int:
+        """Processes or threads that work at a time, as far as is known now."""
+        return self._size()
 
     def in_order(
         self, task: Callable[[Item], Result], items: Iterable[Item], check: Callable[[], None]
@@ -69,18 +75,24 @@ class Crew:
             check: asked five times a second; raising in it takes back what has not begun.
 
         Raises:
-            JobError: ``worker_lost``.
+            JobError: ``worker_lost``; ``other_version`` or ``no_cluster`` of a worker that joined.
         """
         rest = iter(items)
         waiting: deque[Future[tuple[Result | None, Changen2Error | None]]] = deque()
+
+        def feed() -> None:
+            size = max(1, self.size)  # where all have left, one task waits for somebody to join
+            room = max(0, (1 if size == 1 else AHEAD * size) - len(waiting))
+            waiting.extend(self._executor.submit(_attempt, __version__, task, item) for item in islice(rest, room))
+
         try:
             while True:
-                room = (1 if self.size == 1 else AHEAD * self.size) - len(waiting)
-                waiting.extend(self._executor.submit(_attempt, task, item) for item in islice(rest, room))
+                feed()
                 if not waiting:
                     return
                 while not wait([waiting[0]], timeout=POLL_S).done:
                     check()
+                    feed()
                 check()
                 result, error = waiting.popleft().result()
                 if error is not None:
@@ -113,17 +125,19 @@ def crew(workers: int, dask: str | None, device: str) -> Iterator[Crew]:
         with _cluster(dask, device) as found:
             yield found
     elif workers == 1:
-        yield Crew(_Here(), 1)
+        yield Crew(_Here(), lambda: 1)
     else:
         # A forked process would inherit torch's locked thread pool.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, context) as pool:
-            yield Crew(pool, workers, (BrokenProcessPool,))
+            yield Crew(pool, lambda: workers, (BrokenProcessPool,))
 
 
-def _attempt(task: Callable[[Item], Result], item: Item) -> tuple[Result | None, Changen2Error | None]:
+def _attempt(version: str, task: Callable[[Item], Result], item: Item) -> tuple[Result | None, Changen2Error | None]:
     """A task's result, or what it says is wrong: errors travel as values, without the causes that may not."""
     try:
+        if version != __version__:
+            raise other_version({__version__}, version, JobError)
         return task(item), None
     except Changen2Error as error:
         error.__cause__ = error.__context__ = None
@@ -137,15 +151,6 @@ class _Here(Executor):
         future: Future[Result] = Future()
         future.set_result(fn(*args, **kwargs))
         return future
-
-
-def _facts(dask_worker: Any) -> dict[str, Any]:
-    """What a client has to know of a worker; runs there."""
-    return {"changen2": __version__, "threads": dask_worker.state.nthreads, "gpus": _gpus(dask_worker)}
-
-
-def _gpus(dask_worker: Any) -> float:
-    return float(dask_worker.state.total_resources.get("GPU", 0))
 
 
 @contextmanager
@@ -168,35 +173,8 @@ def _cluster(address: str, device: str) -> Iterator[Crew]:
             code="no_cluster",
         ) from error
     with client:
-        facts = _meet(client, address)
-        gpus = sum(fact["gpus"] for fact in facts)
-        resources = {"GPU": 1} if gpus and device != "cpu" else None
-        size = int(gpus) if resources else sum(fact["threads"] for fact in facts)
-        options = {"resources": resources} if resources else {}
-        with client.get_executor(pure=False, **options) as executor:
-            yield Crew(executor, size, (KilledWorker, CancelledError))
-
-
-def _meet(client: Any, address: str) -> list[dict[str, Any]]:
-    """Ask all workers for their facts.
-
-    Raises:
-        InputError: there is none, or another version of this package runs on one.
-    """
-    try:
-        client.wait_for_workers(1, timeout=CONNECT_S)
-        facts = list(client.run(_facts).values())
-    except (TimeoutError, ImportError, AttributeError) as error:
-        raise InputError(
-            f"The Dask cluster at {address} has no worker that can run changen2: {error}",
-            hint="Start workers in an environment with changen2 installed.",
-            code="no_cluster",
-        ) from error
-    others = sorted({fact["changen2"] for fact in facts} - {__version__})
-    if others:
-        raise InputError(
-            f"Workers at {address} run changen2 {', '.join(others)}; here it is {__version__}.",
-            hint="Install the same version everywhere: another one need not give the same pixels.",
-            code="other_version",
-        )
-    return facts
+        staff = Staff(client, address, CONNECT_S)
+        # On GPUs a task holds one of those that its worker announces.
+        on_gpus = device != "cpu" and staff.gpus() > 0
+        with client.get_executor(pure=False, **({"resources": {"GPU": 1}} if on_gpus else {})) as executor:
+            yield Crew(executor, staff.gpus if on_gpus else staff.threads, (KilledWorker, CancelledError))

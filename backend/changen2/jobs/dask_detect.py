@@ -27,6 +27,8 @@ from changen2.raster.radiometry import Stretch
 from changen2.raster.reading import AlignedRaster, gdal_environment
 from changen2.raster.tiles import Block, TileGrid
 
+PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
 DEFAULT_THREADS = 1
 """Of torch in each task: a cluster's cores are filled by workers, and every worker must add up in the same order."""
 
@@ -118,7 +120,8 @@ class ClusterPredictor:
         check: raises to cancel.
 
     Attributes:
-        device, precision, batch_size: those of the first worker asked; all are told to use the same.
+        precision, batch_size: those of the first worker asked; all are told to use the same.
+        device: that of the first worker asked; where none was asked for, each uses the best of its own.
     """
 
     def __init__(self, plan: Plan, crew: Crew, check: Callable[[], None]) -> None:
@@ -130,7 +133,7 @@ class ClusterPredictor:
         asked = Detector(plan.card, request.device, request.precision, threads, request.batch_size, tile)
         ((device, precision, self.batch_size),) = crew.in_order(describe, [asked], check)
         self.device, self.precision = torch.device(device), getattr(torch, precision)
-        self._detector = replace(asked, batch_size=self.batch_size)
+        self._detector = replace(asked, batch_size=self.batch_size, precision=PRECISIONS[precision])
         self._crew, self._check, self._planes = crew, check, plan.planes
 
     def probe(self, tile: tuple[int, int]) -> int:

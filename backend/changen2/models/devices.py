@@ -40,14 +40,30 @@ def devices() -> list[Device]:
     return [*found, Device("cpu", label, memory.total, memory.available)]
 
 
+_own_gpu = 0
+
+
+def take_gpu(number: int) -> None:
+    """Let this process compute on one of several GPUs where ``auto`` or ``cuda`` is asked for.
+
+    Args:
+        number: of the GPU, from 0; one that is not there stands for the first.
+    """
+    global _own_gpu
+    _own_gpu = number
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    ``auto`` and ``cuda`` are this process's own GPU (see `take_gpu`), the first if it was not told.
 
     Raises:
         InputError: ``bad_value`` where this machine has no such device.
     """
     names = [device.name for device in devices()]
-    wanted = {"auto": names[0], "cuda": "cuda:0"}.get(name, name)
+    own = f"cuda:{_own_gpu}" if f"cuda:{_own_gpu}" in names else "cuda:0"
+    wanted = {"auto": own if own in names else names[0], "cuda": own}.get(name, name)
     if wanted not in names:
         raise InputError(
             f"There is no device {name!r} here; available: auto, {', '.join(names)}.",

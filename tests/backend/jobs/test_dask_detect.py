@@ -10,7 +10,13 @@ import pytest
 import rasterio
 
 from changen2.errors import Cancelled, InputError
-from changen2.jobs.detect import detect
+from changen2.jobs.dask_cluster import Crew
+from changen2.jobs.dask_detect import ClusterPredictor, Detector
+from changen2.jobs.detect import detect, output_folder, run_plan
+from changen2.jobs.detection_plan import make_plan
+from changen2.jobs.progress import Reporter
+from changen2.protocol import DetectRequest, validate
+from changen2.raster.reading import gdal_environment
 
 LAYERS = ("change_probability", "change", "semantic_before", "semantic_after")
 
@@ -79,6 +85,32 @@ def test_a_run_begun_on_a_cluster_goes_on_here(dates, cluster, tmp_path, monkeyp
     whole = detect(*dates, tmp_path / "whole", threads=1, **SMALL)
     for name, values in layers(whole).items():
         assert (values == layers(went_on)[name]).all(), name
+
+
+class ThreeAtOnce(Crew):
+    """A worker that ends up with bf16 and three tiles at once; it hears what the others are told."""
+
+    def __init__(self):
+        self.told = []
+
+    def in_order(self, task, items, check):
+        for item in items:
+            if isinstance(item, Detector):
+                yield "cpu", "bfloat16", 3
+            else:
+                self.told.append(task.args[0])
+                planes, (decided, reach) = task.args[2], (item.decided, item.reach)
+                sums = np.zeros((planes, decided.height, decided.width), np.uint32)
+                yield sums, np.ones((reach.height, reach.width), bool)
+
+
+def test_all_workers_are_told_the_precision_and_batch_of_the_first(dates, tmp_path):
+    given = {"before": str(dates[0]), "after": str(dates[1]), "out_dir": str(tmp_path / "out"), "dask": "there"}
+    request, worker = validate(DetectRequest, given), ThreeAtOnce()
+    with gdal_environment():
+        plan = make_plan(request)
+        run_plan(plan, ClusterPredictor(plan, worker, lambda: None), output_folder(request), Reporter())
+    assert worker.told and {(told.precision, told.batch_size) for told in worker.told} == {("bf16", 3)}
 
 
 def test_a_file_that_breaks_is_said(dates, cluster, tmp_path):
