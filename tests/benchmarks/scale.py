@@ -4,8 +4,9 @@
 
 Detects change on a drawn pair with Dask workers of one thread on this machine, one and then two, and makes a small
 data set in one process and then in two. Each worker is warm (its model loaded) before the clock starts. The client's
-own share is timed with workers whose model costs nothing. Prints one JSON object; docs/scaling.md says what the
-numbers are for.
+own share is timed with answers that cost it nothing: sums of a drawn probability, smooth noise of which a few percent
+are change, so that there is something to compress and there are polygons to make. Prints one JSON object;
+docs/scaling.md says what the numbers are for.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import torch
 from distributed import LocalCluster
+from numpy.typing import NDArray
 from PIL import Image
 
 from changen2.errors import InputError
@@ -29,7 +32,10 @@ from changen2.jobs.detect import detect
 from changen2.jobs.detection_plan import make_plan
 from changen2.jobs.generate import generate
 from changen2.models.devices import devices
+from changen2.models.predictor import QUANTUM
 from changen2.protocol import DetectRequest
+from changen2.raster.blending import BlockSums
+from changen2.raster.tiles import Block
 from changen2.scenes import draw_pair
 from changen2.scenes.classes import BUILDING
 
@@ -40,6 +46,8 @@ KM2 = 1_000_000
 """Square metres."""
 AREA = 1000
 """km² that costs are given for."""
+CHANGED = 0.03
+"""Share of the drawn probability that is change."""
 
 
 def far_detection(pair: tuple[Path, Path], out: Path, workers: int) -> float:
@@ -53,35 +61,67 @@ def far_detection(pair: tuple[Path, Path], out: Path, workers: int) -> float:
         return time.perf_counter() - began
 
 
-class FreeCrew(Crew):
-    """Workers that answer at once with sums of nothing: what is left is the client's own work."""
+def draw_probability(side: int) -> NDArray[np.uint16]:
+    """Smooth noise of two scales as whole-numbered probabilities ``[side, side]``, ``CHANGED`` of them above a half."""
+    random = torch.Generator().manual_seed(0)
+    noise = torch.zeros(1, 1, side, side)
+    for cell, weight in ((48, 1.0), (8, 0.3)):
+        coarse = torch.randn(1, 1, side // cell + 2, side // cell + 2, generator=random)
+        noise += weight * torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic")
+    logit = 4 * (noise[0, 0].numpy() - np.quantile(noise.numpy(), 1 - CHANGED))
+    return np.rint(QUANTUM / (1 + np.exp(-logit))).astype(np.uint16)
 
-    def __init__(self) -> None:
-        self.size = 1
+
+class FreeCrew(Crew):
+    """Workers that answer with the sums of a drawn probability.
+
+    Args:
+        side: of the pair, pixels.
+
+    Attributes:
+        seconds: spent on the answers, which workers would spend.
+    """
+
+    def __init__(self, side: int) -> None:
+        self.seconds = 0.0
+        self._probability = draw_probability(side)
 
     def in_order(self, task, items, check):  # type: ignore[no-untyped-def]
-        """Answer each item with zeros of the size that a worker would send."""
+        """Answer each item as a worker would, but for its model."""
         for item in items:
             if not hasattr(item, "reach"):
                 yield "cpu", "float32", 1
                 continue
-            planes, says = task.args[2], (item.decided.height, item.decided.width)
-            yield np.zeros((planes, *says), np.uint32), np.ones((item.reach.height, item.reach.width), bool)
+            began = time.perf_counter()
+            answer = self._sums(item, task.args[2]), np.ones((item.reach.height, item.reach.width), bool)
+            self.seconds += time.perf_counter() - began
+            yield answer
+
+    def _sums(self, block: Block, planes: int) -> NDArray[np.uint32]:
+        sums, rows, columns = BlockSums(block, planes), block.grid.rows, block.grid.columns
+        for row in block.row_tiles:
+            for column in block.column_tiles:
+                (r0, r1), (c0, c1) = rows.seen(row), columns.seen(column)
+                tile = np.zeros((planes, rows.tile, columns.tile), np.uint16)
+                tile[:, : r1 - r0, : c1 - c0] = self._probability[r0:r1, c0:c1]
+                sums.add(row, column, tile)
+        return sums.sums
 
 
-def client_seconds(pair: tuple[Path, Path], out: Path) -> float:
-    """Seconds that the client spends on blending, writing and polygons for a whole pair."""
+def client_seconds(pair: tuple[Path, Path], out: Path, side: int) -> tuple[float, dict[str, object]]:
+    """Seconds that the client spends on blending, writing and polygons for a whole pair, and what it found."""
     from changen2.jobs.detect import run_plan
     from changen2.jobs.progress import Reporter
     from changen2.raster.reading import gdal_environment
     from changen2.raster.writing import OutputFolder
 
     with gdal_environment():
-        plan = make_plan(DetectRequest(before=str(pair[0]), after=str(pair[1]), out_dir=str(out), dask="none"))
-        predictor = ClusterPredictor(plan, FreeCrew(), lambda: None)
+        request = DetectRequest(before=str(pair[0]), after=str(pair[1]), out_dir=str(out), threshold=0.5, dask="none")
+        plan, crew = make_plan(request), FreeCrew(side)
+        predictor = ClusterPredictor(plan, crew, lambda: None)
         began = time.perf_counter()
-        run_plan(plan, predictor, OutputFolder(out, overwrite=True), Reporter())
-        return time.perf_counter() - began
+        found = run_plan(plan, predictor, OutputFolder(out, overwrite=True), Reporter())
+        return time.perf_counter() - began - crew.seconds, found["summary"]
 
 
 def detection(folder: Path, side: int) -> dict[str, object]:
@@ -95,7 +135,7 @@ def detection(folder: Path, side: int) -> dict[str, object]:
         for row in rows_of(block)
     )
     seconds = {workers: far_detection(pair, folder / f"far{workers}", workers) for workers in (1, 2)}
-    client = client_seconds(pair, folder / "client")
+    client, drawn = client_seconds(pair, folder / "client", side)
     # Of a large raster, where tiles that reach over the edge do not count.
     per_area = AREA * KM2 / (rows.stride * float(plan.gsd or 1)) ** 2
     each, own = (seconds[1] - client) / tiles, client / tiles
@@ -106,6 +146,8 @@ def detection(folder: Path, side: int) -> dict[str, object]:
         "tiles": tiles,
         "worker_s_per_tile": round(each, 3),
         "client_s_per_tile": round(own, 4),
+        "client_share_changed": round(drawn["change_px"] / drawn["valid_px"], 4),
+        "client_polygons": drawn["polygons"],
         "bytes_to_client_per_tile": round(sent / tiles),
         "speedup_of_two_workers": round(seconds[1] / seconds[2], 2),
         f"tiles_per_{AREA}_km2_at_{plan.gsd:.2f}_m": round(per_area),
