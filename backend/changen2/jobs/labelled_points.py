@@ -186,9 +186,9 @@ def _read(path: Path, grid: Grid) -> Points:
     labels = _numbers(fields[REFERENCE_FIELD])
     known = np.isfinite(labels) if labels is not None else np.zeros(0, bool)
     if labels is None or not np.isin(labels[known], (0, 1)).all():
+        held = sorted({str(value) for value in fields[REFERENCE_FIELD]})
         raise InputError(
-            f"Field {REFERENCE_FIELD!r} of {path} holds {sorted({str(value) for value in fields[REFERENCE_FIELD]})}; "
-            "allowed are 0 and 1.",
+            f"Field {REFERENCE_FIELD!r} of {path} holds {', '.join(held[:5])}; allowed are 0 and 1.",
             hint="Label each point 1 (change) or 0 (no change).",
             code="bad_value",
         )
