@@ -100,10 +100,10 @@ def finetune(
     # A few pairs tell less of a normal picture than all that the model saw before.
     measured = loop.is_measured(model)
     state = loop.begin(model.to(device), config)
-    with loop.Batches(loop.Imagery({}, {SOURCE: list(pairs)}), config) as batches:
+    with loop.batches(loop.Imagery({}, {SOURCE: list(pairs)}), config) as coming:
 
         def losses(now: Run) -> tuple[dict[str, Tensor], int]:
-            batch = {key: value.to(device) for key, value in batches.of(now.step).items()}
+            batch = {key: value.to(device) for key, value in coming.of(now.step).items()}
             return losses_of(now.model, batch, config), config.batch_size
 
         trained = run.train(

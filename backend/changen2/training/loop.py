@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.models.devices import choose_precision
 from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.training import distributed, run
+from changen2.training.ahead import Ahead
 from changen2.training.config import TrainingConfig
 from changen2.training.examples import Example, TrainingPairs
 from changen2.training.export import load_exported
@@ -204,10 +203,10 @@ def train(
         The averaged model, on the CPU; with ``watch`` as it was when its score was best.
     """
     torch.set_num_threads(config.threads)
-    with Batches(imagery, config) as batches:
+    with batches(imagery, config) as coming:
 
         def step_losses(state: Run) -> tuple[dict[str, Tensor], int]:
-            batch = {key: value.to(device) for key, value in batches.of(state.step).items()}
+            batch = {key: value.to(device) for key, value in coming.of(state.step).items()}
             return losses(state.model, batch, config), config.batch_size  # type: ignore[arg-type]
 
         trained = run.train(
@@ -223,39 +222,13 @@ def train(
     return trained.cpu()  # type: ignore[return-value]
 
 
-class Batches:
-    """The batches of a run in order, this process's part of each, made by a thread of their own while the model learns.
+def batches(imagery: Imagery, config: TrainingConfig) -> Ahead[Example]:
+    """This process's part of each batch of a run."""
+    examples = TrainingPairs(imagery.places, imagery.pairs, config)
+    mine = range(config.batch_size)[distributed.part(config.batch_size)]
 
-    No process: forking one that has threads may leave the child waiting for ever, and where nothing is forked all
-    imagery would be copied.
-    """
-
-    AHEAD = 4
-
-    def __init__(self, imagery: Imagery, config: TrainingConfig) -> None:
-        self._examples = TrainingPairs(imagery.places, imagery.pairs, config)
-        self._size, self._steps = config.batch_size, config.steps
-        self._part = range(config.batch_size)[distributed.part(config.batch_size)]
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._coming: deque[Future[Example]] = deque()
-        self._next: int | None = None
-
-    def of(self, step: int) -> Example:
-        """The batch of a step; steps are asked for one after the other, from any first one."""
-        if self._next is None:
-            self._next = step
-        while len(self._coming) < self.AHEAD and self._next < self._steps:
-            self._coming.append(self._thread.submit(self._make, self._next))
-            self._next += 1
-        return self._coming.popleft().result()
-
-    def _make(self, step: int) -> Example:
-        first = step * self._size
-        collated: Example = default_collate([self._examples[first + index] for index in self._part])
+    def make(step: int) -> Example:
+        collated: Example = default_collate([examples[step * config.batch_size + index] for index in mine])
         return collated
 
-    def __enter__(self) -> Batches:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=True)
+    return Ahead(make, config.steps)

@@ -2,8 +2,8 @@
 
 ``python -m changen2.training.shared_encoder CONFIG`` goes on from detectors that were trained on the frozen ImageNet
 encoder: each step sees a batch of either, and what both want of the encoder moves it, slower than the rest. Writes
-``tiny.safetensors`` and ``tiny-landcover.safetensors``, and their calibration on held-out pairs as
-``calibration.json``. Started again, it goes on from its checkpoint.
+``tiny.safetensors`` and ``tiny-landcover.safetensors``, which lacks the encoder (``landcover.safetensors`` has it), and
+their calibration on held-out pairs as ``calibration.json``. Started again, it goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import argparse
 import copy
 import json
 import logging
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from torch.utils.data import default_collate
 from changen2.models.changestar_landcover import ChangeStarLandCover
 from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.training import landcover_train, loop, run
+from changen2.training.ahead import Ahead
 from changen2.training.calibrate import honest_bias, measure_calibration, shift_bias
 from changen2.training.config import TrainingConfig, load_config
 from changen2.training.examples import Example, TrainingPairs
@@ -48,7 +47,7 @@ class SharedEncoderConfig(BaseModel):
         buildings: configuration whose mix the building detector sees; a file beside this one, or a path.
         landcover: that of the land-cover detector.
         buildings_from: weights that the building detector begins with and labels by what is unknown.
-        landcover_from: those of the land-cover detector, its encoder among them or not.
+        landcover_from: those of the land-cover detector; without an encoder it has that of ImageNet.
         out: folder for checkpoint, log and weights.
         landcover_batch_size: pairs of land cover a step.
         landcover_weight: of the land-cover loss.
@@ -113,41 +112,21 @@ class Both(nn.Module):
         self.buildings, self.landcover = buildings, landcover
 
 
-class Batches:
-    """The batches of a run in order, made by a thread of their own while the models learn."""
+def batches(buildings: Imagery, landcover: Imagery, first: TrainingConfig, second: TrainingConfig) -> Ahead[Batch]:
+    """Those of a run; what is held out of the land cover is left aside here, that of buildings where they are drawn."""
+    examples = TrainingPairs(buildings.places, buildings.pairs, first)
+    learned = landcover_train.part(landcover, held_out=False)
+    size, others = first.batch_size, second.batch_size
 
-    AHEAD = 4
-
-    def __init__(self, buildings: Imagery, landcover: Imagery, first: TrainingConfig, second: TrainingConfig) -> None:
-        self._pairs = TrainingPairs(buildings.places, buildings.pairs, first)
-        self._landcover = landcover_train.part(landcover, held_out=False)
-        self._first, self._second = first, second
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._coming: deque[Future[Batch]] = deque()
-        self._next: int | None = None
-
-    def of(self, step: int) -> Batch:
-        """Those of a step; steps are asked for one after the other, from any first one."""
-        self._next = step if self._next is None else self._next
-        while len(self._coming) < self.AHEAD and self._next < self._first.steps:
-            self._coming.append(self._thread.submit(self._make, self._next))
-            self._next += 1
-        return self._coming.popleft().result()
-
-    def _make(self, step: int) -> Batch:
-        size, others = self._first.batch_size, self._second.batch_size
-        rngs = [np.random.default_rng((self._second.seed, step * others + index)) for index in range(others)]
-        pairs = [landcover_train.draw_pair(self._landcover, self._second, rng) for rng in rngs]
+    def make(step: int) -> Batch:
+        rngs = [np.random.default_rng((second.seed, step * others + index)) for index in range(others)]
+        pairs = [landcover_train.draw_pair(learned, second, rng) for rng in rngs]
         return (
-            default_collate([self._pairs[step * size + index] for index in range(size)]),
+            default_collate([examples[step * size + index] for index in range(size)]),
             default_collate([landcover_train.to_example(pair) for pair in pairs]),
         )
 
-    def __enter__(self) -> Batches:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=True)
+    return Ahead(make, first.steps)
 
 
 def begin(model: Both, config: SharedEncoderConfig) -> Run:
@@ -186,10 +165,10 @@ def train(
     torch.set_num_threads(config.threads)
     first, second = config.of_buildings(beside), config.of_landcover(beside)
     state = begin(Both(loop.fresh(first), landcover_train.fresh(second)), config)
-    with Batches(buildings, landcover, first, second) as batches:
+    with batches(buildings, landcover, first, second) as coming:
 
         def losses(now: Run) -> tuple[dict[str, Tensor], int]:
-            one, other = batches.of(now.step)
+            one, other = coming.of(now.step)
             of_buildings = loop.losses(now.model.buildings, one, first)  # type: ignore[arg-type]
             of_landcover = landcover_train.losses(now.model.landcover, other, second)  # type: ignore[arg-type]
             parts = {f"buildings_{key}": value for key, value in of_buildings.items()}
@@ -216,8 +195,9 @@ def calibrate(model: Both, first: TrainingConfig, second: TrainingConfig) -> dic
 
 
 def export(model: Both, out: Path) -> None:
-    """Write both detectors; the second without the encoder, which is the first one's."""
+    """Write both detectors; the second without the encoder, which is the first one's, and whole for a further round."""
     export_weights(model.buildings, out / "tiny.safetensors")
+    export_weights(model.landcover, out / "landcover.safetensors")
     landcover_train.export(model.landcover, out / "tiny-landcover.safetensors")
 
 

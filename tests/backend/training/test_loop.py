@@ -144,8 +144,8 @@ def test_examples_are_the_same_by_number_and_leave_held_out_places_aside(
 ) -> None:
     config = _config(tmp_path, encoder_weights)
     examples = TrainingPairs(imagery.places, imagery.pairs, config)
-    with loop.Batches(imagery, config) as batches:
-        later = [batches.of(step) for step in (2, 3)]
+    with loop.batches(imagery, config) as coming:
+        later = [coming.of(step) for step in (2, 3)]
     for key, value in examples[5].items():
         torch.testing.assert_close(later[0][key][1], value)
     assert not torch.equal(later[0]["before"], later[1]["before"])
