@@ -42,9 +42,15 @@ UNREADABLE_HINT = "Open it in QGIS or run gdalinfo on it; a truncated download h
 
 @contextmanager
 def gdal_environment() -> Iterator[None]:
-    """GDAL as every job needs it: a small cache and nothing written beside the inputs."""
-    # rasterio takes this option in bytes, whatever its size, where GDAL's own would take small numbers for megabytes.
-    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB * 2**20, GDAL_PAM_ENABLED="NO"), warnings.catch_warnings():
+    """GDAL as every job needs it: a small cache, nothing written beside the inputs, no broken PNG taken for whole."""
+    options = {
+        # rasterio takes this one in bytes, whatever its size, where GDAL's own would take small numbers for megabytes.
+        "GDAL_CACHEMAX": GDAL_CACHE_MB * 2**20,
+        "GDAL_PAM_ENABLED": "NO",
+        # The short way to read a whole PNG fills what was cut off with zeros and says nothing.
+        "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
+    }
+    with rasterio.Env(**options), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 

@@ -1,4 +1,4 @@
-"""Images and labels out of files: PNG and JPEG as they are, GeoTIFF as detection reads it."""
+"""Images and labels out of files: pictures as they are, GeoTIFF as detection reads it, labels as numbers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 
 from changen2.errors import InputError
 from changen2.raster.grid import Grid
@@ -43,7 +44,7 @@ def read_rgb(path: Path) -> tuple[Bytes, Mask]:
         InputError: ``missing_file``, ``unreadable`` or ``no_valid_pixels``.
     """
     if not is_raster(path):
-        image = _with_pil(path, "RGB")
+        image = _picture(path)
         return image, np.ones(image.shape[:2], bool)
     with gdal_environment():
         with open_raster(path) as dataset:
@@ -56,8 +57,8 @@ def read_rgb(path: Path) -> tuple[Bytes, Mask]:
 def read_values(path: Path) -> tuple[NDArray[Any], Mask]:
     """Read the numbers of a label, the largest of its bands where it has several.
 
-    A nodata value of 0 is a number like others: rasters of drawn polygons often have it, and it means that there is
-    nothing.
+    A picture with a palette holds its indices, one of a single bit 0 and 1; all of it is known. A nodata value of 0 is
+    a number like others: rasters of drawn polygons often have it, and it means that there is nothing.
 
     Args:
         path: the file.
@@ -66,17 +67,15 @@ def read_values(path: Path) -> tuple[NDArray[Any], Mask]:
         Numbers and where they are known, each ``[h, w]``.
 
     Raises:
-        InputError: ``missing_file`` or ``unreadable``.
+        InputError: ``missing_file``, ``unreadable`` or ``bad_value``: it is compressed as JPEG.
     """
-    if not is_raster(path):
-        values = _with_pil(path, "L")
-        return values, np.ones(values.shape, bool)
     with gdal_environment(), open_raster(path) as dataset:
+        _check_lossless(dataset, path)
         bands = sorted(set(choose_bands(dataset, None)))
         try:
             values = dataset.read(bands).max(axis=0)
             known = np.isfinite(values)
-            if dataset.nodata != 0:
+            if is_raster(path) and dataset.nodata != 0:
                 known &= (dataset.read_masks(bands) > 0).all(axis=0)
         except (RasterioError, OSError) as error:
             raise _unreadable(path, error) from error
@@ -91,10 +90,20 @@ def metres_per_pixel(path: Path) -> float | None:
         return ground_sampling_distance(Grid.of(dataset))
 
 
-def _with_pil(path: Path, mode: str) -> Bytes:
+def _check_lossless(dataset: DatasetReader, path: Path) -> None:
+    if "JPEG" in (dataset.driver, *dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION", "").split()):
+        raise InputError(
+            f"{path} is compressed as JPEG, which blurs the numbers of a label: labels must be lossless.",
+            hint="Give PNG or GeoTIFF. Of a mask that is left as JPEG alone, gdal_calc.py -A mask.jpg "
+            '--calc="A>127" --type=Byte --outfile=mask.tif makes one.',
+            code="bad_value",
+        )
+
+
+def _picture(path: Path) -> Bytes:
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert(mode))
+            return np.asarray(image.convert("RGB"))
     # PIL has no one type for broken files.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise _unreadable(path, error) from error

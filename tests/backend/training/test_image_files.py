@@ -54,6 +54,35 @@ def test_zero_is_a_number_also_where_it_is_called_nodata(tmp_path: Path) -> None
         assert found[1].tolist() == known
 
 
+@pytest.mark.parametrize("mode", ["palette", "transparent palette", "bits", "L", "16 bits", "alpha"])
+def test_a_picture_of_labels_holds_the_numbers_that_a_raster_reader_finds(tmp_path: Path, mode: str) -> None:
+    numbers = np.random.default_rng(0).integers(0, 2 if mode == "bits" else 7, (5, 6), np.uint8)
+    if mode == "16 bits":
+        numbers = numbers.astype(np.uint16) * 300
+    image = Image.fromarray(numbers.astype(bool) if mode == "bits" else numbers)
+    if "palette" in mode:
+        image.putpalette(list(range(255, 255 - 3 * 7, -1)))
+    if mode == "alpha":
+        image.putalpha(Image.fromarray(np.eye(5, 6, dtype=np.uint8)))
+    image.save(tmp_path / "label.png", **({"transparency": 3} if mode == "transparent palette" else {}))
+    values, known = read_values(tmp_path / "label.png")
+    np.testing.assert_array_equal(values, numbers)
+    assert known.all()
+
+
+@pytest.mark.parametrize("name", ["label.jpg", "label.tif"])
+def test_a_label_that_jpeg_has_blurred_is_refused(tmp_path: Path, name: str) -> None:
+    mask = np.zeros((40, 40), np.uint8)
+    mask[13:29, 11:27] = 255
+    if name.endswith(".jpg"):
+        Image.fromarray(mask).save(tmp_path / name)
+    else:
+        _write(tmp_path / name, np.stack([mask] * 3), compress="JPEG", photometric="YCBCR")
+    with pytest.raises(InputError, match="lossless") as caught:
+        read_values(tmp_path / name)
+    assert caught.value.code == "bad_value"
+
+
 def test_metres_per_pixel_are_those_on_the_ground(tmp_path: Path) -> None:
     band = np.ones((1, 4, 4), np.uint8)
     metric = _write(tmp_path / "utm.tif", band, crs="EPSG:32633", transform=Affine(0.3, 0, 5e5, 0, -0.3, 5e6))
