@@ -19,7 +19,7 @@ from changen2.raster.ground import ground_sampling_distance
 from changen2.raster.reading import open_raster
 from changen2.training.digitized import read_digitized
 from changen2.training.image_files import IMAGES, read_values
-from changen2.training.places import IGNORE, PlacePair, read_pairs
+from changen2.training.places import IGNORE, PlacePair, read_pairs, tells_classes
 
 EVERY = 5
 """Every so manieth pair of a folder is held out, where its list/val.txt does not say which."""
@@ -93,7 +93,9 @@ def _read_rasters(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
 
 
 def holds_classes(root: Path) -> bool:
-    """Whether a folder's semantic maps hold numbers that a mask of objects (0, 1 or 255) does not."""
+    """Whether a folder's semantic maps hold classes: by its manifest, or by numbers other than a mask's 0, 1 and 255."""
+    if tells_classes(root):
+        return True
     maps = (path for layer in ("semantic_A", "semantic_B") for path in sorted((root / layer).glob("*")))
     values = (read_values(path) for path in maps if path.suffix.lower() in IMAGES)
     return any(not np.isin(numbers[known], (0, 1, IGNORE)).all() for numbers, known in values)

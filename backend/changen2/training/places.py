@@ -126,7 +126,13 @@ def read_pairs(
     """
     paths = _images(root, "pairs", ("A", "B", "label"))
     named = _named_held_out(root)
-    read_date = read_date or partial(_read_objects, object_class)
+    if named and not any(path.stem in named for path in paths):
+        raise InputError(
+            f"{root / 'list' / 'val.txt'} names none of the pairs in {root}.",
+            hint="Give the file names of those to hold out, one a line, or leave the list away.",
+            code="bad_value",
+        )
+    read_date = read_date or partial(_read_objects, object_class, tells_classes(root))
     pairs = []
     for index, path in enumerate(paths):
         held_out = _is_held_out(index, len(paths), every) if named is None else path.stem in named
@@ -160,10 +166,16 @@ def read_manifest(root: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) and content.get("job") == "generate" else {}
 
 
+def tells_classes(root: Path) -> bool:
+    """Whether ``changen2 generate`` tells that it wrote classes, whatever numbers a folder's semantic maps hold."""
+    return read_manifest(root).get("kind") == "S9"
+
+
 def _named_held_out(root: Path) -> set[str] | None:
     """The stems of the pairs that a folder holds out by name; None where it does not say."""
     listed = root / "list" / "val.txt"
-    named = {Path(name).stem for name in listed.read_text(encoding="utf8").split()} if listed.is_file() else set()
+    lines = listed.read_text(encoding="utf8").splitlines() if listed.is_file() else []
+    named = {Path(line.strip()).stem for line in lines if line.strip()}
     # A small data set has an empty list without anybody's having wished so.
     wished = read_manifest(root).get("parameters", {}).get("val_share") == 0
     return named if named or wished else None
@@ -204,11 +216,11 @@ def _check_sizes(root: Path, path: Path, *arrays: NDArray[Any]) -> None:
         )
 
 
-def _read_objects(object_class: int | None, path: Path) -> Bytes:
+def _read_objects(object_class: int | None, classes: bool, path: Path) -> Bytes:
     values, known = read_values(path)
     if object_class is not None:
         return np.where(known & (values != IGNORE), values == object_class, IGNORE).astype(np.uint8)
-    if not np.isin(values[known], (0, 1, 255)).all():
+    if classes or not np.isin(values[known], (0, 1, 255)).all():
         raise InputError(
             f"{path} holds classes, not a mask of objects.",
             hint="Name the class to look for (`object_classes` in a configuration), or leave the folder away.",

@@ -158,6 +158,19 @@ def test_masks_of_objects_are_learned_from_as_they_are(with_classes):
         assert pair.after.label.any()
 
 
+@pytest.mark.parametrize("numbers", [(0, 1), (0, 255), (1, 255)])
+def test_classes_are_told_by_the_manifest_also_where_they_look_like_a_mask(with_classes, numbers):
+    for layer in ("semantic_A", "semantic_B"):
+        for path in (with_classes / layer).iterdir():
+            Image.fromarray(np.where(np.asarray(Image.open(path)) == 4, *numbers).astype(np.uint8)).save(path)
+    (with_classes / "manifest.json").write_text(json.dumps({"job": "generate", "kind": "S9"}))
+    material = read_material(with_classes)
+    assert "--object-class" in material.warnings[0]
+    assert all((pair.after.label == 255).all() for pair in material.pairs)
+    with pytest.raises(InputError, match="holds classes"):
+        read_pairs(with_classes, 0.5)
+
+
 def test_both_figures_are_the_best_that_any_threshold_gives(pairs, tmp_path):
     made = finetune_model("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **SHORT)
     (held_out,) = [pair for pair in read_material(pairs).pairs if pair.before.held_out]

@@ -87,6 +87,19 @@ def test_some_are_held_out_of_however_few_pairs(tmp_path: Path, count: int, ever
     assert [index for index, pair in enumerate(found) if pair.before.held_out] == held_out
 
 
+@pytest.mark.parametrize("line", ["old town_2.png", "  old town_2 ", "A/old town_2.png"])
+def test_a_list_names_a_pair_a_line_and_one_at_least(tmp_path: Path, line: str) -> None:
+    for index in range(3):
+        _pair_files(tmp_path, f"old town_{index}")
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list" / "val.txt").write_text(f"{line}\r\n\nelsewhere.png\n", encoding="utf8")
+    held_out = [pair.before.name for pair in places.read_pairs(tmp_path, 0.5) if pair.before.held_out]
+    assert held_out == ["old town_2"]
+    (tmp_path / "list" / "val.txt").write_text("elsewhere.png\n", encoding="utf8")
+    with pytest.raises(InputError, match=r"val\.txt names none"):
+        places.read_pairs(tmp_path, 0.5)
+
+
 def test_none_is_held_out_where_generate_was_asked_for_none(tmp_path: Path) -> None:
     for index in range(3):
         _pair_files(tmp_path, f"a{index}")
