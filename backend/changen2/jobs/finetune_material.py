@@ -93,7 +93,7 @@ def _read_rasters(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
 
 
 def holds_classes(root: Path) -> bool:
-    """Whether a folder's semantic maps hold classes: by its manifest, or by numbers other than a mask's 0, 1 and 255."""
+    """Whether a folder's semantic maps hold classes: by its manifest, or by numbers other than 0, 1 and 255."""
     if tells_classes(root):
         return True
     maps = (path for layer in ("semantic_A", "semantic_B") for path in sorted((root / layer).glob("*")))

@@ -87,7 +87,8 @@ def class_change(before: Bytes, after: Bytes) -> Bytes:
 def region_change(before: Bytes, after: Bytes, certain: NDArray[np.bool_]) -> Bytes:
     """Change of two dates of one scene, given where a building certainly came or went.
 
-    Thin differences are the shift of leaning walls and crowns; they are left unknown.
+    Thin differences are the shift of leaning walls and crowns; they are left unknown. What neither date names, such as
+    a terrace, is as it was.
     """
     change = class_change(before, after)
     differs = change == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import numpy as np
 from changen2.errors import InputError
 from changen2.scenes.classes import BACKGROUND, CLASSES
 from changen2.training.image_files import read_values
-from changen2.training.landcover import region_change
 from changen2.training.places import IGNORE, Bytes, Place, PlacePair, read_images, read_manifest, read_pairs
 
 NUMBERS = {name: number for number, (name, _) in CLASSES.items() if number != BACKGROUND}
@@ -22,11 +20,10 @@ KNOWN = ", ".join(f"{number} {name}" for name, number in NUMBERS.items())
 
 
 def read_class_pairs(root: Path, gsd: float | None = None) -> list[PlacePair]:
-    """Pairs in the LEVIR-CD layout whose ``semantic_A`` and ``semantic_B`` hold classes, drawn or generated ones too.
+    """Pairs in the LEVIR-CD layout whose ``semantic_A`` and ``semantic_B`` hold classes, generated ones too.
 
-    Where label is not 0 something changed; elsewhere the classes of both dates tell, as far as they can (see
-    :func:`changen2.training.landcover.region_change`). Their numbers are those of the five classes, 0 and 255 where it
-    is not known; in a folder that ``changen2 generate`` made, names count instead.
+    The label alone tells what changed, also where no class is known. The classes' numbers are those of the five, 0 and
+    255 where it is not known; in a folder that ``changen2 generate`` made, names count instead.
 
     Args:
         root: the folder.
@@ -43,7 +40,7 @@ def read_class_pairs(root: Path, gsd: float | None = None) -> list[PlacePair]:
         )
     pairs = read_pairs(root, gsd, read_date=partial(read_classes, _legend(root)))
     _check_any([date for pair in pairs for date in (pair.before, pair.after)], root)
-    return [replace(pair, change=replace(pair.change, label=_change(pair))) for pair in pairs]
+    return pairs
 
 
 def read_class_images(root: Path, gsd: float | None = None) -> list[Place]:
@@ -88,12 +85,6 @@ def _legend(root: Path) -> dict[int, str]:
     if not told:
         return {number: name for name, number in NUMBERS.items()}
     return {int(number): name.strip().casefold() for number, name in told.items()}
-
-
-def _change(pair: PlacePair) -> Bytes:
-    marked = pair.change.label
-    change = region_change(pair.before.label, pair.after.label, marked == 1)
-    return np.where(marked == IGNORE, IGNORE, change).astype(np.uint8)
 
 
 def _check_any(places: Sequence[Place], root: Path) -> None:

@@ -1,10 +1,12 @@
-"""Draw simulated scenes with land-cover maps of both dates, coarser than those for buildings alone.
+"""Draw simulated scenes with land-cover maps of both dates, coarser than those for buildings alone, and read them.
 
-Run as ``python -m changen2.training.landcover_scenes FOLDER --count 200``; scenes that are there already are kept.
+Run as ``python -m changen2.training.landcover_scenes FOLDER --count 200``; scenes that are there already are kept. A
+configuration names the folder ``landcover_scenes`` under ``pairs``.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,9 @@ from changen2.scenes.classes import BACKGROUND
 from changen2.scenes.style import KINDS
 from changen2.training import draw_scenes
 from changen2.training.draw_scenes import write_layers
-from changen2.training.places import IGNORE, Bytes
+from changen2.training.landcover import region_change
+from changen2.training.landcover_folders import read_class_pairs
+from changen2.training.places import IGNORE, Bytes, PlacePair
 
 SIZE = 256
 GSDS = (0.4, 0.6, 0.9, 1.3, 1.9)
@@ -41,8 +45,7 @@ def class_maps(pair: ScenePair) -> tuple[Bytes, Bytes]:
 def write_scene(folder: Path, index: int) -> None:
     """Write one scene in the LEVIR-CD layout with class maps; its name holds the centimetres per pixel.
 
-    The label says where a building came or went (255); what else changed the class maps tell, see
-    :func:`changen2.training.landcover_folders.read_class_pairs`.
+    The label says where a building came or went (255); what else changed the class maps tell, see :func:`read_scenes`.
     """
     if list((folder / "A").glob(f"{index:05d}_*.png")):
         return
@@ -50,6 +53,19 @@ def write_scene(folder: Path, index: int) -> None:
     change = pair.change.astype(np.uint8) * np.uint8(255)
     arrays = dict(zip(LAYERS, (change, *class_maps(pair), pair.after, pair.before), strict=True))
     write_layers(folder, f"{index:05d}_{round(gsd * 100)}", arrays)
+
+
+def read_scenes(root: Path, gsd: float | None = None) -> list[PlacePair]:
+    """Read drawn scenes: what the label does not mark, both class maps tell.
+
+    Args, Raises:
+        As :func:`changen2.training.landcover_folders.read_class_pairs`.
+    """
+    scenes = []
+    for pair in read_class_pairs(root, gsd):
+        change = region_change(pair.before.label, pair.after.label, pair.change.label == 1)
+        scenes.append(replace(pair, change=replace(pair.change, label=change)))
+    return scenes
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from changen2.training.export import compact
 from changen2.training.landcover import NOT_BUILDING, SOURCES
 from changen2.training.landcover_folders import read_class_images, read_class_pairs
 from changen2.training.landcover_pairs import cut_pair, make_pair
+from changen2.training.landcover_scenes import read_scenes
 from changen2.training.landcover_teacher import fill_unknown
 from changen2.training.loop import Imagery
 from changen2.training.losses import masked_cross_entropy
@@ -40,10 +41,15 @@ from changen2.training.sources import read_source
 
 logger = logging.getLogger(__name__)
 
+PAIRS = {"landcover_scenes": read_scenes}
+"""Readers of folders of pairs that are known by their name."""
+
 
 def read_imagery(config: TrainingConfig) -> Imagery:
     """Read all that a configuration names. The dates of a folder of pairs also serve as single dates."""
-    pairs = {name: read_class_pairs(config.folder(name), config.gsds.get(name)) for name in config.pairs}
+    pairs = {
+        name: PAIRS.get(name, read_class_pairs)(config.folder(name), config.gsds.get(name)) for name in config.pairs
+    }
     places = {}
     for name in config.sources:
         if name in pairs:

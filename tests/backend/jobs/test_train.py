@@ -85,8 +85,8 @@ def test_the_end_of_a_run_is_calibrated_on_what_is_held_out(config):
 
 def test_land_cover_is_trained_on_scenes_with_classes(config, tmp_path):
     for index in range(12):
-        write_scene(tmp_path / "scenes", index)
-    path = config(network="landcover", pairs={"scenes": 1.0}, gsds={})
+        write_scene(tmp_path / "landcover_scenes", index)
+    path = config(network="landcover", pairs={"landcover_scenes": 1.0}, gsds={})
     stages = []
     made = train_landcover(path, on_progress=lambda progress: stages.append(progress.stage), name="cover")
     assert "train" in stages and made["calibration"]["ece"] >= 0 and made["steps"] == 2
