@@ -13,7 +13,7 @@ from changen2.models import store
 from changen2.models.catalogue import UNSTATED
 from changen2.models.registry import ModelCard, cards
 from changen2.training.config import TrainingConfig
-from changen2.training.export import compact
+from changen2.training.export import compact, digest
 
 ALIKE = {"buildings": "tiny", "landcover": "tiny-landcover"}
 """The embedded detector of the same kind, by network."""
@@ -76,7 +76,7 @@ def card_of_training(name: str, model: nn.Module, config: TrainingConfig, traine
             "classes": alike.classes,
             "gsd_min": low,
             "gsd_max": high,
-            "gsd_native": round(math.sqrt(low * high), 2),
+            "gsd_native": min(max(round(math.sqrt(low * high), 3), low), high),
             "tile_size": alike.tile_size,
             "overlap": alike.overlap,
             "threshold": 0.5,
@@ -86,13 +86,18 @@ def card_of_training(name: str, model: nn.Module, config: TrainingConfig, traine
             "origin": "trained here",
             "installed_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "training": config.model_dump(
-                mode="json", include={"steps", "batch_size", "crop_size", "seed", "start_from", "sources", "pairs"}
-            ),
+            "training": _told(config),
             "measured": measured,
             **({"calibration": trained["calibration"]} if trained["calibration"] else {}),
         }
     )
+
+
+def _told(config: TrainingConfig) -> dict[str, Any]:
+    """What a card tells of a configuration: a start by its name and digest, as its path means nothing elsewhere."""
+    told = config.model_dump(mode="json", include={"steps", "batch_size", "crop_size", "seed", "sources", "pairs"})
+    start = config.start_from
+    return {**told, "start_from": start and {"name": start.name, "sha256": digest(start)}}
 
 
 def held_out_note(config: TrainingConfig) -> str:

@@ -16,11 +16,12 @@ from changen2.cli import app
 from changen2.errors import InputError
 from changen2.jobs.detect import detect
 from changen2.jobs.models import info, verify
+from changen2.jobs.register import card_of_training
 from changen2.jobs.train import train_changestar, train_landcover
 from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.models.registry import card_of, load_model
 from changen2.training.config import load_config
-from changen2.training.export import load_exported
+from changen2.training.export import digest, load_exported
 from changen2.training.landcover_scenes import write_scene
 
 
@@ -156,6 +157,21 @@ def test_a_run_that_has_ended_is_given_a_name_once(config, tmp_path):
     with pytest.raises(InputError, match="already"):
         train_changestar(config(), resume=True, name="roofs")
     assert train_changestar(config(), resume=True, name="roofs", overwrite=True)["model"] == "roofs"
+
+
+def test_the_card_tells_the_start_of_a_training_without_its_path(config, tmp_path):
+    start = Path(train_changestar(config(held_out_pairs=0))["weights"]).rename(tmp_path / "start.safetensors")
+    (tmp_path / "run").rename(tmp_path / "earlier")
+    train_changestar(config(held_out_pairs=0, start_from=str(start)), name="roofs")
+    assert info("roofs")["training"]["start_from"] == {"name": "start.safetensors", "sha256": digest(start)}
+    assert str(tmp_path) not in json.dumps(info("roofs")["training"])
+
+
+@pytest.mark.parametrize("low, high", [(0.003, 0.004), (0.1234, 0.1236), (0.3, 0.3), (0.0001, 0.0002), (0.2, 0.6)])
+def test_the_native_pixel_size_lies_among_those_trained_at(config, low, high):
+    settings = load_config(config(gsd_range=[low, high]))
+    card = card_of_training("x", torch.nn.Linear(1, 1), settings, {"held_out_f1": None, "calibration": None})
+    assert low <= card.gsd_native <= high
 
 
 def test_without_held_out_pairs_the_card_claims_nothing(config):
