@@ -25,7 +25,7 @@ from changen2.scenes.classes import BUILDING
 from changen2.training import held_out, loop, run
 from changen2.training.calibrate import best_bias, measure_calibration, shift_bias
 from changen2.training.config import TrainingConfig
-from changen2.training.examples import Example, draw_key
+from changen2.training.examples import Example
 from changen2.training.export import compact
 from changen2.training.landcover import NOT_BUILDING, SOURCES
 from changen2.training.landcover_folders import read_class_images, read_class_pairs
@@ -34,6 +34,7 @@ from changen2.training.landcover_scenes import read_scenes
 from changen2.training.landcover_teacher import fill_unknown
 from changen2.training.loop import Imagery
 from changen2.training.losses import masked_cross_entropy
+from changen2.training.mix import draw_from, mix_of, part
 from changen2.training.pairs import Pair
 from changen2.training.places import IGNORE
 from changen2.training.run import OnStep, Run, Watch
@@ -67,30 +68,9 @@ def read_imagery(config: TrainingConfig) -> Imagery:
     return Imagery(places, pairs)
 
 
-def part(imagery: Imagery, held_out: bool) -> Imagery:
-    """What is held out, or what is not; sources of which nothing is left are left out."""
-    places = {name: [p for p in found if p.held_out is held_out] for name, found in imagery.places.items()}
-    pairs = {name: [p for p in found if p.before.held_out is held_out] for name, found in imagery.pairs.items()}
-    return Imagery(
-        {name: found for name, found in places.items() if found},
-        {name: found for name, found in pairs.items() if found},
-    )
-
-
-def mix_of(imagery: Imagery, config: TrainingConfig) -> dict[str, float]:
-    """Of the configured kinds and folders of pairs, those that the imagery can make, by weight."""
-    has_places = any(name in imagery.places for name in config.sources)
-    pairs = {name: share for name, share in config.pairs.items() if name in imagery.pairs}
-    return {**(config.kinds if has_places else {}), **pairs}
-
-
 def draw_pair(imagery: Imagery, config: TrainingConfig, rng: np.random.Generator) -> Pair:
     """One pair of the configured mix, of what the imagery holds of it."""
-    kind = draw_key(mix_of(imagery, config), rng)
-    if kind in imagery.pairs:
-        return cut_pair(imagery.pairs[kind], config, rng)
-    sources = {name: share for name, share in config.sources.items() if name in imagery.places}
-    return make_pair(imagery.places, config.model_copy(update={"sources": sources}), kind, rng)
+    return draw_from(imagery, config, rng, cut_pair, make_pair)
 
 
 def to_example(pair: Pair) -> Example:
@@ -161,9 +141,7 @@ def fresh(config: TrainingConfig) -> ChangeStarLandCover:
 
 def held_out_pairs(imagery: Imagery, config: TrainingConfig) -> list[Pair]:
     """Pairs of held-out places by the training's own rules, the same every time; none where no change is held out."""
-    kept = part(imagery, held_out=True)
-    rngs = (np.random.default_rng((held_out.FIRST, index)) for index in range(config.held_out_pairs))
-    pairs = [draw_pair(kept, config, rng) for rng in rngs] if mix_of(kept, config) else []
+    pairs = held_out.held_out_pairs(imagery, config, draw_pair)
     if not any((pair.change == 1).any() for pair in pairs):
         logger.warning("Nothing with change is held out: the detector is not calibrated.")
         return []
