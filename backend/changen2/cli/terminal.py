@@ -1,8 +1,9 @@
-"""A job in a terminal: progress bar, Ctrl-C as cancel, messages, exit codes."""
+"""A job in a terminal: progress bar, log, Ctrl-C as cancel, messages, exit codes."""
 
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 import threading
@@ -15,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
+from rich.text import Text
 
 from changen2.errors import Cancelled, Changen2Error, InputError
 from changen2.jobs.progress import Progress
@@ -75,7 +77,7 @@ def run(job: Job, given: dict[str, Any]) -> dict[str, Any]:
     parameters = dict(given)
     as_json = parameters.pop("as_json")
     try:
-        with cancellable() as is_cancelled, _bar() as on_progress:
+        with cancellable() as is_cancelled, _bar() as on_progress, _log():
             result = job(**parameters, on_progress=on_progress, is_cancelled=is_cancelled)
     except Changen2Error as error:
         _explain(error, as_json)
@@ -111,6 +113,26 @@ def cancellable() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _log() -> Iterator[None]:
+    """Print what the package logs, such as the losses of a training, above the bar."""
+    package, handler = logging.getLogger("changen2"), _LogToTerminal()
+    level = package.level
+    package.setLevel(logging.INFO)
+    package.addHandler(handler)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+
+
+class _LogToTerminal(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        label = ("Note: ", "yellow") if record.levelno >= logging.WARNING else ""
+        stderr.print(Text.assemble(label, record.getMessage()), soft_wrap=True)
 
 
 def _explain(error: Changen2Error, as_json: bool) -> None:

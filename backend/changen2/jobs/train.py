@@ -129,12 +129,13 @@ def _read(path: str | Path, network: str) -> TrainingConfig:
     return config
 
 
-def _teller(reporter: Reporter, losses: dict[str, float]) -> OnStep:
-    """Report steps, and keep and log the losses."""
+def _teller(reporter: Reporter, losses: dict[str, float], leads: bool = True) -> OnStep:
+    """Report steps and keep the losses; of several processes the one that leads logs them."""
 
     def tell(step: int, steps: int, means: dict[str, float]) -> None:
         if means:
             losses.update(means)
+        if means and leads:
             logger.info("step %d of %d: %s", step, steps, " ".join(f"{k} {v:.4f}" for k, v in means.items()))
         reporter.step("train", step, steps)
 
@@ -173,7 +174,7 @@ def _train_changestar(
     config: TrainingConfig, given: Naming, here: Team, resume: bool, reporter: Reporter
 ) -> dict[str, Any]:
     losses: dict[str, float] = {}
-    tell = _teller(reporter, losses)
+    tell = _teller(reporter, losses, here.rank == 0)
     imagery = read_imagery(config)
     pairs = held_out_pairs(imagery, config)
     watch = Watch(lambda model: score(model, pairs), config.look_every, config.patience)

@@ -200,3 +200,5 @@ def test_the_command_trains_and_tells(config, tmp_path):
     assert done.exit_code == 0, done.output
     made = json.loads(done.stdout.splitlines()[-1])
     assert made["weights"] == str(tmp_path / "run" / "weights.safetensors") and made["steps"] == 2
+    assert f"step 2 of 2: change {made['losses']['change']:.4f}" in done.stderr
+    assert "Note: Nothing with change is held out" in done.stderr
