@@ -56,9 +56,11 @@ def test_thin_differences_of_one_scene_are_left_open() -> None:
     before = np.full((20, 20), LAND, np.uint8)
     after, certain = before.copy(), np.zeros((20, 20), bool)
     after[2:10, 2:10], after[:, 15], certain[18, 18] = WATER, ROAD, True
+    before[12:14], after[12:13] = IGNORE, IGNORE  # a terrace, the half of which is another class now
     change = region_change(before, after, certain)
     assert change[5, 5] == 1 and change[18, 18] == 1
-    assert change[5, 15] == IGNORE and change[12, 5] == 0
+    assert change[5, 15] == IGNORE and change[16, 5] == 0
+    assert change[12, 5] == 0 and change[13, 5] == IGNORE
 
 
 def test_dubai_has_all_classes_in_both_parts(shared_data: Path) -> None:
