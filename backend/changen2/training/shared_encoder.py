@@ -32,6 +32,7 @@ from changen2.training.examples import Example, TrainingPairs
 from changen2.training.export import export_weights
 from changen2.training.held_out import held_out_pairs
 from changen2.training.loop import Imagery
+from changen2.training.mix import part
 from changen2.training.run import OnStep, Run
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class Both(nn.Module):
 def batches(buildings: Imagery, landcover: Imagery, first: TrainingConfig, second: TrainingConfig) -> Ahead[Batch]:
     """Those of a run; what is held out of the land cover is left aside here, that of buildings where they are drawn."""
     examples = TrainingPairs(buildings.places, buildings.pairs, first)
-    learned = landcover_train.part(landcover, held_out=False)
+    learned = part(landcover, held_out=False)
     size, others = first.batch_size, second.batch_size
 
     def make(step: int) -> Batch:
