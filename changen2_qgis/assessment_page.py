@@ -137,7 +137,7 @@ def _point_tables(found: dict[str, Any] | None) -> str:
         rows.append((f"User's accuracy of {name}", _interval(found["users"][number])))
         rows.append((f"Producer's accuracy of {name}", _interval(found["producers"][number])))
         rows.append((f"Area of {name} ({found['area_unit']})", _interval(found["area"][number], 0)))
-    by = "Olofsson et al. 2014"
+    by = "Olofsson et al. 2014, with finite population correction"
     if found["strata_differ"]:
         by = "Stehman 2014: the map has changed since the points were drawn, and they count as they were drawn"
     return (

@@ -69,6 +69,8 @@ def test_the_report_tells_all_that_was_found():
     assert "<td>0.8 to 0.9</td><td>1,234</td><td>0.850</td><td>0.600</td>" in page
     assert "bare &lt;soil&gt; → building</td><td>40</td><td>30</td><td>20</td>" in page
     assert "Stehman" in page and "not known: no point tells" in page
+    found["area_adjusted"]["strata_differ"] = False
+    assert "Olofsson et al. 2014, with finite population correction" in report(summary(4, 1, **found), "map", "known")
     del found["calibration"]["platt"]
     assert "no scaling" in report(summary(4, 1, **found), "map", "known")
 

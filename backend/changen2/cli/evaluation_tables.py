@@ -103,7 +103,9 @@ def _points(found: dict[str, Any]) -> Iterator[Table]:
         rows.append((f"user's accuracy of {name}", *_estimate(found["users"][number])))
         rows.append((f"producer's accuracy of {name}", *_estimate(found["producers"][number])))
         rows.append((f"area of {name} ({unit})", *_estimate(found["area"][number], 0)))
-    by = "Stehman 2014: drawn on another state of the map" if found["strata_differ"] else "Olofsson et al. 2014"
+    by = "Olofsson et al. 2014, with finite population correction"
+    if found["strata_differ"]:
+        by = "Stehman 2014: drawn on another state of the map"
     yield _table(f"Area-adjusted (by {by})", ("measure", "value", "95 % interval"), rows)
 
 

@@ -3,7 +3,8 @@
 The strata need not be the map's classes: a map may have changed since its points were drawn. Every measure is a ratio
 of two totals over all pixels, estimated by Stehman 2014 (International Journal of Remote Sensing 35, equations 22 to
 28). Where the strata are the map's classes, these are the estimates of Olofsson et al. 2014 (Remote Sensing of
-Environment 148, equations 1 to 11).
+Environment 148, equations 1 to 11) with finite population correction, as Stehman has it: of a stratum that was drawn
+whole nothing is uncertain.
 """
 
 from __future__ import annotations

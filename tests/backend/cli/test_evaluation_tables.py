@@ -75,4 +75,5 @@ def test_points_have_their_matrix_and_intervals(tmp_path, write_raster):
     )  # fmt: skip
     text = told(evaluate(write_raster("map.tif", change), None, points=tmp_path / "points.gpkg"))
     assert "4 labelled points" in text and "user's accuracy of change 0.000" in text
-    assert "producer's accuracy of change not known no point tells" in text and "(m²)" in text and "Olofsson" in text
+    assert "producer's accuracy of change not known no point tells" in text and "(m²)" in text
+    assert "Olofsson et al. 2014, with finite population correction" in text

@@ -55,6 +55,20 @@ def test_a_class_that_is_nowhere_in_the_sample_is_not_known():
     assert found["producers"][1] is None and found["area"][1].value == 0 and found["users"][1].value == 0
 
 
+@pytest.mark.parametrize("share", [0.02, 0.5, 1])
+def test_intervals_are_olofssons_with_finite_population_correction(share):
+    """Equation 5 of Olofsson et al. 2014 with the share that was not drawn; none is left where all pixels were."""
+    rng = np.random.default_rng(2)
+    drawn = np.array([40, 60])
+    stratum = np.repeat([0, 1], drawn)
+    true = (rng.random(100) < np.where(stratum, 0.8, 0.1)).astype(int)
+    sizes = drawn / share
+    overall = area_adjusted(Sample(stratum, sizes, stratum, true, np.ones(100)), 1.0)["overall"][0]
+    right = np.array([(true == stratum)[stratum == number].mean() for number in (0, 1)])
+    variance = ((sizes / sizes.sum()) ** 2 * right * (1 - right) / (drawn - 1) * (1 - share)).sum()
+    assert standard_error(overall) == pytest.approx(np.sqrt(variance), abs=1e-12)
+
+
 def test_intervals_hold_what_is_true_nineteen_times_in_twenty():
     """Points drawn on one state of a map tell of another one, over pixels that shrink towards the pole."""
     rng = np.random.default_rng(5)
