@@ -75,10 +75,15 @@ def estimate(prediction: Path, path: Path, threshold: float) -> dict[str, Any]:
         pixels, area, in_metres = _measure(mapped, grid, threshold)
         said, ground = _look(mapped, grid, points.places, threshold, in_metres)
     labelled, on_map = np.isfinite(points.labels), said >= 0
+    if not (labelled & on_map).any():
+        raise InputError(
+            f"None of the {len(said):,} points of {path} is labelled and lies on the map.",
+            hint=f"Label points on it in the field {REFERENCE_FIELD!r}: 1 (change) or 0 (no change).",
+            code="bad_value",
+        )
     stratum, sizes, names = _strata(points, said, labelled & on_map, pixels, path)
     counted = labelled & (stratum >= 0)
-    _check_enough(np.bincount(said[labelled & on_map], minlength=2), "lie on the map's", CLASSES)
-    _check_enough(np.bincount(stratum[counted], minlength=len(sizes)), "were drawn in stratum", names)
+    _check_enough(np.bincount(stratum[counted], minlength=len(sizes)), names)
     true = np.where(labelled, points.labels, 0).astype(np.int64)
     sample = Sample(stratum[counted], sizes, said[counted], true[counted], ground[counted])
     matrix = np.zeros((2, 2), np.int64)
@@ -101,6 +106,8 @@ def _measure(mapped: DatasetReader, grid: Grid, threshold: float) -> tuple[NDArr
     for window in grid.windows(SIDE):
         changed, valid = read_change(mapped, window, threshold)
         pixels += [np.count_nonzero(valid & ~changed), np.count_nonzero(valid & changed)]
+        if not valid.any():
+            continue  # nothing is there, be it on the ellipsoid or beside it
         areas = row_areas_m2(grid.crop(window))
         in_metres = in_metres and areas is not None
         area += 0.0 if areas is None else float(np.count_nonzero(valid, axis=1) @ areas)
@@ -110,24 +117,26 @@ def _measure(mapped: DatasetReader, grid: Grid, threshold: float) -> tuple[NDArr
 def _look(
     mapped: DatasetReader, grid: Grid, places: NDArray[np.float64], threshold: float, in_metres: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """What the map says at each place, -1 where nothing, and the area of its pixel there, 0 where nothing."""
+    """What the map says at each place, -1 where nothing, and the area of its pixel there, 0 where it has none."""
     said, ground = np.full(len(places), -1), np.zeros(len(places))
     for number, place in enumerate(places):
+        if not np.isfinite(place).all():
+            continue  # the map's CRS has no place for it
         column, row = (int(np.floor(value)) for value in ~grid.transform @ tuple(place))
         if not (0 <= column < grid.width and 0 <= row < grid.height):
             continue
         window = Window(column, row, 1, 1)
         changed, valid = read_change(mapped, window, threshold)
         if valid[0, 0]:
-            areas = row_areas_m2(grid.crop(window)) if in_metres else None
-            said[number], ground[number] = changed[0, 0], 1.0 if areas is None else areas[0]
+            areas = row_areas_m2(grid.crop(window)) if in_metres else np.ones(1)
+            said[number], ground[number] = changed[0, 0], 0.0 if areas is None else areas[0]
     return said, ground
 
 
 def _strata(
     points: Points, said: NDArray[np.int64], seen: NDArray[np.bool_], pixels: NDArray[np.float64], path: Path
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], Sequence[str]]:
-    """The stratum of each point, from 0 and -1 where it counts for none, and the size and name of each stratum."""
+    """The stratum of each point, from 0 and -1 where it counts for none; the size of each stratum, and where it is."""
     if points.strata is None or points.sizes is None:
         moved = 0 if points.strata is None else np.count_nonzero((points.strata != said)[seen])
         if moved:
@@ -137,7 +146,7 @@ def _strata(
                 hint="Move the threshold back to that of the sample, or draw and label a new one: it keeps the sizes.",
                 code="bad_value",
             )
-        return said, pixels, CLASSES
+        return said, pixels, [f"on the map's {name}" for name in CLASSES]
     known = np.isfinite(points.strata)
     if not known[np.isfinite(points.labels)].all():
         raise InputError(
@@ -155,15 +164,15 @@ def _strata(
         )
     stratum = np.full(len(said), -1)
     stratum[known] = index
-    return stratum, np.concatenate(told), [f"{number:g}" for number in numbers]
+    return stratum, np.concatenate(told), [f"in stratum {number:g}" for number in numbers]
 
 
-def _check_enough(counts: NDArray[np.int64], what: str, names: Sequence[str]) -> None:
-    few = [name for name, count in zip(names, counts, strict=True) if count < 2]
+def _check_enough(counts: NDArray[np.int64], strata: Sequence[str]) -> None:
+    few = [stratum for stratum, count in zip(strata, counts, strict=True) if count < 2]
     if few:
         raise InputError(
-            f"Fewer than two labelled points {what} {' and '.join(few)}; the sample has {counts.sum()}.",
-            hint="Label a stratified sample: some dozens of points on each class of the map.",
+            f"Fewer than two labelled points lie {' and '.join(few)}; the sample has {counts.sum()}.",
+            hint="Label a stratified sample: some dozens of points in each stratum, such as a class of the map.",
             code="bad_value",
         )
 
@@ -175,7 +184,11 @@ def _read(path: Path, grid: Grid) -> Points:
         meta, _, wkb, columns = pyogrio.raw.read(path, columns=[REFERENCE_FIELD, STRATUM_FIELD, SIZE_FIELD])
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise InputError(f"{path} cannot be read: {error}", hint="Give a point layer.", code="unreadable") from error
-    fields = dict(zip(meta["fields"], columns, strict=True))
+    geometries = shapely.from_wkb(np.zeros(0, object) if wkb is None else wkb)
+    there = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
+    if not there.any():
+        raise InputError(f"{path} holds no point.", hint="Give a layer of labelled points.", code="bad_value")
+    fields = {name: values[there] for name, values in zip(meta["fields"], columns, strict=True)}
     if REFERENCE_FIELD not in fields:
         raise InputError(
             f"{path} has no field {REFERENCE_FIELD!r}.",
@@ -200,7 +213,7 @@ def _read(path: Path, grid: Grid) -> Points:
             hint=f"Add the field {STRATUM_FIELD!r}, a whole number, or remove {SIZE_FIELD!r}.",
             code="bad_value",
         )
-    places = shapely.get_coordinates(shapely.centroid(shapely.from_wkb(wkb)))
+    places = shapely.get_coordinates(shapely.centroid(geometries[there]))
     if grid.crs is not None and meta["crs"]:
         transformer = Transformer.from_crs(meta["crs"], grid.crs.to_wkt(), always_xy=True)
         places = np.stack(transformer.transform(places[:, 0], places[:, 1]), axis=1)

@@ -89,11 +89,12 @@ def test_strata_of_unknown_size_that_differ_from_the_map_are_refused(population,
     [
         ({"map": [0, 0, 0, 1, 1, np.nan], "stratum_pixels": [9, 9, 9, 5, 5, np.nan]}, "have no stratum"),
         ({"map": [0, 0, 0, 1, 1, 1], "stratum_pixels": [9, 9, 8, 5, 5, 5]}, "one number of pixels"),
-        ({"map": [0, 0, 0, 0, 0, 1], "stratum_pixels": [9, 9, 9, 9, 9, 5]}, "drawn in stratum 1"),
+        ({"map": [0, 0, 0, 0, 0, 1], "stratum_pixels": [9, 9, 9, 9, 9, 5]}, "lie in stratum 1"),
         ({"map": list("aaabbb"), "stratum_pixels": [9, 9, 9, 5, 5, 5]}, "not by a number"),
         ({"reference": [0, 0, 0, 0, 1, 2]}, "allowed are 0 and 1"),
         ({"reference": ["no"] * 6}, "allowed are 0 and 1"),
         ({"reference": [0.0, 0, 0, 0, 0, np.nan]}, "lie on the map's change"),
+        ({"reference": [np.nan] * 6, "map": [np.nan] * 6, "stratum_pixels": [np.nan] * 6}, "None of the 6 points"),
     ],
 )
 def test_bad_samples_are_refused(place, write_raster, fields, said):
@@ -102,6 +103,41 @@ def test_bad_samples_are_refused(place, write_raster, fields, said):
     points = place([0, 1, 2, 3, 6, 7], [1, 2, 3, 4, 5, 6], **{"reference": [0, 0, 0, 0, 1, 1], **fields})
     with pytest.raises(InputError, match=said):
         evaluate(write_raster("map.tif", values), None, points=points)
+
+
+@pytest.mark.parametrize("fields", [{}, {"map": [], "stratum_pixels": []}])
+def test_a_layer_without_points_is_refused(place, write_raster, fields):
+    points = place([], [], **{name: np.zeros(0) for name in ("reference", *fields)})
+    with pytest.raises(InputError, match="holds no point") as caught:
+        evaluate(write_raster("map.tif", np.zeros((1, 10, 10), np.uint8)), None, points=points)
+    assert caught.value.code == "bad_value" and caught.value.hint
+
+
+def test_features_without_a_point_are_left_out_with_their_fields(tmp_path, place, write_raster):
+    values = np.zeros((1, 10, 10), np.uint8)
+    values[:, 5:] = 1
+    path = write_raster("map.tif", values)
+    rows, fields = np.array([0, 1, 2, 6, 7, 8]), {"reference": np.array([0, 1, 0, 1, 1, 0])}
+    fields |= {"map": np.repeat([0, 1], 3), "stratum_pixels": np.repeat(50, 6)}
+    expected = evaluate(path, None, points=place(rows, rows, **fields))
+    _, _, wkb, columns = pyogrio.raw.read(tmp_path / "points.gpkg")
+    with_holes = np.array([None, shapely.to_wkb(shapely.Point()), *wkb], object)
+    pyogrio.raw.write(
+        tmp_path / "holes.gpkg", with_holes, geometry_type="Point", crs="EPSG:32633",
+        field_data=[np.array([1, 0, *column]) for column in columns], fields=list(fields),
+    )  # fmt: skip
+    assert evaluate(path, None, points=tmp_path / "holes.gpkg") == expected
+
+
+def test_a_point_that_has_no_place_in_the_maps_crs_is_not_on_the_map(place, write_raster):
+    values = np.zeros((1, 10, 10), np.uint8)
+    values[:, 5:] = 1
+    rows, columns = [0, 1, 6, 7, 95], [0, 1, 2, 3, 0]
+    degrees = Affine(1, 0, 20, 0, 1, -0.5)
+    transform = Affine(111_319, 0, 2_226_000, 0, 111_319, 0)
+    path = write_raster("mercator.tif", values, transform=transform, crs="EPSG:3395")
+    points = place(rows, columns, degrees, "EPSG:4326", reference=[0, 0, 1, 1, 1])
+    assert evaluate(path, None, points=points)["area_adjusted"]["points"] == 4
 
 
 def test_a_field_of_words_is_somebody_elses(place, write_raster):
@@ -139,3 +175,33 @@ def test_areas_of_a_map_in_degrees_are_summed_row_by_row(place, write_raster):
     no_change, change = (zone * (np.sin(np.radians(top)) - np.sin(np.radians(low))) for top, low in ((80, 20), (20, 0)))
     assert sum(area["value"] for area in found["area"]) == pytest.approx(no_change + change, rel=5e-3)
     assert found["area"][1]["low"] <= change * 1.005 and found["area"][1]["high"] >= change * 0.995
+
+
+def test_what_lies_beside_the_ellipsoid_has_no_area_and_leaves_the_rest_in_metres(place, write_raster, monkeypatch):
+    """The earth as a disc, whose edge crosses the last column that holds anything."""
+    monkeypatch.setattr("changen2.jobs.labelled_points.SIDE", 64)
+    crs, transform = "+proj=ortho +lat_0=0 +lon_0=0 +ellps=WGS84", Affine(1e5, 0, 0, 0, -1e5, 3.2e6)
+    values = np.zeros((1, 64, 128), np.uint8)
+    values[:, 32:] = 1
+    values[:, :, 64:] = 255
+    path = write_raster("disc.tif", values, transform=transform, crs=crs, nodata=255)
+    rows, columns = [3, 9, 20, 28, 35, 40, 52, 60], [5, 30, 40, 63, 8, 20, 50, 63]
+    reference = np.array([0, 1, 0, 0, 1, 0, 1, 0])
+    found = [
+        evaluate(path, None, points=place(rows, columns, transform, crs, reference=labels))["area_adjusted"]
+        for labels in (reference, np.where(np.array(columns) == 63, 1 - reference, reference))
+    ]
+    assert found[0]["area_unit"] == "m2" and 1e13 < found[0]["area"][1]["value"] < 1e14
+    assert found[0]["area"] == found[1]["area"], "what is said of a pixel without area changes no area"
+
+
+def test_known_strata_tell_the_area_of_a_map_that_says_no_change_any_more(population, place, write_raster):
+    _, true, drawn_on, there = population
+    fields = {"reference": true[there].astype(int), "map": drawn_on[there].astype(int)}
+    points = place(*there, **fields, stratum_pixels=np.where(drawn_on[there], drawn_on.sum(), (~drawn_on).sum()))
+    found = [
+        evaluate(write_raster("map.tif", values[None].astype(np.uint8)), None, points=points)["area_adjusted"]
+        for values in (drawn_on, drawn_on & False)
+    ]
+    assert found[0]["area"] == found[1]["area"] and found[1]["users"][1] is None
+    assert found[1]["matrix"][1] == [0, 0]
