@@ -13,6 +13,9 @@ from changen2.errors import InputError
 NAME = "journal.jsonl"
 REQUEST = "request.json"
 
+MADE_BY = frozenset({"versions", "edition"})
+"""Keys of a job that no setting changes."""
+
 
 class Journal:
     """One line that says which job this is, then one line a finished block.
@@ -36,9 +39,15 @@ class Journal:
         begun = json.loads(head)
         if begun != wanted:
             differing = sorted(key for key in {*begun, *wanted} if begun.get(key) != wanted.get(key))
+            hint = "Run it with the same inputs and settings, or start anew with --overwrite."
+            if MADE_BY.intersection(differing):
+                hint = (
+                    "It was begun by another version of changen2, or of what that builds on. Start anew with "
+                    "--overwrite or in another folder."
+                )
             raise InputError(
                 f"The unfinished run in {folder.parent} differs from this one in: {', '.join(differing)}.",
-                hint="Run it with the same inputs and settings, or start anew with --overwrite.",
+                hint=hint,
                 code="other_job",
             )
         self.blocks = [json.loads(line) for line in lines if line.endswith("}")]
