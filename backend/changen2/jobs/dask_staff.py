@@ -6,7 +6,7 @@ import math
 import socket
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from changen2.errors import Changen2Error, InputError, JobError
 
 MEET_S = 5.0
 """How often a cluster is asked who works for it."""
+
+_GO_ON = " Then go on with --resume."
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Staff:
         patience_s: seconds that the first worker is waited for.
 
     Raises:
-        InputError: ``no_cluster`` where no worker can run this package, or ``other_version``.
+        InputError: ``no_cluster`` where no worker comes, one cannot run this package or the scheduler does not answer,
+            or ``other_version``. Later the same as JobError, and ``worker_lost`` where the scheduler has gone.
     """
 
     def __init__(self, client: Any, address: str, patience_s: float) -> None:
@@ -58,7 +61,13 @@ class Staff:
         try:
             client.wait_for_workers(1, timeout=patience_s)
         except TimeoutError as error:
-            raise self._unable(error, InputError) from error
+            raise InputError(
+                f"No worker has joined the Dask cluster at {address} within {patience_s:g} s.",
+                hint="Start one: dask worker ADDRESS --nthreads 1.",
+                code="no_cluster",
+            ) from error
+        except OSError as error:
+            raise self._gone(error, InputError) from error
         self._meet(InputError)
 
     def threads(self) -> int:
@@ -75,14 +84,23 @@ class Staff:
         """Ask workers that have joined for their facts, and forget those that have left."""
         if time.monotonic() - self._asked < MEET_S:
             return
+        try:
+            self._ask(kind)
+        except (OSError, RuntimeError) as error:  # a client that is about to give up raises RuntimeError
+            raise self._gone(error, kind) from error
+        self._asked = time.monotonic()
+
+    def _ask(self, kind: type[Changen2Error]) -> None:
+        if self._client.status == "closed":  # it has tried in vain to connect again
+            raise ConnectionError("the connection is closed")
         there = self._client.nthreads()
         self._workers = {address: worker for address, worker in self._workers.items() if address in there}
         new = [address for address in there if address not in self._workers]
         answers = self._client.run(_facts, workers=new, on_error="return") if new else {}
-        broken = [answer for answer in answers.values() if isinstance(answer, (ImportError, AttributeError))]
+        # An OSError: it has left again before it could answer. Dask tells an ImportError of a worker as any Exception.
+        broken = {at: why for at, why in answers.items() if not isinstance(why, (Worker, OSError))}
         if broken:
-            raise self._unable(broken[0], kind)
-        # Any other exception: it has left again before it could answer.
+            raise self._unable(broken, kind)
         met = {address: worker for address, worker in answers.items() if isinstance(worker, Worker)}
         others = {worker.version for worker in met.values()} - {__version__}
         if others:
@@ -92,15 +110,22 @@ class Staff:
         for address in own.keys() & met.keys():
             self._client.run(_take_gpu, own[address], workers=[address], on_error="ignore")
         self._gpus = own
-        self._asked = time.monotonic()
 
-    def _unable(self, why: Exception, kind: type[Changen2Error]) -> Changen2Error:
+    def _unable(self, broken: Mapping[str, Exception], kind: type[Changen2Error]) -> Changen2Error:
+        hint = "Start all workers in an environment with changen2 installed."
         return kind(
-            f"The Dask cluster at {self._address} has no worker that can run changen2: {why}"
-            if kind is InputError
-            else f"A worker that joined the Dask cluster at {self._address} cannot run changen2: {why}",
-            hint="Start workers in an environment with changen2 installed.",
+            f"Workers of the Dask cluster at {self._address} cannot run changen2: {', '.join(sorted(broken))} "
+            f"({next(iter(broken.values()))}).",
+            hint=hint + _GO_ON if kind is JobError else hint,
             code="no_cluster",
+        )
+
+    def _gone(self, why: Exception, kind: type[Changen2Error]) -> Changen2Error:
+        hint = "See that the scheduler and its workers are running."
+        return kind(
+            f"The Dask scheduler at {self._address} does not answer: {why}",
+            hint=hint + _GO_ON if kind is JobError else hint,
+            code="worker_lost" if kind is JobError else "no_cluster",
         )
 
 
@@ -126,11 +151,9 @@ def own_gpus(workers: dict[str, Worker], taken: dict[str, int]) -> dict[str, int
 def other_version(there: Collection[str], here: str, kind: type[Changen2Error]) -> Changen2Error:
     """The refusal of workers with another version of this package."""
     hint = "Install the same version everywhere: another one need not give the same pixels."
-    if kind is JobError:
-        hint += " Then go on with --resume."
     return kind(
         f"Workers of the Dask cluster run changen2 {', '.join(sorted(there))}; here it is {here}.",
-        hint=hint,
+        hint=hint + _GO_ON if kind is JobError else hint,
         code="other_version",
     )
 

@@ -11,7 +11,7 @@ import stand_in
 from changen2.errors import InputError, JobError
 from changen2.jobs import dask_staff
 from changen2.jobs.dask_cluster import AHEAD, crew
-from changen2.jobs.dask_staff import Worker, own_gpus
+from changen2.jobs.dask_staff import Staff, Worker, own_gpus
 
 
 @pytest.fixture
@@ -56,6 +56,40 @@ def test_another_version_is_refused_at_once_and_when_it_joins(growing):
     assert caught.value.code == "other_version" and "--resume" in caught.value.hint
     with pytest.raises(InputError, match=r"run changen2 0\.0\.1"), crew(1, cluster.scheduler_address, "cpu"):
         pass
+
+
+def test_a_scheduler_that_has_gone_is_said(monkeypatch):
+    monkeypatch.setattr(dask_staff, "MEET_S", 0)
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
+        distributed.Client(cluster.scheduler.address, timeout=1, set_as_default=False) as client,
+    ):
+        staff = Staff(client, "there", 30)
+        assert staff.threads() == 1
+        cluster.close()
+        gave_up = False
+        while not gave_up:  # while the client tries to connect again, and when it does no more
+            gave_up = client.status == "closed"
+            with pytest.raises(JobError, match="scheduler at there does not answer") as caught:
+                staff.threads()
+            assert caught.value.code == "worker_lost" and "--resume" in caught.value.hint
+
+
+def test_a_worker_that_cannot_run_changen2_is_named(growing):
+    """The others can: it is not the cluster that has no worker."""
+    cluster, client, grow = growing
+    (good,) = client.nthreads()
+    with crew(1, cluster.scheduler_address, "cpu") as hands:
+        (bad,) = grow()
+        client.run(stand_in.forget_changen2, workers=[bad])
+        with pytest.raises(JobError) as late:
+            list(hands.in_order(math.factorial, itertools.count(), lambda: None))
+    with pytest.raises(InputError) as early, crew(1, cluster.scheduler_address, "cpu"):
+        pass
+    for caught in (late.value, early.value):
+        assert bad in caught.message and good not in caught.message and "cannot run changen2" in caught.message
+        assert caught.code == "no_cluster"
+    assert "--resume" in late.value.hint and "--resume" not in early.value.hint
 
 
 def test_a_task_does_not_begin_on_another_version(growing, monkeypatch):
