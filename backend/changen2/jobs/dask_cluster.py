@@ -52,12 +52,20 @@ class Crew:
         executor: hands them out.
         size: tells how many processes or threads work at a time; may change.
         lost: errors that mean that a process, or all of them, went away.
+        on_gpus: whether every task holds a GPU.
     """
 
-    def __init__(self, executor: Executor, size: Callable[[], int], lost: tuple[type[Exception], ...] = ()) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        size: Callable[[], int],
+        lost: tuple[type[Exception], ...] = (),
+        on_gpus: bool = False,
+    ) -> None:
         self._executor = executor
         self._size = size
         self._lost = lost
+        self.on_gpus = on_gpus
 
     @property
     def size(self) -> int:

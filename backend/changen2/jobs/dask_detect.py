@@ -120,7 +120,8 @@ class ClusterPredictor:
         check: raises to cancel.
 
     Attributes:
-        precision, batch_size: those of the first worker asked; all are told to use the same.
+        precision, batch_size: those of the first worker asked; all are told to use the same. fp16 that nobody asked for
+            becomes fp32 where a task may come to a worker without GPU, which cannot compute in it.
         device: that of the first worker asked; where none was asked for, each uses the best of its own.
     """
 
@@ -132,6 +133,9 @@ class ClusterPredictor:
         tile = plan.tiles.rows.tile, plan.tiles.columns.tile
         asked = Detector(plan.card, request.device, request.precision, threads, request.batch_size, tile)
         ((device, precision, self.batch_size),) = crew.in_order(describe, [asked], check)
+        anywhere = request.device == "auto" and not crew.on_gpus
+        if precision == "float16" and request.precision == "auto" and anywhere:
+            precision = "float32"
         self.device, self.precision = torch.device(device), getattr(torch, precision)
         self._detector = replace(asked, batch_size=self.batch_size, precision=PRECISIONS[precision])
         self._crew, self._check, self._planes = crew, check, plan.planes

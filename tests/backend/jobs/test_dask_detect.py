@@ -88,15 +88,16 @@ def test_a_run_begun_on_a_cluster_goes_on_here(dates, cluster, tmp_path, monkeyp
 
 
 class ThreeAtOnce(Crew):
-    """A worker that ends up with bf16 and three tiles at once; it hears what the others are told."""
+    """A worker that ends up with a precision and three tiles at once; it hears what the others are told."""
 
-    def __init__(self):
-        self.told = []
+    def __init__(self, precision, on_gpus=False):
+        super().__init__(None, lambda: 1, on_gpus=on_gpus)
+        self.precision, self.told = precision, []
 
     def in_order(self, task, items, check):
         for item in items:
             if isinstance(item, Detector):
-                yield "cpu", "bfloat16", 3
+                yield "cpu", self.precision, 3
             else:
                 self.told.append(task.args[0])
                 planes, (decided, reach) = task.args[2], (item.decided, item.reach)
@@ -104,13 +105,26 @@ class ThreeAtOnce(Crew):
                 yield sums, np.ones((reach.height, reach.width), bool)
 
 
-def test_all_workers_are_told_the_precision_and_batch_of_the_first(dates, tmp_path):
+@pytest.mark.parametrize(
+    ("worker", "options", "told"),
+    [
+        (ThreeAtOnce("bfloat16"), {}, "bf16"),
+        # An older GPU answered; the next worker may have none.
+        (ThreeAtOnce("float16"), {}, "fp32"),
+        (ThreeAtOnce("float16", on_gpus=True), {}, "fp16"),
+        (ThreeAtOnce("float16"), {"device": "cuda"}, "fp16"),
+        (ThreeAtOnce("float16"), {"precision": "fp16"}, "fp16"),
+    ],
+)
+def test_all_workers_are_told_the_precision_and_batch_of_the_first(dates, tmp_path, worker, options, told):
     given = {"before": str(dates[0]), "after": str(dates[1]), "out_dir": str(tmp_path / "out"), "dask": "there"}
-    request, worker = validate(DetectRequest, given), ThreeAtOnce()
+    request = validate(DetectRequest, given | options)
     with gdal_environment():
         plan = make_plan(request)
         run_plan(plan, ClusterPredictor(plan, worker, lambda: None), output_folder(request), Reporter())
-    assert worker.told and {(told.precision, told.batch_size) for told in worker.told} == {("bf16", 3)}
+    assert worker.told and {(each.precision, each.batch_size) for each in worker.told} == {(told, 3)}
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["precision"] == {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[told]
 
 
 def test_a_file_that_breaks_is_said(dates, cluster, tmp_path):
