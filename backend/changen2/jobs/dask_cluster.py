@@ -88,16 +88,20 @@ class Crew:
         rest = iter(items)
         waiting: deque[Future[tuple[Result | None, Changen2Error | None]]] = deque()
 
+        def hand_out(count: int) -> None:
+            waiting.extend(self._executor.submit(_attempt, __version__, task, item) for item in islice(rest, count))
+
         def feed() -> None:
-            size = max(1, self.size)  # where all have left, one task waits for somebody to join
-            room = max(0, (1 if size == 1 else AHEAD * size) - len(waiting))
-            waiting.extend(self._executor.submit(_attempt, __version__, task, item) for item in islice(rest, room))
+            size = self.size
+            hand_out(max(0, (AHEAD * size if size > 1 else 1) - len(waiting)))
 
         try:
             while True:
-                feed()
                 if not waiting:
-                    return
+                    hand_out(1)  # where all workers have left, it waits for somebody to join
+                if not waiting:
+                    return  # who works by now does not matter any more
+                feed()
                 while not wait([waiting[0]], timeout=POLL_S).done:
                     check()
                     feed()
@@ -185,4 +189,4 @@ def _cluster(address: str, device: str) -> Iterator[Crew]:
         # On GPUs a task holds one of those that its worker announces.
         on_gpus = device != "cpu" and staff.gpus() > 0
         with client.get_executor(pure=False, **({"resources": {"GPU": 1}} if on_gpus else {})) as executor:
-            yield Crew(executor, staff.gpus if on_gpus else staff.threads, (KilledWorker, CancelledError))
+            yield Crew(executor, staff.gpus if on_gpus else staff.threads, (KilledWorker, CancelledError), on_gpus)

@@ -89,12 +89,13 @@ def run_with(
         plan = make_plan(request, card, load, reporter)
         with folder, crew(request.workers, request.dask, request.device) as hands:
             journal = Journal(folder.work, _identity(request, card, plan))
+            workers = hands.size  # some may have left when all is drawn
             drawn = _draw(request, plan, hands, folder.work, journal, reporter)
             names = _write_lists(folder.work, plan, journal)
             summary = _summary(request, plan, journal)
             summary |= {"drawn_now": drawn, "model": card.name, "seconds": round(time.monotonic() - clock, 2)}
             warnings = [*plan.warnings, *_shortfall(request, plan, summary), *_idle_parts(request, plan, journal)]
-            manifest = _manifest(request, card, plan, hands, began, names, journal)
+            manifest = _manifest(request, card, plan, workers, began, names, journal)
             manifest |= {"summary": summary, "warnings": warnings}
             write_manifest(folder.work / "manifest.json", manifest)
             for layer in (*LAYERS, "list"):
@@ -221,7 +222,7 @@ def _manifest(
     request: GenerateRequest,
     card: ModelCard,
     plan: DatasetPlan,
-    hands: Crew,
+    workers: int,
     began: datetime,
     names: dict[int, str],
     journal: Journal,
@@ -240,7 +241,7 @@ def _manifest(
         "classes": dict(plan.classes.names),
         "label": {"0": "no change", "255": "change"},
         "semantic": "class numbers, 255 unknown" if plan.kind == "S9" else "255 object, 0 none",
-        "workers": hands.size,
+        "workers": workers,
         "threads": 1,
         "sources": [
             {"image": source.image, "part": astuple(source.part), "split": source.split, "gsd_m": source.gsd}

@@ -1,8 +1,11 @@
 """Work for many processes: results in order, a lost worker, and the same bytes however many there are."""
 
+import json
 import math
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import distributed
 import numpy as np
@@ -12,7 +15,7 @@ from PIL import Image
 
 from changen2.errors import Cancelled, InputError, JobError
 from changen2.jobs import generate as job
-from changen2.jobs.dask_cluster import crew
+from changen2.jobs.dask_cluster import Crew, crew
 from changen2.jobs.progress import Reporter
 from changen2.models.registry import ModelCard
 from changen2.protocol import GenerateRequest, validate
@@ -72,6 +75,37 @@ def test_results_come_in_the_order_of_their_tasks(workers):
     assert found == [math.factorial(number) for number in range(30, 0, -1)]
 
 
+def test_who_works_is_not_asked_when_all_is_done():
+    """A worker of another version that joins then, or none that is left, does not take back what is finished."""
+    joined = []
+
+    def size():
+        if joined:
+            raise JobError("Another version joined.", hint="", code="other_version")
+        return 1
+
+    with ThreadPoolExecutor(1) as pool:
+        found = []
+        for value in Crew(pool, size).in_order(math.factorial, [3, 4], lambda: None):
+            found.append(value)
+            joined += [value] * (len(found) == 2)
+    assert found == [6, 24] and joined
+
+
+def test_a_finished_data_set_is_written_though_its_workers_have_left(tmp_path, make, monkeypatch):
+    """Its manifest tells how many there were when the drawing began."""
+    here, left = ThreadPoolExecutor(1), []
+
+    @contextmanager
+    def leaving(*_):
+        with here:
+            yield Crew(here, lambda: 0 if left else 3)
+
+    monkeypatch.setattr(job, "crew", leaving)
+    make("out", lambda done: left.append(done) if done else None)
+    assert left and json.loads((tmp_path / "out" / "manifest.json").read_text())["workers"] == 3
+
+
 def test_a_check_that_raises_ends_the_work(cluster):
     def cancel():
         raise Cancelled()
@@ -104,6 +138,7 @@ def test_tasks_take_a_gpu_each_where_workers_announce_them():
     ) as cluster:
         # Four threads could work, but there are two GPUs to go round.
         with crew(1, cluster.scheduler.address, "auto") as hands:
+            assert hands.on_gpus
             assert hands.size == 2 and list(hands.in_order(math.factorial, [3, 4], lambda: None)) == [6, 24]
         with crew(1, cluster.scheduler.address, "cpu") as hands:
-            assert hands.size == 4
+            assert hands.size == 4 and not hands.on_gpus
