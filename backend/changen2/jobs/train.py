@@ -110,9 +110,9 @@ def train_landcover(
     imagery = landcover_train.read_imagery(settings)
     pairs = landcover_train.held_out_pairs(imagery, settings)
     watch = Watch(lambda model: score(model, pairs), settings.look_every, settings.patience)
-    watched = watch if settings.look_every and pairs else None
-    model = landcover_train.train(settings, imagery, resume, tell, watched)
-    calibrated = landcover_train.calibrate(model, pairs) if pairs else NOT_CALIBRATED
+    known = _hold_change(pairs)
+    model = landcover_train.train(settings, imagery, resume, tell, watch if settings.look_every and known else None)
+    calibrated = landcover_train.calibrate(model, pairs) if known else NOT_CALIBRATED
     weights = settings.out / "weights.safetensors"
     landcover_train.export(model, weights)
     return _end(settings, given, model, pairs, {**_result(settings, weights, losses), **calibrated})
@@ -178,21 +178,27 @@ def _train_changestar(
     imagery = read_imagery(config)
     pairs = held_out_pairs(imagery, config)
     watch = Watch(lambda model: score(model, pairs), config.look_every, config.patience)
-    watched = watch if config.look_every and pairs else None
+    known = _hold_change(pairs)
+    watched = watch if config.look_every and known else None
     model = train(config, imagery, resume, tell, watched, here.device).eval()
     if here.rank > 0:
         return {"steps": config.steps}
     weights = config.out / "weights.safetensors"
-    calibrated = _calibrate(model, pairs, reporter)
+    calibrated = _calibrate(model, pairs, reporter) if known else NOT_CALIBRATED
     export_weights(model, weights)
     return _end(config, given, model, pairs, {**_result(config, weights, losses), **calibrated})
 
 
+def _hold_change(pairs: Sequence[Pair]) -> bool:
+    """Whether a detector can be judged by pairs; says so where not."""
+    if any((pair.change == BUILDING).any() for pair in pairs):
+        return True
+    logger.warning("Nothing with change is held out: the detector is not calibrated, and trains to its last step.")
+    return False
+
+
 def _calibrate(model: ChangeStarTiny, pairs: Sequence[Pair], reporter: Reporter) -> dict[str, Any]:
     """Make 0.5 mean one half on held-out pairs, and tell how reliable the probabilities then are."""
-    if not any((pair.change == BUILDING).any() for pair in pairs):
-        logger.warning("Nothing with change is held out: the detector is not calibrated.")
-        return NOT_CALIBRATED
     reporter.step("calibrate", 0, 1)
     bias = honest_bias(model, pairs)
     shift_bias(model, bias)
