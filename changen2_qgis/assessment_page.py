@@ -19,6 +19,9 @@ SCORES = (
 
 CLASS_SCORES = (("sek", "SeK"), ("miou", "mIoU"), ("score", "Score of SECOND"), ("f_scd", "F_scd"))
 
+FEW = 10
+"""Blocks below which a bootstrap interval says little."""
+
 OUTCOMES = (
     ("hit", "Found"),
     ("missed", "Missed"),
@@ -59,7 +62,9 @@ def _score_table(summary: dict[str, Any]) -> str:
     if "f1" not in summary:
         return ""
     rows = [(name, *_with_interval(summary, key), meaning) for key, name, meaning in SCORES]
-    return _table(("Score", "Value", "95 % interval", "Meaning"), rows)
+    told = f"<p>Intervals are over {summary['units']} blocks of the map: with so few they are too narrow.</p>"
+    few = summary.get("units", FEW) < FEW
+    return _table(("Score", "Value", "95 % interval", "Meaning"), rows) + (told if few else "")
 
 
 def _place_table(found: dict[str, Any] | None) -> str:
@@ -104,7 +109,7 @@ def _class_tables(found: dict[str, Any] | None) -> str:
 def _calibration_tables(found: dict[str, Any] | None) -> str:
     if found is None:
         return ""
-    error = f"{found['ece']:.3f} ({found['ece_low']:.3f} to {found['ece_high']:.3f})"
+    error = "{} ({})".format(*_with_interval(found, "ece"))
     scaling = "no scaling: all that is known is change, or none of it"
     if platt := found.get("platt"):
         scaling = f"error {found['ece_scaled']:.3f}, with a = {platt['a']:.3f} and b = {platt['b']:.3f}"
@@ -147,7 +152,9 @@ def _point_tables(found: dict[str, Any] | None) -> str:
 
 
 def _with_interval(found: dict[str, Any], key: str) -> tuple[str, str]:
-    return f"{found[key]:.3f}", f"{found[f'{key}_low']:.3f} to {found[f'{key}_high']:.3f}"
+    value, low, high = (found[f"{key}{end}"] for end in ("", "_low", "_high"))
+    # A single block, drawn again and again, is always the same.
+    return f"{value:.3f}", "not known" if low == high and 0 < value < 1 else f"{low:.3f} to {high:.3f}"
 
 
 def _interval(estimate: dict[str, float] | None, digits: int = 3) -> str:

@@ -50,7 +50,11 @@ def test_the_report_tells_all_that_was_found():
     span = {"low": 0.1, "high": 0.4}
     found = {
         "objects": {"known": 4, "found": 1, "reported": 2, "right": 2}
-        | {f"{key}{end}": 0.25 for key in ("recall", "precision", "f1") for end in ("", "_low", "_high")},
+        | {
+            f"{key}{end}": value
+            for key in ("recall", "precision", "f1")
+            for end, value in {"": 0.25, "_low": 0.1, "_high": 0.4}.items()
+        },
         "calibration": {
             "ece": 0.25, "ece_low": 0.1, "ece_high": 0.4, "ece_scaled": 0.031, "platt": {"a": 0.5, "b": -1.0},
             "reliability": [{"low": 0.8, "high": 0.9, "pixels": 1234, "predicted": 0.85, "observed": 0.6}],
@@ -64,10 +68,11 @@ def test_the_report_tells_all_that_was_found():
         },
     }  # fmt: skip
     page = report(summary(4, 1, **found), "map", "known")
-    assert "<td>1 of 4</td><td>0.250</td><td>0.250 to 0.250</td>" in page
+    assert "<td>1 of 4</td><td>0.250</td><td>0.100 to 0.400</td>" in page
     assert "0.250 (0.100 to 0.400)" in page and "error 0.031, with a = 0.500 and b = -1.000" in page
     assert "<td>0.8 to 0.9</td><td>1,234</td><td>0.850</td><td>0.600</td>" in page
     assert "bare &lt;soil&gt; → building</td><td>40</td><td>30</td><td>20</td>" in page
+    assert "<td>SeK</td><td>0.500</td><td>not known</td>" in page, "one block, drawn again and again, tells none"
     assert "Stehman" in page and "not known: no point tells" in page
     found["area_adjusted"]["strata_differ"] = False
     assert "Olofsson et al. 2014, with finite population correction" in report(summary(4, 1, **found), "map", "known")

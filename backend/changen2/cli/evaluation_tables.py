@@ -16,6 +16,9 @@ SCORES = {
     "kappa": ("kappa", "agreement beyond what chance would give"),
 }
 
+FEW = 10
+"""Blocks or maps below which a bootstrap interval says little."""
+
 CLASS_SCORES = {"sek": "SeK", "miou": "mIoU", "score": "score of SECOND", "f_scd": "F_scd"}
 
 
@@ -47,7 +50,9 @@ def tables(result: dict[str, Any]) -> Iterator[Table]:
 
 def _scores(result: dict[str, Any]) -> Table:
     rows = [(said, *_with_interval(result, name), meaning) for name, (said, meaning) in SCORES.items()]
-    return _table(f"{result['pixels']:,} pixels", ("score", "value", "95 % interval", "meaning"), rows)
+    few = result["units"] < FEW
+    told = f"Intervals are over {result['units']} blocks or maps: with so few they are too narrow." if few else None
+    return _table(f"{result['pixels']:,} pixels", ("score", "value", "95 % interval", "meaning"), rows, told)
 
 
 def _places(places: dict[str, Any]) -> Table:
@@ -75,7 +80,8 @@ def _classes(semantic: dict[str, Any]) -> Iterator[Table]:
 
 
 def _calibration(found: dict[str, Any]) -> Iterator[Table]:
-    rows = [("calibration error", f"{found['ece']:.3f} ({found['ece_low']:.3f} to {found['ece_high']:.3f})")]
+    error, interval = _with_interval(found, "ece")
+    rows = [("calibration error", f"{error} ({interval})")]
     if platt := found.get("platt"):
         rows.append(("after Platt's scaling", f"{found['ece_scaled']:.3f}"))
         rows.append(("Platt's sigmoid(a · logit(p) + b)", f"a = {platt['a']:.3f}, b = {platt['b']:.3f}"))
@@ -110,7 +116,9 @@ def _points(found: dict[str, Any]) -> Iterator[Table]:
 
 
 def _with_interval(found: dict[str, Any], name: str) -> tuple[str, str]:
-    return f"{found[name]:.3f}", f"{found[f'{name}_low']:.3f} to {found[f'{name}_high']:.3f}"
+    value, low, high = (found[f"{name}{end}"] for end in ("", "_low", "_high"))
+    # A single block, drawn again and again, is always the same.
+    return f"{value:.3f}", "not known" if low == high and 0 < value < 1 else f"{low:.3f} to {high:.3f}"
 
 
 def _estimate(found: dict[str, float] | None, digits: int = 3) -> tuple[str, str]:
@@ -120,8 +128,8 @@ def _estimate(found: dict[str, float] | None, digits: int = 3) -> tuple[str, str
     return value, f"{low} to {high}"
 
 
-def _table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(*head, title=title, title_justify="left")
+def _table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str | None = None) -> Table:
+    table = Table(*head, title=title, title_justify="left", caption=caption, caption_justify="left")
     for row in rows:
         table.add_row(*row)
     return table
