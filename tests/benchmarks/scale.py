@@ -83,7 +83,7 @@ class FreeCrew(Crew):
     """
 
     def __init__(self, side: int) -> None:
-        self.seconds = 0.0
+        self.seconds, self.on_gpus = 0.0, False
         self._probability = draw_probability(side)
 
     def in_order(self, task, items, check):  # type: ignore[no-untyped-def]
