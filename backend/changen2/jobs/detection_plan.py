@@ -8,6 +8,7 @@ from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.jobs.calibrated import written_threshold
+from changen2.jobs.resolution import resampling_factor, suits
 from changen2.models.registry import ModelCard, card_of
 from changen2.protocol import DetectRequest
 from changen2.raster.area import Area
@@ -16,9 +17,6 @@ from changen2.raster.ground import ground_sampling_distance
 from changen2.raster.reading import check_overlap, open_raster
 from changen2.raster.resampling import source_window
 from changen2.raster.tiles import TileGrid
-
-SAME_GSD = 0.05
-"""Relative difference of ground sampling distances below which resampling would only blur."""
 
 
 @dataclass(frozen=True)
@@ -112,21 +110,14 @@ def _scale_factor(request: DetectRequest, card: ModelCard, gsd: float | None) ->
     target = card.gsd_native if request.gsd == "auto" else request.gsd
     if request.gsd == "auto" and card.gsd_min <= gsd <= card.gsd_max:
         return 1.0
-    factor = gsd / target
-    if not 1 / 64 <= factor <= 64:
-        raise InputError(
-            f"From {gsd:.3g} m pixels to {target:.3g} m is a factor of {factor:.3g}; allowed is 1/64 to 64.",
-            hint="Choose a ground sampling distance nearer to the raster's own.",
-            code="bad_value",
-        )
-    return 1.0 if abs(factor - 1) < SAME_GSD else factor
+    return resampling_factor(gsd, target)
 
 
 def _gsd_warnings(card: ModelCard, gsd: float | None, factor: float) -> list[str]:
     if gsd is None:
         return ["The raster has no coordinate system: areas are in pixels and the ground resolution is unknown."]
     seen = gsd / factor
-    if card.gsd_min * (1 - SAME_GSD) <= seen <= card.gsd_max * (1 + SAME_GSD):
+    if suits(card, seen):
         return []
     return [
         f"The model sees pixels of {seen:.2f} m; it was trained at {card.gsd_min:g} to {card.gsd_max:g} m, so expect "

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from changen2.errors import InputError
 from changen2.jobs.generate_sources import Source
-from changen2.jobs.synthesis_plan import SAME_GSD
+from changen2.jobs.resolution import resampling_factor, suits
 from changen2.models.registry import ModelCard
 from changen2.protocol import GenerateRequest
 
@@ -25,21 +24,15 @@ def scale(request: GenerateRequest, card: ModelCard, own: float | None) -> tuple
     gsd = own or request.pixel_size or card.gsd_native
     wanted = request.gsd or gsd
     if wanted == "auto":
-        wanted = gsd if _suits(card, gsd) else card.gsd_native
-    factor = gsd / wanted
-    if not 1 / 64 <= factor <= 64:
-        raise InputError(
-            f"From {gsd:.3g} m pixels to {wanted:.3g} m is a factor of {factor:.3g}; allowed is 1/64 to 64.",
-            hint="Choose a ground sampling distance (--gsd) nearer to the images' own.",
-            code="bad_value",
-        )
-    return (gsd, 1.0) if abs(factor - 1) < SAME_GSD else (wanted, factor)
+        wanted = gsd if suits(card, gsd) else card.gsd_native
+    factor = resampling_factor(gsd, wanted)
+    return (gsd if factor == 1 else wanted), factor
 
 
 def scale_warnings(request: GenerateRequest, card: ModelCard, sources: Sequence[Source]) -> list[str]:
     """What the user should know of the scale: that it is only assumed, that it does not suit the generator."""
     silent = sum(not source.tells_gsd for source in sources)
-    outside = [source.gsd for source in sources if not _suits(card, source.gsd)]
+    outside = [source.gsd for source in sources if not suits(card, source.gsd)]
     said = []
     if silent and not request.pixel_size:
         said.append(
@@ -52,7 +45,3 @@ def scale_warnings(request: GenerateRequest, card: ModelCard, sources: Sequence[
             f"generator was trained at {card.gsd_min:g} to {card.gsd_max:g} m, so expect worse pictures."
         )
     return said
-
-
-def _suits(card: ModelCard, gsd: float) -> bool:
-    return card.gsd_min * (1 - SAME_GSD) <= gsd <= card.gsd_max * (1 + SAME_GSD)

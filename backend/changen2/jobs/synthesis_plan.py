@@ -29,15 +29,13 @@ from changen2.jobs.label_series import LabelSource
 from changen2.jobs.manifest import describe_input, versions
 from changen2.jobs.overlays import FirstLabels
 from changen2.jobs.progress import Reporter
+from changen2.jobs.resolution import suits
 from changen2.jobs.simulate import make_rules
 from changen2.models.devices import choose_device, choose_precision, default_threads
 from changen2.models.registry import ModelCard
 from changen2.protocol import SynthesizeRequest
 from changen2.raster.area import Area
 from changen2.raster.ground import ground_sampling_distance
-
-SAME_GSD = 0.05
-"""Relative difference of ground sampling distances that nobody can see."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +244,7 @@ def _gsd_warnings(card: ModelCard, gsd: float | None) -> list[str]:
             "The raster has no coordinate system: its ground resolution is unknown, and the generator takes it for "
             f"{card.gsd_native:g} m."
         ]
-    if card.gsd_min * (1 - SAME_GSD) <= gsd <= card.gsd_max * (1 + SAME_GSD):
+    if suits(card, gsd):
         return []
     return [
         f"The image's pixels are {gsd:.2f} m; the generator was trained at {card.gsd_min:g} to {card.gsd_max:g} m, so "
