@@ -62,9 +62,13 @@ def _score_table(summary: dict[str, Any]) -> str:
     if "f1" not in summary:
         return ""
     rows = [(name, *_with_interval(summary, key), meaning) for key, name, meaning in SCORES]
-    told = f"<p>Intervals are over {summary['units']} blocks of the map: with so few they are too narrow.</p>"
-    few = summary.get("units", FEW) < FEW
-    return _table(("Score", "Value", "95 % interval", "Meaning"), rows) + (told if few else "")
+    units = summary.get("units", FEW)
+    told = ""
+    if units < FEW:
+        told = f"<p>Intervals are over {units} blocks of the map: with so few they are too narrow.</p>"
+    if units == 1:
+        told = "<p>A single block of 256² pixels tells no interval.</p>"
+    return _table(("Score", "Value", "95 % interval", "Meaning"), rows) + told
 
 
 def _place_table(found: dict[str, Any] | None) -> str:
@@ -154,7 +158,7 @@ def _point_tables(found: dict[str, Any] | None) -> str:
 def _with_interval(found: dict[str, Any], key: str) -> tuple[str, str]:
     value, low, high = (found[f"{key}{end}"] for end in ("", "_low", "_high"))
     # A single block, drawn again and again, is always the same.
-    return f"{value:.3f}", "not known" if low == high and 0 < value < 1 else f"{low:.3f} to {high:.3f}"
+    return f"{value:.3f}", "interval not known" if low == high and 0 < value < 1 else f"{low:.3f} to {high:.3f}"
 
 
 def _interval(estimate: dict[str, float] | None, digits: int = 3) -> str:

@@ -72,7 +72,9 @@ def test_the_report_tells_all_that_was_found():
     assert "0.250 (0.100 to 0.400)" in page and "error 0.031, with a = 0.500 and b = -1.000" in page
     assert "<td>0.8 to 0.9</td><td>1,234</td><td>0.850</td><td>0.600</td>" in page
     assert "bare &lt;soil&gt; → building</td><td>40</td><td>30</td><td>20</td>" in page
-    assert "<td>SeK</td><td>0.500</td><td>not known</td>" in page, "one block, drawn again and again, tells none"
+    assert "<td>SeK</td><td>0.500</td><td>interval not known</td>" in page, (
+        "one block, drawn again and again, tells none"
+    )
     assert "Stehman" in page and "not known: no point tells" in page
     found["area_adjusted"]["strata_differ"] = False
     assert "Olofsson et al. 2014, with finite population correction" in report(summary(4, 1, **found), "map", "known")

@@ -50,8 +50,12 @@ def tables(result: dict[str, Any]) -> Iterator[Table]:
 
 def _scores(result: dict[str, Any]) -> Table:
     rows = [(said, *_with_interval(result, name), meaning) for name, (said, meaning) in SCORES.items()]
-    few = result["units"] < FEW
-    told = f"Intervals are over {result['units']} blocks or maps: with so few they are too narrow." if few else None
+    units = result["units"]
+    told = None
+    if units < FEW:
+        told = f"Intervals are over {units} blocks or maps: with so few they are too narrow."
+    if units == 1:
+        told = "A single block of 256² pixels tells no interval."
     return _table(f"{result['pixels']:,} pixels", ("score", "value", "95 % interval", "meaning"), rows, told)
 
 
@@ -118,7 +122,7 @@ def _points(found: dict[str, Any]) -> Iterator[Table]:
 def _with_interval(found: dict[str, Any], name: str) -> tuple[str, str]:
     value, low, high = (found[f"{name}{end}"] for end in ("", "_low", "_high"))
     # A single block, drawn again and again, is always the same.
-    return f"{value:.3f}", "not known" if low == high and 0 < value < 1 else f"{low:.3f} to {high:.3f}"
+    return f"{value:.3f}", "interval not known" if low == high and 0 < value < 1 else f"{low:.3f} to {high:.3f}"
 
 
 def _estimate(found: dict[str, float] | None, digits: int = 3) -> tuple[str, str]:

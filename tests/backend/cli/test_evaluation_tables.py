@@ -45,11 +45,11 @@ def test_scores_places_and_calibration(probability):
 
 def test_one_block_tells_no_interval(probability, write_raster):
     text = told(evaluate(*probability[:2]))
-    assert "recall 0.500 not known" in text and "over 1 blocks or maps" in text
+    assert "recall 0.500 interval not known" in text and "A single block" in text
     rng = np.random.default_rng(0)
     many = (write_raster(f"{name}.tif", rng.integers(0, 2, (1, 1024, 1024)).astype(np.uint8)) for name in "ab")
     text = told(evaluate(*many))
-    assert "not known" not in text and "too narrow" not in text
+    assert "not known" not in text and "too narrow" not in text and "single block" not in text
 
 
 def test_without_a_scaling_none_is_told(probability):
