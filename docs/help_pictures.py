@@ -10,14 +10,23 @@ from pathlib import Path
 
 from PIL import Image
 
-HELP = Path(__file__).resolve().parents[1] / "resources" / "help"
+DOCS = Path(__file__).resolve().parent
+HELP = DOCS.parent / "resources" / "help"
 WIDTH = 460
 PICTURES = {
-    "detectchange": "assessed",
     "assessaccuracy": "assessed",
     "simulateevents": "drawn",
     "synthesizechange": "step_1",
 }
+DEMO_MAP = (352, 116, 958, 721)
+"""Left, top, right, bottom of the map in the picture that `make demo` takes."""
+
+
+def save(picture: Image.Image, algorithm: str) -> None:
+    """Write one algorithm's picture as a small JPEG."""
+    small = picture.convert("RGB")
+    small.thumbnail((WIDTH, WIDTH))
+    small.save(HELP / f"{algorithm}.jpg", quality=85)
 
 
 def main(folder: Path) -> None:
@@ -25,9 +34,9 @@ def main(folder: Path) -> None:
     HELP.mkdir(exist_ok=True)
     for algorithm, name in PICTURES.items():
         with Image.open(folder / f"{name}.png") as picture:
-            small = picture.convert("RGB")
-            small.thumbnail((WIDTH, WIDTH))
-            small.save(HELP / f"{algorithm}.jpg", quality=85)
+            save(picture, algorithm)
+    with Image.open(DOCS / "images" / "demo.png") as picture:
+        save(picture.crop(DEMO_MAP), "detectchange")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import sys
 
 sys.path.insert(0, os.environ["CHANGEN2_E2E"])
 
-from drive import OUT, click, dock, main, map_picture, messages, picture, press, wait_until
+from drive import OUT, click, dock, look_at, main, map_picture, messages, picture, press, wait_until
 from qgis.core import QgsProject, QgsRectangle
 from qgis.PyQt.QtCore import Qt
 from qgis.utils import iface
@@ -21,7 +21,7 @@ def scenario(report):
     report["chosen"] = [before.name(), page.form.after.layer().name()]
     canvas = iface.mapCanvas()
     centre, pixel = before.extent().center(), before.rasterUnitsPerPixelX()
-    canvas.setExtent(QgsRectangle.fromCenterAndSize(centre, 100 * pixel, 80 * pixel))
+    look_at(QgsRectangle.fromCenterAndSize(centre, 100 * pixel, 80 * pixel))
     press(page.form.extent.way, Qt.Key.Key_Down)  # from the whole image to the visible map
     report["way"] = page.form.extent.way.currentText()
     report["bands"] = page.form.bands_before.bands()

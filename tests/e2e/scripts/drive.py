@@ -43,6 +43,12 @@ def press(widget, key, times=1):
         QTest.keyClick(widget, key)
 
 
+def look_at(extent):
+    """Move the map; setting an extent alone draws nothing."""
+    iface.mapCanvas().setExtent(extent)
+    iface.mapCanvas().refresh()
+
+
 def picture(name):
     """The whole window, once the map in it is drawn."""
     iface.mapCanvas().waitWhileRendering()

@@ -5,11 +5,11 @@ import sys
 
 sys.path.insert(0, os.environ["CHANGEN2_E2E"])
 
-from drive import OUT, PLUGIN, click, dock, main, map_picture, messages, picture, press, wait_until
+from drive import OUT, PLUGIN, click, dock, look_at, main, map_picture, messages, picture, press, wait_until
 from qgis.core import QgsProject, QgsRectangle
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtWidgets import QApplication, QFileDialog, QMessageBox, QPushButton
-from qgis.utils import iface, plugins
+from qgis.utils import plugins
 
 PROJECT = QgsProject.instance()
 TITLE = "ChangeStar ViT-B: land cover"
@@ -58,9 +58,8 @@ def detect(shown, report):
     report["offered"] = [page.form.model.itemText(row) for row in range(page.form.model.count())]
     page.form.model.setCurrentIndex(page.form.model.findText(TITLE))
     before = page.form.before.layer()
-    canvas = iface.mapCanvas()
     pixel = before.rasterUnitsPerPixelX()
-    canvas.setExtent(QgsRectangle.fromCenterAndSize(before.extent().center(), SIDE * pixel, SIDE * pixel * 0.8))
+    look_at(QgsRectangle.fromCenterAndSize(before.extent().center(), SIDE * pixel, SIDE * pixel * 0.8))
     press(page.form.extent.way, Qt.Key.Key_Down)  # from the whole image to the visible map
     wait_until(lambda: " 1 tile," in page.bar.note.text(), "the estimate")
     report["estimate"] = page.bar.note.text()

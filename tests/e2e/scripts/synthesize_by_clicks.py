@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, os.environ["CHANGEN2_E2E"])
 
-from drive import OUT, click, dock, main, map_picture, picture, wait_until
+from drive import OUT, click, dock, look_at, main, map_picture, picture, wait_until
 from qgis.core import QgsPointXY, QgsProject, QgsRectangle, QgsTemporalNavigationObject
 from qgis.PyQt.QtCore import QPoint, Qt
 from qgis.PyQt.QtTest import QTest
@@ -37,6 +37,12 @@ def image_box(layer, left, top, right, bottom):
         extent.xMinimum() + right * size,
         extent.yMaximum() - top * size,
     )
+
+
+def round_first_house(page, report):
+    """The first house and its neighbours."""
+    column, row = report["houses"][0]
+    return image_box(page.form.image.layer(), column - 160, row - 120, column + HOUSE + 160, row + HOUSE + 120)
 
 
 def drag(start, end):
@@ -71,7 +77,7 @@ def open_sample(shown, report):
 def draw(page, report):
     """Two houses on open ground, one after the other."""
     image = page.form.image.layer()
-    iface.mapCanvas().setExtent(image.extent())
+    look_at(image.extent())
     map_picture("before")
     click(page.form.events.bar.buttons["rectangle"])
     for step, (column, row) in enumerate(report["houses"], 1):
@@ -111,7 +117,7 @@ def play(page, report):
     # So near that every pixel is read: further out the results show their overviews, and the input has none.
     columns, rows = ([place[axis] for place in report["houses"]] for axis in (0, 1))
     near = image_box(image, min(columns) - 20, min(rows) - 20, max(columns) + HOUSE + 20, max(rows) + HOUSE + 20)
-    iface.mapCanvas().setExtent(near)
+    look_at(near)
     map_picture("near")
     report["on_map"] = []
     for column, row in report["houses"]:
@@ -135,11 +141,13 @@ def swipe(page, report):
     click(page.results.back) if page.results.back.isEnabled() else None
     while page.results.back.isEnabled():
         click(page.results.back)
+    look_at(round_first_house(page, report))
     click(page.results.swipe)
     QTest.qWait(1500)
     viewport = iface.mapCanvas().viewport()
     middle = QPoint(viewport.width() // 2, viewport.height() // 2)
-    drag(middle, QPoint(viewport.width() // 4, viewport.height() // 2))
+    column, row = report["houses"][0]
+    drag(middle, place_on_map(page.form.image.layer(), column + HOUSE // 3, row + HOUSE // 2))
     QTest.qWait(800)
     picture("swiping")
     report["swiping"] = page.results.swipe.isChecked()
@@ -157,7 +165,7 @@ def detect(shown, page, report):
     wait_until(lambda: not shown.detect.bar.running, "the detection", 240)
     wait_until(lambda: groups("changen2/detection"), "the result")
     wait_until(lambda: shown.detect.results.assess.words.text().startswith("Against"), "the assessment", 120)
-    iface.mapCanvas().setExtent(page.form.image.layer().extent())
+    look_at(round_first_house(page, report))
     report["words"] = shown.detect.results.assess.words.text()
     map_picture("assessed")
     picture("assessment")
