@@ -12,6 +12,7 @@ from qgis.core import Qgis, QgsApplication
 from . import environment
 from .environment import Environment, Probe, child_environment
 from .errors import PluginError, SetupError
+from .known_models import KnownModels
 from .proxy import with_proxy
 from .settings import Settings
 from .worker_client import Callbacks, Hello, Timing, WorkerClient
@@ -25,6 +26,8 @@ class Backend:
 
     def __init__(self, timing: Timing | None = None) -> None:
         self.settings = Settings()
+        self.known_models = KnownModels()
+        self._told_by = 0  # the process whose models were passed on
         timing = timing or Timing(idle=60.0 * self.settings.idle_minutes)
         self._client = WorkerClient(
             command=lambda: self.environment().command(),
@@ -67,7 +70,9 @@ class Backend:
 
     def hello(self, cancelled: Callable[[], bool] = lambda: False) -> Hello:
         """Devices, models and versions; starts the worker if it does not run (seconds)."""
-        return self._client.hello(cancelled)
+        hello = self._client.hello(cancelled)
+        self._tell_models()
+        return hello
 
     @property
     def last_hello(self) -> Hello | None:
@@ -81,7 +86,19 @@ class Backend:
 
     def request(self, method: str, params: Mapping[str, Any], callbacks: Callbacks | None = None) -> dict[str, Any]:
         """Ask the worker and wait for the result; see `WorkerClient.request`."""
-        return self._client.request(method, params, callbacks)
+        result = self._client.request(method, params, callbacks)
+        if method == "models":
+            self.known_models.tell(result["models"])
+        else:
+            self._tell_models()
+        return result
+
+    def _tell_models(self) -> None:
+        """Pass on the models of a worker that has just started."""
+        hello = self.last_hello
+        if hello is not None and hello.pid != self._told_by:
+            self._told_by = hello.pid
+            self.known_models.tell(hello.models)
 
     def stop(self) -> None:
         """End the worker; returns when no process is left."""

@@ -58,6 +58,7 @@ class ChangeDock(QgsDockWidget):
         self.setup.ready.connect(self._meet_backend)
         self.setup.retry.connect(self._meet_backend)
         self.detect.backend_failed.connect(self._backend_failed)
+        backend.known_models.changed.connect(self._models_changed)
 
     def _make_synthesize(self, parent: QWidget) -> QWidget:
         from .synthesize_page import SynthesizePage
@@ -113,9 +114,7 @@ class ChangeDock(QgsDockWidget):
     def _make_models(self, parent: QWidget) -> QWidget:
         from .models_page import ModelsPage
 
-        page = ModelsPage(self._iface, self._backend, parent)
-        page.models_changed.connect(self._models_changed)
-        return page
+        return ModelsPage(self._iface, self._backend, parent)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Look for the backend when the panel is first seen."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from qgis.core import Qgis
 from qgis.gui import QgisInterface
-from qgis.PyQt.QtCore import QStandardPaths, pyqtSignal
+from qgis.PyQt.QtCore import QStandardPaths
 from qgis.PyQt.QtGui import QShowEvent, QTextOption
 from qgis.PyQt.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, QTextBrowser, QVBoxLayout, QWidget
 
@@ -39,12 +39,7 @@ class ModelsPage(QWidget):
     Args:
         iface: QGIS's window, for its message bar.
         backend: asked for the models, and to get them.
-
-    Signals:
-        models_changed: the cards of all models, whenever the backend has told them.
     """
-
-    models_changed = pyqtSignal(list)
 
     def __init__(self, iface: QgisInterface, backend: Backend, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -88,6 +83,7 @@ class ModelsPage(QWidget):
         self.bar.cancel_clicked.connect(self.shut_down)
         self.import_file.clicked.connect(self._import)
         self.verify.clicked.connect(self._verify)
+        self._backend.known_models.changed.connect(self._show_models)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Look again whenever the page is shown: models also come and go by the terminal."""
@@ -101,7 +97,6 @@ class ModelsPage(QWidget):
         if self._look is not None:
             return
         self._look = BackgroundCall("Models", lambda task: self._backend.request("models", {}), quiet=True)
-        self._look.done.connect(self._show_models)
         self._look.failed.connect(lambda error: self.bar.say(_message(error)))
         for over in (self._look.done, self._look.failed, self._look.cancelled):
             over.connect(self._forget_look)
@@ -110,10 +105,9 @@ class ModelsPage(QWidget):
     def _forget_look(self, *_: Any) -> None:
         self._look = None
 
-    def _show_models(self, reply: dict[str, Any]) -> None:
-        self.models.show_cards(reply["models"])
+    def _show_models(self, cards: list[Card]) -> None:
+        self.models.show_cards(cards)
         self._show_chosen()
-        self.models_changed.emit(reply["models"])
 
     def _show_chosen(self) -> None:
         card = self.models.card()

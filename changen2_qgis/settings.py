@@ -55,6 +55,9 @@ class Settings:
     generator = Setting("tiny")
     """The model that draws change."""
 
+    known_models = Setting("[]")
+    """What `KnownModels` remembers, as JSON: task, name and whether it only starts trainings."""
+
     quality = Setting("good")
     """Of drawn change; one of the algorithm's QUALITIES."""
 

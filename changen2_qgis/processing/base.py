@@ -17,6 +17,7 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
     QgsProcessingParameterDefinition,
+    QgsProcessingParameterString,
 )
 from qgis.PyQt import sip
 from qgis.PyQt.QtGui import QIcon
@@ -106,6 +107,13 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         # open until QGIS ends, and be closed too late.
         del job, parameters, context, feedback
         raise QgsProcessingException(message)
+
+    def model_parameter(self, title: str, task: str, starts: bool = False) -> QgsProcessingParameterString:
+        """The parameter MODEL: any name; the dialog offers those known, for which see `KnownModels.names`."""
+        parameter = QgsProcessingParameterString("MODEL", title, "tiny")
+        names = self.backend.known_models.names(task, starts)
+        parameter.setMetadata({"widget_wrapper": {"value_hints": names}})
+        return parameter
 
     def ask(self, method: str, params: Mapping[str, Any], feedback: QgsProcessingFeedback) -> dict[str, Any]:
         """Send a job to the backend and wait, with progress, log and cancel through `feedback`."""

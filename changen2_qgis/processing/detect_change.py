@@ -100,7 +100,7 @@ class DetectChange(BackendAlgorithm):
             QgsProcessingParameterFeatureSource("AOI", "Polygons to look in", polygons, optional=True),
             _bands("BANDS_BEFORE", "Bands before: red, green, blue, or one", "BEFORE"),
             _bands("BANDS_AFTER", "Bands after: red, green, blue, or one", "AFTER"),
-            text("MODEL", "Model", "tiny"),
+            self.model_parameter("Model", "detect"),
             text("DEVICE", "Device (auto, cpu, cuda, cuda:1, mps)", "auto"),
             number(
                 "THRESHOLD",

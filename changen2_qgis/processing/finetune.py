@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,7 @@ from qgis.core import (
     QgsRectangle,
 )
 
+from ..errors import PluginError
 from ..inputs import polygons_path
 from ..raster_pair import RasterPair
 from ..run_folders import new_run_folder
@@ -96,7 +98,7 @@ class FinetuneDetector(BackendAlgorithm):
             ),
             text("NAME", "Name of the new model (small letters, digits, - and _)"),
             text("KIND", "What changes, such as solar panels", "", optional=True),
-            text("MODEL", "Model to begin with", "tiny"),
+            self.model_parameter("Model to begin with", "detect", starts=True),
             bands("BANDS_BEFORE", "Bands before: red, green, blue, or one", None, "BEFORE", True, True),
             bands("BANDS_AFTER", "Bands after: red, green, blue, or one", None, "AFTER", True, True),
             QgsProcessingParameterFolderDestination(
@@ -197,6 +199,8 @@ class FinetuneDetector(BackendAlgorithm):
                 feedback,
             )
             result = self.ask("finetune", {**job.request, **files}, feedback)
+        with contextlib.suppress(PluginError):
+            self.backend.request("models", {})  # so that all lists have the new one
         outputs, summary = result["outputs"], result["summary"]
         before = summary["held_out_f1_before"]
         compared = "" if before is None else f"; “{summary['began_with']}” reached {before:.2f} there, at its best too"

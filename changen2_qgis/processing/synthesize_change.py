@@ -160,7 +160,7 @@ class SynthesizeChange(BackendAlgorithm):
             ),
             QgsProcessingParameterExtent("EXTENT", "Extent to work in", optional=True),
             QgsProcessingParameterFeatureSource("AOI", "Polygons to work in", polygons, optional=True),
-            QgsProcessingParameterString("MODEL", "Model", "tiny"),
+            self.model_parameter("Model", "synthesize"),
             QgsProcessingParameterString("DEVICE", "Device (auto, cpu, cuda, cuda:1, mps)", "auto"),
             choice("QUALITY", "Quality", list(QUALITIES), defaultValue="good", usesStaticStrings=True),
             seed_parameter(),

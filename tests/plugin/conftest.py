@@ -34,9 +34,10 @@ def real_backend(qgis_app):
 
 @pytest.fixture
 def settings(qgis_app):
-    """The plugin's settings, forgotten after the test."""
+    """The plugin's settings, as nobody has touched them; forgotten after the test."""
     from changen2_qgis.settings import Settings
 
+    Settings().reset()
     yield Settings()
     Settings().reset()
 

@@ -39,6 +39,7 @@ from qgis.PyQt.QtWidgets import (
 from changen2_qgis.band_mapping import default_bands
 from changen2_qgis.dock import ChangeDock
 from changen2_qgis.errors import SetupError
+from changen2_qgis.known_models import KnownModels
 from changen2_qgis.results import add_detection_group, detection_groups
 from changen2_qgis.run_bar import describe_bytes, describe_estimate, describe_seconds
 from changen2_qgis.run_folders import WORK_FOLDER, is_unfinished, new_run_folder, remove_unfinished, runs_folder
@@ -79,6 +80,7 @@ class AnsweringBackend:
         self.is_set_up = set_up
         self.asked = []
         self.set_up_error = None
+        self.known_models = KnownModels()
 
     def environment(self):
         if not self.is_set_up:

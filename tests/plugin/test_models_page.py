@@ -20,6 +20,7 @@ from qgis.PyQt.QtWidgets import (
 
 from changen2_qgis.dock import ChangeDock
 from changen2_qgis.errors import BackendError, Cancelled
+from changen2_qgis.known_models import KnownModels
 from changen2_qgis.model_description import describe_card
 from changen2_qgis.worker_client import Hello, Progress
 
@@ -74,6 +75,7 @@ class AnsweringBackend:
         self.refusal = None
         self.warning = ""
         self.wait_for_cancel = False
+        self.known_models = KnownModels()
 
     def environment(self):
         return None
@@ -83,6 +85,7 @@ class AnsweringBackend:
 
     def request(self, method, params, callbacks=None):
         if method == "models":
+            self.known_models.tell(self.cards.values())
             return {"models": list(self.cards.values())}
         self.asked.append((method, dict(params)))
         if self.refusal is not None:

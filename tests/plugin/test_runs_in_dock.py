@@ -15,6 +15,7 @@ from qgis.PyQt.QtWidgets import QMainWindow, QPushButton
 
 from changen2_qgis.dock import MINIMUM_WIDTH, ChangeDock
 from changen2_qgis.errors import BackendError
+from changen2_qgis.known_models import KnownModels
 from changen2_qgis.processing.provider import Changen2Provider
 from changen2_qgis.run_folders import INPUTS_FOLDER, REQUEST_FILE, WORK_FOLDER, read_run, runs_folder
 from changen2_qgis.series_results import series_groups, write_dates
@@ -41,6 +42,7 @@ class KnowingBackend:
 
     def __init__(self):
         self.asked, self.rest = [], None
+        self.known_models = KnownModels()
 
     def request(self, method, params, callbacks=None):
         if method == "synthesize":

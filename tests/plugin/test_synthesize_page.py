@@ -36,6 +36,7 @@ from changen2_qgis.dock import ChangeDock
 from changen2_qgis.errors import BackendError
 from changen2_qgis.event_layer import add_event, find_event_layers
 from changen2_qgis.event_source import DRAW, LAYER, SIMULATE
+from changen2_qgis.known_models import KnownModels
 from changen2_qgis.processing.provider import Changen2Provider
 from changen2_qgis.run_bar import describe_area, describe_synthesis
 from changen2_qgis.run_folders import WORK_FOLDER
@@ -79,6 +80,7 @@ class Drawing:
         self.models = models
         self.breaks_off = False
         self.settings = Settings()
+        self.known_models = KnownModels()
         self.last_hello = object()
         self._write_series = write_series
 
@@ -402,7 +404,7 @@ def test_without_a_generator_the_models_page_is_named(open_dock, write_series, s
     dock.pages.setCurrentWidget(dock.synthesize)
     page = dock.synthesize.content
     qtbot.waitUntil(lambda: "Models page" in page.bar.note.text(), timeout=5000)
-    dock._models_changed([DETECTOR, GENERATOR])
+    dock._backend.known_models.tell([DETECTOR, GENERATOR])
     assert page.form.model.currentData() == "tiny" and "Models page" not in page.bar.note.text()
 
 

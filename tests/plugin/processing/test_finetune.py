@@ -66,6 +66,7 @@ def test_drawn_changes_become_a_model(run, real_backend, images, changes, tmp_pa
     made = run("finetune", {**parameters, "OUTPUT_FOLDER": str(tmp_path / "run")})
     assert made.succeeded, made.error
     assert made.results["MODEL_NAME"] == "dark-squares" and 0 <= made.results["HELD_OUT_F1"] <= 1
+    assert "dark-squares" in real_backend.known_models.names("detect"), "lists have it without being asked to look"
     cards = {card["name"]: card for card in real_backend.request("models", {})["models"]}
     assert cards["dark-squares"]["classes"][1]["name"] == "dark squares"
     assert any("held out" in info and "also chose the step" in info for info in made.feedback.infos)

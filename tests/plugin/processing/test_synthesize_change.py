@@ -20,6 +20,7 @@ from qgis.core import (
 )
 
 from changen2_qgis.errors import BackendError
+from changen2_qgis.known_models import KnownModels
 from changen2_qgis.processing.synthesize_change import SynthesizeChange
 from changen2_qgis.run_folders import WORK_FOLDER
 from changen2_qgis.settings import Settings
@@ -36,6 +37,7 @@ class DrawingBackend:
         self.asked = []
         self.last_hello = object()
         self.settings = Settings()
+        self.known_models = KnownModels()
 
     def request(self, method, params, callbacks):
         self.asked.append((method, dict(params)))
