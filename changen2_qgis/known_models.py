@@ -35,6 +35,10 @@ class KnownModels(QObject):
         self._settings.known_models = json.dumps(kept)
         self.changed.emit(told)
 
+    def own(self, task: str) -> list[str]:
+        """Names of those among them that did not come with the plugin: only their cards can be changed."""
+        return [name for name in self.names(task) if (task, name) not in EMBEDDED]
+
     def names(self, task: str, starts: bool = False) -> list[str]:
         """Names of the installed models of a task; those that only serve to begin a training with if `starts`."""
         try:

@@ -328,6 +328,7 @@ class EvaluateRequest(Request):
         threshold: for a change probability.
         out_dir: folder for ``assessment.tif`` and ``assessment_manifest.json``; empty: numbers only.
         min_area: m² (pixels without CRS) below which places are not counted, known or reported.
+        store: an installed model, in whose card the calibration is kept.
         overwrite: replace these two files there; other files are left alone.
     """
 
@@ -339,6 +340,7 @@ class EvaluateRequest(Request):
     threshold: Probability = 0.5
     out_dir: str = ""
     min_area: Annotated[float, Field(ge=0)] = 0.0
+    store: str = ""
     overwrite: bool = False
 
 

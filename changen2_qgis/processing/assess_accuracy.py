@@ -23,6 +23,7 @@ from qgis.core import (
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
     QgsProject,
     QgsRasterLayer,
     QgsVectorLayer,
@@ -50,7 +51,8 @@ much of what is reported did change), recall (how much of what changed is report
 Cohen's kappa.
 
 Of a change probability the page also tells whether it means what it says: the calibration error, and how many of the
-pixels of each probability did change.
+pixels of each probability did change. The calibration may be kept in the card of a model that you installed or trained:
+detections with it then write probabilities that mean what they say.
 
 <b>Known classes</b> before and after, two rasters with the numbers that the detection uses, tell how right its classes
 are, from class to class, where a detection has some: semantic_before.tif and semantic_after.tif beside the change map.
@@ -122,6 +124,7 @@ class AssessAccuracy(BackendAlgorithm):
                 )
                 for date in DATES
             ),
+            advanced(self._store_parameter()),
             advanced(QgsProcessingParameterBoolean("OVERWRITE", "Replace results in the output folder", False)),
         ):
             self.addParameter(parameter)
@@ -136,6 +139,12 @@ class AssessAccuracy(BackendAlgorithm):
             QgsProcessingOutputNumber("FALSE", "Number of places reported that did not change"),
         ):
             self.addOutput(output)
+
+    def _store_parameter(self) -> QgsProcessingParameterString:
+        title = "Keep the calibration in the card of this installed model (of a change probability)"
+        parameter = QgsProcessingParameterString("STORE", title, "", optional=True)
+        parameter.setMetadata({"widget_wrapper": {"value_hints": self.backend.known_models.own("detect")}})
+        return parameter
 
     def prepare_job(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -160,6 +169,7 @@ class AssessAccuracy(BackendAlgorithm):
         request = {
             "threshold": self.parameterAsDouble(parameters, "THRESHOLD", context),
             "min_area": self.parameterAsDouble(parameters, "MIN_AREA", context),
+            "store": self.parameterAsString(parameters, "STORE", context).strip(),
         }
         with folder.removed_on_error():
             request["prediction"] = _map_path(prediction, folder, "prediction")
@@ -195,6 +205,10 @@ class AssessAccuracy(BackendAlgorithm):
         words = in_words(summary)
         for sentence in words:
             feedback.pushInfo(sentence)
+        if store := job.request["store"]:
+            feedback.pushInfo(
+                f"The calibration is kept in the card of “{store}”, whose probabilities it scales from now on."
+            )
         if "assessment" in outputs:
             self.load_layer(context, "ASSESSMENT", outputs["assessment"], LAYER_NAME, style_assessment)
         places = summary.get("places", {})

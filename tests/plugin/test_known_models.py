@@ -33,6 +33,11 @@ def test_installed_models_are_remembered_also_by_another_session(known):
         assert each.names("synthesize") == ["tiny", "big"]
 
 
+def test_cards_of_what_is_built_in_are_not_offered_for_change(known):
+    known.tell(CARDS)
+    assert known.own("detect") == ["pools"]
+
+
 def test_a_model_that_was_removed_is_forgotten(known):
     known.tell(CARDS)
     known.tell(CARDS[:1])

@@ -27,9 +27,10 @@ from changen2.jobs.change_places import (
 )
 from changen2.jobs.change_truth import open_truth, read_change
 from changen2.jobs.compare import objects_report
-from changen2.jobs.evaluate import evaluate
+from changen2.jobs.evaluate import calibration_to_keep, evaluate
 from changen2.jobs.manifest import redact, versions, write_manifest
 from changen2.jobs.progress import Reporter
+from changen2.models.store import amend_card, amendable_card
 from changen2.protocol import EvaluateRequest
 from changen2.raster.grid import Grid
 from changen2.raster.ground import row_areas_m2
@@ -102,6 +103,8 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
         Cancelled: the reporter said so.
     """
     began, clock = datetime.now(timezone.utc), time.monotonic()
+    if request.store:
+        amendable_card(request.store)
     reporter.step("score", 0, 1)
     scores = evaluate(
         request.prediction,
@@ -113,7 +116,10 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
         objects=False,
     )
     reporter.step("score", 1, 1)
+    kept = calibration_to_keep(scores, Path(request.prediction)) if request.store else {}
     if request.reference is None or not request.out_dir:
+        if request.store:
+            amend_card(request.store, calibration=kept)
         return {"summary": scores, "outputs": {}, "warnings": []}
     with gdal_environment(), OutputFolder(
         request.out_dir, overwrite=request.overwrite, replaces=OUTPUTS.values()
@@ -135,6 +141,8 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
         }
         write_manifest(out.work / OUTPUTS["manifest"], manifest)
         placed = out.publish(list(OUTPUTS.values()))
+    if request.store:
+        amend_card(request.store, calibration=kept)
     outputs = {key: str(placed[name]) for key, name in OUTPUTS.items()}
     return {"outputs": outputs, "summary": summary, "warnings": warnings}
 

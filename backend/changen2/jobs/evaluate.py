@@ -70,7 +70,7 @@ def evaluate(
                 code="bad_value",
             )
         if store is not None:
-            keep_calibration(store, result, Path(prediction))
+            amend_card(store, calibration=calibration_to_keep(result, Path(prediction)))
         return result
 
 
@@ -102,18 +102,16 @@ def report(found: list[Comparison], what: str) -> dict[str, Any]:
     return result
 
 
-def keep_calibration(name: str, result: dict[str, Any], prediction: Path) -> None:
-    """Write a calibration into an installed model's card; detections with the model are scaled by it from then on.
+def calibration_to_keep(result: dict[str, Any], prediction: Path) -> dict[str, Any]:
+    """Return the calibration for a model's card; detections with the model are scaled by it from then on.
 
     Args:
-        name: of the model.
         result: of the evaluation.
         prediction: the probability, or its folder. Where the manifest beside it says that it was scaled already, the
             card gets both scalings as one.
 
     Raises:
-        InputError: ``bad_value`` where none was measured or it would turn the order of pixels around, or what
-            `amend_card` raises.
+        InputError: ``bad_value``: none was measured, or it would turn the order of pixels around.
     """
     if "calibration" not in result:
         raise InputError(
@@ -131,7 +129,7 @@ def keep_calibration(name: str, result: dict[str, Any], prediction: Path) -> Non
             )
         before = _applied_already(prediction)
         found["platt"] = {"a": scaling["a"] * before["a"], "b": scaling["a"] * before["b"] + scaling["b"]}
-    amend_card(name, calibration=found)
+    return found
 
 
 def _applied_already(prediction: Path) -> dict[str, float]:

@@ -98,6 +98,17 @@ def amend_card(name: str, **changes: object) -> ModelCard:
         InputError: ``not_installed``.
         JobError: ``write_failed``.
     """
+    card = amendable_card(name).model_copy(update=changes)
+    write_record(f"{name}.json", card.model_dump(mode="json"))
+    return card
+
+
+def amendable_card(name: str) -> ModelCard:
+    """Return the card of an installed model, which may be changed.
+
+    Raises:
+        InputError: ``not_installed``.
+    """
     card = installed_card(name)
     if card is None:
         raise InputError(
@@ -105,8 +116,6 @@ def amend_card(name: str, **changes: object) -> ModelCard:
             hint="Name a model that you installed or trained; embedded ones are as they were published.",
             code="not_installed",
         )
-    card = card.model_copy(update=changes)
-    write_record(f"{name}.json", card.model_dump(mode="json"))
     return card
 
 

@@ -138,3 +138,24 @@ def test_classes_are_assessed_where_they_are_known(known, write_raster, tmp_path
     summary = run(change, write_raster("known.tif", known), tmp_path / "out", **maps)["summary"]
     (row,) = summary["semantic"]["from_to"]
     assert (row["from"], row["to"], row["both"]) == ("1", "2", np.count_nonzero(known))
+
+
+def test_a_calibration_is_kept_once_the_assessment_is_there(known, write_raster, tmp_path, monkeypatch):
+    from changen2.models import store
+    from changen2.models.registry import card_of
+
+    monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
+    store.write_model(card_of("tiny").model_copy(update={"name": "mine", "embedded": False, "calibration": {}}), {})
+    truth = write_raster("known.tif", known)
+    probability = write_raster("map.tif", np.where(known > 0, 180, 40).astype(np.uint8), nodata=0)
+    with rasterio.open(probability, "r+") as dataset:
+        dataset.set_band_description(1, "Change probability")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "assessment.tif").touch()
+    for out, name in ((tmp_path / "full", "mine"), (tmp_path / "out", "tiny")):
+        with pytest.raises(InputError):
+            run(probability, truth, out, store=name)
+        assert card_of("mine").model_dump()["calibration"] == {}
+    assert not (tmp_path / "out").exists(), "the card of what is built in does not change, which is said at once"
+    calibration = run(probability, truth, tmp_path / "out", store="mine")["summary"]["calibration"]
+    assert card_of("mine").model_dump()["calibration"] == calibration

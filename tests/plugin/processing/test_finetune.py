@@ -88,3 +88,19 @@ def test_a_name_that_is_no_name_is_refused(run, images, changes, tmp_path):
     refused = run("finetune", parameters)
     assert not refused.succeeded and "cannot be called" in refused.error
     assert not (tmp_path / "run").exists()
+
+
+def test_a_calibration_is_kept_in_the_card_of_a_model_trained_here(run, real_backend, images, changes, tmp_path):
+    parameters = {**images, "CHANGES": changes, "NAME": "calibrated", "STEPS": 1, "THREADS": 1}
+    made = run("finetune", {**parameters, "OUTPUT_FOLDER": str(tmp_path / "run")})
+    assert made.succeeded, made.error
+    detected = run("detectchange", {**images, "MODEL": "calibrated", "OUTPUT_FOLDER": str(tmp_path / "detected")})
+    assert detected.succeeded, detected.error
+    given = {"PREDICTION": detected.results["PROBABILITY"], "REFERENCE": changes}
+    refused = run("assessaccuracy", {**given, "STORE": "tiny", "OUTPUT_FOLDER": str(tmp_path / "refused")})
+    assert not refused.succeeded and "not installed" in refused.error
+    kept = run("assessaccuracy", {**given, "STORE": "calibrated", "OUTPUT_FOLDER": str(tmp_path / "assessed")})
+    card = {card["name"]: card for card in real_backend.request("models", {})["models"]}["calibrated"]
+    assert kept.succeeded, kept.error
+    assert any("card of “calibrated”" in info for info in kept.feedback.infos)
+    assert f"{card['calibration']['ece']:.3f}" in Path(kept.results["REPORT"]).read_text(encoding="utf8")
