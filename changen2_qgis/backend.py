@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ class Backend:
     def __init__(self, timing: Timing | None = None) -> None:
         self.settings = Settings()
         self.known_models = KnownModels()
-        self._told_by = 0  # the process whose models were passed on
+        self._told_by = 0  # the process whose models were passed on when it had started
+        self._telling = threading.Lock()
         timing = timing or Timing(idle=60.0 * self.settings.idle_minutes)
         self._client = WorkerClient(
             command=lambda: self.environment().command(),
@@ -69,10 +72,13 @@ class Backend:
         return build_venv(plan, with_proxy(os.environ), progress, cancelled, before_swap=self.stop)
 
     def hello(self, cancelled: Callable[[], bool] = lambda: False) -> Hello:
-        """Devices, models and versions; starts the worker if it does not run (seconds)."""
+        """Devices, versions, and the models as they were last told; starts the worker if it does not run (seconds)."""
         hello = self._client.hello(cancelled)
-        self._tell_models()
-        return hello
+        with self._telling:
+            if hello.pid != self._told_by:
+                self._told_by = hello.pid
+                self.known_models.tell(hello.models)
+            return replace(hello, models=tuple(self.known_models.cards))
 
     @property
     def last_hello(self) -> Hello | None:
@@ -86,19 +92,13 @@ class Backend:
 
     def request(self, method: str, params: Mapping[str, Any], callbacks: Callbacks | None = None) -> dict[str, Any]:
         """Ask the worker and wait for the result; see `WorkerClient.request`."""
+        callbacks = callbacks or Callbacks()
+        self.hello(callbacks.cancelled)
         result = self._client.request(method, params, callbacks)
         if method == "models":
-            self.known_models.tell(result["models"])
-        else:
-            self._tell_models()
+            with self._telling:
+                self.known_models.tell(result["models"])
         return result
-
-    def _tell_models(self) -> None:
-        """Pass on the models of a worker that has just started."""
-        hello = self.last_hello
-        if hello is not None and hello.pid != self._told_by:
-            self._told_by = hello.pid
-            self.known_models.tell(hello.models)
 
     def stop(self) -> None:
         """End the worker; returns when no process is left."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from qgis.core import QgsProject, QgsRasterLayer
 from qgis.gui import QgsCollapsibleGroupBox, QgsDoubleSpinBox, QgsMapCanvas
-from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtCore import QSignalBlocker, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from .band_mapping import BandMapping
@@ -143,13 +143,15 @@ class DetectForm(QWidget):
 
     def set_models(self, models: Iterable[dict[str, Any]]) -> None:
         """Offer the models that are here and detect; the chosen one stays chosen, with its settings."""
-        chosen = self.model.currentData()
+        before, chosen = self.card(), self.model.currentData()
         self._cards = {card["name"]: card for card in models if _can_detect(card)}
+        blocker = QSignalBlocker(self.model)
         fill(self.model, [(card.get("title") or name, name) for name, card in self._cards.items()])
         for row, card in enumerate(self._cards.values()):
             self.model.setItemData(row, card.get("summary", ""), Qt.ItemDataRole.ToolTipRole)
         choose(self.model, chosen)
-        if self.model.currentData() != chosen:
+        blocker.unblock()
+        if any(self.card().get(key) != before.get(key) for key in ("name", "threshold", "gsd_native")):
             self._follow_model()
         self.changed.emit()
 

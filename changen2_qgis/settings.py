@@ -55,8 +55,8 @@ class Settings:
     generator = Setting("tiny")
     """The model that draws change."""
 
-    known_models = Setting("[]")
-    """What `KnownModels` remembers, as JSON: task, name and whether it only starts trainings."""
+    known_models = Setting("")
+    """What `KnownModels` remembers, as JSON; empty: nothing yet."""
 
     quality = Setting("good")
     """Of drawn change; one of the algorithm's QUALITIES."""

@@ -30,7 +30,7 @@ from qgis.core import (
 )
 
 from ..errors import InputError
-from ..inputs import describe, polygons_path
+from ..inputs import describe, has_other_crs, polygons_path
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
 from .event_files import raster_path
@@ -141,10 +141,9 @@ class AssessAccuracy(BackendAlgorithm):
             self.addOutput(output)
 
     def _store_parameter(self) -> QgsProcessingParameterString:
-        title = "Keep the calibration in the card of this installed model (of a change probability)"
-        parameter = QgsProcessingParameterString("STORE", title, "", optional=True)
-        parameter.setMetadata({"widget_wrapper": {"value_hints": self.backend.known_models.own("detect")}})
-        return parameter
+        own = self.backend.known_models.listed("detect", own=True)
+        title = f"Installed model to keep the calibration for ({own or 'none yet'}; of a change probability)"
+        return QgsProcessingParameterString("STORE", title, "", optional=True)
 
     def prepare_job(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -173,6 +172,11 @@ class AssessAccuracy(BackendAlgorithm):
         }
         with folder.removed_on_error():
             request["prediction"] = _map_path(prediction, folder, "prediction")
+            if request["store"] and has_other_crs(prediction):
+                raise InputError(
+                    f"The layer {describe(prediction)} was given another CRS than its file has.",
+                    "Choose the layer as the detection made it, so that the calibration knows how it was made.",
+                )
             if isinstance(reference, QgsRasterLayer):
                 request["reference"] = _map_path(reference, folder, "reference")
             elif isinstance(reference, QgsVectorLayer):
@@ -205,10 +209,9 @@ class AssessAccuracy(BackendAlgorithm):
         words = in_words(summary)
         for sentence in words:
             feedback.pushInfo(sentence)
-        if store := job.request["store"]:
-            feedback.pushInfo(
-                f"The calibration is kept in the card of “{store}”, whose probabilities it scales from now on."
-            )
+        if store := summary.get("stored"):
+            feedback.pushInfo(f"The calibration is kept for “{store}”: its probabilities are scaled by it from now on.")
+            self.refresh_models(feedback)
         if "assessment" in outputs:
             self.load_layer(context, "ASSESSMENT", outputs["assessment"], LAYER_NAME, style_assessment)
         places = summary.get("places", {})

@@ -109,11 +109,14 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         raise QgsProcessingException(message)
 
     def model_parameter(self, title: str, task: str, starts: bool = False) -> QgsProcessingParameterString:
-        """The parameter MODEL: any name; the dialog offers those known, for which see `KnownModels.names`."""
-        parameter = QgsProcessingParameterString("MODEL", title, "tiny")
-        names = self.backend.known_models.names(task, starts)
-        parameter.setMetadata({"widget_wrapper": {"value_hints": names}})
-        return parameter
+        """The parameter MODEL: any name; its title lists those known, for which see `KnownModels.names`."""
+        known = self.backend.known_models.listed(task, starts)
+        return QgsProcessingParameterString("MODEL", f"{title} ({known})", "tiny")
+
+    def refresh_models(self, feedback: QgsProcessingFeedback) -> None:
+        """Let all lists of models know what a run has changed, unless the backend cannot say."""
+        with contextlib.suppress(PluginError):
+            self.backend.request("models", {}, Callbacks(cancelled=feedback.isCanceled))
 
     def ask(self, method: str, params: Mapping[str, Any], feedback: QgsProcessingFeedback) -> dict[str, Any]:
         """Send a job to the backend and wait, with progress, log and cancel through `feedback`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,7 +26,6 @@ from qgis.core import (
     QgsRectangle,
 )
 
-from ..errors import PluginError
 from ..inputs import polygons_path
 from ..raster_pair import RasterPair
 from ..run_folders import new_run_folder
@@ -199,8 +197,7 @@ class FinetuneDetector(BackendAlgorithm):
                 feedback,
             )
             result = self.ask("finetune", {**job.request, **files}, feedback)
-        with contextlib.suppress(PluginError):
-            self.backend.request("models", {})  # so that all lists have the new one
+        self.refresh_models(feedback)
         outputs, summary = result["outputs"], result["summary"]
         before = summary["held_out_f1_before"]
         compared = "" if before is None else f"; “{summary['began_with']}” reached {before:.2f} there, at its best too"

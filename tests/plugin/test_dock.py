@@ -295,6 +295,17 @@ def test_the_estimate_is_asked_with_what_the_form_says(dock, pair, qtbot):
     assert params["before"] == dock.detect.form.before.layer().source()
 
 
+def test_news_of_models_leaves_the_settings_of_the_chosen_one(dock):
+    form, other = dock.detect.form, {**CARD, "name": "pools", "title": "Pools", "threshold": 0.3}
+    dock._backend.known_models.tell([CARD, other])
+    form.model.setCurrentIndex(form.model.findData("pools"))
+    form.threshold.setValue(0.8)
+    dock._backend.known_models.tell([{**CARD, "name": "another"}, CARD, other])
+    assert form.model.currentData() == "pools" and form.threshold.value() == pytest.approx(0.8)
+    dock._backend.known_models.tell([CARD, {**other, "threshold": 0.4}])
+    assert form.threshold.value() == pytest.approx(0.4), "it was calibrated anew"
+
+
 def test_the_recommended_threshold_comes_from_the_model_and_is_named(dock):
     threshold = dock.detect.form.threshold
     assert threshold.value() == pytest.approx(0.45)

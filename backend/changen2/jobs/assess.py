@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from changen2.errors import Changen2Error
 from changen2.jobs.change_places import (
     FALSE,
     FOUND_SHARE,
@@ -96,7 +97,8 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
     Returns:
         ``summary``: what ``evaluate`` returns; with a reference also ``outcome_px`` and ``outcome_m2`` of ``right``,
         ``hit``, ``missed`` and ``false`` (m² None without CRS), ``places``, see ``Places``, and ``objects``, the
-        scores of whole places with intervals. ``outputs``: name → path, where a folder is given. ``warnings``.
+        scores of whole places with intervals; ``stored``, the model whose card took the calibration. ``outputs``:
+        name → path, where a folder is given. ``warnings``, among them why a card did not take it.
 
     Raises:
         InputError: bad input; nothing is left behind.
@@ -116,11 +118,9 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
         objects=False,
     )
     reporter.step("score", 1, 1)
-    kept = calibration_to_keep(scores, Path(request.prediction)) if request.store else {}
+    kept = calibration_to_keep(request.store, scores, Path(request.prediction)) if request.store else {}
     if request.reference is None or not request.out_dir:
-        if request.store:
-            amend_card(request.store, calibration=kept)
-        return {"summary": scores, "outputs": {}, "warnings": []}
+        return {"summary": scores, "outputs": {}, "warnings": _keep(request.store, kept, scores)}
     with gdal_environment(), OutputFolder(
         request.out_dir, overwrite=request.overwrite, replaces=OUTPUTS.values()
     ) as out:  # fmt: skip
@@ -141,10 +141,21 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
         }
         write_manifest(out.work / OUTPUTS["manifest"], manifest)
         placed = out.publish(list(OUTPUTS.values()))
-    if request.store:
-        amend_card(request.store, calibration=kept)
+    warnings += _keep(request.store, kept, summary)
     outputs = {key: str(placed[name]) for key, name in OUTPUTS.items()}
     return {"outputs": outputs, "summary": summary, "warnings": warnings}
+
+
+def _keep(name: str, calibration: dict[str, Any], summary: dict[str, Any]) -> list[str]:
+    """Write a calibration into a model's card and note it as ``stored``; an assessment is worth having without that."""
+    if not name:
+        return []
+    try:
+        amend_card(name, calibration=calibration)
+    except Changen2Error as error:
+        return [f"The calibration could not be kept for {name}. {error}"]
+    summary["stored"] = name
+    return []
 
 
 def _write(request: EvaluateRequest, path: Path, reporter: Reporter) -> tuple[_Tally, tuple[Shares, Shares]]:

@@ -70,7 +70,7 @@ def evaluate(
                 code="bad_value",
             )
         if store is not None:
-            amend_card(store, calibration=calibration_to_keep(result, Path(prediction)))
+            amend_card(store, calibration=calibration_to_keep(store, result, Path(prediction)))
         return result
 
 
@@ -102,21 +102,31 @@ def report(found: list[Comparison], what: str) -> dict[str, Any]:
     return result
 
 
-def calibration_to_keep(result: dict[str, Any], prediction: Path) -> dict[str, Any]:
+def calibration_to_keep(name: str, result: dict[str, Any], prediction: Path) -> dict[str, Any]:
     """Return the calibration for a model's card; detections with the model are scaled by it from then on.
 
     Args:
+        name: of the model.
         result: of the evaluation.
         prediction: the probability, or its folder. Where the manifest beside it says that it was scaled already, the
             card gets both scalings as one.
 
     Raises:
-        InputError: ``bad_value``: none was measured, or it would turn the order of pixels around.
+        InputError: ``bad_value``: none was measured, another model made the map, or the order of pixels would turn
+            around.
     """
     if "calibration" not in result:
         raise InputError(
             "There is no calibration to keep: the prediction is a 0/1 map.",
             hint="Give a change_probability.tif and a reference.",
+            code="bad_value",
+        )
+    made = _manifest_of(prediction)
+    if made.get("job") == "detect" and made["model"]["name"] != name:
+        raise InputError(
+            f"{prediction} was made by {made['model']['name']}: how its probabilities are to be scaled says nothing "
+            f"of {name}.",
+            hint=f"Name the model that made it, or give a change_probability.tif of {name}.",
             code="bad_value",
         )
     found = dict(result["calibration"])
@@ -127,13 +137,12 @@ def calibration_to_keep(result: dict[str, Any], prediction: Path) -> dict[str, A
                 hint="Check that prediction and reference show the same place and the same change.",
                 code="bad_value",
             )
-        before = _applied_already(prediction)
+        before = made.get("scaling") or {"a": 1.0, "b": 0.0}
         found["platt"] = {"a": scaling["a"] * before["a"], "b": scaling["a"] * before["b"] + scaling["b"]}
     return found
 
 
-def _applied_already(prediction: Path) -> dict[str, float]:
-    """The scaling that the manifest beside a probability states; one that changes nothing where it states none."""
+def _manifest_of(prediction: Path) -> dict[str, Any]:
+    """What the manifest beside a map says; empty where there is none."""
     manifest = (prediction if prediction.is_dir() else prediction.parent) / "manifest.json"
-    content = json.loads(manifest.read_text(encoding="utf8")) if manifest.is_file() else {}
-    return content.get("scaling") or {"a": 1.0, "b": 0.0}
+    return json.loads(manifest.read_text(encoding="utf8")) if manifest.is_file() else {}

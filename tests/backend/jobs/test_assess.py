@@ -157,5 +157,16 @@ def test_a_calibration_is_kept_once_the_assessment_is_there(known, write_raster,
             run(probability, truth, out, store=name)
         assert card_of("mine").model_dump()["calibration"] == {}
     assert not (tmp_path / "out").exists(), "the card of what is built in does not change, which is said at once"
-    calibration = run(probability, truth, tmp_path / "out", store="mine")["summary"]["calibration"]
-    assert card_of("mine").model_dump()["calibration"] == calibration
+    summary = run(probability, truth, tmp_path / "out", store="mine")["summary"]
+    assert summary["stored"] == "mine"
+    assert card_of("mine").model_dump()["calibration"] == summary["calibration"]
+
+
+def test_an_assessment_stays_where_a_card_does_not_take_the_calibration(known, write_raster, tmp_path, monkeypatch):
+    monkeypatch.setattr(assess, "amendable_card", lambda name: None)
+    monkeypatch.setattr(assess, "calibration_to_keep", lambda name, scores, prediction: {})
+    monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
+    path = write_raster("map.tif", (known > 0).astype(np.uint8))
+    result = run(path, path, tmp_path / "out", store="gone")
+    assert "stored" not in result["summary"] and (tmp_path / "out" / "assessment.tif").exists()
+    assert any("could not be kept for gone" in warning for warning in result["warnings"])

@@ -149,10 +149,14 @@ def test_a_calibration_is_kept_in_an_installed_card(pair, truth, tmp_path, write
     store.write_model(card_of("tiny").model_copy(update={"name": "mine", "embedded": False}), {})
     outputs = difference(*pair, tmp_path / "run")["outputs"]
     label = write_raster("label.tif", truth)
+    with pytest.raises(InputError, match="was made by"):
+        evaluate(outputs["change_probability"], label, store="mine")
+    manifest = tmp_path / "run" / "manifest.json"
+    made = {**json.loads(manifest.read_text()), "model": {"name": "mine"}}
+    manifest.write_text(json.dumps(made))
     found = evaluate(outputs["change_probability"], label, store="mine")
     assert card_of("mine").model_dump()["calibration"] == found["calibration"]
-    manifest = tmp_path / "run" / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "scaling": {"a": 0.5, "b": 1.0}}))
+    manifest.write_text(json.dumps({**made, "scaling": {"a": 0.5, "b": 1.0}}))
     scaled = evaluate(outputs["change_probability"], label, store="mine")["calibration"]["platt"]
     both = {"a": 0.5 * scaled["a"], "b": scaled["a"] + scaled["b"]}
     assert card_of("mine").model_dump()["calibration"]["platt"] == both, "a map that was scaled already"
@@ -160,5 +164,6 @@ def test_a_calibration_is_kept_in_an_installed_card(pair, truth, tmp_path, write
         evaluate(outputs["change_probability"], write_raster("other.tif", (truth == 0).astype(np.uint8)), store="mine")
     with pytest.raises(InputError, match="0/1 map"):
         evaluate(outputs["change"], label, store="mine")
+    manifest.unlink()
     with pytest.raises(InputError, match="not installed"):
         evaluate(outputs["change_probability"], label, store="tiny")

@@ -102,5 +102,5 @@ def test_a_calibration_is_kept_in_the_card_of_a_model_trained_here(run, real_bac
     kept = run("assessaccuracy", {**given, "STORE": "calibrated", "OUTPUT_FOLDER": str(tmp_path / "assessed")})
     card = {card["name"]: card for card in real_backend.request("models", {})["models"]}["calibrated"]
     assert kept.succeeded, kept.error
-    assert any("card of “calibrated”" in info for info in kept.feedback.infos)
+    assert any("kept for “calibrated”" in info for info in kept.feedback.infos)
     assert f"{card['calibration']['ece']:.3f}" in Path(kept.results["REPORT"]).read_text(encoding="utf8")
