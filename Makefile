@@ -95,6 +95,7 @@ ablation: setup-training ## Which kind of training pair helps, three seeds: an h
 docs: demo ## Refresh the pictures in the README and docs (the Models page needs the folder ../shared)
 	mkdir -p docs/images
 	cp $(DEMO)/change.png docs/images/demo.png
+	$(RUN) docs/help_pictures.py
 	$(RUN_QGIS) -m pytest tests/e2e/test_models.py -p no:cacheprovider --basetemp=$(abspath $(DEMO))/e2e
 	! test -f $(DEMO)/e2e/models0/models.png || cp $(DEMO)/e2e/models0/models.png docs/images/
 	! test -f $(DEMO)/e2e/models0/result.png || cp $(DEMO)/e2e/models0/result.png docs/images/land-cover.png

@@ -1,6 +1,6 @@
-"""Small pictures for the help of the algorithms, from the maps that the test in the real QGIS leaves.
+"""Small pictures for the help of the algorithms, from the demo and from what the test in the real QGIS leaves.
 
-.venv/bin/python docs/help_pictures.py FOLDER
+.venv/bin/python docs/help_pictures.py [FOLDER]
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def save(picture: Image.Image, algorithm: str) -> None:
     small.save(HELP / f"{algorithm}.jpg", quality=85)
 
 
-def main(folder: Path) -> None:
-    """Write one JPEG for each algorithm that has a picture."""
+def main(folder: Path | None) -> None:
+    """Write one JPEG for each algorithm that has a picture; without the test's folder that of the demo alone."""
     HELP.mkdir(exist_ok=True)
-    for algorithm, name in PICTURES.items():
-        with Image.open(folder / f"{name}.png") as picture:
-            save(picture, algorithm)
     with Image.open(DOCS / "images" / "demo.png") as picture:
         save(picture.crop(DEMO_MAP), "detectchange")
+    for algorithm, name in PICTURES.items() if folder else ():
+        with Image.open(folder / f"{name}.png") as picture:
+            save(picture, algorithm)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
