@@ -389,7 +389,7 @@ class FinetuneRequest(Request):
     steps: Annotated[int, Field(ge=1)] = 300
     batch_size: Annotated[int, Field(ge=1)] = 8
     crop_size: Annotated[int, Field(ge=64, multiple_of=64)] = 192
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: DeviceName = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None

@@ -60,13 +60,14 @@ def read_dates(folder: Path) -> list[Date]:
     return dates
 
 
-def examples(imagery: Path, seed: int, pairs: int) -> tuple[list[PlacePair], list[PlacePair]]:
-    """Pairs to learn from, one column of tiles held out, and as many of the other half of the land to measure on.
+def examples(imagery: Path, seed: int, pairs: int, measured: int) -> tuple[list[PlacePair], list[PlacePair]]:
+    """Pairs to learn from, one column of tiles held out, and some of the other half of the land to measure on.
 
     Args:
         imagery: the folder that holds ``geo/naip``.
         seed: decides which half and which column, and which dates.
-        pairs: how many of either.
+        pairs: how many to learn from.
+        measured: how many to measure on.
     """
     rng = np.random.default_rng((11, seed))
     dates = read_dates(imagery / "geo" / "naip")
@@ -95,4 +96,4 @@ def examples(imagery: Path, seed: int, pairs: int) -> tuple[list[PlacePair], lis
         else pair(learned + index // len(inner) % half, inner[index % len(inner)], False)
         for index in range(pairs)
     ]
-    return known, [pair(other + index // COLUMNS % half, index % COLUMNS, True) for index in range(pairs)]
+    return known, [pair(other + index // COLUMNS % half, index % COLUMNS, True) for index in range(measured)]

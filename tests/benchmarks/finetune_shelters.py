@@ -107,16 +107,17 @@ def draw_example(seed: int, held_out: bool, images: list[Path]) -> PlacePair:
     return PlacePair(*(Place("shelters", str(seed), image, label, GSD, held_out) for image, label in layers))
 
 
-def examples(imagery: Path, seed: int, pairs: int) -> tuple[list[PlacePair], list[PlacePair]]:
-    """Pairs to learn from, every fifth held out, and as many of other images to measure on.
+def examples(imagery: Path, seed: int, pairs: int, measured: int) -> tuple[list[PlacePair], list[PlacePair]]:
+    """Pairs to learn from, every fifth held out, and some of other images to measure on.
 
     Args:
         imagery: the folder that holds ``val/south_tyrol``.
         seed: decides what is drawn, and where.
-        pairs: how many of either.
+        pairs: how many to learn from.
+        measured: how many to measure on.
     """
     # Every other image: the rest the embedded detector has seen, without labels.
     images = sorted((imagery / "val" / "south_tyrol" / "images").iterdir())[1::2]
     first = 1000 * seed
     known = [draw_example(first + index, index % 5 == 4, images[::2]) for index in range(pairs)]
-    return known, [draw_example(first + 500 + index, True, images[1::2]) for index in range(pairs)]
+    return known, [draw_example(first + 500 + index, True, images[1::2]) for index in range(measured)]

@@ -91,7 +91,7 @@ def finetune(
     steps: Annotated[int, typer.Option(help="At most; it ends sooner where nothing is gained.")] = 300,
     batch_size: Annotated[int, typer.Option(help="Pairs a step.")] = 8,
     crop_size: Annotated[int, typer.Option(help="Pixels a side seen at once, a multiple of 64.")] = 192,
-    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 1e-3,
+    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 2e-3,
     seed: Annotated[int, typer.Option(help="The same seed trains alike.")] = 0,
     device: Device = "auto",
     threads: Threads = None,

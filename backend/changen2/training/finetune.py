@@ -50,7 +50,7 @@ def settings(out: Path, gsd: float, **changes: Any) -> TrainingConfig:
         "fused_weight": 1.0,
         "steps": 300,
         "warmup": 20,
-        "learning_rate": 1e-3,
+        "learning_rate": 2e-3,
         "ema": 0.98,
     }
     return TrainingConfig.model_validate({**given, **changes})
