@@ -18,7 +18,6 @@ from changen2.cli.terminal import (
     Precision,
     Resume,
     Threads,
-    plain,
     run,
 )
 
@@ -102,7 +101,7 @@ def evaluate(
     from changen2.cli.evaluation_tables import show
     from changen2.jobs.evaluate import evaluate as job
 
-    result = run(plain(job), given)
+    result = run(job, given)
     if not as_json:
         show(result)
 

@@ -35,9 +35,10 @@ from changen2.models.store import amend_card, amendable_card
 from changen2.protocol import EvaluateRequest
 from changen2.raster.grid import Grid
 from changen2.raster.ground import row_areas_m2
+from changen2.raster.output_folder import OutputFolder
 from changen2.raster.reading import gdal_environment, open_raster
 from changen2.raster.vectors import class_tags
-from changen2.raster.writing import Colors, OutputFolder, WindowedRaster
+from changen2.raster.writing import Colors, WindowedRaster
 
 NAMES = {RIGHT: "No change, as known", HIT: "Found", MISSED: "Missed", FALSE: "Reported, but no change"}
 
@@ -116,6 +117,7 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
         classes_before=request.classes_before,
         classes_after=request.classes_after,
         objects=False,
+        is_cancelled=reporter.is_cancelled,
     )
     reporter.step("score", 1, 1)
     kept = calibration_to_keep(request.store, scores, Path(request.prediction)) if request.store else {}

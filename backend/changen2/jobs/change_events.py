@@ -29,6 +29,7 @@ from changen2.jobs.polygon_layer import read_polygons
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
 from changen2.raster.vectors import SEGMENT_PIXELS
+from changen2.raster.writing import disk_errors
 
 LAYER = "change_events"
 
@@ -198,7 +199,8 @@ def write_events(path: Path, rows: list[EventRow], grid: Grid) -> None:
     with warnings.catch_warnings():
         # A layer without CRS is right where the raster has none.
         warnings.simplefilter("ignore", UserWarning)
-        _write(path, polygons, columns, grid)
+        with disk_errors(path):
+            _write(path, polygons, columns, grid)
 
 
 def _write(path: Path, polygons: list[BaseGeometry], columns: dict[str, list[Any]], grid: Grid) -> None:

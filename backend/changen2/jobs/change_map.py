@@ -205,10 +205,13 @@ class DetectionMaps:
         return layers
 
     def finish(self, reporter: Reporter) -> dict[str, str]:
-        """Make the COGs; return output name → file name."""
+        """Make the COGs; return output name → file name.
+
+        What they are made of stays in the work folder: a run that is stopped yet goes on from it.
+        """
         for count, raster in enumerate(self._rasters.values()):
             reporter.step("write", count, len(self._rasters))
-            raster.finish()
+            raster.finish(keep_raw=True)
         reporter.step("write", len(self._rasters), len(self._rasters))
         return {name: raster.path.name for name, raster in self._rasters.items()}
 

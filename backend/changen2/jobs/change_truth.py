@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from changen2.jobs.change_map import lowest_change_value
 from changen2.raster.area import Area
 from changen2.raster.grid import Grid
-from changen2.raster.reading import check_overlap, open_raster, warp
+from changen2.raster.reading import check_overlap, mask_outside, open_raster, warp
 
 VECTORS = {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml"}
 
@@ -29,7 +29,8 @@ def open_truth(reference: str | Path, grid: Grid) -> Truth:
 
     Args:
         reference: a raster whose non-zero valid pixels are change (on any grid or CRS, warped by nearest
-            neighbour), or a polygon layer of changes, outside which nothing changed.
+            neighbour), or a polygon layer of changes, outside which nothing changed. A nodata value of 0, as rasters
+            of drawn polygons often have it, says that nothing changed, not that it is unknown.
         grid: of the change map.
 
     Raises:
@@ -45,15 +46,21 @@ class _RasterTruth:
         own = Grid.of(self._dataset)
         check_overlap(own, grid)
         self._reader = self._dataset
+        self._knows_all = False
         if own != grid:
-            destination = {} if self._dataset.nodata is not None else {"add_alpha": True}
-            self._reader = warp(self._dataset, grid, Resampling.nearest, **destination)
+            self._reader = warp(self._dataset, grid, Resampling.nearest, **mask_outside(self._dataset))
+        else:
+            self._knows_all = self._dataset.nodata == 0
 
     def __call__(self, window: Window) -> tuple[Mask, Mask]:
-        return self._reader.read(1, window=window) != 0, self._reader.dataset_mask(window=window) > 0
+        changed = self._reader.read(1, window=window) != 0
+        if self._knows_all:
+            return changed, np.ones(changed.shape, bool)
+        return changed, self._reader.dataset_mask(window=window) > 0
 
 
 def _polygon_truth(path: Path, grid: Grid) -> Truth:
+    grid.require_north_up("The change map")
     area = Area.choose(grid, aoi=path)
 
     def truth(window: Window) -> tuple[Mask, Mask]:
@@ -65,9 +72,14 @@ def _polygon_truth(path: Path, grid: Grid) -> Truth:
 
 
 def read_change(dataset: DatasetReader, window: Window, threshold: float) -> tuple[Mask, Mask]:
-    """Return change and the valid mask ``[h, w]`` of a 0/1 map, or of a change probability at a threshold 0..1."""
+    """Return change and the valid mask ``[h, w]`` of a 0/1 map, or of a change probability at a threshold 0..1.
+
+    As in a reference, a nodata value of 0 in a 0/1 map says that nothing changed.
+    """
     values = dataset.read(1, window=window)
-    valid = dataset.dataset_mask(window=window) > 0
     if (dataset.descriptions[0] or "").startswith("Change probability"):
-        return values >= lowest_change_value(threshold), valid
-    return values != 0, valid
+        return values >= lowest_change_value(threshold), dataset.dataset_mask(window=window) > 0
+    changed = values != 0
+    if dataset.nodata == 0:
+        return changed, np.ones(changed.shape, bool)
+    return changed, dataset.dataset_mask(window=window) > 0

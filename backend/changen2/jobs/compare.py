@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import glob
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.jobs.change_places import FOUND_SHARE, Shares, least_pixels, outcome_of, place_shares
-from changen2.jobs.change_truth import Truth, open_truth, read_change
+from changen2.jobs.change_truth import VECTORS, Truth, open_truth, read_change
 from changen2.jobs.progress import Reporter
 from changen2.raster.accuracy import confusion, place_scores_with_intervals
 from changen2.raster.calibration import tally_levels
@@ -32,6 +33,10 @@ GROUPS = 64
 """Of blocks, for the interval of a single map's calibration."""
 
 MAPS = {".tif", ".tiff", ".png"}
+
+REFERENCES = MAPS | VECTORS | {".bmp", ".gif", ".img", ".jp2", ".vrt"}
+"""Endings of what may be a reference: beside it lie parts of shapefiles, world files and overviews."""
+
 UNKNOWN_CLASS = 255
 
 
@@ -109,7 +114,7 @@ def _in_folders(prediction: Path, reference: Path) -> Iterator[Matched]:
     laid_out = all((root / "label").is_dir() for root in roots)
     with_classes = laid_out and all((root / f"semantic_{date}").is_dir() for root in roots for date in "AB")
     maps, truths = (root / "label" if laid_out else root for root in roots)
-    there = {path.stem: path for path in truths.iterdir() if path.is_file()}
+    there = {path.stem: path for path in sorted(truths.iterdir()) if path.suffix.lower() in REFERENCES}
     found = sorted(path for path in maps.iterdir() if path.suffix.lower() in MAPS)
     missing = [path.name for path in found if path.stem not in there]
     if missing or not found:
@@ -127,13 +132,15 @@ def _in_folders(prediction: Path, reference: Path) -> Iterator[Matched]:
 
 
 def _named(folder: Path, path: Path) -> Path:
-    found = sorted(folder.glob(f"{path.stem}.*"))
+    found = sorted(one for one in folder.glob(f"{glob.escape(path.stem)}.*") if one.suffix.lower() in REFERENCES)
     if not found:
         raise InputError(f"{folder} has no {path.name}.", hint="Each map needs its classes.", code="missing_file")
     return found[0]
 
 
-def compare(pair: Matched, threshold: float, objects: bool, min_area: float = 0.0) -> Comparison:
+def compare(
+    pair: Matched, threshold: float, objects: bool, min_area: float = 0.0, check: Callable[[], None] = lambda: None
+) -> Comparison:
     """Compare one map with its reference.
 
     Args:
@@ -141,6 +148,7 @@ def compare(pair: Matched, threshold: float, objects: bool, min_area: float = 0.
         threshold: for a probability.
         objects: also count connected places.
         min_area: m² (pixels without CRS) below which a place is not counted.
+        check: called for each block; may raise to cancel.
     """
     with ExitStack() as stack:
         mapped = stack.enter_context(open_raster(pair.prediction))
@@ -150,6 +158,7 @@ def compare(pair: Matched, threshold: float, objects: bool, min_area: float = 0.
         result = Comparison(np.zeros((0, 4)), np.zeros((GROUPS, 255, 2)) if is_probability else None)
         rows = []
         for number, window in enumerate(grid.windows(UNIT)):
+            check()
             predicted, valid = read_change(mapped, window, threshold)
             true, known = truth(window)
             known = valid & known
@@ -165,7 +174,7 @@ def compare(pair: Matched, threshold: float, objects: bool, min_area: float = 0.
         if classes:
             result.class_names = classes.names
         if objects and rows:
-            result.places = _places(mapped, truth, grid, threshold, least_pixels(grid, min_area))
+            result.places = _places(mapped, truth, grid, threshold, least_pixels(grid, min_area), check)
     return result
 
 
@@ -211,8 +220,11 @@ def _on_grid(path: Path, grid: Grid, stack: ExitStack) -> DatasetReader:
     return stack.enter_context(warp(dataset, grid, Resampling.nearest, nodata=UNKNOWN_CLASS))
 
 
-def _places(mapped: DatasetReader, truth: Truth, grid: Grid, threshold: float, least: int) -> tuple[Shares, Shares]:
+def _places(
+    mapped: DatasetReader, truth: Truth, grid: Grid, threshold: float, least: int, check: Callable[[], None]
+) -> tuple[Shares, Shares]:
     def outcomes(window: Window) -> NDArray[np.uint8]:
+        check()
         return outcome_of(*read_change(mapped, window, threshold), *truth(window))
 
     return place_shares(outcomes, (grid.height, grid.width), least, Reporter())

@@ -19,22 +19,26 @@ from changen2.jobs.change_map import Decoder, DetectionMaps, polygons_of
 from changen2.jobs.dask_cluster import crew
 from changen2.jobs.dask_detect import ClusterPredictor, Date
 from changen2.jobs.detection_plan import Plan, make_plan
-from changen2.jobs.journal import Journal, has_finished_blocks, note_request
+from changen2.jobs.journal import Journal, note_request, stamps
 from changen2.jobs.manifest import describe_input, versions, write_manifest
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.jobs.run_folder import run_folder
 from changen2.models.devices import choose_device, choose_precision, default_threads
 from changen2.models.predictor import Predictor
 from changen2.models.registry import load_model
 from changen2.protocol import DetectRequest, EstimateRequest, validate
 from changen2.raster.blending import Carry
 from changen2.raster.grid import Grid
+from changen2.raster.output_folder import OutputFolder
 from changen2.raster.pipeline import run_tiles
 from changen2.raster.reading import AlignedRaster, gdal_environment
 from changen2.raster.registration import Shift, estimate_shift
 from changen2.raster.resampling import blocks_of, resample_nearest, resample_probability, source_window
 from changen2.raster.tiles import Block
 from changen2.raster.vectors import Classes
-from changen2.raster.writing import OutputFolder
+
+RESULTS = r"change(_probability|_class)?\.tif|semantic_(before|after)\.tif|change\.gpkg|manifest\.json"
+"""Names of the files that a detection writes."""
 
 _seconds_per_pixel: dict[tuple[str, str], float] = {}
 """Measured by the runs of this process: model and device → seconds for a pixel of a tile."""
@@ -86,17 +90,9 @@ def output_folder(request: DetectRequest) -> OutputFolder:
     """Return the request's output folder.
 
     Raises:
-        InputError: results or an unfinished run are there, or the folder cannot be made.
+        InputError: results or an unfinished run are there, or an input where a result would be.
     """
-    if request.resume and request.overwrite:
-        raise InputError(
-            "Both --resume and --overwrite are given: go on, or start anew?",
-            hint="Leave one of them out.",
-            code="bad_value",
-        )
-    return OutputFolder(
-        request.out_dir, overwrite=request.overwrite, resume=request.resume, resumable=has_finished_blocks
-    )
+    return run_folder(request, RESULTS, (request.before, request.after, request.aoi))
 
 
 def load_predictor(plan: Plan) -> Predictor:
@@ -117,6 +113,7 @@ def run_plan(
     began, clock = datetime.now(timezone.utc), time.monotonic()
     request, warnings = plan.request, list(plan.warnings)
     with folder, ExitStack() as stack:
+        journal = Journal(folder.work, _identity(plan, predictor))
         note_request(folder.work, "detect", request)
         reporter.step("read", 0, 1)
         before = stack.enter_context(AlignedRaster(request.before, plan.work_grid, request.bands))
@@ -127,10 +124,10 @@ def run_plan(
             stack.enter_context(predictor.watched(reporter.check))
         planes = predictor.probe((plan.tiles.rows.tile, plan.tiles.columns.tile))
         decoder = Decoder(plan.card)
-        maps = DetectionMaps(folder.work, plan.grid, plan.area, decoder, plan.threshold, resume=request.resume)
+        maps = DetectionMaps(folder.work, plan.grid, plan.area, decoder, plan.threshold, resume=folder.goes_on)
         stack.callback(maps.close)
         run_blocks = _runner(plan, predictor, before, after, shift, planes)
-        _compute(plan, predictor, run_blocks, maps, folder.work, reporter)
+        _compute(plan, predictor, run_blocks, maps, journal, folder.work, reporter)
         if maps.valid_px == 0:
             raise InputError(
                 "No pixel is valid on both dates in the area asked for.",
@@ -248,11 +245,11 @@ def _compute(
     predictor: Predictor | ClusterPredictor,
     run_blocks: Callable[..., None],
     maps: DetectionMaps,
+    journal: Journal,
     work: Path,
     reporter: Reporter,
 ) -> None:
     """Fill the maps, by way of the model's ground sampling distance where that differs."""
-    journal = Journal(work, _identity(plan, predictor))
     blocks = [block for block in plan.tiles.blocks(plan.wanted) if (block.i, block.j) not in journal.done]
     total = plan.tiles.count_tiles(plan.wanted)
     done = total - sum(len(block.row_tiles) * len(block.column_tiles) for block in blocks)
@@ -307,6 +304,7 @@ def _identity(plan: Plan, predictor: Predictor | ClusterPredictor) -> dict[str, 
         "scaling": _scaling(plan),
         "before": describe_input(request.before),
         "after": describe_input(request.after),
+        "files": stamps((request.aoi,)),
         "parameters": request.model_dump(
             exclude={"out_dir", "resume", "overwrite", "min_area", "batch_size", "threads", "dask"}
         ),

@@ -67,12 +67,7 @@ def make_plan(request: DetectRequest) -> Plan:
     card = card_of(request.model)
     with open_raster(request.before) as dataset:
         grid = Grid.of(dataset)
-    if grid.is_rotated:
-        raise InputError(
-            f"{request.before} is rotated against its coordinate axes (transform {list(grid.transform)[:6]}).",
-            hint="Make it north-up first: gdalwarp IN OUT, or Raster > Projections > Warp in QGIS.",
-            code="rotated",
-        )
+    grid.require_north_up(request.before)
     with open_raster(request.after) as dataset:
         check_overlap(Grid.of(dataset), grid)
     area = Area.choose(grid, request.bounds, request.aoi)

@@ -11,7 +11,8 @@ import numpy as np
 from changen2.errors import InputError
 from changen2.jobs import labelled_points
 from changen2.jobs.compare import Comparison, compare, matched, merged, objects_report
-from changen2.models.store import amend_card
+from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.models.store import amend_card, amendable_card
 from changen2.raster.accuracy import scores_with_intervals
 from changen2.raster.calibration import calibration, ece_interval
 from changen2.raster.reading import gdal_environment
@@ -29,6 +30,8 @@ def evaluate(
     objects: bool = True,
     min_area: float = 0.0,
     store: str | None = None,
+    on_progress: OnProgress | None = None,
+    is_cancelled: IsCancelled | None = None,
 ) -> dict[str, Any]:
     """Score a change map.
 
@@ -45,6 +48,8 @@ def evaluate(
         objects: also count connected places of change.
         min_area: m² (pixels without CRS) below which a place is not counted.
         store: name of an installed model, in whose card the calibration is kept.
+        on_progress: receives ``Progress`` of the stage ``score``.
+        is_cancelled: asked between blocks.
 
     Returns:
         ``f1``, ``iou``, ``precision``, ``recall``, ``kappa``, each with ``_low`` and ``_high`` (95 %
@@ -54,12 +59,20 @@ def evaluate(
 
     Raises:
         InputError: bad input.
+        Cancelled: ``is_cancelled`` said so.
     """
+    if store is not None:
+        amendable_card(store)
+    reporter = Reporter(on_progress, is_cancelled)
     with gdal_environment():
         result: dict[str, Any] = {}
         if reference is not None:
-            pairs = matched(Path(prediction), Path(reference), classes_before, classes_after)
-            found = [compare(pair, threshold, objects, min_area) for pair in pairs]
+            pairs = list(matched(Path(prediction), Path(reference), classes_before, classes_after))
+            found = []
+            for number, pair in enumerate(pairs):
+                reporter.step("score", number, len(pairs))
+                found.append(compare(pair, threshold, objects, min_area, reporter.check))
+            reporter.step("score", len(pairs), len(pairs))
             result |= report(found, f"{prediction} and {reference}")
         if points is not None:
             result["area_adjusted"] = labelled_points.estimate(Path(prediction), Path(points), threshold)

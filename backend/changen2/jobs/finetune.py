@@ -17,14 +17,16 @@ from changen2.jobs.finetune_material import Material, read_material
 from changen2.jobs.manifest import versions, write_manifest
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.register import require_free
+from changen2.jobs.run_folder import is_unfinished
 from changen2.models import store
 from changen2.models.changestar import ChangeStar
 from changen2.models.devices import choose_device, default_threads
 from changen2.models.registry import ModelCard, cards, load_model
 from changen2.protocol import FinetuneRequest, validate
 from changen2.raster.calibration import Tally, best_threshold, calibration
+from changen2.raster.output_folder import OutputFolder
 from changen2.raster.reading import gdal_environment
-from changen2.raster.writing import OutputFolder
+from changen2.raster.writing import disk_errors
 from changen2.training.export import compact
 from changen2.training.finetune import Trained, check, finetune, judge, say_yes_or_no, settings
 from changen2.training.places import BUILDING
@@ -73,15 +75,18 @@ def finetune_model(
 def run(request: FinetuneRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request."""
     began, clock = datetime.now(timezone.utc), time.monotonic()
-    base = base_card(request)
     folder = OutputFolder(
         request.out_dir,
         overwrite=request.overwrite,
         resume=request.resume,
         resumable=lambda work: (work / CHECKPOINT).exists(),
+        unfinished=is_unfinished,
     )
+    asked = folder.work / "request.json"
+    replaces = request.overwrite or (folder.goes_on and _read(asked).get("replaces") is True)
+    base = base_card(request, replaces)
     with folder, gdal_environment():
-        _remember(request, base, folder.work / "request.json")
+        _remember(request, base, replaces, asked)
         material = read_material(request, base, reporter)
         check(material.pairs)
         torch.manual_seed(request.seed)  # a start of training may lack heads
@@ -93,6 +98,7 @@ def run(request: FinetuneRequest, reporter: Reporter) -> dict[str, Any]:
         reporter.step("measure", 1, 2)
         trained = _train(request, model, material, folder.work, reporter)
         counts = judge(trained.model, held_out)
+        _remember(request, base, True, asked)  # from here on the model of this name is this run's own
         card = store.write_model(new_card(request, base, material, trained, kinds, counts), compact(trained.model))
         reporter.step("measure", 2, 2)
         summary = _summary(card, base, material, trained, before, counts)
@@ -119,13 +125,17 @@ def run(request: FinetuneRequest, reporter: Reporter) -> dict[str, Any]:
     }
 
 
-def base_card(request: FinetuneRequest) -> ModelCard:
+def base_card(request: FinetuneRequest, replaces: bool) -> ModelCard:
     """Return the card of the model to begin with, once the new one's name is known to be free.
+
+    Args:
+        request: names both.
+        replaces: whether an installed model of the new one's name may be replaced.
 
     Raises:
         InputError: ``unknown_model``, ``not_installed``, ``bad_name`` or ``name_taken``.
     """
-    require_free(request.name, replace=request.overwrite or request.resume)
+    require_free(request.name, replaces)
     known = {name: card for (task, name), card in cards().items() if task == "detect"}
     if request.model in known:
         return known[request.model]
@@ -138,12 +148,11 @@ def base_card(request: FinetuneRequest) -> ModelCard:
     )
 
 
-def _remember(request: FinetuneRequest, base: ModelCard, path: Path) -> None:
-    """Note what a run was asked for, and refuse to go on with another."""
+def _remember(request: FinetuneRequest, base: ModelCard, replaces: bool, path: Path) -> None:
+    """Note what a run was asked for and whether it may replace a model, and refuse to go on with another."""
     asked = request.model_dump(exclude={"out_dir", "title", "device", "threads", "resume", "overwrite"})
     asked = json.loads(json.dumps({**asked, "began_with": base.sha256}))
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf8"))
+    if before := _read(path):
         differing = [key for key in asked if asked[key] != before.get(key)]
         if differing:
             raise InputError(
@@ -151,7 +160,13 @@ def _remember(request: FinetuneRequest, base: ModelCard, path: Path) -> None:
                 hint="Give the same again to go on with it, or start anew (--overwrite).",
                 code="bad_value",
             )
-    path.write_text(json.dumps(asked), encoding="utf8")
+    with disk_errors(path):
+        path.write_text(json.dumps({**asked, "replaces": replaces}), encoding="utf8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a run was asked for; empty where nothing was noted."""
+    return json.loads(path.read_text(encoding="utf8")) if path.exists() else {}
 
 
 def _train(request: FinetuneRequest, model: nn.Module, material: Material, out: Path, reporter: Reporter) -> Trained:

@@ -15,20 +15,23 @@ from typing import Any
 
 import torch
 
-from changen2.errors import InputError
 from changen2.gpcm.synthesis import Generator
 from changen2.jobs.dask_cluster import Crew, crew
 from changen2.jobs.generate_files import LAYERS, Delivery, make_files
 from changen2.jobs.generate_plan import DatasetPlan, make_plan, orders, with_view_shift
 from changen2.jobs.generate_sources import Source
-from changen2.jobs.journal import Journal, has_finished_blocks
+from changen2.jobs.journal import Journal, stamps
 from changen2.jobs.manifest import redact, versions, write_manifest
 from changen2.jobs.model_defaults import settled
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.jobs.run_folder import run_folder
 from changen2.models.registry import ModelCard, card_of, load_model
 from changen2.protocol import GenerateRequest, validate
 from changen2.raster.reading import gdal_environment
-from changen2.raster.writing import OutputFolder, disk_errors
+from changen2.raster.writing import disk_errors
+
+RESULTS = "|".join((*LAYERS, "list", r"manifest\.json"))
+"""Names of what a data set's folder holds."""
 
 SPLITS = ("train", "val")
 
@@ -84,7 +87,7 @@ def run_with(
     """Run a validated request with a generator that each process loads for itself; ``load`` must be picklable."""
     began, clock = datetime.now(timezone.utc), time.monotonic()
     request = with_view_shift(settled(request, card))
-    folder = _output_folder(request)
+    folder = run_folder(request, RESULTS, (request.image_dir, request.labels, request.classes, request.transitions))
     with gdal_environment(), _threads_restored():
         plan = make_plan(request, card, load, reporter)
         with folder, crew(request.workers, request.dask, request.device) as hands:
@@ -193,27 +196,14 @@ def _idle_parts(request: GenerateRequest, plan: DatasetPlan, journal: Journal) -
     ]
 
 
-def _output_folder(request: GenerateRequest) -> OutputFolder:
-    if request.resume and request.overwrite:
-        raise InputError(
-            "Both --resume and --overwrite are given: go on, or start anew?",
-            hint="Leave one of them out.",
-            code="bad_value",
-        )
-    return OutputFolder(
-        request.out_dir, overwrite=request.overwrite, resume=request.resume, resumable=has_finished_blocks
-    )
-
-
 def _identity(request: GenerateRequest, card: ModelCard, plan: DatasetPlan) -> dict[str, Any]:
     """Everything that the pairs depend on; a run resumes only with the same, by as many processes as one likes."""
-    files = [path for source in plan.sources for path in (source.image, source.labels) if path is not None]
-    files += [path for path in (request.classes, request.transitions) if path is not None]
+    files = [path for source in plan.sources for path in (source.image, source.labels)]
     return {
         "versions": versions(),
         "edition": EDITION,
         "model": card.sha256,
-        "files": {path: [Path(path).stat().st_size, Path(path).stat().st_mtime] for path in files},
+        "files": stamps((*files, request.classes, request.transitions)),
         "parameters": request.model_dump(exclude={"out_dir", "resume", "overwrite", "workers", "dask"}),
     }
 

@@ -19,7 +19,7 @@ from changen2.jobs.label_series import LabelSource, as_window
 from changen2.raster.grid import Grid
 from changen2.raster.ground import ground_sampling_distance
 from changen2.raster.radiometry import Stretch
-from changen2.raster.reading import AlignedRaster, check_overlap, open_raster, warp
+from changen2.raster.reading import AlignedRaster, check_overlap, mask_outside, open_raster, warp
 
 ENDINGS = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img"}
 
@@ -80,12 +80,12 @@ class MaskSource:
     def __init__(self, path: str, grid: Grid) -> None:
         self._stack = ExitStack()
         dataset = self._stack.enter_context(open_raster(path))
-        # A mask whose background is written as nodata says "no object" there, not "unknown".
-        self._knows_all = dataset.nodata == 0
         self._reader = dataset
+        # A mask whose background is written as nodata says "no object" there, not "unknown".
+        self._knows_all = dataset.nodata == 0 and Grid.of(dataset) == grid
         if Grid.of(dataset) != grid:
             check_overlap(Grid.of(dataset), grid)
-            outside = {"add_alpha": True} if dataset.nodata is None else {"nodata": dataset.nodata}
+            outside = mask_outside(dataset)
             self._reader = self._stack.enter_context(warp(dataset, grid, Resampling.nearest, **outside))
 
     def __enter__(self) -> MaskSource:

@@ -226,22 +226,11 @@ def _inside(inner: Box, outer: Box) -> tuple[slice, slice]:
 
 
 def _check(dataset: DatasetReader, grid: Grid) -> None:
-    if grid.is_rotated:
-        raise InputError(
-            f"{dataset.name} is rotated against its coordinate axes (transform {list(grid.transform)[:6]}).",
-            hint="Make it north-up first: gdalwarp IN OUT, or Raster > Projections > Warp in QGIS.",
-            code="rotated",
-        )
+    grid.require_north_up(dataset.name)
     kinds = sorted(set(dataset.dtypes))
     if len(kinds) > 1 or kinds[0] not in GDAL_NAMES:
         raise InputError(
             f"{dataset.name} has bands of type {', '.join(kinds)}.",
             hint="All bands must have one real data type; convert it with gdal_translate -ot.",
             code="bad_type",
-        )
-    if dataset.colorinterp[0] == ColorInterp.palette:
-        raise InputError(
-            f"{dataset.name} has a colour table: its values are no brightness.",
-            hint="Expand it first: gdal_translate -expand rgb IN OUT, or Raster > Conversion > PCT to RGB in QGIS.",
-            code="bad_band",
         )

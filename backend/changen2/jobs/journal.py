@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from changen2.errors import InputError
+from changen2.raster.writing import disk_errors
 
 NAME = "journal.jsonl"
 REQUEST = "request.json"
@@ -33,7 +35,8 @@ class Journal:
         self.blocks: list[dict[str, int]] = []
         wanted = json.loads(json.dumps(job, default=str))
         if not self._path.exists():
-            self._path.write_text(json.dumps(wanted) + "\n", encoding="utf8")
+            with disk_errors(self._path):
+                self._path.write_text(json.dumps(wanted) + "\n", encoding="utf8")
             return
         head, *lines = self._path.read_text(encoding="utf8").splitlines()
         begun = json.loads(head)
@@ -60,7 +63,7 @@ class Journal:
     def add(self, **block: int) -> None:
         """Note a block as finished, after everything it wrote is on disk."""
         self.blocks.append(block)
-        with self._path.open("a", encoding="utf8") as file:
+        with disk_errors(self._path), self._path.open("a", encoding="utf8") as file:
             file.write(json.dumps(block) + "\n")
 
 
@@ -73,7 +76,14 @@ def note_request(work: Path, method: str, request: BaseModel) -> None:
         request: as validated; written as ``method`` and ``params`` of a request that goes on with the run.
     """
     params = request.model_dump(mode="json", exclude={"overwrite"}, exclude_none=True) | {"resume": True}
-    (work / REQUEST).write_text(json.dumps({"method": method, "params": params}), encoding="utf8")
+    with disk_errors(work / REQUEST):
+        (work / REQUEST).write_text(json.dumps({"method": method, "params": params}), encoding="utf8")
+
+
+def stamps(paths: Iterable[str | None]) -> dict[str, list[float]]:
+    """Size in bytes and time of change of the files that a result depends on; what is no file is passed over."""
+    files = {path: Path(path) for path in paths if path is not None}
+    return {path: [file.stat().st_size, file.stat().st_mtime] for path, file in files.items() if file.exists()}
 
 
 def has_finished_blocks(work: Path) -> bool:

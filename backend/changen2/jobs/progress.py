@@ -44,6 +44,11 @@ class Reporter:
         self._is_cancelled = is_cancelled or (lambda: False)
         self._stage, self._began, self._told = "", 0.0, 0.0
 
+    @property
+    def is_cancelled(self) -> IsCancelled:
+        """Whether the caller wants the job to stop."""
+        return self._is_cancelled
+
     def check(self) -> None:
         """Raise ``Cancelled`` where the caller asked for it."""
         if self._is_cancelled():

@@ -7,8 +7,8 @@ from typing import Any
 
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.protocol import SampleRequest, validate
+from changen2.raster.output_folder import OutputFolder
 from changen2.raster.reading import gdal_environment
-from changen2.raster.writing import OutputFolder
 from changen2.scenes.sample import write_sample
 
 

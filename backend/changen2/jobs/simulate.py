@@ -26,11 +26,12 @@ from changen2.jobs.label_series import LabelRaster, LabelSource, copy_labels, wr
 from changen2.jobs.manifest import describe_input, versions, write_manifest
 from changen2.jobs.overlays import FirstLabels
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.jobs.run_folder import SERIES, check_apart, drop, series_there
 from changen2.protocol import EventRules, SimulateRequest, validate
 from changen2.raster.area import Area
 from changen2.raster.grid import Grid
+from changen2.raster.output_folder import OutputFolder
 from changen2.raster.reading import gdal_environment
-from changen2.raster.writing import OutputFolder
 
 
 def simulate(
@@ -89,6 +90,7 @@ def simulate(
 def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request."""
     began, clock = datetime.now(timezone.utc), time.monotonic()
+    check_apart(request.out_dir, SERIES, (request.labels, request.instances, request.events))
     with (
         gdal_environment(),
         ExitStack() as inputs,
@@ -121,8 +123,9 @@ def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
             "outputs": {_key(name): name for name in names},
         }
         write_manifest(out.work / "manifest.json", manifest)
+        older = series_there(out.path)
         placed = out.publish(names)
-        _drop_older(out.path, set(names))
+        drop(out.path, older - set(names))
     outputs = {_key(name): str(path) for name, path in placed.items()}
     return {"outputs": outputs, "summary": summary, "warnings": plan.warnings}
 
@@ -320,11 +323,3 @@ class _Series:
 
 def _key(name: str) -> str:
     return name.split(".")[0]
-
-
-def _drop_older(folder: Path, names: set[str]) -> None:
-    """Remove maps of an older, longer series that was overwritten: they would look like part of this one."""
-    for pattern in ("labels_t*.tif", "change_t*_t*.tif"):
-        for path in folder.glob(pattern):
-            if path.name not in names:
-                path.unlink()

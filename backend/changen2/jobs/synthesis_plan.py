@@ -25,6 +25,7 @@ from changen2.jobs.found_buildings import Neighbourhoods
 from changen2.jobs.image_drawing import DrawingPlan
 from changen2.jobs.image_series import SourceImage
 from changen2.jobs.instance_raster import SIDE, InstanceLabels, Removals, find_instances
+from changen2.jobs.journal import stamps
 from changen2.jobs.label_series import LabelSource
 from changen2.jobs.manifest import describe_input, versions
 from changen2.jobs.overlays import FirstLabels
@@ -217,16 +218,20 @@ def _condition(
     return lambda box: (removals.contours(now, then, box) * contour).astype(np.uint8)
 
 
+def files_of(request: SynthesizeRequest) -> tuple[str | None, ...]:
+    """The files beside the image that a request names."""
+    return request.events, request.labels, request.instances, request.classes, request.transitions, request.aoi
+
+
 def _identity(request: SynthesizeRequest, card: ModelCard, device: str, precision: str) -> dict[str, Any]:
     """Everything that the pixels of a run depend on; a run resumes only with the same."""
     import torch
 
-    files = (request.events, request.labels, request.instances, request.classes, request.transitions, request.aoi)
     return {
         "versions": versions(),
         "model": card.sha256,
         "image": describe_input(request.image),
-        "files": {path: Path(path).stat().st_mtime for path in files if path is not None and Path(path).exists()},
+        "files": stamps(files_of(request)),
         "parameters": request.model_dump(exclude={"out_dir", "resume", "overwrite"}),
         "threads": torch.get_num_threads(),
         "device": device,

@@ -14,25 +14,24 @@ from typing import Any
 import numpy as np
 import shapely
 
-from changen2.errors import InputError
 from changen2.gpcm.synthesis import Generator
 from changen2.jobs import synthesis_rates
 from changen2.jobs.change_events import EventRow, write_events
 from changen2.jobs.event_series import EventSeries
 from changen2.jobs.found_buildings import FOUND
 from changen2.jobs.image_drawing import Drawing, DrawingPlan
-from changen2.jobs.journal import has_finished_blocks, note_request
+from changen2.jobs.journal import note_request
 from changen2.jobs.label_series import LabelRaster, copy_labels, write_change
 from changen2.jobs.manifest import describe_input, versions, write_manifest
 from changen2.jobs.model_defaults import settled
 from changen2.jobs.overlays import Cropped
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
-from changen2.jobs.synthesis_plan import Inputs, let_happen, make_drawing_plan, open_inputs
+from changen2.jobs.run_folder import SERIES, drop, run_folder, series_there
+from changen2.jobs.synthesis_plan import Inputs, files_of, let_happen, make_drawing_plan, open_inputs
 from changen2.models.registry import ModelCard, card_of, load_model
 from changen2.protocol import SynthesizeRequest, validate
 from changen2.raster.area import Area
 from changen2.raster.reading import gdal_environment
-from changen2.raster.writing import OutputFolder
 
 
 def synthesize(
@@ -81,16 +80,16 @@ def run_with(
     """Run a validated request with a generator that is loaded once the inputs are found good."""
     began, clock = datetime.now(timezone.utc), time.monotonic()
     request = settled(request, card)
-    folder = _output_folder(request)
+    folder = run_folder(request, SERIES, (request.image, *files_of(request)))
     with gdal_environment(), ExitStack() as stack:
         inputs = open_inputs(request, card, stack)
         generator = load()
         with folder, ExitStack() as files:
-            note_request(folder.work, "synthesize", request)
             series = let_happen(request, inputs, folder.work, files, reporter)
             names, changed = _write_labels(inputs, series, folder.work, reporter)
             plan = make_drawing_plan(request, card, inputs, series)
             drawing = Drawing(plan, generator, folder.work, reporter)
+            note_request(folder.work, "synthesize", request)
             names += drawing.run()
             synthesis_rates.remember(request, card, drawing.rates)
             rows = _rows_inside(series.rows, inputs.area)
@@ -114,25 +113,14 @@ def run_with(
                 "outputs": outputs,
             }
             write_manifest(folder.work / "manifest.json", manifest)
+            older = series_there(folder.path)
             placed = folder.publish(names)
-            _drop_older(folder.path, set(names))
+            drop(folder.path, older - set(names))
     return {
         "outputs": {key: str(placed[name]) for key, name in outputs.items()},
         "summary": summary,
         "warnings": warnings,
     }
-
-
-def _output_folder(request: SynthesizeRequest) -> OutputFolder:
-    if request.resume and request.overwrite:
-        raise InputError(
-            "Both --resume and --overwrite are given: go on, or start anew?",
-            hint="Leave one of them out.",
-            code="bad_value",
-        )
-    return OutputFolder(
-        request.out_dir, overwrite=request.overwrite, resume=request.resume, resumable=has_finished_blocks
-    )
 
 
 def _write_labels(inputs: Inputs, series: EventSeries, work: Path, reporter: Reporter) -> tuple[list[str], list[int]]:
@@ -213,11 +201,3 @@ def _detector(summary: dict[str, Any]) -> dict[str, Any]:
 
 def _key(name: str) -> str:
     return name.split(".")[0]
-
-
-def _drop_older(folder: Path, names: set[str]) -> None:
-    """Remove files of an older, longer series that was overwritten: they would look like part of this one."""
-    for pattern in ("labels_t*.tif", "change_t*_t*.tif", "image_t*.tif", "image_t*.vrt"):
-        for path in folder.glob(pattern):
-            if path.name not in names:
-                path.unlink()

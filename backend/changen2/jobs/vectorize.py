@@ -18,9 +18,10 @@ from changen2.jobs.manifest import describe_input, versions, write_manifest
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.protocol import VectorizeRequest, validate
 from changen2.raster.grid import Grid
+from changen2.raster.output_folder import OutputFolder
 from changen2.raster.reading import UNREADABLE_HINT, gdal_environment, open_raster
 from changen2.raster.vectors import Classes
-from changen2.raster.writing import OutputFolder, WindowedRaster
+from changen2.raster.writing import WindowedRaster
 
 STRIP = 1024
 """Rows and columns of the windows that are thresholded at once."""

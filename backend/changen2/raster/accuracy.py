@@ -12,6 +12,9 @@ SCORES = ("f1", "iou", "precision", "recall", "kappa")
 
 RESAMPLES = 2000
 
+DRAWS_AT_ONCE = 2_000_000
+"""Units that are resampled at once, some 32 MB."""
+
 
 def confusion(predicted: NDArray[np.bool_], true: NDArray[np.bool_], known: NDArray[np.bool_]) -> Confusion:
     """Count one window's pixels; where ``known`` is false they are left out."""
@@ -47,8 +50,8 @@ def scores_with_intervals(units: Confusion, seed: int = 0) -> dict[str, float]:
     Returns:
         Each score of ``SCORES``, and the same with ``_low`` and ``_high``; 0 where it is undefined.
     """
-    draws = resamples(len(units), np.random.default_rng(seed))
-    return _with_intervals(scores(units.sum(axis=0)), scores(draws @ units))
+    drawn = _drawn_sums(units, np.random.default_rng(seed))
+    return _with_intervals(scores(units.sum(axis=0)), scores(drawn))
 
 
 def place_scores_with_intervals(
@@ -66,10 +69,13 @@ def place_scores_with_intervals(
         Each score, and the same with ``_low`` and ``_high``; 0 where it is undefined.
     """
     rng = np.random.default_rng(seed)
-    of_known = resamples(len(known), rng)
-    of_reported = of_known if paired else resamples(len(reported), rng)
+    if paired:
+        both = _drawn_sums(np.hstack([known, reported]), rng)
+        of_known, of_reported = both[:, :2], both[:, 2:]
+    else:
+        of_known, of_reported = _drawn_sums_of_alike(known, rng), _drawn_sums_of_alike(reported, rng)
     pooled = _place_scores(known.sum(axis=0), reported.sum(axis=0))
-    return _with_intervals(pooled, _place_scores(of_known @ known, of_reported @ reported))
+    return _with_intervals(pooled, _place_scores(of_known, of_reported))
 
 
 def resamples(count: int, rng: np.random.Generator, times: int = RESAMPLES) -> NDArray[np.int64]:
@@ -77,6 +83,21 @@ def resamples(count: int, rng: np.random.Generator, times: int = RESAMPLES) -> N
     if count == 0:
         return np.zeros((times, 0), np.int64)
     return rng.multinomial(count, np.full(count, 1 / count), times)
+
+
+def _drawn_sums(units: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Sums ``[RESAMPLES, k]`` of resampled units ``[n, k]``, some resamples at a time: n may be large."""
+    at_once = max(1, DRAWS_AT_ONCE // max(1, len(units)))
+    parts = [min(at_once, RESAMPLES - first) for first in range(0, RESAMPLES, at_once)]
+    return np.concatenate([resamples(len(units), rng, times) @ units for times in parts])
+
+
+def _drawn_sums_of_alike(units: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """The same where most units are alike: how often each kind of them is drawn says all."""
+    kinds, counts = np.unique(units, axis=0, return_counts=True)
+    if len(kinds) == 0:
+        return np.zeros((RESAMPLES, units.shape[1]))
+    return rng.multinomial(len(units), counts / len(units), RESAMPLES) @ kinds
 
 
 def _place_scores(known: NDArray[np.float64], reported: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -9,6 +9,7 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
+from pyproj.enums import TransformDirection
 from rasterio.features import rasterize
 from rasterio.windows import Window, transform
 from shapely.geometry.base import BaseGeometry
@@ -81,19 +82,48 @@ def read_polygons(path: str | Path, grid: Grid) -> list[BaseGeometry]:
         raise InputError(
             f"{path} cannot be read as a vector layer: {error}", hint="Export it as GeoPackage.", code="unreadable"
         ) from error
-    shapes = shapely.make_valid(shapely.from_wkb(wkb))
+    shapes = [] if wkb is None else shapely.make_valid(shapely.from_wkb(wkb))
     polygons = [shape for shape in shapes if shape is not None and shape.area > 0]
     if not polygons:
         raise InputError(
-            f"{path} holds no polygon with an area ({len(shapes)} features read).",
-            hint="Give a polygon layer; points and lines enclose nothing.",
+            f"{path} holds no polygon with an area ({len(shapes)} features with a shape read).",
+            hint="Give a polygon layer; points, lines and tables enclose nothing.",
             code="empty_extent",
         )
-    if grid.crs is not None and meta["crs"]:
-        to_grid = Transformer.from_crs(meta["crs"], grid.crs.to_wkt(), always_xy=True)
-        if not to_grid.source_crs.equals(to_grid.target_crs):  # type: ignore[union-attr]
-            polygons = [shapely.transform(shape, to_grid.transform, interleaved=False) for shape in polygons]
-    return polygons
+    if grid.crs is None or not meta["crs"]:
+        return polygons
+    to_grid = Transformer.from_crs(meta["crs"], grid.crs.to_wkt(), always_xy=True)
+    if to_grid.source_crs.equals(to_grid.target_crs):  # type: ignore[union-attr]
+        return polygons
+    moved = [_moved(shape, to_grid, grid) for shape in polygons]
+    there = [shape for shape in moved if shape is not None]
+    if not there:
+        raise InputError(
+            f"No polygon of {path} can be brought to the raster's coordinate system, {grid.crs.to_string()}.",
+            hint="They lie too far away; check both coordinate systems.",
+            code="no_overlap",
+        )
+    return there
+
+
+def _moved(shape: BaseGeometry, to_grid: Transformer, grid: Grid) -> BaseGeometry | None:
+    """A polygon in the grid's coordinates; None where it lies wholly beyond what these can tell.
+
+    One that reaches beyond, such as a country on a UTM zone, is first cut to the surroundings of the raster.
+    """
+    moved = shapely.transform(shape, to_grid.transform, interleaved=False)
+    if np.isfinite(shapely.get_coordinates(moved)).all() and moved.is_valid:
+        return moved
+    around = shapely.box(*grid.bounds())
+    around = around.buffer(max(grid.width * abs(grid.transform.a), grid.height * abs(grid.transform.e)))
+    inverse = TransformDirection.INVERSE
+    x0, y0, x1, y1 = around.bounds
+    left, bottom, right, top = to_grid.transform_bounds(x0, y0, x1, y1, densify_pts=21, direction=inverse)
+    part = shape.intersection(shapely.box(left, bottom, right, top))
+    part = shapely.segmentize(part, max(right - left, top - bottom) / 64)
+    if part.area == 0:
+        return None
+    return shapely.make_valid(shapely.transform(part, to_grid.transform, interleaved=False))
 
 
 def _outward(grid: Grid, bounds: tuple[float, ...]) -> Bounds:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from changen2.raster.tiles import Block, TileGrid
+from changen2.raster.writing import disk_errors
 
 Values = NDArray[np.uint16]
 Sums = NDArray[np.uint32]
@@ -103,6 +104,7 @@ class Carry:
         if strip.size == 0:
             return
         aside = self._folder / "aside.tmp"
-        with aside.open("wb") as file:
-            np.save(file, strip)
-        aside.replace(self._path(name, i, j))
+        with disk_errors(aside):
+            with aside.open("wb") as file:
+                np.save(file, strip)
+            aside.replace(self._path(name, i, j))

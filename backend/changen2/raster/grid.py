@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affine import Affine
@@ -51,6 +52,22 @@ class Grid:
         """Whether rows or columns are not parallel to the axes of the CRS."""
         pixel = abs(self.transform.a) + abs(self.transform.e)
         return abs(self.transform.b) + abs(self.transform.d) > 1e-9 * pixel
+
+    def require_north_up(self, name: str | Path) -> None:
+        """Refuse a grid whose rows and columns are not parallel to the axes of the CRS.
+
+        Args:
+            name: of the raster, for the message.
+
+        Raises:
+            InputError: ``rotated``.
+        """
+        if self.is_rotated:
+            raise InputError(
+                f"{name} is rotated against its coordinate axes (transform {list(self.transform)[:6]}).",
+                hint="Make it north-up first: gdalwarp IN OUT, or Raster > Projections > Warp in QGIS.",
+                code="rotated",
+            )
 
     @property
     def window(self) -> Window:

@@ -121,6 +121,9 @@ class AlignedRaster:
         grid: the reference grid.
         bands: see ``choose_bands``.
         stretch: the raster's radiometry; measured where None.
+
+    Raises:
+        InputError: as of ``open_raster`` and ``choose_bands``; ``bad_band`` where a band holds numbers of colours.
     """
 
     def __init__(
@@ -128,6 +131,7 @@ class AlignedRaster:
     ) -> None:
         self._dataset = open_raster(path)
         self.bands = choose_bands(self._dataset, bands)
+        self._check_brightness()
         self.own_grid = Grid.of(self._dataset)
         self._grid = grid
         self._distinct = tuple(dict.fromkeys(self.bands))
@@ -170,6 +174,14 @@ class AlignedRaster:
         except (RasterioError, OSError) as error:
             raise self._broken(error) from error
         return self.stretch(values)[self._place], valid
+
+    def _check_brightness(self) -> None:
+        if any(self._dataset.colorinterp[band - 1] == ColorInterp.palette for band in self.bands):
+            raise InputError(
+                f"{self._dataset.name} has a colour table: its values are no brightness.",
+                hint="Expand it first: gdal_translate -expand rgb IN OUT, or Raster > Conversion > PCT to RGB in QGIS.",
+                code="bad_band",
+            )
 
     def _measure(self) -> Stretch:
         def valid_of(values: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -251,6 +263,18 @@ def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destinati
         warp_extras={"XSCALE": f"{across:.9g}", "YSCALE": f"{down:.9g}"},
         **destination,
     )
+
+
+def mask_outside(dataset: DatasetReader) -> dict[str, object]:
+    """What to give :func:`warp` for a mask's ``dataset_mask`` to tell where it knows nothing.
+
+    A nodata value of 0 is a number like others there: it means that there is nothing.
+    """
+    if ColorInterp.alpha in dataset.colorinterp:
+        return {}
+    if dataset.nodata is None or dataset.nodata == 0:
+        return {"src_nodata": None, "nodata": None, "add_alpha": True}
+    return {"nodata": dataset.nodata}
 
 
 def check_overlap(after: Grid, before: Grid) -> None:

@@ -20,6 +20,7 @@ from shapely.geometry.base import BaseGeometry
 
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
+from changen2.raster.writing import disk_errors
 
 CHUNK = 2048
 """Side of the windows in which a large polygon is measured."""
@@ -151,7 +152,8 @@ def write_polygons(path: Path, polygons: list[ChangePolygon], grid: Grid) -> Non
     with warnings.catch_warnings():
         # Without CRS is meant: such polygons are in pixels.
         warnings.filterwarnings("ignore", message="'crs' was not provided")
-        _write(path, columns, polygons, grid)
+        with disk_errors(path):
+            _write(path, columns, polygons, grid)
 
 
 def _write(path: Path, columns: dict[str, list[object]], polygons: list[ChangePolygon], grid: Grid) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -53,19 +53,30 @@ def read_digitized(
     """
     with open_raster(before) as dataset:
         grid = Grid.of(dataset)
+    grid.require_north_up(before)
     polygons = read_polygons(changes, grid)
     drawn, area = Area(grid, grid.window, polygons), Area.choose(grid, aoi=aoi)
     parts = split(area.window, polygons, grid)
-    chosen = [choose_tiles(tiles(part), drawn) for part in parts]
+    chosen = [order_tiles(tiles(part), drawn, area) for part in parts]
+    total = sum(len(changed) + min(len(others), wanted(changed)) for changed, others in chosen)
     pairs: list[PlacePair] = []
+    done = 0
     bands_after = bands if bands_after is None else bands_after
     with AlignedRaster(before, grid, bands) as first, AlignedRaster(after, grid, bands_after) as second:
-        windows = [(window, held_out) for held_out, part in enumerate(chosen) for window in part]
-        for done, (window, held_out) in enumerate(windows, 1):
-            pair = _read_tile(first, second, drawn, area, window, gsd, bool(held_out))
-            if pair is not None:
-                pairs.append(pair)
-            on_tile(done, len(windows))
+
+        def read(windows: Iterable[Window], held_out: bool) -> Iterator[PlacePair]:
+            nonlocal done
+            for window in windows:
+                pair = _read_tile(first, second, drawn, area, window, gsd, held_out)
+                done += pair is not None
+                on_tile(done, total)
+                if pair is not None:
+                    yield pair
+
+        for held_out, (changed, others) in enumerate(chosen):
+            pairs.extend(read(changed, bool(held_out)))
+            # Some may turn out to hold no known pixel, so it takes more than are wanted.
+            pairs.extend(islice(read(others, bool(held_out)), wanted(changed)))
     return pairs
 
 
@@ -120,19 +131,34 @@ def _edges(length: int) -> list[int]:
     return [round(length * index / count) for index in range(count + 1)]
 
 
-def choose_tiles(windows: list[Window], drawn: Area) -> list[Window]:
-    """All windows that hold a change and as many again that hold none, drawn alike every time."""
-    changed: list[bool] = [bool(np.any(drawn.mask(window))) for window in windows]
+def order_tiles(windows: list[Window], drawn: Area, area: Area) -> tuple[list[Window], list[Window]]:
+    """The windows that hold a change, and those that hold none in an order that is drawn alike every time.
+
+    Args:
+        windows: tiles of the raster.
+        drawn: the changes.
+        area: what was looked through; windows outside it are left out.
+    """
+    inside = [window for window in windows if _meets(area, window)]
+    changed = [_meets(drawn, window) for window in inside]
     rng = np.random.default_rng(0)
     with_change, without = (
-        [window for window, is_changed in zip(windows, changed, strict=True) if is_changed == wanted]
-        for wanted in (True, False)
+        [window for window, is_changed in zip(inside, changed, strict=True) if is_changed == kind]
+        for kind in (True, False)
     )
-    chosen = []
-    for group, most in ((with_change, MOST_TILES // 2), (without, max(8, min(len(with_change), MOST_TILES // 2)))):
-        picks = np.sort(rng.permutation(len(group))[:most])
-        chosen += [group[index] for index in picks]
-    return chosen
+    picks = np.sort(rng.permutation(len(with_change))[: MOST_TILES // 2])
+    return [with_change[index] for index in picks], [without[index] for index in rng.permutation(len(without))]
+
+
+def wanted(changed: list[Window]) -> int:
+    """How many tiles without change are to go with those that hold one."""
+    return max(8, min(len(changed), MOST_TILES // 2))
+
+
+def _meets(area: Area, window: Window) -> bool:
+    """Whether a pixel of a window is in an area."""
+    mask = area.mask(window)
+    return mask is None or bool(mask.any())
 
 
 def _read_tile(

@@ -10,7 +10,8 @@ from rasterio.windows import Window
 
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.progress import Reporter
-from changen2.raster.writing import WORK_FOLDER
+from changen2.raster.output_folder import WORK_FOLDER
+from changen2.raster.reading import AlignedRaster
 
 MAPS = ("change_probability", "change", "semantic_before", "semantic_after")
 NAIP = ("geo/naip/m_4709963_se_14_1_20090818.tif", "geo/naip/m_4709963_se_14_1_20200831.tif")
@@ -24,6 +25,11 @@ def read(path):
 def polygons(result):
     meta, _, wkb, fields = pyogrio.raw.read(result["outputs"]["polygons"], layer="change")
     return shapely.from_wkb(wkb), dict(zip(meta["fields"], fields, strict=True)), meta["crs"]
+
+
+def write_polygon(path, polygon):
+    geometry = np.array([shapely.to_wkb(polygon)], dtype=object)
+    pyogrio.raw.write(path, geometry, field_data=[], fields=[], geometry_type="Polygon", crs="EPSG:32633")
 
 
 def leftovers(folder):
@@ -130,14 +136,7 @@ def test_nan_is_nodata_and_the_stretch_is_one_for_the_raster(scene, tmp_path, wr
 
 def test_polygons_of_interest_crop_and_mask(pair, tmp_path, difference):
     triangle = shapely.Polygon([(500_070, 5_199_970), (500_130, 5_199_970), (500_070, 5_199_910)])
-    pyogrio.raw.write(
-        tmp_path / "aoi.gpkg",
-        np.array([shapely.to_wkb(triangle)], dtype=object),
-        field_data=[],
-        fields=[],
-        geometry_type="Polygon",
-        crs="EPSG:32633",
-    )
+    write_polygon(tmp_path / "aoi.gpkg", triangle)
     whole = read(difference(*pair, tmp_path / "whole")["outputs"]["change_probability"])
     result = difference(*pair, tmp_path / "run", aoi=str(tmp_path / "aoi.gpkg"))
     with rasterio.open(result["outputs"]["change_probability"]) as output:
@@ -265,6 +264,61 @@ class TestResume:
         assert caught.value.code == "other_job" and "parameters" in caught.value.message
         difference(*pair, tmp_path / "run", resume=True)
 
+    def test_a_refused_attempt_does_not_change_what_was_asked(self, pair, tmp_path, difference, interrupted):
+        interrupted()
+        request = tmp_path / "run" / WORK_FOLDER / "request.json"
+        asked = request.read_text()
+        with pytest.raises(InputError):
+            difference(*pair, tmp_path / "run", resume=True, threshold=0.9)
+        assert request.read_text() == asked
+
+    def test_other_polygons_of_interest_are_another_job(self, pair, tmp_path, difference, interrupted):
+        aoi = tmp_path / "aoi.gpkg"
+        write_polygon(aoi, shapely.box(500_010, 5_199_860, 500_190, 5_199_990))
+        interrupted(aoi=str(aoi))
+        write_polygon(aoi, shapely.box(500_020, 5_199_860, 500_190, 5_199_990))
+        with pytest.raises(InputError, match="differs from this one in: files") as caught:
+            difference(*pair, tmp_path / "run", resume=True, aoi=str(aoi))
+        assert caught.value.code == "other_job"
+
+    @pytest.mark.parametrize("options", [{}, {"gsd": 0.4}])
+    @pytest.mark.parametrize("stage", ["write", "vectorize"])
+    def test_a_run_that_was_stopped_while_writing_gives_the_same(
+        self, pair, tmp_path, difference, monkeypatch, stage, options
+    ):
+        monkeypatch.setattr(Reporter, "INTERVAL_S", 0.0)
+        whole = difference(*pair, tmp_path / "whole", **options)
+        seen = []
+
+        def stopped():
+            return any(step.stage == stage and step.done == (2 if stage == "write" else 0) for step in seen)
+
+        with pytest.raises(Cancelled):
+            difference(*pair, tmp_path / "run", reporter=Reporter(seen.append, stopped), **options)
+        again = difference(*pair, tmp_path / "run", resume=True, **options)
+        for name in MAPS:
+            assert (read(again["outputs"][name]) == read(whole["outputs"][name])).all()
+        for key in ("polygons", "change_px", "valid_px", "change_area_m2"):
+            assert again["summary"][key] == whole["summary"][key]
+
+    def test_finished_blocks_stay_when_a_raster_cannot_be_read_on(self, pair, tmp_path, difference, monkeypatch):
+        monkeypatch.setattr("changen2.raster.tiles.BLOCK_PIXELS", 128)
+        read_window, reads = AlignedRaster.read, []
+
+        def flaky(self, window):
+            reads.append(window)
+            if len(reads) > 8:
+                raise InputError("the share is away", code="unreadable")
+            return read_window(self, window)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(AlignedRaster, "read", flaky)
+            with pytest.raises(InputError):
+                difference(*pair, tmp_path / "run")
+        again = difference(*pair, tmp_path / "run", resume=True)
+        whole = difference(*pair, tmp_path / "whole")
+        assert (read(again["outputs"]["change_probability"]) == read(whole["outputs"]["change_probability"])).all()
+
     def test_a_block_cut_off_in_the_middle_is_done_again(self, pair, tmp_path, difference, interrupted):
         interrupted()
         journal = tmp_path / "run/.changen2-work/journal.jsonl"
@@ -273,6 +327,15 @@ class TestResume:
         again = difference(*pair, tmp_path / "run", resume=True)
         whole = difference(*pair, tmp_path / "whole")
         assert (read(again["outputs"]["change_probability"]) == read(whole["outputs"]["change_probability"])).all()
+
+
+def test_numbers_of_colours_are_not_taken_for_brightness(scene, tmp_path, write_raster, difference):
+    before, after = (write_raster(name, values[:1]) for name, values in zip(("a.tif", "b.tif"), scene, strict=True))
+    with rasterio.open(after, "r+") as dataset:
+        dataset.write_colormap(1, {value: (255 - value, 0, 0) for value in range(256)})
+    with pytest.raises(InputError, match="has a colour table") as caught:
+        difference(before, after, tmp_path / "run")
+    assert "-expand rgb" in caught.value.hint and leftovers(tmp_path / "run") == []
 
 
 def test_no_change_is_said_in_words(pair, tmp_path, difference):

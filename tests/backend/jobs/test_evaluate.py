@@ -5,8 +5,9 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 
-from changen2.errors import InputError
+from changen2.errors import Cancelled, InputError
 from changen2.jobs.evaluate import evaluate
 
 
@@ -42,8 +43,6 @@ def test_a_detection_against_its_truth(pair, truth, tmp_path, write_raster, diff
 
 
 def test_nodata_is_left_out_and_a_reference_may_lie_on_another_grid(truth, write_raster):
-    from affine import Affine
-
     predicted = (truth > 0).astype(np.uint8)
     predicted[:, :50] = 255
     path = write_raster("p.tif", predicted, nodata=255)
@@ -167,3 +166,62 @@ def test_a_calibration_is_kept_in_an_installed_card(pair, truth, tmp_path, write
     manifest.unlink()
     with pytest.raises(InputError, match="not installed"):
         evaluate(outputs["change_probability"], label, store="tiny")
+
+
+@pytest.mark.parametrize("step", [1, 2], ids=["the same grid", "another grid"])
+def test_a_mask_whose_background_is_nodata_says_that_nothing_changed_there(truth, write_raster, step):
+    predicted = (truth > 0).astype(np.uint8)
+    predicted[:, 200:240, 150:230] = 1  # reported in vain
+    path = write_raster("p.tif", predicted)
+    grid = {"transform": Affine(0.5 * step, 0, 500_000, 0, -0.5 * step, 5_200_000)}
+    plain, background = (
+        evaluate(path, write_raster(name, truth[:, ::step, ::step], nodata=nodata, **grid))
+        for name, nodata in (("plain.tif", None), ("background.tif", 0))
+    )
+    assert background == plain and plain["precision"] == 0.6
+    assert evaluate(write_raster("said.tif", predicted, nodata=0), path) == evaluate(path, path)
+
+
+def test_outside_a_reference_nothing_is_known(truth, write_raster):
+    path = write_raster("p.tif", np.ones_like(truth))
+    part = write_raster(
+        "r.tif", truth[:, 100:200, 150:350], nodata=0, transform=Affine(0.5, 0, 500_075, 0, -0.5, 5_199_950)
+    )
+    assert evaluate(path, part)["pixels"] == 100 * 200
+
+
+def test_a_mask_with_an_alpha_band_may_lie_on_another_grid(truth, write_raster):
+    seen = np.full_like(truth, 255)
+    seen[:, :100] = 0
+    coloured = write_raster(
+        "r.tif", np.concatenate([truth, truth, truth, seen])[:, ::2, ::2], photometric="RGB", alpha="yes",
+        transform=Affine(1, 0, 500_000, 0, -1, 5_200_000),
+    )  # fmt: skip
+    found = evaluate(write_raster("p.tif", (truth > 0).astype(np.uint8)), coloured)
+    assert found["pixels"] == 200 * 400 and found["f1"] == 1
+
+
+def test_what_lies_beside_references_is_not_taken_for_one(truth, tmp_path, write_raster):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_raster(f"{folder}/one.tif", truth)
+    for ending in ("tfw", "tif.aux.xml", "prj"):
+        (tmp_path / "b" / f"one.{ending}").write_text("no map")
+    assert evaluate(tmp_path / "a", tmp_path / "b")["f1"] == 1
+
+
+def test_a_model_that_cannot_keep_the_calibration_is_said_first(tmp_path):
+    with pytest.raises(InputError, match="cannot be changed"):
+        evaluate(tmp_path / "not there.tif", tmp_path / "nor there.tif", store="tiny")
+
+
+def test_it_can_be_cancelled(truth, write_raster):
+    path, asked = write_raster("label.tif", truth), []
+
+    def cancelled():
+        asked.append(True)
+        return len(asked) > 3
+
+    with pytest.raises(Cancelled):
+        evaluate(path, path, is_cancelled=cancelled)
+    assert len(asked) == 4

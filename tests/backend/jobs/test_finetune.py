@@ -282,3 +282,14 @@ def test_the_command_tells_both_figures_and_what_flatters_them(pairs, tmp_path):
     done = CliRunner().invoke(app, ["finetune", "tanks", "-o", str(tmp_path / "run"), *given, "--threads", "1"])
     assert done.exit_code == 0, done.output
     assert "at its best threshold too" in done.output and "also chose the step" in done.output
+
+
+def test_going_on_replaces_no_model_that_another_run_has_installed(pairs, tmp_path):
+    given = {"pairs": pairs, "gsd": 0.5, **SHORT}
+    finetune_model("tanks", tmp_path / "first", **given)
+    installed = card_of("tanks").sha256
+    with pytest.raises(InputError) as caught:
+        finetune_model("tanks", tmp_path / "second", resume=True, **{**given, "seed": 1})
+    assert caught.value.code == "name_taken" and card_of("tanks").sha256 == installed
+    finetune_model("tanks", tmp_path / "second", overwrite=True, **{**given, "seed": 1})
+    assert card_of("tanks").sha256 != installed

@@ -1,6 +1,7 @@
 """The simulate job on small rasters: files, labels, events, repairs and refusals."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +237,19 @@ def test_results_are_not_overwritten_unasked(town: Path, tmp_path: Path) -> None
     assert {path.name for path in (tmp_path / "out").glob("*.tif")} == {
         "labels_t0.tif", "labels_t1.tif", "change_t0_t1.tif",
     }  # fmt: skip
+
+
+def test_overwriting_leaves_what_is_no_result(town: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    mine = {"labels_town.tif", "change_to_town.tif"}
+    for name in mine:
+        shutil.copy(town, out / name)
+    result = simulate(out / "labels_town.tif", out, steps=1, overwrite=True)
+    assert mine < {path.name for path in out.glob("*.tif")}
+    with pytest.raises(InputError, match="where a result would be written"):
+        simulate(result["outputs"]["labels_t1"], out, steps=1, overwrite=True)
+    assert (out / "labels_t1.tif").exists()
 
 
 def test_progress_and_cancel(town: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from changen2.raster.accuracy import confusion, scores, scores_with_intervals
+from changen2.raster import accuracy
+from changen2.raster.accuracy import confusion, place_scores_with_intervals, scores, scores_with_intervals
 
 
 def test_scores_of_a_known_confusion():
@@ -28,3 +29,22 @@ def test_intervals_hold_the_value_and_narrow_with_more_units():
         return found["f1_high"] - found["f1_low"]
 
     assert width(400) < width(10)
+
+
+def test_whole_places_are_resampled_without_a_table_of_all(monkeypatch):
+    def whole(*_):
+        raise AssertionError("a number for each place and resample")
+
+    monkeypatch.setattr(accuracy, "resamples", whole)
+    known, reported = (np.stack([np.ones(200_000), np.arange(200_000) % k > 0], axis=1) for k in (4, 5))
+    found = place_scores_with_intervals(known.astype(float), reported.astype(float), paired=False)
+    assert found["recall"] == 0.75 and found["precision"] == 0.8
+    spread = 1.96 * np.sqrt(0.75 * 0.25 / 200_000)
+    assert found["recall_high"] - found["recall"] == pytest.approx(spread, rel=0.1)
+
+
+def test_resampling_some_at_a_time_changes_nothing(monkeypatch):
+    units = np.random.default_rng(0).integers(1, 50, (30, 4)).astype(float)
+    at_once = scores_with_intervals(units)
+    monkeypatch.setattr(accuracy, "DRAWS_AT_ONCE", 7 * 30)
+    assert scores_with_intervals(units) == at_once

@@ -44,3 +44,10 @@ def test_scaling_covers_the_same_ground():
 def test_rotation_is_seen():
     assert Grid(UTM, Affine.rotation(5), 4, 4).is_rotated
     assert not GRID.is_rotated
+
+
+def test_a_rotated_raster_is_refused_with_what_to_do():
+    GRID.require_north_up("town.tif")
+    with pytest.raises(InputError, match=r"town\.tif is rotated") as caught:
+        Grid(UTM, Affine.rotation(5), 4, 4).require_north_up("town.tif")
+    assert caught.value.code == "rotated" and "gdalwarp" in caught.value.hint

@@ -1,9 +1,14 @@
-"""What may lie in an output folder before a run."""
+"""What may lie in an output folder before a run, what a run that fails leaves there, and who may work in it."""
 
 import pytest
 
-from changen2.errors import InputError
-from changen2.raster.writing import INPUTS_FOLDER, OutputFolder
+from changen2.errors import InputError, JobError
+from changen2.raster.output_folder import INPUTS_FOLDER, OutputFolder
+
+
+def begun(work):
+    """Whether a work folder holds something to go on from."""
+    return (work / "step").exists()
 
 
 def test_inputs_that_a_caller_wrote_for_the_run_are_no_results(tmp_path):
@@ -12,15 +17,11 @@ def test_inputs_that_a_caller_wrote_for_the_run_are_no_results(tmp_path):
     with OutputFolder(tmp_path) as folder:
         (folder.work / "image_t1.tif").write_text("pixels")
         folder.publish(["image_t1.tif"])
-    assert (tmp_path / "image_t1.tif").exists() and (tmp_path / INPUTS_FOLDER / "events.gpkg").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["image_t1.tif", INPUTS_FOLDER]
 
 
 def test_they_stay_for_the_run_to_go_on_with(tmp_path):
     (tmp_path / INPUTS_FOLDER).mkdir()
-
-    def begun(work):
-        return (work / "step").exists()
-
     with pytest.raises(OSError), OutputFolder(tmp_path, resumable=begun) as folder:
         (folder.work / "step").write_text("1")
         raise OSError("no space left")
@@ -34,3 +35,77 @@ def test_results_beside_them_are_protected(tmp_path):
     with pytest.raises(InputError) as caught:
         OutputFolder(tmp_path)
     assert caught.value.code == "not_empty"
+
+
+def test_a_run_that_fails_removes_the_folders_it_made_and_nobody_else_has_used(tmp_path):
+    with pytest.raises(JobError), OutputFolder(tmp_path / "made/here/one"):
+        raise JobError("it failed")
+    assert not (tmp_path / "made").exists()
+
+    first, second = OutputFolder(tmp_path / "out/1"), OutputFolder(tmp_path / "out/2")
+    with pytest.raises(JobError), first:
+        with second:
+            (second.work / "change.tif").write_text("pixels")
+            second.publish(["change.tif"])
+        raise JobError("the first failed after the second was done")
+    assert not (tmp_path / "out/1").exists()
+    assert (tmp_path / "out/2/change.tif").read_text() == "pixels"
+
+
+def test_one_run_at_a_time_works_in_a_folder(tmp_path):
+    with OutputFolder(tmp_path, overwrite=True) as folder:
+        (folder.work / "half").write_text("done")
+        with pytest.raises(InputError) as caught, OutputFolder(tmp_path, overwrite=True):
+            pass
+        assert caught.value.code == "busy"
+        assert (folder.work / "half").read_text() == "done"
+    assert list(tmp_path.iterdir()) == []
+    with OutputFolder(tmp_path):
+        pass
+
+
+def unfinished(path):
+    """Leave an unfinished run."""
+    with pytest.raises(JobError), OutputFolder(path, resumable=begun) as folder:
+        (folder.work / "step").write_text("1")
+        raise JobError("it failed")
+    return folder.work / "step"
+
+
+def test_a_job_that_adds_files_leaves_an_unfinished_run_alone(tmp_path):
+    step = unfinished(tmp_path)
+    with OutputFolder(tmp_path, replaces=["change.tif"]) as folder:
+        (folder.work / "change.tif").write_text("pixels")
+        folder.publish(["change.tif"])
+    assert step.read_text() == "1" and (tmp_path / "change.tif").exists()
+
+
+def test_an_unfinished_run_of_another_kind_is_not_lost_by_accident(tmp_path):
+    step = unfinished(tmp_path)
+    for resume in (False, True):
+        with pytest.raises(InputError, match="another kind") as caught:
+            OutputFolder(tmp_path, resume=resume, resumable=lambda work: False, unfinished=begun)
+        assert caught.value.code == "not_empty"
+    assert step.exists()
+    with OutputFolder(tmp_path, overwrite=True, unfinished=begun):
+        assert not step.exists()
+
+
+def test_a_run_that_was_allowed_to_replace_results_may_do_so_when_it_goes_on(tmp_path):
+    (tmp_path / "change.tif").write_text("old")
+    with pytest.raises(JobError), OutputFolder(tmp_path, overwrite=True, resumable=begun) as folder:
+        (folder.work / "step").write_text("1")
+        raise JobError("it failed")
+    with OutputFolder(tmp_path, resume=True, resumable=begun) as folder:
+        assert folder.goes_on
+        (folder.work / "change.tif").write_text("new")
+        folder.publish(["change.tif"])
+    assert (tmp_path / "change.tif").read_text() == "new"
+
+
+@pytest.mark.parametrize(("code", "kept"), [("unreadable", True), ("no_valid_pixels", False)])
+def test_what_is_finished_stays_where_an_input_could_not_be_read_on(tmp_path, code, kept):
+    with pytest.raises(InputError), OutputFolder(tmp_path / "run", resumable=begun) as folder:
+        (folder.work / "step").write_text("1")
+        raise InputError("a share was away", code=code)
+    assert (folder.work / "step").exists() is kept

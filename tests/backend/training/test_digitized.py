@@ -4,6 +4,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
+from affine import Affine
 from rasterio.windows import Window
 
 from changen2.errors import InputError
@@ -78,3 +79,24 @@ def test_tiles_without_change_are_no_more_than_needed(write_raster, draw, monkey
         pairs = read_digitized(path, path, changes, 0.5)
     changed = [bool((pair.change.label == 1).any()) for pair in pairs]
     assert (changed.count(True), changed.count(False)) == (2, 16)
+
+
+def test_tiles_without_change_lie_in_what_was_looked_through_and_is_known(write_raster, draw, monkeypatch):
+    monkeypatch.setattr(digitized, "TILE", 32)
+    pixels = np.ones((3, 640, 1280), np.uint8)
+    pixels[:, :64] = 0  # unknown
+    path = write_raster("a.tif", pixels, nodata=0)
+    changes = draw("c.gpkg", (5, 69, 10, 74), (1252, 69, 1256, 74))
+    area = draw("aoi.gpkg", (0, 0, 192, 128), (1120, 0, 1280, 128))
+    with gdal_environment():
+        pairs = read_digitized(path, path, changes, 0.5, aoi=area)
+    changed = [bool((pair.change.label == 1).any()) for pair in pairs]
+    assert (changed.count(True), changed.count(False)) == (2, 16)
+    assert all((pair.change.label != IGNORE).any() for pair in pairs)
+
+
+def test_a_rotated_raster_is_refused(write_raster, draw):
+    turned = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000) @ Affine.rotation(40)
+    path = write_raster("a.tif", np.ones((3, 64, 64), np.uint8), transform=turned)
+    with gdal_environment(), pytest.raises(InputError, match="rotated"):
+        read_digitized(path, path, draw("c.gpkg", (5, 5, 10, 10)), 0.5)

@@ -1,0 +1,156 @@
+"""A run's output folder as one transaction: written aside, renamed when whole, one run at a time."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+from changen2.errors import InputError
+
+WORK_FOLDER = ".changen2-work"
+"""Where a run keeps what is not finished, inside its output folder (the same file system, so a rename is atomic)."""
+
+ASIDE_FOLDER = ".changen2-aside"
+"""The same of a job that adds files to a folder of results: it leaves an unfinished run that is there alone."""
+
+INPUTS_FOLDER = "inputs"
+"""Where a caller may keep inputs that it wrote for the run; they are no results that need protection."""
+
+LOCK = "lock"
+
+
+class OutputFolder:
+    """A run's output folder as one transaction.
+
+    Files are made in ``work`` and moved into place by ``publish``; meanwhile no other run works there. Leaving the
+    ``with`` block by an error removes the work folder, and the folders that this run made and nobody else has used,
+    unless there is work to go on from and the error is not the input's, or this run was going on itself.
+
+    Attributes:
+        path: the folder.
+        work: where files are made.
+        goes_on: whether this run goes on with an unfinished one.
+
+    Args:
+        path: the folder.
+        overwrite: whether results, or an unfinished run, that are there may be replaced.
+        resume: go on with the unfinished run that is there, if any.
+        resumable: tells whether a work folder holds something to go on from.
+        unfinished: tells whether a work folder holds something that any kind of run could go on from; None: as
+            ``resumable`` does.
+        replaces: names of the outputs where other files may stay beside them; None: the folder must be empty.
+
+    Raises:
+        InputError: ``not_empty`` where it holds anything and ``overwrite`` is false; ``bad_out_dir``
+            where it cannot be made; ``busy`` where another run is at work.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        overwrite: bool = False,
+        replaces: Iterable[str] | None = None,
+        resume: bool = False,
+        resumable: Callable[[Path], bool] = lambda work: False,
+        unfinished: Callable[[Path], bool] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.work = self.path / (WORK_FOLDER if replaces is None else ASIDE_FOLDER)
+        self._made: list[Path] = []
+        self._resumable = resumable
+        self._unfinished = unfinished or resumable
+        self._resume = resume
+        self.goes_on = self._is_resumed()
+        self._lock = FileLock(self.work / LOCK, timeout=0, thread_local=False)
+        self._check(overwrite, None if replaces is None else set(replaces))
+
+    def _is_resumed(self) -> bool:
+        return self._resume and self._resumable(self.work)
+
+    def _check(self, overwrite: bool, replaces: set[str] | None) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path} is a file, not a folder.", hint="Name a new folder.", code="bad_out_dir")
+        # What an unfinished run was allowed to replace when it began it may replace when it goes on.
+        if not self.path.is_dir() or overwrite or self.goes_on:
+            return
+        names = {entry.name for entry in self.path.iterdir()} - {WORK_FOLDER, ASIDE_FOLDER, INPUTS_FOLDER}
+        there = sorted(names if replaces is None else names & replaces)
+        if there:
+            raise InputError(
+                f"{self.path} already holds {', '.join(there[:3])}{' …' if len(there) > 3 else ''}.",
+                hint="Choose a new folder, or allow overwriting (--overwrite).",
+                code="not_empty",
+            )
+        if self._unfinished(self.work):
+            mine = self._resumable(self.work)
+            raise InputError(
+                f"{self.path} holds an unfinished run{'' if mine else ' of another kind'}.",
+                hint="Go on with it (--resume), start anew (--overwrite), or choose a new folder."
+                if mine
+                else "Choose a new folder, or give it up and start anew (--overwrite).",
+                code="not_empty",
+            )
+
+    def __enter__(self) -> OutputFolder:
+        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+            with suppress(NotImplementedError):  # a file system without locks
+                self._lock.acquire()
+            self.goes_on = self._is_resumed()  # another run may have ended since
+            if not self.goes_on:
+                self._clear()
+        except Timeout:
+            raise InputError(
+                f"Another run is at work in {self.path}.", hint="Wait for it, or choose another folder.", code="busy"
+            ) from None
+        except OSError as error:
+            self._unmake()
+            raise InputError(
+                f"The output folder {self.path} cannot be made: {error.strerror or error}.",
+                hint="Choose a folder that you may write to.",
+                code="bad_out_dir",
+            ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A file that could not be read in the middle of a run may be readable later: a share that was away.
+        spoilt = isinstance(error, InputError) and error.code != "unreadable" and not self.goes_on
+        if error is not None and not spoilt and self._resumable(self.work):
+            self._lock.release()
+            return
+        self._clear()
+        self._lock.release()
+        with suppress(OSError):  # somebody else has begun there
+            (self.work / LOCK).unlink(missing_ok=True)
+            self.work.rmdir()
+        if error is not None:
+            self._unmake()
+
+    def _clear(self) -> None:
+        """Remove what is in the work folder, but for the lock."""
+        for entry in self.work.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != LOCK:
+                entry.unlink()
+
+    def _unmake(self) -> None:
+        """Remove the folders that this run made, up to one that holds something."""
+        with suppress(OSError):
+            for folder in self._made:
+                folder.rmdir()
+
+    def publish(self, names: list[str]) -> dict[str, Path]:
+        """Move finished files from ``work`` into place, and return where they are now."""
+        for name in names:
+            (self.work / name).replace(self.path / name)
+        return {name: self.path / name for name in names}

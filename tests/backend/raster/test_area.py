@@ -1,0 +1,47 @@
+"""Polygons of interest: on any coordinate system, from any layer, and what cannot be used is said."""
+
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+from affine import Affine
+from rasterio.crs import CRS
+
+from changen2.errors import InputError
+from changen2.raster.area import Area
+from changen2.raster.grid import Grid
+
+GRID = Grid(CRS.from_epsg(32633), Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000), 400, 300)
+
+
+@pytest.fixture
+def layer(tmp_path):
+    def write(*polygons, crs="EPSG:4326"):
+        path = tmp_path / "aoi.gpkg"
+        geometry = np.array([shapely.to_wkb(polygon) for polygon in polygons], dtype=object)
+        pyogrio.raw.write(path, geometry, field_data=[], fields=[], geometry_type="Polygon", crs=crs)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "around", [shapely.box(-180, -90, 180, 90), shapely.box(-10, 35, 40, 70)], ids=["the world", "a continent"]
+)
+def test_what_reaches_beyond_the_rasters_coordinate_system_still_covers_it(layer, around):
+    area = Area.choose(GRID, aoi=layer(around))
+    assert area.window == GRID.window and area.mask(area.window).all()
+
+
+def test_features_far_away_do_not_matter(layer):
+    near = shapely.Polygon([(15.0005, 46.9533), (15.0015, 46.9533), (15.0005, 46.9527)])
+    alone = Area.choose(GRID, aoi=layer(near)).mask(GRID.window)
+    assert 0 < alone.mean() < 1
+    assert (Area.choose(GRID, aoi=layer(near, shapely.box(-100, 20, -70, 50))).mask(GRID.window) == alone).all()
+
+
+def test_a_table_without_shapes_is_no_polygon_layer(tmp_path):
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="no polygon with an area") as caught:
+        Area.choose(GRID, aoi=tmp_path / "table.csv")
+    assert caught.value.code == "empty_extent"
