@@ -26,7 +26,7 @@ from changen2.jobs.label_series import LabelRaster, LabelSource, copy_labels, wr
 from changen2.jobs.manifest import describe_input, versions, write_manifest
 from changen2.jobs.overlays import FirstLabels
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
-from changen2.jobs.run_folder import SERIES, check_apart, drop, series_there
+from changen2.jobs.run_folder import SERIES, check_apart, drop, is_unfinished, series_there
 from changen2.protocol import EventRules, SimulateRequest, validate
 from changen2.raster.area import Area
 from changen2.raster.grid import Grid
@@ -94,7 +94,7 @@ def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
     with (
         gdal_environment(),
         ExitStack() as inputs,
-        OutputFolder(request.out_dir, overwrite=request.overwrite) as out,
+        OutputFolder(request.out_dir, overwrite=request.overwrite, unfinished=is_unfinished) as out,
         ExitStack() as files,
     ):
         source = _open(request, inputs, out.work, files)

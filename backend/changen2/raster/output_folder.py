@@ -137,11 +137,12 @@ class OutputFolder:
 
     def _clear(self) -> None:
         """Remove what is in the work folder, but for the lock."""
-        for entry in self.work.iterdir():
+        for entry in self.work.iterdir() if self.work.is_dir() else ():
             if entry.is_dir():
                 shutil.rmtree(entry, ignore_errors=True)
             elif entry.name != LOCK:
-                entry.unlink()
+                with suppress(OSError):  # held open by somebody
+                    entry.unlink()
 
     def _unmake(self) -> None:
         """Remove the folders that this run made, up to one that holds something."""
