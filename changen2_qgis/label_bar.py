@@ -48,7 +48,7 @@ class LabelBar(WalkBar):
     def write(self, group: DetectionGroup, feature_id: int, answer: bool) -> bool:
         """Write a label."""
         layer = group.layer("points")
-        if layer is None or not write_attribute(layer, feature_id, "reference", int(answer)):
+        if layer is None or not write_attribute(layer, "reference", {feature_id: int(answer)}):
             return False
         layer.setRenderer(layer.renderer().clone())  # so that the legend counts the labels again
         return True

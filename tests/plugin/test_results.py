@@ -296,8 +296,7 @@ def test_another_threshold_swaps_the_files_and_keeps_reviews_of_unchanged_polygo
         tmp_path / "run" / "threshold_0.70",
         boxes=((500002, 4999990, 500006, 4999995), (500010, 4999990, 500012, 4999999)),
     )
-    carried = group.replace(other, 0.7)
-    assert carried == 1
+    assert group.replace(other, 0.7) == (1, 1)
     assert [f["review"] for f in group.layer("polygons").getFeatures()] == ["confirmed", "unreviewed"]
     assert group.layer("polygons").source().startswith(other["polygons"])
     assert group.layer("change").source() == other["change"]
