@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsLayerTreeGroup,
+    QgsLayerTreeNode,
     QgsMapLayer,
     QgsProject,
     QgsRasterLayer,
@@ -39,6 +42,7 @@ __all__ = [
     "layer_of_file",
     "ogr_source",
     "open_raster",
+    "run_folder",
     "style_detection_layer",
     "write_attribute",
 ]
@@ -55,12 +59,13 @@ LAYERS = (
 
 _ID = "changen2/detection"
 FOLDER = "changen2/folder"
-"""Property of a group that is a result: its run folder."""
+"""Property of a group that is a result: its run folder when it was added; `run_folder` says where that is now."""
 _THRESHOLD = "changen2/threshold"
 _TITLE = "changen2/title"
 ROLE = "changen2/role"
 """Property of a layer that is part of a result: what it shows."""
 _ORIGINAL = "changen2/original"
+"""Property of polygons that are shown by a copy: the original when they were added; see `_original_of`."""
 
 
 class Carried(NamedTuple):
@@ -92,7 +97,7 @@ class DetectionGroup:
     @property
     def folder(self) -> str:
         """The run folder with all outputs and the manifest."""
-        return str(self.node.customProperty(FOLDER))
+        return run_folder(self.node)
 
     @property
     def threshold(self) -> float:
@@ -156,9 +161,9 @@ class DetectionGroup:
         if layer is None or not write_attribute(layer, "review", states):
             return False
         layer.setRenderer(layer.renderer().clone())  # so that the legend counts the states again
-        original = layer.customProperty(_ORIGINAL)
+        original = _original_of(layer)
         if original:
-            return write_attribute(QgsVectorLayer(str(original), "original", "ogr"), "review", states)
+            return write_attribute(QgsVectorLayer(original, "original", "ogr"), "review", states)
         return True
 
     def made_before(self, threshold: float) -> dict[str, str] | None:
@@ -293,11 +298,38 @@ def unfold(node: QgsLayerTreeGroup) -> None:
         node.setExpanded(expanded)
 
 
+def run_folder(node: QgsLayerTreeNode) -> str:
+    """The run folder of a result's group: where its layers lie now, for a project is moved with its runs.
+
+    QGIS keeps the layers' paths relative to the project, and so finds them again; not those in properties.
+    """
+    kept = str(node.customProperty(FOLDER))
+    name = PureWindowsPath(kept).name  # takes both kinds of slashes
+    for tree_layer in node.findLayers():
+        layer = tree_layer.layer()
+        if layer is not None and layer.customProperty(ROLE) is not None:
+            for parent in Path(layer.source().split("|")[0]).parents:
+                if parent.name == name:
+                    return str(parent)
+    return kept
+
+
+def _original_of(layer: QgsVectorLayer) -> str:
+    """The source of the polygons that a layer shows a copy of, which lie beside it; empty where it shows no copy."""
+    original = layer.customProperty(_ORIGINAL)
+    if not original:
+        return ""
+    return os.path.join(os.path.dirname(layer.source().split("|")[0]), PureWindowsPath(str(original)).name)
+
+
 def input_path(given: dict[str, Any], folder: str) -> str:
-    """The path of a run's input, from its manifest; images that the plugin had written may have moved with the run."""
+    """The path of a run's input, from its manifest; where that has moved together with the run, the new one."""
     path = str(given.get("path", ""))
-    moved = os.path.join(folder, "inputs", os.path.basename(path))
-    return moved if path and not os.path.exists(path) and os.path.exists(moved) else path
+    places = [path, os.path.join(folder, "inputs", os.path.basename(path))]  # the latter written by the plugin
+    with suppress(OSError, ValueError, KeyError):  # no manifest, one from elsewhere, another drive
+        seen_from_run = os.path.relpath(path, read_manifest(folder)["parameters"]["out_dir"])
+        places.insert(0, os.path.normpath(os.path.join(folder, seen_from_run)))
+    return next((place for place in places if path and os.path.exists(place)), path)
 
 
 def layer_of_file(project: QgsProject, path: str) -> QgsRasterLayer | None:

@@ -1,6 +1,7 @@
 """Groups, styles and legends of a detection result, on small files written as the backend writes them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -316,6 +317,61 @@ def test_polygons_of_a_raster_without_crs_are_flipped_onto_it(project, tmp_path)
     original = QgsVectorLayer(run["polygons"] + "|layername=change", "original", "ogr")
     assert original.extent() == QgsRectangle(4, 6, 9, 12)
     assert original.getFeature(feature.id())["review"] == "confirmed"
+
+
+@pytest.fixture(params=["moved", "copied"])
+def take_along(project, tmp_path, request):
+    """A function that saves the project and opens it in another folder, to which all beside it was taken."""
+
+    def take():
+        assert project.write(str(tmp_path / "here" / "town.qgz"))
+        project.clear()
+        take = shutil.move if request.param == "moved" else shutil.copytree
+        take(str(tmp_path / "here"), str(tmp_path / "there"))
+        assert project.read(str(tmp_path / "there" / "town.qgz"))
+        return tmp_path / "there"
+
+    return take
+
+
+@pytest.mark.parametrize("crs", [32633, None])
+def test_what_a_project_takes_along_is_found_and_written_there(project, tmp_path, take_along, crs):
+    boxes = ((500002, 4999990, 500006, 4999995),) if crs else ((4, 6, 9, 12),)
+    run = write_run(tmp_path / "here" / "Changen2 runs" / "run", crs, boxes)
+    other = write_run(tmp_path / "here" / "Changen2 runs" / "run" / "threshold 0.70", crs, boxes)
+    add_detection_group(project, run, "Change")
+    (group,) = detection_groups(project)
+    group.replace({role: other[role] for role in ("change", "polygons")}, 0.7)
+    there = take_along()
+    (group,) = detection_groups(project)
+    assert group.folder == str(there / "Changen2 runs" / "run")
+    assert group.set_review(next(group.layer("polygons").getFeatures()).id(), "confirmed")
+    for folder, state in ((there, "confirmed"), (tmp_path / "here", "unreviewed")):
+        path = folder / "Changen2 runs" / "run" / "threshold 0.70" / "change.gpkg"
+        if path.exists():
+            (place,) = QgsVectorLayer(f"{path}|layername=change", "places", "ogr").getFeatures()
+            assert place["review"] == state
+
+
+@pytest.mark.parametrize("in_project", [True, False])
+def test_the_images_that_were_taken_along_are_found(project, tmp_path, take_along, in_project):
+    folder = tmp_path / "here" / "Changen2 runs" / "run"
+    run = write_run(folder)
+    values = np.full((HEIGHT, WIDTH), 100, np.uint8)
+    inputs = {}
+    for date in ("before", "after"):
+        path = write_raster(tmp_path / "here" / f"{date}.tif", values, 0)
+        inputs[date] = {"path": path, "bands": [1, 1, 1], "stretch": {"low": [0] * 3, "high": [255] * 3}}
+        if in_project:
+            project.addMapLayer(QgsRasterLayer(path, date, "gdal"))
+    manifest = {"job": "detect", "inputs": inputs, "parameters": {"out_dir": str(folder)}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    add_detection_group(project, run, "Change")
+    there = take_along()
+    (group,) = detection_groups(project)
+    images = group.images()
+    assert [image.source() for image in images] == [str(there / "before.tif"), str(there / "after.tif")]
+    assert [image in project.mapLayers().values() for image in images] == [in_project] * 2
 
 
 def test_area_label_reads_as_a_person_writes_it(run):
