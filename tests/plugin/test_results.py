@@ -6,7 +6,15 @@ import shutil
 import numpy as np
 import pytest
 from osgeo import gdal, ogr, osr
-from qgis.core import QgsLayerTreeLayer, QgsProject, QgsRasterLayer, QgsRectangle, QgsVectorLayer
+from qgis.core import (
+    QgsGeometry,
+    QgsLayerTreeLayer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorLayer,
+    QgsVectorLayerUtils,
+)
 
 from changen2_qgis.results import add_detection_group, describe, detection_groups
 from changen2_qgis.styles import first_value_at, set_probability_threshold, style_detection_layer
@@ -246,6 +254,14 @@ def test_polygons_have_a_legend_by_review_and_labels_of_area(run):
     assert layer.labelsEnabled()
     names = [layer.attributeDisplayName(index) for index in range(layer.fields().count())]
     assert "Area (m²)" in names
+
+
+def test_a_place_that_the_user_adds_is_to_review_and_so_is_drawn(project, run):
+    add_detection_group(project, run, "Change")
+    (group,) = detection_groups(project)
+    layer = group.layer("polygons")
+    shape = QgsGeometry.fromRect(QgsRectangle(500014, 4999990, 500016, 4999992))
+    assert QgsVectorLayerUtils.createFeature(layer, shape)["review"] == "unreviewed"
 
 
 def test_a_group_is_found_again_with_its_folder_and_threshold(project, run, tmp_path):
