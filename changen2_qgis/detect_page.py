@@ -13,9 +13,10 @@ from qgis.PyQt.QtWidgets import QWidget
 from .backend import Backend
 from .background import AlgorithmRun, project_context
 from .detect_form import DetectForm
+from .polygon_files import smallest_area
 from .processing.detect_change import DetectChange
 from .result_panel import ResultPanel
-from .results import DetectionGroup, add_detection_group, find_group
+from .results import Carried, DetectionGroup, add_detection_group, find_group
 from .run_bar import RunBar, describe_estimate
 from .run_folders import Run, new_run_folder, threshold_folder
 from .run_page import RunPage
@@ -115,29 +116,55 @@ class DetectPage(RunPage):
         if probability is None:
             self._warn("This result has no probability layer any more. Run the detection again.")
             return
-        folder = threshold_folder(Path(group.folder), threshold)
+        if self._is_edited(group):
+            return
+        made = group.made_before(threshold)
+        if made is not None:
+            self._show_other_threshold(group.id, made, threshold)
+            return
         parameters = {
             "PROBABILITY": probability,
             "THRESHOLD": threshold,
-            "MIN_AREA": self.form.min_area.value(),
-            "OUTPUT_FOLDER": str(folder),
+            "MIN_AREA": smallest_area(group.folder),
+            "OUTPUT_FOLDER": str(threshold_folder(Path(group.folder), threshold)),
         }
         self._start(
             AlgorithmRun("changen2:vectorizechange", parameters, self),
-            lambda outputs, warnings: self._show_other_threshold(group.id, outputs, threshold),
+            lambda outputs, warnings: self._show_other_threshold(
+                group.id, _paths_by_role(outputs), threshold, _summary(outputs)
+            ),
             self._tell,
         )
 
-    def _show_other_threshold(self, group_id: str, outputs: dict[str, Any], threshold: float) -> None:
+    def _show_other_threshold(
+        self, group_id: str, paths: dict[str, str], threshold: float, summary: dict[str, Any] | None = None
+    ) -> None:
         group = find_group(QgsProject.instance(), group_id)
         if group is None:
-            self._warn(f"The result is no longer in the project. Its new files are in {outputs}.")
+            self._warn(f"The result is no longer in the project. Its new files are in {paths}.")
             return
-        kept = group.replace(_paths_by_role(outputs), threshold, _summary(outputs))
+        if self._is_edited(group):  # since Apply was pressed
+            return
+        carried = group.replace(paths, threshold, summary)
         self.results.refresh(newest=False)
         self.results.show_current()
-        marks = f" {kept} review marks were kept." if kept else ""
-        self._tell(f"{group.name} from probability {threshold:.2f} up.{marks}", Qgis.MessageLevel.Success)
+        told = f"{group.name} from probability {threshold:.2f} up.{_marks_in_words(carried)}"
+        self._tell(told, Qgis.MessageLevel.Success)
+
+    def _is_edited(self, group: DetectionGroup) -> bool:
+        """Whether the polygons are being edited, which is told: the edits would end up in another file."""
+        if group.edited:
+            name = group.layer("polygons").name()
+            self._warn(f"“{name}” is being edited. Save or discard its edits (Toggle Editing), then press Apply again.")
+        return group.edited
+
+
+def _marks_in_words(carried: Carried) -> str:
+    kept, without_place = carried
+    if kept + without_place == 0:
+        return ""
+    lost = f", {without_place:,} without a place of this shape (kept at other thresholds)" if without_place else ""
+    return f" Review marks: {kept:,} carried over{lost}."
 
 
 def _summary(outputs: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from qgis.core import QgsFeature, QgsFeatureRequest, QgsRectangle, QgsVectorLayer
+import math
+
+from qgis.core import NULL, QgsFeature, QgsFeatureRequest, QgsRectangle, QgsVectorLayer
 from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtWidgets import QWidget
 
@@ -35,9 +37,9 @@ class LabelBar(WalkBar):
         return group.layer("points")
 
     def in_order(self, layer: QgsVectorLayer) -> list[int]:
-        """By number; the numbers are random already."""
+        """By number, which is random already; points that the user has added have none and come last."""
         request = QgsFeatureRequest().setFlags(QgsFeatureRequest.Flag.NoGeometry)
-        return [feature.id() for feature in sorted(layer.getFeatures(request), key=lambda f: f["number"])]
+        return [feature.id() for feature in sorted(layer.getFeatures(request), key=_number)]
 
     def open_filter(self) -> str:
         """Those without a label."""
@@ -46,7 +48,7 @@ class LabelBar(WalkBar):
     def write(self, group: DetectionGroup, feature_id: int, answer: bool) -> bool:
         """Write a label."""
         layer = group.layer("points")
-        if layer is None or not write_attribute(layer, feature_id, "reference", int(answer)):
+        if layer is None or not write_attribute(layer, "reference", {feature_id: int(answer)}):
             return False
         layer.setRenderer(layer.renderer().clone())  # so that the legend counts the labels again
         return True
@@ -58,3 +60,8 @@ class LabelBar(WalkBar):
         pixel = 1.0 if change is None else change.rasterUnitsPerPixelX()
         side = CONTEXT_PIXELS * pixel
         return QgsRectangle.fromCenterAndSize(feature.geometry().asPoint(), side, side)
+
+
+def _number(feature: QgsFeature) -> float:
+    number = feature["number"]
+    return math.inf if number == NULL else number

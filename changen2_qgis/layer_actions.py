@@ -11,7 +11,7 @@ from qgis.PyQt.QtWidgets import QAction
 
 from .group_panel import open_folder
 from .icons import own_icon, qgis_icon
-from .results import FOLDER, ROLE
+from .results import FOLDER, ROLE, run_folder
 from .run_folders import read_run
 from .swipe_tool import Side, Swipe
 
@@ -113,7 +113,7 @@ def run_folder_of(project: QgsProject, layer: QgsMapLayer) -> str:
     node = project.layerTreeRoot().findLayer(layer.id())
     while node is not None and not node.customProperty(FOLDER):
         node = node.parent()
-    return str(node.customProperty(FOLDER)) if node is not None else ""
+    return run_folder(node) if node is not None else ""
 
 
 def sides_of(selected: list[QgsMapLayer], shown: list[QgsMapLayer]) -> tuple[Side, Side] | None:

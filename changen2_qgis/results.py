@@ -9,20 +9,25 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
+from pathlib import Path, PureWindowsPath
+from typing import Any, NamedTuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsLayerTreeGroup,
+    QgsLayerTreeNode,
     QgsMapLayer,
     QgsProject,
     QgsRasterLayer,
     QgsVectorFileWriter,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtGui import QTransform
 
 from .inputs import PixelFrame
 from .layer_metadata import carry_manifest, read_manifest
+from .polygon_files import TABLE, made_before, marks_of, marks_of_run, ogr_source
 from .styles import set_probability_threshold, style_as_seen, style_detection_layer
 
 __all__ = [
@@ -37,6 +42,7 @@ __all__ = [
     "layer_of_file",
     "ogr_source",
     "open_raster",
+    "run_folder",
     "style_detection_layer",
     "write_attribute",
 ]
@@ -53,12 +59,20 @@ LAYERS = (
 
 _ID = "changen2/detection"
 FOLDER = "changen2/folder"
-"""Property of a group that is a result: its run folder."""
+"""Property of a group that is a result: its run folder when it was added; `run_folder` says where that is now."""
 _THRESHOLD = "changen2/threshold"
 _TITLE = "changen2/title"
 ROLE = "changen2/role"
 """Property of a layer that is part of a result: what it shows."""
 _ORIGINAL = "changen2/original"
+"""Property of polygons that are shown by a copy: the original when they were added; see `_original_of`."""
+
+
+class Carried(NamedTuple):
+    """What became of review marks when other polygons were shown: how many of them found their place again."""
+
+    kept: int
+    without_place: int
 
 
 class DetectionGroup:
@@ -83,7 +97,7 @@ class DetectionGroup:
     @property
     def folder(self) -> str:
         """The run folder with all outputs and the manifest."""
-        return str(self.node.customProperty(FOLDER))
+        return run_folder(self.node)
 
     @property
     def threshold(self) -> float:
@@ -95,6 +109,12 @@ class DetectionGroup:
         """The number of changed places."""
         polygons = self.layer("polygons")
         return polygons.featureCount() if polygons is not None else 0
+
+    @property
+    def edited(self) -> bool:
+        """Whether the polygons are in an edit session: its edits belong to the file that is shown."""
+        polygons = self.layer("polygons")
+        return polygons is not None and polygons.isEditable()
 
     def layer(self, role: str) -> QgsMapLayer | None:
         """The layer of a role of `LAYERS`, or None where the user has removed it."""
@@ -134,48 +154,62 @@ class DetectionGroup:
         Outside an editing session the mark goes straight to the file; within one it is part of the session
         and undo takes it back.
         """
+        return self._set_reviews({feature_id: state})
+
+    def _set_reviews(self, states: dict[int, str]) -> bool:
         layer = self.layer("polygons")
-        if layer is None or not write_attribute(layer, feature_id, "review", state):
+        if layer is None or not write_attribute(layer, "review", states):
             return False
         layer.setRenderer(layer.renderer().clone())  # so that the legend counts the states again
-        original = layer.customProperty(_ORIGINAL)
+        original = _original_of(layer)
         if original:
-            return write_attribute(QgsVectorLayer(str(original), "original", "ogr"), feature_id, "review", state)
+            return write_attribute(QgsVectorLayer(original, "original", "ogr"), "review", states)
         return True
 
-    def replace(self, outputs: dict[str, str], threshold: float, summary: dict[str, Any] | None = None) -> int:
+    def made_before(self, threshold: float) -> dict[str, str] | None:
+        """The map and the polygons that this run has at a threshold, for `replace`; None where they are to be made."""
+        polygons = self.layer("polygons")
+        if polygons is None or polygons.customProperty(_ORIGINAL):
+            return None  # the copy for display would be written anew, over what was drawn in it
+        return made_before(self.folder, threshold)
+
+    def replace(self, outputs: dict[str, str], threshold: float, summary: dict[str, Any] | None = None) -> Carried:
         """Point the polygons and the binary map at files made with another threshold.
 
-        Review marks of polygons that kept their shape are carried over.
-
-        Returns:
-            The number of review marks carried over.
+        Review marks that were given at any threshold are carried over to polygons of the same shape. Not to be
+        called during an edit session, see `edited`.
         """
-        carried = 0
+        carried = Carried(0, 0)
         change, polygons = self.layer("change"), self.layer("polygons")
-        probability = self.layer("change_probability")
         if change is not None and "change" in outputs:
             change.setDataSource(outputs["change"], change.name(), "gdal")
             style_detection_layer(change, "change")
         if polygons is not None and "polygons" in outputs:
-            reviewed = {f.geometry().asWkb().data(): f["review"] for f in polygons.getFeatures()}
-            path, original = display_polygons(outputs["polygons"], probability)
+            marks = {**self._marks_of_run(), **marks_of(polygons)}
+            path, original = display_polygons(outputs["polygons"], self.layer("change_probability"))
             polygons.setDataSource(ogr_source(path), polygons.name(), "ogr")
             polygons.setCustomProperty(_ORIGINAL, original)
             style_detection_layer(polygons, "polygons")
-            carried = self._carry_reviews(polygons, reviewed)
+            carried = self._carry_reviews(polygons, marks)
         self.node.setCustomProperty(_THRESHOLD, threshold)
         self.node.setName(f"{self.node.customProperty(_TITLE)}: {describe(summary or _count(polygons))}")
         self.show_threshold(threshold)
         return carried
 
-    def _carry_reviews(self, polygons: QgsVectorLayer, reviewed: dict[bytes, str]) -> int:
-        carried = 0
-        for feature in list(polygons.getFeatures()):
-            state = reviewed.get(feature.geometry().asWkb().data())
-            if state in ("confirmed", "rejected"):
-                carried += self.set_review(feature.id(), state)
-        return carried
+    def carry_reviews_of_run(self) -> Carried:
+        """Mark the polygons as those of the same shape were last marked at any threshold of the run."""
+        polygons = self.layer("polygons")
+        return Carried(0, 0) if polygons is None else self._carry_reviews(polygons, self._marks_of_run())
+
+    def _marks_of_run(self) -> dict[bytes, str]:
+        return marks_of_run(self.folder, _to_map(self.layer("change_probability")))
+
+    def _carry_reviews(self, polygons: QgsVectorLayer, marks: dict[bytes, str]) -> Carried:
+        shapes = {feature.id(): feature.geometry().asWkb().data() for feature in polygons.getFeatures()}
+        kept = len(marks.keys() & set(shapes.values()))
+        states = {feature_id: marks[shape] for feature_id, shape in shapes.items() if shape in marks}
+        written = self._set_reviews(states)
+        return Carried(kept if written else 0, len(marks) - kept)
 
 
 def add_detection_group(
@@ -231,7 +265,9 @@ def add_run_folder(project: QgsProject, folder: str, title: str) -> QgsLayerTree
         for role, path in manifest["outputs"].items()
         if role in roles
     }
-    return add_detection_group(project, outputs, title, manifest["summary"], manifest["summary"]["threshold"])
+    node = add_detection_group(project, outputs, title, manifest["summary"], manifest["summary"]["threshold"])
+    DetectionGroup(node).carry_reviews_of_run()
+    return node
 
 
 def detection_groups(project: QgsProject) -> list[DetectionGroup]:
@@ -262,11 +298,38 @@ def unfold(node: QgsLayerTreeGroup) -> None:
         node.setExpanded(expanded)
 
 
+def run_folder(node: QgsLayerTreeNode) -> str:
+    """The run folder of a result's group: where its layers lie now, for a project is moved with its runs.
+
+    QGIS keeps the layers' paths relative to the project, and so finds them again; not those in properties.
+    """
+    kept = str(node.customProperty(FOLDER))
+    name = PureWindowsPath(kept).name  # takes both kinds of slashes
+    for tree_layer in node.findLayers():
+        layer = tree_layer.layer()
+        if layer is not None and layer.customProperty(ROLE) is not None:
+            for parent in Path(layer.source().split("|")[0]).parents:
+                if parent.name == name:
+                    return str(parent)
+    return kept
+
+
+def _original_of(layer: QgsVectorLayer) -> str:
+    """The source of the polygons that a layer shows a copy of, which lie beside it; empty where it shows no copy."""
+    original = layer.customProperty(_ORIGINAL)
+    if not original:
+        return ""
+    return os.path.join(os.path.dirname(layer.source().split("|")[0]), PureWindowsPath(str(original)).name)
+
+
 def input_path(given: dict[str, Any], folder: str) -> str:
-    """The path of a run's input, from its manifest; images that the plugin had written may have moved with the run."""
+    """The path of a run's input, from its manifest; where that has moved together with the run, the new one."""
     path = str(given.get("path", ""))
-    moved = os.path.join(folder, "inputs", os.path.basename(path))
-    return moved if path and not os.path.exists(path) and os.path.exists(moved) else path
+    places = [path, os.path.join(folder, "inputs", os.path.basename(path))]  # the latter written by the plugin
+    with suppress(OSError, ValueError, KeyError):  # no manifest, one from elsewhere, another drive
+        seen_from_run = os.path.relpath(path, read_manifest(folder)["parameters"]["out_dir"])
+        places.insert(0, os.path.normpath(os.path.join(folder, seen_from_run)))
+    return next((place for place in places if path and os.path.exists(place)), path)
 
 
 def layer_of_file(project: QgsProject, path: str) -> QgsRasterLayer | None:
@@ -275,7 +338,7 @@ def layer_of_file(project: QgsProject, path: str) -> QgsRasterLayer | None:
     return next((layer for layer in rasters if os.path.realpath(layer.source()) == os.path.realpath(path)), None)
 
 
-def display_polygons(path: str, raster: QgsRasterLayer | None, table: str = "change") -> tuple[str, str]:
+def display_polygons(path: str, raster: QgsRasterLayer | None, table: str = TABLE) -> tuple[str, str]:
     """A polygon file that lies over its raster in QGIS, and the original where that is another file.
 
     The polygons of a raster without CRS are in pixels, (column, row), y down; QGIS shows such a raster with y
@@ -284,10 +347,10 @@ def display_polygons(path: str, raster: QgsRasterLayer | None, table: str = "cha
     Returns:
         The path to show, and the path of the original ("" where it is the same file).
     """
-    if raster is None or raster.crs().isValid():
+    to_map = _to_map(raster)
+    if to_map is None:
         return path, ""
     source = QgsVectorLayer(ogr_source(path, table), "polygons", "ogr")
-    to_map = PixelFrame.of(raster).to_map()
     options = QgsVectorFileWriter.SaveVectorOptions()
     options.driverName = "GPKG"
     options.layerName = table
@@ -309,6 +372,11 @@ def display_polygons(path: str, raster: QgsRasterLayer | None, table: str = "cha
         writer.addFeature(feature)
     del writer  # closes the file
     return copy, ogr_source(path, table)
+
+
+def _to_map(raster: QgsRasterLayer | None) -> QTransform | None:
+    """From the coordinates of a raster's polygons to the map's; None where they are the same."""
+    return None if raster is None or raster.crs().isValid() else PixelFrame.of(raster).to_map()
 
 
 def _open_layers(outputs: dict[str, str], threshold: float) -> Iterator[tuple[str, QgsMapLayer, bool]]:
@@ -338,11 +406,6 @@ def open_raster(path: str, name: str) -> QgsRasterLayer:
     return QgsRasterLayer(path, name, "gdal", options)
 
 
-def ogr_source(path: str, table: str = "change") -> str:
-    """A table of a GeoPackage as QGIS names it."""
-    return f"{path}|layername={table}"
-
-
 def _count(polygons: QgsVectorLayer | None) -> dict[str, Any]:
     """The part of a job's summary that the polygons themselves tell."""
     if polygons is None:
@@ -352,16 +415,17 @@ def _count(polygons: QgsVectorLayer | None) -> dict[str, Any]:
     return {"polygons": len(areas), "change_area_m2": sum(known) if known else None}
 
 
-def write_attribute(layer: QgsVectorLayer, feature_id: int, name: str, value: Any) -> bool:
-    """Write one value of a feature; False where the layer refuses it.
+def write_attribute(layer: QgsVectorLayer, name: str, values: dict[int, Any]) -> bool:
+    """Write one attribute of features, given by their ids; False where the layer refuses it.
 
     Outside an editing session it goes straight to the file; within one it is part of the session.
     """
     field = layer.fields().indexFromName(name)
-    if field < 0 or not layer.getFeature(feature_id).isValid():
+    if field < 0 or not all(layer.getFeature(feature_id).isValid() for feature_id in values):
         return False
     if layer.isEditable():
-        return bool(layer.changeAttributeValue(feature_id, field, value))
-    written = bool(layer.dataProvider().changeAttributeValues({feature_id: {field: value}}))
+        return all(layer.changeAttributeValue(feature_id, field, value) for feature_id, value in values.items())
+    changes = {feature_id: {field: value} for feature_id, value in values.items()}
+    written = not changes or bool(layer.dataProvider().changeAttributeValues(changes))
     layer.triggerRepaint()
     return written

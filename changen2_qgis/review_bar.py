@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qgis.core import QgsFeature, QgsFeatureRequest, QgsRectangle, QgsVectorLayer
+from qgis.core import NULL, QgsFeature, QgsFeatureRequest, QgsRectangle, QgsVectorLayer
 from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtWidgets import QWidget
 
@@ -34,15 +34,15 @@ class ReviewBar(WalkBar):
         return group.layer("polygons")
 
     def in_order(self, layer: QgsVectorLayer) -> list[int]:
-        """The largest first."""
+        """The largest first; last those without an area, which were drawn by hand."""
         request = QgsFeatureRequest().setFlags(QgsFeatureRequest.Flag.NoGeometry)
         request.setSubsetOfAttributes(["area_px"], layer.fields())
-        by_area = sorted(layer.getFeatures(request), key=lambda feature: (-feature["area_px"], feature.id()))
+        by_area = sorted(layer.getFeatures(request), key=lambda feature: (-_area(feature), feature.id()))
         return [feature.id() for feature in by_area]
 
     def open_filter(self) -> str:
-        """Those to review."""
-        return "\"review\" = 'unreviewed'"
+        """Those to review; what was drawn by hand may have no mark at all."""
+        return "coalesce(\"review\", 'unreviewed') = 'unreviewed'"
 
     def write(self, group: DetectionGroup, feature_id: int, answer: bool) -> bool:
         """Write a review mark."""
@@ -53,3 +53,8 @@ class ReviewBar(WalkBar):
         box = feature.geometry().boundingBox()
         side = max(box.width(), box.height()) * CONTEXT
         return QgsRectangle.fromCenterAndSize(box.center(), side, side)
+
+
+def _area(feature: QgsFeature) -> float:
+    area = feature["area_px"]
+    return 0.0 if area == NULL else area

@@ -28,7 +28,17 @@ from qgis.PyQt.QtXml import QDomDocument
 
 from .event_style import style_events
 from .layer_metadata import carry_manifest, read_manifest
-from .results import FOLDER, ROLE, display_polygons, input_path, layer_of_file, ogr_source, open_raster, unfold
+from .results import (
+    FOLDER,
+    ROLE,
+    display_polygons,
+    input_path,
+    layer_of_file,
+    ogr_source,
+    open_raster,
+    run_folder,
+    unfold,
+)
 from .run_folders import INPUTS_FOLDER
 from .styles import style_as_seen, style_detection_layer
 from .temporal import Timeline, set_fixed_range, set_range_by_step
@@ -89,7 +99,7 @@ class SeriesGroup:
     @property
     def folder(self) -> str:
         """The run folder with all outputs and the manifest."""
-        return str(self.node.customProperty(FOLDER))
+        return run_folder(self.node)
 
     @property
     def timeline(self) -> Timeline:

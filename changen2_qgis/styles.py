@@ -14,6 +14,7 @@ from qgis.core import (
     QgsColorRampLegendNodeSettings,
     QgsColorRampShader,
     QgsContrastEnhancement,
+    QgsDefaultValue,
     QgsEditorWidgetSetup,
     QgsFillSymbol,
     QgsMultiBandColorRenderer,
@@ -248,3 +249,4 @@ def _describe_fields(layer: QgsVectorLayer) -> None:
     if index >= 0:
         choices = [{label: value} for value, label, *_ in REVIEW_STATES]
         layer.setEditorWidgetSetup(index, QgsEditorWidgetSetup("ValueMap", {"map": choices}))
+        layer.setDefaultValueDefinition(index, QgsDefaultValue("'unreviewed'"))  # what has no mark is not drawn

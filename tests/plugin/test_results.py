@@ -1,11 +1,20 @@
 """Groups, styles and legends of a detection result, on small files written as the backend writes them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from osgeo import gdal, ogr, osr
-from qgis.core import QgsLayerTreeLayer, QgsProject, QgsRasterLayer, QgsRectangle, QgsVectorLayer
+from qgis.core import (
+    QgsGeometry,
+    QgsLayerTreeLayer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorLayer,
+    QgsVectorLayerUtils,
+)
 
 from changen2_qgis.results import add_detection_group, describe, detection_groups
 from changen2_qgis.styles import first_value_at, set_probability_threshold, style_detection_layer
@@ -247,6 +256,14 @@ def test_polygons_have_a_legend_by_review_and_labels_of_area(run):
     assert "Area (m²)" in names
 
 
+def test_a_place_that_the_user_adds_is_to_review_and_so_is_drawn(project, run):
+    add_detection_group(project, run, "Change")
+    (group,) = detection_groups(project)
+    layer = group.layer("polygons")
+    shape = QgsGeometry.fromRect(QgsRectangle(500014, 4999990, 500016, 4999992))
+    assert QgsVectorLayerUtils.createFeature(layer, shape)["review"] == "unreviewed"
+
+
 def test_a_group_is_found_again_with_its_folder_and_threshold(project, run, tmp_path):
     add_detection_group(project, run, "Change", threshold=0.4)
     saved = str(tmp_path / "project.qgz")
@@ -296,8 +313,7 @@ def test_another_threshold_swaps_the_files_and_keeps_reviews_of_unchanged_polygo
         tmp_path / "run" / "threshold_0.70",
         boxes=((500002, 4999990, 500006, 4999995), (500010, 4999990, 500012, 4999999)),
     )
-    carried = group.replace(other, 0.7)
-    assert carried == 1
+    assert group.replace(other, 0.7) == (1, 1)
     assert [f["review"] for f in group.layer("polygons").getFeatures()] == ["confirmed", "unreviewed"]
     assert group.layer("polygons").source().startswith(other["polygons"])
     assert group.layer("change").source() == other["change"]
@@ -317,6 +333,61 @@ def test_polygons_of_a_raster_without_crs_are_flipped_onto_it(project, tmp_path)
     original = QgsVectorLayer(run["polygons"] + "|layername=change", "original", "ogr")
     assert original.extent() == QgsRectangle(4, 6, 9, 12)
     assert original.getFeature(feature.id())["review"] == "confirmed"
+
+
+@pytest.fixture(params=["moved", "copied"])
+def take_along(project, tmp_path, request):
+    """A function that saves the project and opens it in another folder, to which all beside it was taken."""
+
+    def take():
+        assert project.write(str(tmp_path / "here" / "town.qgz"))
+        project.clear()
+        take = shutil.move if request.param == "moved" else shutil.copytree
+        take(str(tmp_path / "here"), str(tmp_path / "there"))
+        assert project.read(str(tmp_path / "there" / "town.qgz"))
+        return tmp_path / "there"
+
+    return take
+
+
+@pytest.mark.parametrize("crs", [32633, None])
+def test_what_a_project_takes_along_is_found_and_written_there(project, tmp_path, take_along, crs):
+    boxes = ((500002, 4999990, 500006, 4999995),) if crs else ((4, 6, 9, 12),)
+    run = write_run(tmp_path / "here" / "Changen2 runs" / "run", crs, boxes)
+    other = write_run(tmp_path / "here" / "Changen2 runs" / "run" / "threshold 0.70", crs, boxes)
+    add_detection_group(project, run, "Change")
+    (group,) = detection_groups(project)
+    group.replace({role: other[role] for role in ("change", "polygons")}, 0.7)
+    there = take_along()
+    (group,) = detection_groups(project)
+    assert group.folder == str(there / "Changen2 runs" / "run")
+    assert group.set_review(next(group.layer("polygons").getFeatures()).id(), "confirmed")
+    for folder, state in ((there, "confirmed"), (tmp_path / "here", "unreviewed")):
+        path = folder / "Changen2 runs" / "run" / "threshold 0.70" / "change.gpkg"
+        if path.exists():
+            (place,) = QgsVectorLayer(f"{path}|layername=change", "places", "ogr").getFeatures()
+            assert place["review"] == state
+
+
+@pytest.mark.parametrize("in_project", [True, False])
+def test_the_images_that_were_taken_along_are_found(project, tmp_path, take_along, in_project):
+    folder = tmp_path / "here" / "Changen2 runs" / "run"
+    run = write_run(folder)
+    values = np.full((HEIGHT, WIDTH), 100, np.uint8)
+    inputs = {}
+    for date in ("before", "after"):
+        path = write_raster(tmp_path / "here" / f"{date}.tif", values, 0)
+        inputs[date] = {"path": path, "bands": [1, 1, 1], "stretch": {"low": [0] * 3, "high": [255] * 3}}
+        if in_project:
+            project.addMapLayer(QgsRasterLayer(path, date, "gdal"))
+    manifest = {"job": "detect", "inputs": inputs, "parameters": {"out_dir": str(folder)}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    add_detection_group(project, run, "Change")
+    there = take_along()
+    (group,) = detection_groups(project)
+    images = group.images()
+    assert [image.source() for image in images] == [str(there / "before.tif"), str(there / "after.tif")]
+    assert [image in project.mapLayers().values() for image in images] == [in_project] * 2
 
 
 def test_area_label_reads_as_a_person_writes_it(run):

@@ -75,3 +75,23 @@ def test_a_result_that_was_removed_from_the_layers_panel_has_nothing_to_review(b
     QgsProject.instance().layerTreeRoot().removeAllChildren()
     QTest.mouseClick(bar.next, Qt.MouseButton.LeftButton)
     assert bar.position.text() == "Nothing to review"
+
+
+@pytest.fixture
+def drawn(places):
+    """A change that the detection missed, drawn by the user: it has a shape and no attributes."""
+    feature = QgsFeature(places.fields())
+    feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(200, 0, 220, 20)))
+    places.dataProvider().addFeature(feature)
+    return places
+
+
+def test_a_place_drawn_by_hand_comes_last_and_is_to_review(bar, drawn, canvas):
+    bar.show_result(bar._group)
+    QTest.mouseClick(bar.previous, Qt.MouseButton.LeftButton)
+    assert bar.position.text() == "3 of 3"
+    assert canvas.extent().contains(QgsRectangle(200, 0, 220, 20))
+    for _ in range(3):
+        QTest.mouseClick(bar.confirm, Qt.MouseButton.LeftButton)
+    assert bar.position.text() == "All 3 reviewed"
+    assert {feature["review"] for feature in drawn.getFeatures()} == {"confirmed"}

@@ -20,6 +20,7 @@ from qgis.gui import QgsMapCanvas
 from qgis.PyQt.QtCore import QSize
 from qgis.PyQt.QtGui import QImage
 
+from changen2_qgis.layer_actions import run_folder_of
 from changen2_qgis.results import detection_groups
 from changen2_qgis.series_results import add_series_group, describe_series, find_series, series_groups
 from changen2_qgis.temporal import SeriesPlayer
@@ -154,6 +155,16 @@ def test_the_ranges_survive_saving_and_reopening_and_do_not_overlap(project, run
         assert all(group.layer(role, step).temporalProperties().isActive() for step in range(4))
     mask = group.layer("change", 2).temporalProperties().fixedTemporalRange()
     assert mask.begin() == group.timeline.range(2).begin()
+
+
+def test_the_run_folder_is_where_the_project_took_it(project, tmp_path, write_series):
+    add_series_group(project, write_series(tmp_path / "here" / "run"), "Synthesis", START, HALF_YEAR)
+    assert project.write(str(tmp_path / "here" / "town.qgz"))
+    project.clear()
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert project.read(str(tmp_path / "there" / "town.qgz"))
+    assert series(project).folder == str(tmp_path / "there" / "run")
+    assert run_folder_of(project, series(project).layer("labels", 1)) == str(tmp_path / "there" / "run")
 
 
 @pytest.mark.parametrize("reopened", [False, True])
