@@ -31,7 +31,7 @@ from qgis.core import (
 )
 
 from ..errors import InputError
-from ..inputs import bounds, polygons_path
+from ..inputs import bounds
 from ..raster_pair import RasterPair
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, advanced
@@ -196,8 +196,7 @@ class DetectChange(BackendAlgorithm):
         options = self._options(parameters, context)
         where: dict[str, Any] = {}
         if polygons is not None:
-            layer = self.parameterAsVectorLayer(parameters, "AOI", context)
-            where["aoi"] = polygons_path(layer, polygons, before, folder.inputs)
+            where["aoi"] = self.polygons_file(parameters, "AOI", context, before, folder)
         elif not extent.isNull():
             where["bounds"] = bounds(extent, before)
         return DetectJob(

@@ -26,7 +26,6 @@ from qgis.core import (
     QgsRectangle,
 )
 
-from ..inputs import polygons_path
 from ..raster_pair import RasterPair
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
@@ -153,10 +152,7 @@ class FinetuneDetector(BackendAlgorithm):
                 if source is None:
                     continue
                 area = source
-                layer = self.parameterAsVectorLayer(parameters, key, context)
-                target = f"{key.lower()}/aoi.gpkg"
-                kept = folder.kept(target)
-                drawn[key.lower()] = kept or polygons_path(layer, source, before, folder.inputs / key.lower())
+                drawn[key.lower()] = self.polygons_file(parameters, key, context, before, folder, key.lower())
         request = {
             **self._options(parameters, context),
             **drawn,

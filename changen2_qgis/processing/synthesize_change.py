@@ -37,7 +37,7 @@ from qgis.core import (
 )
 
 from ..errors import InputError
-from ..inputs import bounds, polygons_path
+from ..inputs import bounds
 from ..licences import carry_licence
 from ..raster_pair import moved_extent
 from ..rendering import render_layer
@@ -285,8 +285,7 @@ class SynthesizeChange(BackendAlgorithm):
         if polygons is not None:
             if not extent.isNull():
                 raise InputError("Both an extent and polygons are given.", "Leave one of them out.", "bad_value")
-            layer = self.parameterAsVectorLayer(parameters, "AOI", context)
-            request["aoi"] = folder.kept("aoi.gpkg") or polygons_path(layer, polygons, image, folder.inputs)
+            request["aoi"] = self.polygons_file(parameters, "AOI", context, image, folder)
             window = moved_extent(polygons.sourceExtent(), polygons.sourceCrs(), image.crs())
         elif not extent.isNull():
             request["bounds"] = bounds(extent, image)

@@ -18,6 +18,7 @@ from qgis.core import (
     QgsProcessing,
     QgsProcessingAlgRunnerTask,
     QgsProcessingContext,
+    QgsProcessingFeatureSourceDefinition,
     QgsProcessingFeedback,
     QgsProcessingModelAlgorithm,
     QgsProcessingModelChildAlgorithm,
@@ -140,6 +141,36 @@ def test_polygons_to_look_in_may_be_unsaved(run, scene, tmp_path):
     covered = QgsRasterLayer(made.results["PROBABILITY"]).extent()
     assert covered.contains(inner) and inner.buffered(2.0).contains(covered)
     assert (tmp_path / "r" / "inputs" / "aoi.gpkg").exists()
+
+
+@pytest.fixture
+def two_places(scene):
+    """A layer of the project with a polygon in the left and one in the right half of the scene."""
+    before = QgsRasterLayer(scene["before"])
+    layer = QgsVectorLayer(f"Polygon?crs={before.crs().authid()}", "places", "memory")
+    centre = before.extent().center()
+    for left in (centre.x() - 30, centre.x() + 10):
+        feature = QgsFeature()
+        feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(left, centre.y() - 10, left + 20, centre.y() + 10)))
+        layer.dataProvider().addFeature(feature)
+    QgsProject.instance().addMapLayer(layer)
+    yield layer
+    QgsProject.instance().removeMapLayer(layer)
+
+
+@pytest.mark.parametrize(("selected_only", "count"), [(True, 1), (False, 2)])
+def test_the_polygons_to_look_in_may_be_the_selected_ones(run, scene, two_places, tmp_path, selected_only, count):
+    two_places.selectByIds([2])
+    parameters = {
+        "BEFORE": scene["before"],
+        "AFTER": scene["after"],
+        "AOI": QgsProcessingFeatureSourceDefinition(two_places.id(), selected_only),
+        "OUTPUT_FOLDER": str(tmp_path / "r"),
+    }
+    made = run("detectchange", {**parameters, **SENSITIVE})
+    assert made.succeeded, made.error
+    looked_in = ogr.Open(str(tmp_path / "r" / "inputs" / "aoi.gpkg"))
+    assert looked_in[0].GetFeatureCount() == count
 
 
 def test_extent_and_polygons_together_are_refused(run, scene, tmp_path):

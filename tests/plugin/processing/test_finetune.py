@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsVectorLayer
+from qgis.core import QgsFeature, QgsGeometry, QgsProcessingFeatureSourceDefinition, QgsProject, QgsVectorLayer
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -73,6 +73,19 @@ def test_drawn_changes_become_a_model(run, real_backend, images, changes, tmp_pa
     again = run("finetune", {**parameters, "OUTPUT_FOLDER": str(tmp_path / "again")})
     assert not again.succeeded and "dark-squares" in again.error
     assert not (tmp_path / "again").exists()
+
+
+def test_selected_changes_are_the_drawn_ones(run, images, changes, tmp_path):
+    changes.selectByIds([1])
+    parameters = {
+        **images,
+        "CHANGES": QgsProcessingFeatureSourceDefinition(changes.id(), True),
+        "NAME": "one-square",
+        "OUTPUT_FOLDER": str(tmp_path / "run"),
+    }
+    refused = run("finetune", parameters)
+    changes.removeSelection()
+    assert not refused.succeeded and "1 of the 1 changes" in refused.error
 
 
 def test_a_pixel_size_that_is_given_is_taken(run, real_backend, images, changes, tmp_path):
