@@ -190,13 +190,16 @@ class DetectChange(BackendAlgorithm):
             raise InputError("Both an extent and polygons are given.", "Leave one of them out.", "bad_value")
         folder = RunFolder(
             self._output_folder(parameters, context, before, after),
-            self.parameterAsBoolean(parameters, "OVERWRITE", context),
+            overwrite=self.parameterAsBoolean(parameters, "OVERWRITE", context),
+            resume=self.parameterAsBoolean(parameters, "RESUME", context),
+            keep_inputs=True,
         )
         pair = RasterPair(before.clone(), after.clone())
         options = self._options(parameters, context)
         where: dict[str, Any] = {}
         if polygons is not None:
-            where["aoi"] = self.polygons_file(parameters, "AOI", context, before, folder)
+            with folder.removed_on_error():
+                where["aoi"] = self.polygons_file(parameters, "AOI", context, before, folder)
         elif not extent.isNull():
             where["bounds"] = bounds(extent, before)
         return DetectJob(
@@ -256,6 +259,7 @@ class DetectChange(BackendAlgorithm):
                 lambda: self._resolution_for_rendering(job),
                 self.backend.settings.render_megapixels,
                 feedback,
+                job.folder.kept,
             )
             where = {"out_dir": str(job.folder.path), "overwrite": job.folder.overwrite}
             result = self.ask("detect", {**job.request, **files, **where}, feedback)

@@ -191,6 +191,7 @@ class FinetuneDetector(BackendAlgorithm):
                 lambda: job.pair.ground_resolution() or RESOLUTION_OF_WEB_MAPS,
                 self.backend.settings.render_megapixels,
                 feedback,
+                job.folder.kept,
             )
             result = self.ask("finetune", {**job.request, **files}, feedback)
         self.refresh_models(feedback)

@@ -5,7 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qgis.core import QgsFeature, QgsGeometry, QgsProcessingFeatureSourceDefinition, QgsProject, QgsVectorLayer
+from qgis.core import (
+    QgsApplication,
+    QgsFeature,
+    QgsGeometry,
+    QgsProcessingContext,
+    QgsProcessingFeatureSourceDefinition,
+    QgsProcessingFeedback,
+    QgsProject,
+    QgsVectorLayer,
+)
+
+from changen2_qgis.run_folders import WORK_FOLDER
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -86,6 +97,34 @@ def test_selected_changes_are_the_drawn_ones(run, images, changes, tmp_path):
     refused = run("finetune", parameters)
     changes.removeSelection()
     assert not refused.succeeded and "1 of the 1 changes" in refused.error
+
+
+class CancelsInTraining(QgsProcessingFeedback):
+    """Cancels once a step is done."""
+
+    def __init__(self):
+        super().__init__(False)
+
+    def setProgressText(self, text):
+        if text.startswith("Training: 1 of"):
+            self.cancel()
+
+
+def test_a_cancelled_training_goes_on_from_its_checkpoint(run, images, changes, tmp_path):
+    folder = tmp_path / "run"
+    given = {**images, "CHANGES": changes, "NAME": "later", "STEPS": 3, "THREADS": 1, "OUTPUT_FOLDER": str(folder)}
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById("changen2:finetune")
+    feedback = CancelsInTraining()
+    _, succeeded = algorithm.run(given, QgsProcessingContext(), feedback, catchExceptions=True)
+    assert not succeeded and feedback.isCanceled()
+    drawn = folder / "inputs" / "changes" / "aoi.gpkg"
+    assert (folder / WORK_FOLDER / "checkpoint.pt").exists() and drawn.exists()
+    written = drawn.stat().st_mtime_ns
+    resumed = run("finetune", {**given, "RESUME": True})
+    assert resumed.succeeded, resumed.error
+    steps = [text for text in resumed.feedback.texts if text.startswith("Training: ")]
+    assert steps and not steps[0].startswith("Training: 1 of")
+    assert drawn.stat().st_mtime_ns == written
 
 
 def test_a_pixel_size_that_is_given_is_taken(run, real_backend, images, changes, tmp_path):
