@@ -323,7 +323,7 @@ class BreakingOff:
 
     def request(self, method, params, callbacks):
         self.asked.append(params)
-        self.states.append([os.stat(params[name]).st_mtime_ns for name in ("before", "after", "aoi")])
+        self.states.append([Path(params[name]).stat().st_mtime_ns for name in ("before", "after", "aoi")])
         work = Path(params["out_dir"]) / WORK_FOLDER
         work.mkdir(exist_ok=True)
         (work / "journal.jsonl").write_text('{"run": 1}\n{"i": 0, "j": 0}\n')
