@@ -437,6 +437,14 @@ def test_the_estimate_looks_in_the_selected_polygons_of_a_layer(page, image, bac
     assert looked_in[0].GetFeatureCount() == 1
 
 
+def test_many_polygons_are_not_copied_for_an_estimate(page, image, backend, monkeypatch, qtbot):
+    monkeypatch.setattr("changen2_qgis.processing.synthesize_change.MANY", 1)
+    draw(page, 1, 2)
+    qtbot.waitUntil(lambda: "Run to see what it takes" in page.bar.note.text(), timeout=5000)
+    assert page.bar.note.text().startswith("The 2 polygons") and page.bar.run.isEnabled()
+    assert all(len(events_in(params)) == 1 for method, params in backend.asked if method == "estimate_synthesis")
+
+
 def test_areas_and_estimates_read_as_people_say_them():
     assert [describe_area(area).replace("\u00a0", " ") for area in (310.4, 24_000)] == ["310 m²", "2.4 ha"]
     unknown = {**ESTIMATE, "events": {"remove": 1}, "changed_m2": [None], "seconds": None, "tiles": 1}
