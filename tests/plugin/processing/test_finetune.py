@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from qgis.core import (
-    QgsApplication,
     QgsFeature,
     QgsGeometry,
     QgsProcessingContext,
@@ -16,7 +15,11 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
+from changen2_qgis.errors import BackendError
+from changen2_qgis.known_models import KnownModels
+from changen2_qgis.processing.finetune import FinetuneDetector
 from changen2_qgis.run_folders import WORK_FOLDER
+from changen2_qgis.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -99,32 +102,38 @@ def test_selected_changes_are_the_drawn_ones(run, images, changes, tmp_path):
     assert not refused.succeeded and "1 of the 1 changes" in refused.error
 
 
-class CancelsInTraining(QgsProcessingFeedback):
-    """Cancels once a step is done."""
+class BreakingOff:
+    """A backend that breaks off in the middle of a training."""
+
+    last_hello = object()
 
     def __init__(self):
-        super().__init__(False)
+        self.asked, self.settings, self.known_models = [], Settings(), KnownModels()
 
-    def setProgressText(self, text):
-        if text.startswith("Training: 1 of"):
-            self.cancel()
+    def request(self, method, params, callbacks):
+        self.asked.append(params)
+        work = Path(params["out_dir"]) / WORK_FOLDER
+        work.mkdir(exist_ok=True)
+        (work / "checkpoint.pt").write_bytes(b"weights")
+        raise BackendError("The disk is full.")
 
 
-def test_a_cancelled_training_goes_on_from_its_checkpoint(run, images, changes, tmp_path):
-    folder = tmp_path / "run"
-    given = {**images, "CHANGES": changes, "NAME": "later", "STEPS": 3, "THREADS": 1, "OUTPUT_FOLDER": str(folder)}
-    algorithm = QgsApplication.processingRegistry().createAlgorithmById("changen2:finetune")
-    feedback = CancelsInTraining()
-    _, succeeded = algorithm.run(given, QgsProcessingContext(), feedback, catchExceptions=True)
-    assert not succeeded and feedback.isCanceled()
-    drawn = folder / "inputs" / "changes" / "aoi.gpkg"
-    assert (folder / WORK_FOLDER / "checkpoint.pt").exists() and drawn.exists()
-    written = drawn.stat().st_mtime_ns
-    resumed = run("finetune", {**given, "RESUME": True})
-    assert resumed.succeeded, resumed.error
-    steps = [text for text in resumed.feedback.texts if text.startswith("Training: ")]
-    assert steps and not steps[0].startswith("Training: 1 of")
-    assert drawn.stat().st_mtime_ns == written
+def test_an_unfinished_training_keeps_its_checkpoint_and_the_changes_that_were_written_for_it(
+    settings, images, changes, tmp_path
+):
+    backend, folder = BreakingOff(), tmp_path / "run"
+    given = {**images, "CHANGES": changes, "NAME": "later", "OUTPUT_FOLDER": str(folder)}
+    drawn, written = folder / "inputs" / "changes" / "aoi.gpkg", []
+    for resume in (False, True):
+        algorithm, feedback = FinetuneDetector(backend).create(), QgsProcessingFeedback()
+        context = QgsProcessingContext()
+        _, succeeded = algorithm.run({**given, "RESUME": resume}, context, feedback, catchExceptions=True)
+        assert not succeeded and "The disk is full." in feedback.textLog()
+        assert (folder / WORK_FOLDER / "checkpoint.pt").exists()
+        written.append(drawn.stat().st_mtime_ns)
+    first, second = backend.asked
+    assert {name for name in first if first[name] != second[name]} == {"resume"}
+    assert first["changes"] == str(drawn) and written[0] == written[1]
 
 
 def test_a_pixel_size_that_is_given_is_taken(run, real_backend, images, changes, tmp_path):
