@@ -6,7 +6,7 @@ from typing import Any
 
 from qgis.core import QgsFeatureRequest, QgsMapLayerProxyModel, QgsVectorLayer
 from qgis.gui import QgsMapLayerComboBox
-from qgis.PyQt.QtCore import QSignalBlocker, pyqtSignal
+from qgis.PyQt.QtCore import QSignalBlocker, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QWidget
 
 from .event_export import KINDS, EventMapping, FieldOrValue, export_events, usual_mapping
@@ -35,6 +35,11 @@ class FieldMapping(QWidget):
         super().__init__(parent)
         self._classes: list[dict[str, Any]] = []
         self._followed: set[str] = set()
+        # What `_unreadable` said of a layer and field; reading from a server takes time.
+        self._known: dict[tuple[str, str], str] = {}
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self.changed)
         self.polygons = QgsMapLayerComboBox(self)
         self.polygons.setFilters(QgsMapLayerProxyModel.Filter.PolygonLayer)
         self.polygons.setAllowEmptyLayer(True)
@@ -91,19 +96,13 @@ class FieldMapping(QWidget):
             return "Choose the layer with the polygons to change."
         if layer.featureCount() == 0:
             return f"The layer “{layer.name()}” has no polygons. Draw one, or choose another layer."
-        mapping = self.mapping()
-        if not mapping.event.field:
+        event = self.mapping().event
+        if not event.field:
             return ""
-        request = QgsFeatureRequest().setFlags(QgsFeatureRequest.Flag.NoGeometry).setLimit(SAMPLE)
-        for feature in layer.getFeatures(request):
-            word = mapping.event.of(feature)
-            if word.casefold() not in KINDS:
-                said = f"“{word}”" if word else "nothing"
-                return (
-                    f"The field {mapping.event.field} says {said} where {', '.join(KINDS[:-1])} or {KINDS[-1]} "
-                    "is meant. Choose another field, or one event for all polygons."
-                )
-        return ""
+        key = layer.id(), event.field
+        if key not in self._known:
+            self._known[key] = _unreadable(layer, event)
+        return self._known[key]
 
     def _offer(self, layer: QgsVectorLayer | None) -> None:
         if layer is not None:
@@ -154,12 +153,30 @@ class FieldMapping(QWidget):
         if layer.id() in self._followed:
             return
         self._followed.add(layer.id())
-        for signal in (layer.featureAdded, layer.featureDeleted, layer.attributeValueChanged):
+        edits = (layer.featureAdded, layer.featureDeleted, layer.attributeValueChanged, layer.afterRollBack)
+        for signal in (*edits, layer.dataChanged, layer.subsetStringChanged):
             signal.connect(self._edited)
         layer.updatedFields.connect(self._fields_changed)
 
     def _edited(self, *_: object) -> None:
-        self.changed.emit()
+        self._known.clear()
+        self._soon.start()  # once for many features
 
     def _fields_changed(self) -> None:
+        self._known.clear()
         self._fill(self.mapping())
+
+
+def _unreadable(layer: QgsVectorLayer, event: FieldOrValue) -> str:
+    """What a field says that is no event, and the next step; empty if it can be read."""
+    request = QgsFeatureRequest().setFlags(QgsFeatureRequest.Flag.NoGeometry).setLimit(SAMPLE)
+    request.setSubsetOfAttributes([event.field], layer.fields())
+    for feature in layer.getFeatures(request):
+        word = event.of(feature)
+        if word.casefold() not in KINDS:
+            said = f"“{word}”" if word else "nothing"
+            return (
+                f"The field {event.field} says {said} where {', '.join(KINDS[:-1])} or {KINDS[-1]} is meant. "
+                "Choose another field, or one event for all polygons."
+            )
+    return ""

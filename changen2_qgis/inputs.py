@@ -1,8 +1,8 @@
 """Makes any QGIS layer a file that the backend can read.
 
 A raster file is passed as it is. Everything else (web maps, virtual rasters, formats that only QGIS's GDAL
-opens) is written to a GeoTIFF first, see `rendering`. Polygons with unsaved edits, filters or no file of their
-own are exported to a GeoPackage.
+opens) is written to a GeoTIFF first, see `rendering`. Polygons with unsaved edits, filters, another CRS than their
+file's or no file of their own are exported to a GeoPackage.
 
 A raster without CRS is worked on in pixels, (column, row) with y down, while QGIS shows it with y up:
 `PixelFrame` goes from one to the other.
@@ -164,7 +164,7 @@ def direct_path(layer: QgsRasterLayer) -> str | None:
     return os.path.abspath(source) if os.path.exists(source) else source
 
 
-def has_other_crs(layer: QgsRasterLayer) -> bool:
+def has_other_crs(layer: QgsMapLayer) -> bool:
     """Whether the user has given the layer another CRS than its file says, or one where the file has none."""
     return layer.crs().isValid() and layer.crs() != layer.dataProvider().crs()
 
@@ -193,7 +193,7 @@ def with_layer_crs(path: str, layer: QgsRasterLayer, folder: Path, name: str) ->
 def polygons_path(layer: QgsVectorLayer, source: QgsFeatureSource, before: QgsRasterLayer, folder: Path) -> str:
     """A file with the polygons of a layer as the user sees them.
 
-    The layer's own file where it holds just that: one table, nothing unsaved, filtered or selected.
+    The layer's own file where it holds just that: one table, nothing unsaved, filtered or selected, no other CRS.
     Must be called on the main thread, where a layer's unsaved edits are.
 
     Args:
@@ -219,7 +219,7 @@ def polygons_path(layer: QgsVectorLayer, source: QgsFeatureSource, before: QgsRa
 
 
 def _is_plain_file(layer: QgsVectorLayer) -> bool:
-    if layer.providerType() != "ogr" or layer.isModified() or layer.subsetString():
+    if layer.providerType() != "ogr" or layer.isModified() or layer.subsetString() or has_other_crs(layer):
         return False
     path = layer.source().split("|")[0]
     return os.path.isfile(path) and len(QgsProviderRegistry.instance().querySublayers(path)) == 1

@@ -64,6 +64,7 @@ class RasterPair:
         resolution: Callable[[], float],
         max_megapixels: float,
         feedback: QgsProcessingFeedback,
+        kept: Callable[[str], str | None] = lambda name: None,
     ) -> dict[str, str]:
         """Both images as files that the backend opens; those that are none are written into `folder`.
 
@@ -73,6 +74,7 @@ class RasterPair:
             resolution: gives metres per pixel for layers without pixels of their own.
             max_megapixels: the largest picture to write.
             feedback: progress, warnings and cancel.
+            kept: gives the file of that name which the run that is gone on with has written, None where there is none.
 
         Raises:
             InputError: there is no telling what to render, or it cannot be.
@@ -82,10 +84,12 @@ class RasterPair:
         for role, layer in (("before", self.before), ("after", self.after)):
             path = self._paths[role]
             if path is not None:
-                files[role] = with_layer_crs(path, layer, folder, role)
+                earlier = kept(f"{role}.vrt") if has_other_crs(layer) else None
+                files[role] = earlier or with_layer_crs(path, layer, folder, role)
                 continue
             target = folder / f"{role}.tif"
-            render_layer(layer, self._window_on(layer, window), target, resolution, max_megapixels, feedback)
+            if kept(target.name) is None:
+                render_layer(layer, self._window_on(layer, window), target, resolution, max_megapixels, feedback)
             files[role] = str(target)
         return files
 

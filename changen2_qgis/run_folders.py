@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from qgis.core import QgsProject
 from qgis.PyQt.QtCore import QStandardPaths
@@ -22,7 +23,10 @@ INPUTS_FOLDER = "inputs"
 """For what was written for a run to read."""
 
 REQUEST_FILE = "request.json"
-"""In the work folder: the backend's request for the rest of the run."""
+"""In the work folder: the backend's request for the rest of the run; of a training only what it was asked for."""
+
+CHECKPOINT_FILE = "checkpoint.pt"
+"""In the work folder of a training: its weights so far."""
 
 _DATED = re.compile(r"(\d{4}-\d\d-\d\d \d\d-\d\d) (\w+) ?(.*)")
 
@@ -98,14 +102,25 @@ def find_runs(parent: Path, others: Iterable[Path] = ()) -> list[Run]:
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether an interrupted run has left finished parts there, to go on from."""
+    """Whether an interrupted run has left finished parts or trained weights there, to go on from."""
+    if (folder / WORK_FOLDER / CHECKPOINT_FILE).exists():
+        return True
     journal = folder / WORK_FOLDER / "journal.jsonl"  # a line about the run, then one for each finished part
     return journal.exists() and len(journal.read_text(encoding="utf8").splitlines()) > 1
 
 
 def can_go_on(run: Run) -> bool:
     """Whether the rest of a run can be asked for without its settings being given again."""
-    return not run.finished and (run.folder / WORK_FOLDER / REQUEST_FILE).exists()
+    return not run.finished and rest_request(run.folder) is not None
+
+
+def rest_request(folder: Path) -> tuple[str, dict[str, Any]] | None:
+    """The backend's method and its parameters for the rest of a run; None where that is not noted, as of a training."""
+    try:
+        request = json.loads((folder / WORK_FOLDER / REQUEST_FILE).read_text(encoding="utf8"))
+        return request["method"], request["params"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -59,7 +59,6 @@ class RunList(QWidget):
         self.add = QPushButton(qgis_icon("mActionAddLayer"), "Add to map", self)
         self.add.setToolTip("Add the results of this run to the project as a group of layers")
         self.rest = QPushButton(qgis_icon("mActionStart"), "Continue", self)
-        self.rest.setToolTip("Do the rest of this run, with the same settings")
         self.again = QPushButton(qgis_icon("mActionRefresh"), "Run again", self)
         self.again.setToolTip("Fill the page with the settings of this run; nothing is started yet")
         self.open = tool_button(self, qgis_icon("mActionFolder"), "Open the run folder with all its files")
@@ -144,7 +143,13 @@ class RunList(QWidget):
         unfinished = run is not None and not run.finished
         self.rest.setVisible(unfinished)  # in the place of what only a finished run can
         self.add.setVisible(not unfinished)
-        self.rest.setEnabled(run is not None and can_go_on(run))
+        goes_on = run is not None and can_go_on(run)
+        self.rest.setEnabled(goes_on)
+        self.rest.setToolTip(
+            "Do the rest of this run, with the same settings"
+            if goes_on
+            else "Give the settings and the folder of this run again where it was started, in the toolbox"
+        )
         self.add.setEnabled(kind in KINDS)
         self.again.setEnabled(kind in FORMS)
         self.open.setEnabled(run is not None)

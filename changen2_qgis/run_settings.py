@@ -6,7 +6,15 @@ import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from qgis.core import QgsProject, QgsRasterLayer, QgsRectangle, QgsReferencedRectangle, QgsVectorLayer
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsFeature,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsReferencedRectangle,
+    QgsVectorLayer,
+)
 
 from .errors import InputError
 from .event_export import take_events
@@ -129,6 +137,8 @@ def _show_area(picker: ExtentPicker, given: dict[str, Any], image: QgsRasterLaye
         if not layer.isValid():
             picker.show_whole()
             return [f"The polygons {given['aoi']} are no longer there: choose the area again."]
+        if image is not None and not image.crs().isValid():
+            layer = _turned_up(layer, image)
         QgsProject.instance().addMapLayer(layer)
         picker.show_polygons(layer)
     elif given.get("bounds") and image is not None:
@@ -140,6 +150,22 @@ def _show_area(picker: ExtentPicker, given: dict[str, Any], image: QgsRasterLaye
     else:
         picker.show_whole()
     return []
+
+
+def _turned_up(area: QgsVectorLayer, image: QgsRasterLayer) -> QgsVectorLayer:
+    """A copy of polygons in pixels, y down, that lies over their image without CRS; in memory, for the run to stay."""
+    to_map = PixelFrame.of(image).to_map()
+    features = []
+    for feature in area.getFeatures():
+        copy, geometry = QgsFeature(), feature.geometry()
+        geometry.transform(to_map)
+        copy.setGeometry(geometry)
+        features.append(copy)
+    shown = QgsVectorLayer("MultiPolygon", area.name(), "memory")
+    shown.setCrs(QgsCoordinateReferenceSystem())
+    shown.dataProvider().addFeatures(features)
+    shown.updateExtents()
+    return shown
 
 
 def _show_events(form: SynthesizeForm, given: dict[str, Any], run: Run) -> list[str]:

@@ -151,7 +151,7 @@ class AssessAccuracy(BackendAlgorithm):
         """The backend's request, with polygons and points exported."""
         prediction = self.parameterAsRasterLayer(parameters, "PREDICTION", context)
         reference = self.parameterAsLayer(parameters, "REFERENCE", context)
-        points = self.parameterAsVectorLayer(parameters, "POINTS", context)
+        points = self.parameterAsSource(parameters, "POINTS", context)
         if reference is None and points is None:
             raise InputError("Nothing is given to compare with.", "Choose what is known, or labelled points.")
         classes = {date: self.parameterAsRasterLayer(parameters, f"CLASSES_{date.upper()}", context) for date in DATES}
@@ -180,18 +180,16 @@ class AssessAccuracy(BackendAlgorithm):
             if isinstance(reference, QgsRasterLayer):
                 request["reference"] = _map_path(reference, folder, "reference")
             elif isinstance(reference, QgsVectorLayer):
-                source = self.parameterAsSource(parameters, "REFERENCE", context)
-                request["reference"] = polygons_path(reference, source, prediction, folder.inputs)
+                request["reference"] = polygons_path(reference, reference, prediction, folder.inputs)
             for date, layer in classes.items():
                 if layer is not None:
                     request[f"classes_{date}"] = _map_path(layer, folder, f"classes_{date}")
             if points is not None:
                 from ..sample_points import export_points
 
-                request["points"] = export_points(
-                    self.parameterAsSource(parameters, "POINTS", context), prediction, folder.inputs
-                )
-        names = [layer.name() for layer in (reference, points) if layer is not None]
+                request["points"] = export_points(points, prediction, folder.inputs)
+        names = [] if reference is None else [reference.name()]
+        names += [] if points is None else [points.sourceName()]
         return AssessJob(folder, (prediction.name(), " and ".join(names)), request)
 
     def do_job(self, job: AssessJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:

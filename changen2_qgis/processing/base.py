@@ -14,16 +14,20 @@ from qgis.core import (
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
+    QgsProcessingFeatureSourceDefinition,
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterString,
+    QgsRasterLayer,
+    QgsVectorLayer,
 )
 from qgis.PyQt import sip
 from qgis.PyQt.QtGui import QIcon
 
 from ..backend import Backend
 from ..errors import PluginError
+from ..inputs import polygons_path
 from ..paths import resources_dir
 from ..run_folders import INPUTS_FOLDER, WORK_FOLDER, is_unfinished
 from ..worker_client import Callbacks, Progress
@@ -107,6 +111,40 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         # open until QGIS ends, and be closed too late.
         del job, parameters, context, feedback
         raise QgsProcessingException(message)
+
+    def polygons_file(
+        self,
+        parameters: dict[str, Any],
+        name: str,
+        context: QgsProcessingContext,
+        raster: QgsRasterLayer,
+        folder: RunFolder,
+        inside: str = "",
+    ) -> str:
+        """The polygons of a feature source, all or the selected ones, as a file. Main thread.
+
+        Args:
+            parameters: given to this algorithm.
+            name: of the parameter, which is given.
+            context: of the run.
+            raster: the reference raster, see `polygons_path`.
+            folder: of the run; its inputs take the polygons where they must be written.
+            inside: a folder of its own among the inputs, where there are several such files.
+
+        Raises:
+            InputError: there is no polygon, or it cannot be written.
+        """
+        kept = folder.kept(str(Path(inside, "aoi.gpkg")))
+        if kept is not None:
+            return kept
+        source = self.parameterAsSource(parameters, name, context)
+        return polygons_path(self._layer_behind(parameters, name, context), source, raster, folder.inputs / inside)
+
+    def _layer_behind(self, parameters: dict[str, Any], name: str, context: QgsProcessingContext) -> QgsVectorLayer:
+        """The layer of a feature source; Processing knows none where a choice of its features is given."""
+        given = parameters[name]
+        layer = given.source if isinstance(given, QgsProcessingFeatureSourceDefinition) else given
+        return self.parameterAsVectorLayer({**parameters, name: layer}, name, context)
 
     def model_parameter(self, title: str, task: str, starts: bool = False) -> QgsProcessingParameterString:
         """The parameter MODEL: any name; its title lists those known, for which see `KnownModels.names`."""

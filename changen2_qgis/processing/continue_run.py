@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from qgis.core import (
 )
 
 from ..errors import InputError
-from ..run_folders import REQUEST_FILE, WORK_FOLDER, is_unfinished
+from ..run_folders import is_unfinished, rest_request
 from .base import BackendAlgorithm
 from .detect_change import DetectChange
 from .help_text import help_text
@@ -93,15 +92,12 @@ def rest_of(folder: Path) -> Rest:
     Raises:
         InputError: there is no unfinished run, or not what it was asked for.
     """
-    try:
-        request = json.loads((folder / WORK_FOLDER / REQUEST_FILE).read_text(encoding="utf8"))
-        method, params = request["method"], request["params"]
-    except (OSError, ValueError, KeyError, TypeError):
-        method, params = "", {}
+    method, params = rest_request(folder) or ("", {})
     if method not in METHODS or not is_unfinished(folder):
         raise InputError(
-            f"There is no unfinished run in {folder}.",
-            "Choose the folder of a run that was cancelled or failed, or run it anew.",
+            f"There is no unfinished run of a detection or synthesis in {folder}.",
+            "Choose the folder of one that was cancelled or failed, or run it anew. A training goes on in “Train a "
+            "detector on drawn changes”, with the settings and the folder that it had.",
             "bad_value",
         )
     # The folder may have been moved since.

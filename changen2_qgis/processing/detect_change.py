@@ -31,7 +31,7 @@ from qgis.core import (
 )
 
 from ..errors import InputError
-from ..inputs import bounds, polygons_path
+from ..inputs import bounds
 from ..raster_pair import RasterPair
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, advanced
@@ -190,14 +190,16 @@ class DetectChange(BackendAlgorithm):
             raise InputError("Both an extent and polygons are given.", "Leave one of them out.", "bad_value")
         folder = RunFolder(
             self._output_folder(parameters, context, before, after),
-            self.parameterAsBoolean(parameters, "OVERWRITE", context),
+            overwrite=self.parameterAsBoolean(parameters, "OVERWRITE", context),
+            resume=self.parameterAsBoolean(parameters, "RESUME", context),
+            keep_inputs=True,
         )
         pair = RasterPair(before.clone(), after.clone())
         options = self._options(parameters, context)
         where: dict[str, Any] = {}
         if polygons is not None:
-            layer = self.parameterAsVectorLayer(parameters, "AOI", context)
-            where["aoi"] = polygons_path(layer, polygons, before, folder.inputs)
+            with folder.removed_on_error():
+                where["aoi"] = self.polygons_file(parameters, "AOI", context, before, folder)
         elif not extent.isNull():
             where["bounds"] = bounds(extent, before)
         return DetectJob(
@@ -257,6 +259,7 @@ class DetectChange(BackendAlgorithm):
                 lambda: self._resolution_for_rendering(job),
                 self.backend.settings.render_megapixels,
                 feedback,
+                job.folder.kept,
             )
             where = {"out_dir": str(job.folder.path), "overwrite": job.folder.overwrite}
             result = self.ask("detect", {**job.request, **files, **where}, feedback)

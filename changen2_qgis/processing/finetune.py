@@ -26,7 +26,6 @@ from qgis.core import (
     QgsRectangle,
 )
 
-from ..inputs import polygons_path
 from ..raster_pair import RasterPair
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
@@ -153,10 +152,7 @@ class FinetuneDetector(BackendAlgorithm):
                 if source is None:
                     continue
                 area = source
-                layer = self.parameterAsVectorLayer(parameters, key, context)
-                target = f"{key.lower()}/aoi.gpkg"
-                kept = folder.kept(target)
-                drawn[key.lower()] = kept or polygons_path(layer, source, before, folder.inputs / key.lower())
+                drawn[key.lower()] = self.polygons_file(parameters, key, context, before, folder, key.lower())
         request = {
             **self._options(parameters, context),
             **drawn,
@@ -195,6 +191,7 @@ class FinetuneDetector(BackendAlgorithm):
                 lambda: job.pair.ground_resolution() or RESOLUTION_OF_WEB_MAPS,
                 self.backend.settings.render_megapixels,
                 feedback,
+                job.folder.kept,
             )
             result = self.ask("finetune", {**job.request, **files}, feedback)
         self.refresh_models(feedback)

@@ -37,7 +37,7 @@ from qgis.core import (
 )
 
 from ..errors import InputError
-from ..inputs import bounds, polygons_path
+from ..inputs import bounds
 from ..licences import carry_licence
 from ..raster_pair import moved_extent
 from ..rendering import render_layer
@@ -69,6 +69,9 @@ from .help_text import help_text
 
 QUALITIES = {"fast": 8, "good": 20}
 """Name and reverse steps of the diffusion."""
+
+MANY = 3000
+"""Polygons above which no estimate is made: copying them for it, after each change of a setting, would be felt."""
 
 SAMPLERS = ("dpmpp", "ddim", "ddpm")
 STARTS = ("auto", "noise", "exemplar")
@@ -251,8 +254,16 @@ class SynthesizeChange(BackendAlgorithm):
             folder: takes a copy of drawn events.
 
         Raises:
-            InputError: the image must be rendered first, so its size is not known; or something is wrong.
+            InputError: the image must be rendered first, so its size is not known; there are too many polygons to copy
+                them for an estimate; or something is wrong.
         """
+        for name in ("EVENTS", "AOI"):
+            source = self.parameterAsSource(parameters, name, context)
+            if source is not None and source.featureCount() > MANY:
+                raise InputError(
+                    f"The {source.featureCount():,} polygons of “{source.sourceName()}” will be copied first.",
+                    "Run to see what it takes.",
+                )
         job = self._job_in(RunFolder(folder, overwrite=True), parameters, context)
         if "image" not in job.request:
             raise InputError("The image will be written to a file first.", "Run to see what it takes.")
@@ -285,8 +296,7 @@ class SynthesizeChange(BackendAlgorithm):
         if polygons is not None:
             if not extent.isNull():
                 raise InputError("Both an extent and polygons are given.", "Leave one of them out.", "bad_value")
-            layer = self.parameterAsVectorLayer(parameters, "AOI", context)
-            request["aoi"] = folder.kept("aoi.gpkg") or polygons_path(layer, polygons, image, folder.inputs)
+            request["aoi"] = self.polygons_file(parameters, "AOI", context, image, folder)
             window = moved_extent(polygons.sourceExtent(), polygons.sourceCrs(), image.crs())
         elif not extent.isNull():
             request["bounds"] = bounds(extent, image)

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from osgeo import gdal
+from osgeo import gdal, ogr
 from qgis.core import (
     QgsApplication,
+    QgsFeature,
+    QgsGeometry,
     QgsProcessingAlgorithm,
     QgsProcessingException,
     QgsProcessingParameterBoolean,
@@ -17,6 +19,8 @@ from qgis.core import (
     QgsProcessingProvider,
     QgsProject,
     QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorLayer,
 )
 from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import Qt
@@ -38,11 +42,14 @@ from qgis.PyQt.QtWidgets import (
 
 from changen2_qgis.band_mapping import default_bands
 from changen2_qgis.dock import ChangeDock
-from changen2_qgis.errors import SetupError
+from changen2_qgis.errors import BackendError, SetupError
+from changen2_qgis.extent_picker import POLYGONS
 from changen2_qgis.known_models import KnownModels
+from changen2_qgis.processing.provider import Changen2Provider
 from changen2_qgis.results import add_detection_group, detection_groups
 from changen2_qgis.run_bar import describe_bytes, describe_estimate, describe_seconds
 from changen2_qgis.run_folders import WORK_FOLDER, is_unfinished, new_run_folder, remove_unfinished, runs_folder
+from changen2_qgis.settings import Settings
 from changen2_qgis.worker_client import Hello
 
 DOCK_HEIGHT_AT_768 = 637
@@ -293,6 +300,50 @@ def test_the_estimate_is_asked_with_what_the_form_says(dock, pair, qtbot):
     assert method == "estimate"
     assert params["bands"] == [3, 2, 3]
     assert params["before"] == dock.detect.form.before.layer().source()
+
+
+class Looking(AnsweringBackend):
+    """Looks up which polygons a detection is asked to look in, and goes no further."""
+
+    last_hello = object()
+
+    def __init__(self):
+        super().__init__()
+        self.settings, self.boxes = Settings(), None
+
+    def request(self, method, params, callbacks=None):
+        if method == "detect":
+            looked_in = ogr.Open(params["aoi"])  # held while its features are read
+            self.boxes = [feature.GetGeometryRef().GetEnvelope() for feature in looked_in[0]]
+            raise BackendError("Enough seen.")
+        return super().request(method, params, callbacks)
+
+
+@pytest.mark.parametrize("selected", [False, True])
+def test_change_is_looked_for_in_the_polygons_of_a_layer_or_in_the_selected_ones(open_dock, pair, selected, qtbot):
+    layer = QgsVectorLayer("Polygon?crs=EPSG:32633", "places", "memory")
+    for left in (500004, 500016):
+        feature = QgsFeature()
+        feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(left, 4999984, left + 8, 4999992)))
+        layer.dataProvider().addFeature(feature)
+    QgsProject.instance().addMapLayer(layer)
+    if selected:
+        layer.selectByIds([2])
+    backend = Looking()
+    provider = Changen2Provider(backend)
+    QgsApplication.processingRegistry().addProvider(provider)
+    page = open_dock(backend).detect
+    page.form.choose_only_pair()
+    page.form.extent.way.setCurrentIndex(POLYGONS)
+    page.form.extent.polygons.setLayer(layer)
+    left = 500016 if selected else 500004
+    where = [left, 4999984, 500024, 4999992]
+    qtbot.waitUntil(lambda: bool(backend.asked) and backend.asked[-1][1].get("bounds") == where, timeout=5000)
+    page.bar.run.click()
+    qtbot.waitUntil(lambda: not page.bar.running, timeout=5000)
+    QgsApplication.processingRegistry().removeProvider(provider)
+    boxes = [(left, left + 8, 4999984, 4999992) for left in (500004, 500016)]
+    assert backend.boxes == boxes[1 if selected else 0 :]
 
 
 def test_news_of_models_leaves_the_settings_of_the_chosen_one(dock):

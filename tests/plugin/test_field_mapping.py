@@ -120,6 +120,54 @@ def test_edits_and_removal_of_the_layer_are_followed(widget, plans, project, qtb
     assert widget.layer() is None and "Choose the layer" in widget.problem()
 
 
+@pytest.fixture
+def reads(plans, monkeypatch):
+    """How often the plans were read through, as a list that grows."""
+    found, read = [], plans.getFeatures
+    monkeypatch.setattr(plans, "getFeatures", lambda *request: found.append(1) or read(*request))
+    return found
+
+
+def test_a_layer_is_read_once_for_each_way_to_read_it(widget, plans, reads):
+    widget.set_layer(plans)
+    choose(widget.event, FieldOrValue("what"))
+    reads.clear()
+    assert [widget.problem() for _ in range(3)] == [""] * 3
+    choose(widget.step, FieldOrValue(value="3"))
+    assert widget.problem() == "" and len(reads) == 1
+    choose(widget.event, FieldOrValue("landuse"))
+    assert "“building”" in widget.problem()
+    choose(widget.event, FieldOrValue("what"))
+    assert widget.problem() == ""
+
+
+def test_a_layer_is_read_anew_when_it_has_changed(widget, plans):
+    widget.set_layer(plans)
+    choose(widget.event, FieldOrValue("what"))
+    assert widget.problem() == ""
+    plans.startEditing()
+    first = next(plans.getFeatures()).id()
+    plans.changeAttributeValue(first, plans.fields().indexOf("what"), "burn")
+    assert "says “burn”" in widget.problem()
+    plans.rollBack()
+    assert widget.problem() == ""
+    add(plans, ["burn", None, None])  # by somebody else, whose work is seen with the next reload
+    plans.reload()
+    assert "says “burn”" in widget.problem()
+    plans.setSubsetString("what != 'burn'")
+    assert widget.problem() == ""
+
+
+def test_many_edits_at_once_are_told_once(widget, plans, qtbot):
+    widget.set_layer(plans)
+    told = []
+    widget.changed.connect(lambda: told.append(1))
+    plans.startEditing()
+    plans.deleteFeatures([feature.id() for feature in plans.getFeatures()])
+    qtbot.waitUntil(lambda: bool(told))
+    assert len(told) == 1
+
+
 def test_mapped_fields_are_written_in_the_backends_form(plans, image, tmp_path):
     export_events(plans, MAPPED, tmp_path / "new" / "events.gpkg", image)
     first, second = written(tmp_path / "new" / "events.gpkg")

@@ -338,6 +338,22 @@ def test_polygons_over_a_raster_without_crs_become_pixels(without_crs, tmp_path)
     assert boxes_in(path) == [(10, 20, 5, 25)]  # minimum and maximum column, minimum and maximum row
 
 
+def test_a_crs_given_to_polygons_in_qgis_travels_with_them(before, tmp_path):
+    """A shapefile without .prj, whose numbers are those of another zone."""
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.driverName = "ESRI Shapefile"
+    path = tmp_path / "places.shp"
+    layer = polygon_layer()
+    QgsVectorFileWriter.writeAsVectorFormatV3(layer, str(path), layer.transformContext(), options)
+    path.with_suffix(".prj").unlink()
+    shapes = QgsVectorLayer(str(path), "places", "ogr")
+    assert polygons_path(shapes, shapes, before, tmp_path / "in") == str(path), "without a CRS it lies as QGIS shows it"
+    shapes.setCrs(QgsCoordinateReferenceSystem("EPSG:32634"))
+    copy = polygons_path(shapes, shapes, before, tmp_path / "in")
+    assert QgsVectorLayer(copy, "copy").crs().authid() == "EPSG:32634"
+    assert boxes_in(copy) == [(500001, 500005, 4999990, 4999995)]
+
+
 def test_no_polygons_is_refused(before, tmp_path):
     layer = QgsVectorLayer("Polygon?crs=EPSG:32633", "none", "memory")
     with pytest.raises(InputError, match="no polygons"):

@@ -161,6 +161,16 @@ def test_an_unfinished_run_that_does_not_tell_what_it_was_asked_can_only_be_look
     assert runs.open.isEnabled() and not runs.rest.isEnabled() and not runs.again.isEnabled()
 
 
+def test_an_unfinished_training_is_listed_and_goes_on_where_it_was_started(runs, folder):
+    work = folder / "2026-11-25 09-00 train pools" / WORK_FOLDER
+    work.mkdir(parents=True)
+    (work / "checkpoint.pt").write_bytes(b"weights")
+    (work / REQUEST_FILE).write_text('{"name": "pools", "model": "tiny"}')
+    runs.refresh()
+    assert rows(runs) == [("pools", "2026-11-25 09:00", "unfinished")]
+    assert runs.open.isEnabled() and not runs.rest.isEnabled() and "toolbox" in runs.rest.toolTip()
+
+
 def test_the_chosen_run_stays_chosen(runs, detection, synthesis, unfinished):
     runs.refresh()
     choose(runs, 2)

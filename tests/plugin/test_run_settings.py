@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qgis.core import QgsProject
+from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsRasterLayer, QgsRectangle, QgsVectorLayer
 from qgis.gui import QgsMapCanvas
 
 from changen2_qgis.detect_form import DetectForm
 from changen2_qgis.event_layer import find_event_layers
+from changen2_qgis.inputs import polygons_path
 from changen2_qgis.run_folders import read_run
 from changen2_qgis.run_settings import fill_detect_form, fill_synthesize_form
 from changen2_qgis.series_results import add_series_group
@@ -128,6 +129,23 @@ def test_the_extent_of_an_image_without_crs_is_turned_up_again(detect_form, dete
     fill_detect_form(detect_form, detection(crs=None, model="tiny", bounds=[10, 30, 20, 5]))  # in pixels, y down
     extent = detect_form.parameters()["EXTENT"]
     assert (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()) == (10, -30, 20, -5)
+
+
+def test_the_polygons_of_an_image_without_crs_are_turned_up_again(detect_form, detection, tmp_path):
+    drawn = QgsVectorLayer("Polygon", "drawn", "memory")
+    feature = QgsFeature()
+    feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(10, -30, 20, -5)))
+    drawn.dataProvider().addFeature(feature)
+    run = detection(crs=None, model="tiny", aoi=str(tmp_path / "inputs" / "aoi.gpkg"))
+    image = QgsRasterLayer(str(tmp_path / "before.tif"), "before")
+    file = Path(polygons_path(drawn, drawn, image, tmp_path / "inputs"))
+    assert fill_detect_form(detect_form, run) == []
+    area = detect_form.extent.polygons.currentLayer()
+    assert not area.crs().isValid() and area.featureCount() == 1
+    assert area.extent() == QgsRectangle(10, -30, 20, -5)
+    again = polygons_path(area, area, image, tmp_path / "again")
+    assert QgsVectorLayer(again, "again", "ogr").extent() == QgsVectorLayer(str(file), "file", "ogr").extent()
+    assert [entry.name for entry in file.parent.iterdir() if entry.suffix == ".gpkg"] == ["aoi.gpkg"]
 
 
 def test_what_is_gone_is_said_and_the_rest_is_chosen(detect_form, detection, tmp_path):

@@ -36,6 +36,7 @@ from changen2_qgis.dock import ChangeDock
 from changen2_qgis.errors import BackendError
 from changen2_qgis.event_layer import add_event, find_event_layers
 from changen2_qgis.event_source import DRAW, LAYER, SIMULATE
+from changen2_qgis.extent_picker import POLYGONS
 from changen2_qgis.known_models import KnownModels
 from changen2_qgis.processing.provider import Changen2Provider
 from changen2_qgis.run_bar import describe_area, describe_synthesis
@@ -417,6 +418,31 @@ def test_the_estimate_counts_what_was_drawn_and_shows_its_warnings(page, image, 
     asked = backend.last("estimate_synthesis")
     assert len(events_in(asked)) == layer.featureCount() == 2
     assert "out_dir" not in asked and "steps" not in asked
+
+
+def test_the_estimate_looks_in_the_selected_polygons_of_a_layer(page, image, backend, qtbot):
+    layer = QgsVectorLayer("Polygon?crs=EPSG:32633&field=kind:string", "places", "memory")
+    QgsProject.instance().addMapLayer(layer)
+    layer.startEditing()
+    for _ in range(2):
+        add_polygon(layer, "")
+    layer.selectByIds([next(layer.getFeatures()).id()])
+    draw(page, 1)
+    page.form.extent.way.setCurrentIndex(POLYGONS)
+    page.form.extent.polygons.setLayer(layer)
+    asked = lambda: [params for method, params in backend.asked if "aoi" in params]  # noqa: E731
+    qtbot.waitUntil(lambda: bool(asked()), timeout=5000)
+    layer.rollBack()
+    looked_in = ogr.Open(asked()[-1]["aoi"])
+    assert looked_in[0].GetFeatureCount() == 1
+
+
+def test_many_polygons_are_not_copied_for_an_estimate(page, image, backend, monkeypatch, qtbot):
+    monkeypatch.setattr("changen2_qgis.processing.synthesize_change.MANY", 1)
+    draw(page, 1, 2)
+    qtbot.waitUntil(lambda: "Run to see what it takes" in page.bar.note.text(), timeout=5000)
+    assert page.bar.note.text().startswith("The 2 polygons") and page.bar.run.isEnabled()
+    assert all(len(events_in(params)) == 1 for method, params in backend.asked if method == "estimate_synthesis")
 
 
 def test_areas_and_estimates_read_as_people_say_them():

@@ -5,7 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from osgeo import gdal
-from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsRasterLayer, QgsRectangle, QgsVectorLayer
+from qgis.core import (
+    QgsFeature,
+    QgsGeometry,
+    QgsProcessingFeatureSourceDefinition,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorLayer,
+)
 
 
 @pytest.fixture
@@ -58,8 +66,9 @@ def test_against_unsaved_polygons_over_a_raster_without_crs(run, tmp_path, write
     assert made.results["RECALL"] == 1
 
 
-def test_against_labelled_points_alone(run, tmp_path, write_raster, reported):
-    prediction = write_raster(tmp_path / "map.tif", reported)
+@pytest.fixture
+def points(qgis_app):
+    """Six labelled points and one that is not, in the project."""
     points = QgsVectorLayer("Point?crs=EPSG:32633&field=reference:integer", "points", "memory")
     places = [(15, 15, 1), (62, 45, 1), (105, 65, 0), (1, 1, 0), (50, 5, 0), (90, 60, 0), (30, 30, None)]
     for column, row, label in places:
@@ -68,12 +77,30 @@ def test_against_labelled_points_alone(run, tmp_path, write_raster, reported):
         feature.setAttributes([label])
         points.dataProvider().addFeature(feature)
     QgsProject.instance().addMapLayer(points)
+    yield points
+    QgsProject.instance().removeMapLayer(points)
+
+
+def test_against_labelled_points_alone(run, tmp_path, write_raster, reported, points):
+    prediction = write_raster(tmp_path / "map.tif", reported)
     made = run("assessaccuracy", {"PREDICTION": prediction, "POINTS": points, "OUTPUT_FOLDER": str(tmp_path / "r")})
     assert made.succeeded, made.error
     assert "6 labelled points" in made.results["WORDS"] and "ASSESSMENT" not in made.results
     # Two of three points on change are right, and all on no change: so much of the map is.
     assert "99% of the map is right" in made.results["WORDS"]
     assert "Olofsson" in Path(made.results["REPORT"]).read_text(encoding="utf8")
+
+
+def test_against_selected_points(run, tmp_path, write_raster, reported, points):
+    points.selectByIds([1, 2, 4, 5])
+    given = {
+        "PREDICTION": write_raster(tmp_path / "map.tif", reported),
+        "POINTS": QgsProcessingFeatureSourceDefinition(points.id(), True),
+    }
+    made = run("assessaccuracy", {**given, "OUTPUT_FOLDER": str(tmp_path / "r")})
+    assert made.succeeded, made.error
+    assert "4 labelled points" in made.results["WORDS"]
+    assert "points" in Path(made.results["REPORT"]).read_text(encoding="utf8")
 
 
 def test_something_to_compare_with_is_asked_for(run, tmp_path, write_raster, reported):

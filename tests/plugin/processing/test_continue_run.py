@@ -80,3 +80,14 @@ def test_what_is_no_unfinished_run_is_refused(qgis_app, unfinished, method, fini
     _, succeeded, feedback = run(backend, unfinished(method, finished_parts))
     assert not succeeded and backend.asked == []
     assert "There is no unfinished run" in feedback.errors[0] and "run it anew" in feedback.errors[0]
+
+
+def test_a_training_is_left_to_its_own_dialog(qgis_app, tmp_path):
+    work = tmp_path / "run" / WORK_FOLDER
+    work.mkdir(parents=True)
+    (work / "checkpoint.pt").write_bytes(b"weights")
+    (work / REQUEST_FILE).write_text(json.dumps({"name": "pools", "model": "tiny"}))
+    backend = Finishing("train")
+    _, succeeded, feedback = run(backend, tmp_path / "run")
+    assert not succeeded and backend.asked == []
+    assert "Train a detector" in feedback.errors[0]

@@ -18,6 +18,7 @@ from qgis.core import (
     QgsProcessing,
     QgsProcessingAlgRunnerTask,
     QgsProcessingContext,
+    QgsProcessingFeatureSourceDefinition,
     QgsProcessingFeedback,
     QgsProcessingModelAlgorithm,
     QgsProcessingModelChildAlgorithm,
@@ -32,8 +33,11 @@ from qgis.core import (
     QgsVectorLayer,
 )
 
-from changen2_qgis.errors import InputError
+from changen2_qgis.errors import BackendError, InputError
+from changen2_qgis.known_models import KnownModels
 from changen2_qgis.processing.detect_change import DetectChange, parse_bands, parse_metres
+from changen2_qgis.run_folders import WORK_FOLDER
+from changen2_qgis.settings import Settings
 
 # The lowest threshold: something is always found, whatever the model thinks of a simulated scene.
 SENSITIVE = {"THRESHOLD": 0.01, "THREADS": 1}
@@ -140,6 +144,36 @@ def test_polygons_to_look_in_may_be_unsaved(run, scene, tmp_path):
     covered = QgsRasterLayer(made.results["PROBABILITY"]).extent()
     assert covered.contains(inner) and inner.buffered(2.0).contains(covered)
     assert (tmp_path / "r" / "inputs" / "aoi.gpkg").exists()
+
+
+@pytest.fixture
+def two_places(scene):
+    """A layer of the project with a polygon in the left and one in the right half of the scene."""
+    before = QgsRasterLayer(scene["before"])
+    layer = QgsVectorLayer(f"Polygon?crs={before.crs().authid()}", "places", "memory")
+    centre = before.extent().center()
+    for left in (centre.x() - 30, centre.x() + 10):
+        feature = QgsFeature()
+        feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(left, centre.y() - 10, left + 20, centre.y() + 10)))
+        layer.dataProvider().addFeature(feature)
+    QgsProject.instance().addMapLayer(layer)
+    yield layer
+    QgsProject.instance().removeMapLayer(layer)
+
+
+@pytest.mark.parametrize(("selected_only", "count"), [(True, 1), (False, 2)])
+def test_the_polygons_to_look_in_may_be_the_selected_ones(run, scene, two_places, tmp_path, selected_only, count):
+    two_places.selectByIds([2])
+    parameters = {
+        "BEFORE": scene["before"],
+        "AFTER": scene["after"],
+        "AOI": QgsProcessingFeatureSourceDefinition(two_places.id(), selected_only),
+        "OUTPUT_FOLDER": str(tmp_path / "r"),
+    }
+    made = run("detectchange", {**parameters, **SENSITIVE})
+    assert made.succeeded, made.error
+    looked_in = ogr.Open(str(tmp_path / "r" / "inputs" / "aoi.gpkg"))
+    assert looked_in[0].GetFeatureCount() == count
 
 
 def test_extent_and_polygons_together_are_refused(run, scene, tmp_path):
@@ -276,6 +310,54 @@ def test_a_failed_run_removes_the_inputs_that_were_written_for_it(run, scene, tm
     QgsProject.instance().removeMapLayer(places)
     assert not made.succeeded and "outside" in made.error
     assert not (tmp_path / "r").exists()
+
+
+class BreakingOff:
+    """A backend that breaks off when the first block is finished, and notes what the inputs were."""
+
+    last_hello = object()
+
+    def __init__(self):
+        self.asked, self.states = [], []
+        self.settings, self.known_models = Settings(), KnownModels()
+
+    def request(self, method, params, callbacks):
+        self.asked.append(params)
+        self.states.append([Path(params[name]).stat().st_mtime_ns for name in ("before", "after", "aoi")])
+        work = Path(params["out_dir"]) / WORK_FOLDER
+        work.mkdir(exist_ok=True)
+        (work / "journal.jsonl").write_text('{"run": 1}\n{"i": 0, "j": 0}\n')
+        raise BackendError("The disk is full.")
+
+
+def test_an_unfinished_run_keeps_the_inputs_that_were_written_for_it_and_goes_on_with_them(
+    qgis_app, settings, tmp_path, write_raster
+):
+    """An image given a CRS in QGIS, one that is no file and polygons in memory: all three are written."""
+    source = QgsRasterLayer(write_raster(tmp_path / "a.tif", np.ones((1, 64, 64), np.uint8)), "a")
+    extent, crs = source.extent(), QgsCoordinateReferenceSystem("EPSG:32634")
+    source.setCrs(crs)
+    virtual = QgsRasterLayer(
+        f"?crs={crs.authid()}&extent={extent.xMinimum()},{extent.yMinimum()},{extent.xMaximum()},{extent.yMaximum()}"
+        f'&width=64&height=64&formula="r@1"&r:uri={source.source()}&r:provider=gdal',
+        "virtual",
+        "virtualraster",
+    )
+    places = QgsVectorLayer(f"Polygon?crs={crs.authid()}", "places", "memory")
+    feature = QgsFeature()
+    feature.setGeometry(QgsGeometry.fromRect(extent))
+    places.dataProvider().addFeature(feature)
+    backend, folder = BreakingOff(), tmp_path / "r"
+    parameters = {"BEFORE": source, "AFTER": virtual, "AOI": places, "OUTPUT_FOLDER": str(folder)}
+    for resume in (False, True):
+        context, feedback = QgsProcessingContext(), QgsProcessingFeedback()
+        algorithm = DetectChange(backend).create()
+        _, succeeded = algorithm.run({**parameters, "RESUME": resume}, context, feedback, catchExceptions=True)
+        assert not succeeded and "The disk is full." in feedback.textLog()
+        assert {entry.name for entry in (folder / "inputs").iterdir()} >= {"aoi.gpkg", "before.vrt", "after.tif"}
+    first, second = backend.asked
+    assert {name for name in first if first[name] != second[name]} == {"resume"}
+    assert backend.states[0] == backend.states[1], "the backend goes on with the very same files only"
 
 
 class CancelsAt(QgsProcessingFeedback):

@@ -5,7 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsVectorLayer
+from qgis.core import (
+    QgsFeature,
+    QgsGeometry,
+    QgsProcessingContext,
+    QgsProcessingFeatureSourceDefinition,
+    QgsProcessingFeedback,
+    QgsProject,
+    QgsVectorLayer,
+)
+
+from changen2_qgis.errors import BackendError
+from changen2_qgis.known_models import KnownModels
+from changen2_qgis.processing.finetune import FinetuneDetector
+from changen2_qgis.run_folders import WORK_FOLDER
+from changen2_qgis.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -73,6 +87,53 @@ def test_drawn_changes_become_a_model(run, real_backend, images, changes, tmp_pa
     again = run("finetune", {**parameters, "OUTPUT_FOLDER": str(tmp_path / "again")})
     assert not again.succeeded and "dark-squares" in again.error
     assert not (tmp_path / "again").exists()
+
+
+def test_selected_changes_are_the_drawn_ones(run, images, changes, tmp_path):
+    changes.selectByIds([1])
+    parameters = {
+        **images,
+        "CHANGES": QgsProcessingFeatureSourceDefinition(changes.id(), True),
+        "NAME": "one-square",
+        "OUTPUT_FOLDER": str(tmp_path / "run"),
+    }
+    refused = run("finetune", parameters)
+    changes.removeSelection()
+    assert not refused.succeeded and "1 of the 1 changes" in refused.error
+
+
+class BreakingOff:
+    """A backend that breaks off in the middle of a training."""
+
+    last_hello = object()
+
+    def __init__(self):
+        self.asked, self.settings, self.known_models = [], Settings(), KnownModels()
+
+    def request(self, method, params, callbacks):
+        self.asked.append(params)
+        work = Path(params["out_dir"]) / WORK_FOLDER
+        work.mkdir(exist_ok=True)
+        (work / "checkpoint.pt").write_bytes(b"weights")
+        raise BackendError("The disk is full.")
+
+
+def test_an_unfinished_training_keeps_its_checkpoint_and_the_changes_that_were_written_for_it(
+    settings, images, changes, tmp_path
+):
+    backend, folder = BreakingOff(), tmp_path / "run"
+    given = {**images, "CHANGES": changes, "NAME": "later", "OUTPUT_FOLDER": str(folder)}
+    drawn, written = folder / "inputs" / "changes" / "aoi.gpkg", []
+    for resume in (False, True):
+        algorithm, feedback = FinetuneDetector(backend).create(), QgsProcessingFeedback()
+        context = QgsProcessingContext()
+        _, succeeded = algorithm.run({**given, "RESUME": resume}, context, feedback, catchExceptions=True)
+        assert not succeeded and "The disk is full." in feedback.textLog()
+        assert (folder / WORK_FOLDER / "checkpoint.pt").exists()
+        written.append(drawn.stat().st_mtime_ns)
+    first, second = backend.asked
+    assert {name for name in first if first[name] != second[name]} == {"resume"}
+    assert first["changes"] == str(drawn) and written[0] == written[1]
 
 
 def test_a_pixel_size_that_is_given_is_taken(run, real_backend, images, changes, tmp_path):
