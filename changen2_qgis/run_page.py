@@ -146,8 +146,7 @@ class RunPage(QWidget):
         if "hello" in self._calls:  # which models there are is not known yet
             self._calls["hello"].done.connect(lambda _: self.run_again(run))
             return
-        if self.bar.running:
-            self._warn("Wait until this run is finished, or cancel it.")
+        if not self._is_free():
             return
         try:
             missing = self.load_settings(run)
@@ -161,14 +160,15 @@ class RunPage(QWidget):
 
     def go_on(self, run: Run) -> None:
         """Do the rest of a run that was interrupted, perhaps on another day."""
-        if self.bar.running:
-            self._warn("Wait until this run is finished, or cancel it.")
-            return
-        self._start_resumable(
+        self._go_on_in(run.folder)
+
+    def _go_on_in(self, folder: Path) -> bool:
+        """Do the rest of the run in a folder, from what was noted there; tell whether it was started."""
+        return self._start_resumable(
             "changen2:continuerun",
-            {"RUN_FOLDER": str(run.folder)},
-            run.folder,
-            lambda outputs, warnings: self._show_continued(run.folder, warnings),
+            {"RUN_FOLDER": str(folder)},
+            folder,
+            lambda outputs, warnings: self._show_continued(folder, warnings),
         )
 
     def _show_continued(self, folder: Path, warnings: list[str]) -> None:
@@ -271,14 +271,26 @@ class RunPage(QWidget):
 
     # A run
 
-    def _start(self, run: AlgorithmRun, show: Show, give_up: GiveUp) -> None:
-        """Run an algorithm under the progress bar.
+    def _is_free(self) -> bool:
+        """Whether no run is in progress; where one is, the user is told."""
+        if self.bar.running:
+            self._warn("Wait until this run is finished, or cancel it.")
+        return not self.bar.running
+
+    def _start(self, run: AlgorithmRun, show: Show, give_up: GiveUp) -> bool:
+        """Run an algorithm under the progress bar, unless another one is in progress.
 
         Args:
             run: not yet started.
             show: called with its outputs and warnings.
             give_up: called with a message and its level where it fails or is cancelled.
+
+        Returns:
+            Whether it was started.
         """
+        if not self._is_free():  # QGIS's task still uses what the run in progress holds
+            run.deleteLater()
+            return False
         self._run = run
         self._delay.stop()
         if "estimate" in self._calls:  # the backend does one thing after the other
@@ -291,18 +303,17 @@ class RunPage(QWidget):
         run.failed.connect(lambda message: self._end(lambda: give_up(message, Qgis.MessageLevel.Warning)))
         run.cancelled.connect(lambda: self._end(lambda: give_up("Cancelled.", Qgis.MessageLevel.Info)))
         run.start()
+        return True
 
-    def _start_resumable(self, algorithm: str, parameters: dict[str, Any], folder: Path, show: Show) -> None:
+    def _start_resumable(self, algorithm: str, parameters: dict[str, Any], folder: Path, show: Show) -> bool:
         """Run an algorithm that keeps what it has finished in a run folder, and offer to go on when it breaks off."""
-        self._start(
+        return self._start(
             AlgorithmRun(algorithm, parameters, self),
             show,
-            lambda text, level: self._offer_to_go_on(text, level, folder, algorithm, parameters, show),
+            lambda text, level: self._offer_to_go_on(text, level, folder),
         )
 
-    def _offer_to_go_on(
-        self, text: str, level: Qgis.MessageLevel, folder: Path, algorithm: str, parameters: dict[str, Any], show: Show
-    ) -> None:
+    def _offer_to_go_on(self, text: str, level: Qgis.MessageLevel, folder: Path) -> None:
         if not is_unfinished(folder):
             remove_unfinished(folder)
             self._tell(text, level)
@@ -312,8 +323,8 @@ class RunPage(QWidget):
         go_on = QPushButton("Continue", item)
         go_on.setObjectName("changen2_go_on")
         go_on.setToolTip("Run the rest with the same settings")
-        go_on.clicked.connect(lambda: bar.popWidget(item))
-        go_on.clicked.connect(lambda: self._start_resumable(algorithm, {**parameters, "RESUME": True}, folder, show))
+        # From the folder, not with the parameters: their layers may be gone by then.
+        go_on.clicked.connect(lambda: self._go_on_in(folder) and bar.popWidget(item))
         item.layout().addWidget(go_on)
         bar.pushWidget(item, level, 0)
 
