@@ -15,6 +15,8 @@ from qgis.PyQt.QtCore import QObject, QPointF, QRectF, QSizeF, Qt, QTimer, pyqtS
 from qgis.PyQt.QtGui import QColor, QImage, QKeyEvent, QPainter, QPen
 from qgis.PyQt.QtWidgets import QStyleOptionGraphicsItem, QWidget
 
+from .map_tools import give_back, take_over
+
 GRIP = 9
 """Half the width of the divider's handle, in pixels."""
 KEYS = {Qt.Key.Key_Comma: -0.05, Qt.Key.Key_Period: 0.05}
@@ -55,7 +57,6 @@ class Swipe(QObject):
     def __init__(self, canvas: QgsMapCanvas, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._canvas = canvas
-        self._former_tool: QgsMapTool | None = None
         self.tool = SwipeTool(canvas)
         self.tool.abandoned.connect(self.stop)
         self.tool.deactivated.connect(self.ended)
@@ -68,18 +69,12 @@ class Swipe(QObject):
     def start(self, left: Side, right: Side) -> None:
         """Show two sides; what was compared before makes way."""
         self.tool.compare(left, right)
-        if not self.active:
-            self._former_tool = self._canvas.mapTool()
-            self._canvas.setMapTool(self.tool)
+        take_over(self._canvas, self.tool)
 
     def stop(self) -> None:
         """Give the canvas its map and its former tool back."""
-        if not self.active:
-            return
-        if self._former_tool is not None:
-            self._canvas.setMapTool(self._former_tool)
-        else:
-            self._canvas.unsetMapTool(self.tool)
+        if self.active:
+            give_back(self._canvas)
 
 
 class SwipeTool(QgsMapTool):
@@ -121,6 +116,9 @@ class SwipeTool(QgsMapTool):
     def activate(self) -> None:
         """Lay the divider over the middle of the canvas."""
         super().activate()
+        if not self._layers():  # QGIS chose this tool again after another, and knows not that it has ended
+            QTimer.singleShot(0, self.abandoned)
+            return
         self._item = SwipeItem(self.canvas())
         for signal in self._moves():
             signal.connect(self._render_soon)
@@ -129,7 +127,7 @@ class SwipeTool(QgsMapTool):
         self.render()
 
     def deactivate(self) -> None:
-        """Leave nothing on the canvas."""
+        """Leave nothing on the canvas, and forget the layers, which may go."""
         if self._item is not None:
             self._leave_layers()
             for signal in self._moves():
@@ -137,6 +135,7 @@ class SwipeTool(QgsMapTool):
             QgsProject.instance().layersWillBeRemoved.disconnect(self._forget)
             self.canvas().scene().removeItem(self._item)
             self._item = None
+        self._sides = (Side(()), Side(()))
         super().deactivate()
 
     def _moves(self) -> list[Any]:

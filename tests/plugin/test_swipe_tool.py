@@ -8,6 +8,7 @@ from qgis.PyQt.QtCore import QPoint, Qt
 from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtTest import QTest
 
+from changen2_qgis.map_tools import ExtentDrawing
 from changen2_qgis.swipe_tool import Side, Swipe
 
 RED, BLUE, GREEN = "#dc3228", "#2850dc", "#28a03c"
@@ -107,6 +108,41 @@ def test_escape_leaves_the_map_and_the_tool_as_they_were(canvas, layers, swipe, 
     assert not swipe.active and canvas.mapTool() is former
     assert swipe.tool.item is None
     assert [colour for _, colour in colours(canvas, qtbot, swipe)] == [GREEN]
+
+
+def test_escape_leaves_also_after_swipes_over_each_other(canvas, layers, swipe):
+    former, other = canvas.mapTool(), Swipe(canvas)
+    for one in (swipe, other, swipe):
+        one.start(Side.of(layers[0]), Side.of(layers[1]))
+    QTest.keyClick(canvas, Qt.Key.Key_Escape)
+    assert canvas.mapTool() is former
+
+
+def test_a_swipe_over_a_drawing_does_not_bring_the_drawing_back(canvas, layers, swipe):
+    former, drawing = canvas.mapTool(), ExtentDrawing(canvas)
+    drawing.start()
+    swipe.start(Side.of(layers[0]), Side.of(layers[1]))
+    swipe.stop()
+    assert canvas.mapTool() is former
+
+
+def test_another_project_ends_swipes_over_each_other(canvas, layers, swipe):
+    former, other = canvas.mapTool(), Swipe(canvas)
+    for one in (other, swipe):
+        one.start(Side.of(layers[0]), Side.of(layers[1]))
+    QgsProject.instance().clear()
+    assert canvas.mapTool() is former
+
+
+def test_a_tool_that_comes_back_with_nothing_to_compare_leaves(canvas, layers, swipe, qtbot):
+    """As QGIS makes it: the tool of before an editing tool is active again when editing ends."""
+    former = canvas.mapTool()
+    swipe.start(Side.of(layers[0]), Side.of(layers[1]))
+    swipe.stop()
+    QgsProject.instance().clear()
+    canvas.setMapTool(swipe.tool)
+    qtbot.waitUntil(lambda: canvas.mapTool() is former)
+    assert swipe.tool.item is None
 
 
 def test_another_tool_ends_the_swipe(canvas, layers, swipe, qtbot):
