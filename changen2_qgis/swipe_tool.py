@@ -7,6 +7,7 @@ controller show at the moment.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from qgis.core import QgsMapLayer, QgsMapRendererParallelJob, QgsMapSettings, QgsProject
@@ -86,7 +87,7 @@ class SwipeTool(QgsMapTool):
         super().__init__(canvas)
         self.setCursor(Qt.CursorShape.SplitHCursor)
         self._sides = (Side(()), Side(()))
-        self._jobs: list[QgsMapRendererParallelJob] = []
+        self._jobs: dict[int, QgsMapRendererParallelJob] = {}  # by the side they draw
         self._item: SwipeItem | None = None
         self._dragging = False
         self._later = QTimer(self)  # the map is moved and zoomed in bursts; draw once after each
@@ -183,20 +184,25 @@ class SwipeTool(QgsMapTool):
             if not side.in_time:
                 settings.setIsTemporal(False)
             job = QgsMapRendererParallelJob(settings)
-            job.finished.connect(lambda job=job, number=number: self._take(job, number))
-            self._jobs.append(job)
+            job.setParent(self)  # or Python would delete it in the middle of its own signal
+            job.finished.connect(
+                partial(self._take, number)
+            )  # a slot that holds the job would keep it, and its picture
+            self._jobs[number] = job
             job.start()
 
-    def _take(self, job: QgsMapRendererParallelJob, number: int) -> None:
-        if job not in self._jobs or self._item is None:
-            return
-        self._jobs.remove(job)
-        self._item.set_image(number, job.renderedImage(), job.mapSettings())
+    def _take(self, number: int) -> None:
+        job = self._jobs.pop(number)
+        job.deleteLater()
+        if self._item is not None:
+            self._item.set_image(number, job.renderedImage(), job.mapSettings())
 
     def _cancel(self) -> None:
-        jobs, self._jobs = self._jobs, []
-        for job in jobs:
+        jobs, self._jobs = self._jobs, {}
+        for job in jobs.values():
+            job.finished.disconnect()  # it ends at once, and nothing is to be taken
             job.cancel()
+            job.deleteLater()
 
     def canvasPressEvent(self, event: QgsMapMouseEvent) -> None:
         """Take the divider to the mouse."""

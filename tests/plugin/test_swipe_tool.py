@@ -1,13 +1,17 @@
 """Swiping between two layers with the real mouse and keys: what is drawn on which side of the divider."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
-from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer, QgsRectangle
+from qgis.core import QgsCoordinateReferenceSystem, QgsMapRendererParallelJob, QgsProject, QgsRasterLayer, QgsRectangle
 from qgis.gui import QgsMapCanvas, QgsMapToolPan
 from qgis.PyQt.QtCore import QPoint, Qt
 from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtTest import QTest
 
+from changen2_qgis import swipe_tool
 from changen2_qgis.map_tools import ExtentDrawing
 from changen2_qgis.swipe_tool import Side, Swipe
 
@@ -193,6 +197,25 @@ def test_a_removed_layer_ends_the_swipe(canvas, layers, swipe, qtbot):
     with qtbot.waitSignal(swipe.ended):
         QgsProject.instance().removeMapLayer(layers[1])
     assert not swipe.active
+
+
+def test_drawn_pictures_are_freed_at_once(canvas, layers, swipe, qtbot, monkeypatch):
+    jobs = []
+
+    class Job(QgsMapRendererParallelJob):
+        def __init__(self, settings):
+            super().__init__(settings)
+            jobs.append(weakref.ref(self))
+
+    monkeypatch.setattr(swipe_tool, "QgsMapRendererParallelJob", Job)
+    gc.disable()  # a picture is as large as the canvas: memory would be full before Python looks for cycles
+    try:
+        swipe.start(Side.of(layers[0]), Side.of(layers[1]))
+        swipe.tool.render()  # the first two are given up
+        drawn(canvas, qtbot, swipe, 0)
+        qtbot.waitUntil(lambda: [job() for job in jobs] == [None] * 4)
+    finally:
+        gc.enable()
 
 
 def test_titles_name_the_sides(canvas, layers, swipe, qtbot):
