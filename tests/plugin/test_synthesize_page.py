@@ -603,6 +603,52 @@ def test_an_interrupted_run_goes_on_only_when_no_other_is_in_progress(page, imag
     assert [params.get("resume") for params in backend.asked_for("synthesize")] == [False, False, True]
 
 
+def test_a_run_that_ends_in_another_project_is_added_only_if_wanted(page, image, backend, window, qtbot):
+    draw(page, 1, 2)
+    run_held(page, backend, qtbot)
+    other = QgsProject.instance()
+    other.clear()
+    backend.may_finish.set()
+    qtbot.waitUntil(lambda: not page.bar.running, timeout=10000)
+    assert series_groups(other) == [] and other.mapLayers() == {}
+    bar = window.iface.messageBar()
+    folder = backend.last("synthesize")["out_dir"]
+    assert (
+        bar.currentItem().text()
+        == f"The run is finished. It was begun before this project was opened: its results are in {folder}."
+    )
+    bar.findChild(QPushButton, "changen2_add").click()
+    (group,) = series_groups(other)
+    assert group.folder == folder and group.name in bar.currentItem().text()
+    assert len(bar.items()) == 1
+
+
+def test_events_are_not_simulated_for_no_image(page, image, labels, backend, window, qtbot):
+    qtbot.waitUntil(lambda: page.form.labels.layer() is labels)
+    page.form.image.set_layer(None)
+    page.form.events.way.setCurrentIndex(SIMULATE)
+    page.form.events.preview.click()
+    assert window.iface.messageBar().currentItem().text() == "Choose the image that changes, and its labels."
+    assert not page.bar.running
+
+
+@pytest.mark.parametrize("gone", ["project", "image"])
+def test_simulated_events_without_their_image_are_not_shown(page, image, labels, backend, window, gone, qtbot):
+    qtbot.waitUntil(lambda: page.form.labels.layer() is labels)
+    page.form.events.way.setCurrentIndex(SIMULATE)
+    backend.may_finish.clear()
+    page.form.events.preview.click()
+    qtbot.waitUntil(lambda: bool(backend.asked_for("simulate")), timeout=10000)
+    if gone == "project":
+        QgsProject.instance().clear()
+    else:
+        QgsProject.instance().removeMapLayer(image)
+    backend.may_finish.set()
+    qtbot.waitUntil(lambda: not page.bar.running, timeout=10000)
+    assert "no longer in the project" in window.iface.messageBar().currentItem().text()
+    assert find_event_layers(QgsProject.instance()) == []
+
+
 def test_a_finished_series_says_what_happened_and_offers_detection_on_it(page, dock, image, window, qtbot):
     draw(page, 1, 2)
     qtbot.waitUntil(page.bar.run.isEnabled)
