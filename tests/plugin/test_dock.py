@@ -14,6 +14,7 @@ from qgis.core import (
     QgsGeometry,
     QgsProcessingAlgorithm,
     QgsProcessingException,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterString,
     QgsProcessingProvider,
     QgsProject,
@@ -403,32 +404,26 @@ def test_without_colours_the_first_three_bands_and_one_band_thrice(tmp_path, wri
 
 
 class Interrupted(QgsProcessingAlgorithm):
-    """Stands in for a detection that is interrupted after its first part."""
-
-    id_, folder, message = "detectchange", "OUTPUT_FOLDER", "Interrupted."
+    """Stands in for a detection that is interrupted after its first part, also when it goes on."""
 
     def name(self):
-        return self.id_
+        return "detectchange"
 
     displayName = name
 
     def createInstance(self):
-        return type(self)()
+        return Interrupted()
 
     def initAlgorithm(self, configuration=None):
-        self.addParameter(QgsProcessingParameterString(self.folder, "Folder"))
+        self.addParameter(QgsProcessingParameterString("OUTPUT_FOLDER", "Folder"))
+        self.addParameter(QgsProcessingParameterBoolean("RESUME", "Go on", False))
 
     def processAlgorithm(self, parameters, context, feedback):
-        work = Path(parameters[self.folder]) / WORK_FOLDER
+        work = Path(parameters["OUTPUT_FOLDER"]) / WORK_FOLDER
         work.mkdir(parents=True, exist_ok=True)
         (work / "journal.jsonl").write_text('{"run": 1}\n{"block": 0}\n')
-        raise QgsProcessingException(self.message)
-
-
-class InterruptedAgain(Interrupted):
-    """Stands in for the rest of that detection."""
-
-    id_, folder, message = "continuerun", "RUN_FOLDER", "Interrupted again."
+        again = self.parameterAsBoolean(parameters, "RESUME", context)
+        raise QgsProcessingException("Interrupted again." if again else "Interrupted.")
 
 
 class InterruptedProvider(QgsProcessingProvider):
@@ -439,7 +434,6 @@ class InterruptedProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self):
         self.addAlgorithm(Interrupted())
-        self.addAlgorithm(InterruptedAgain())
 
 
 def test_an_interrupted_run_can_go_on_where_it_stopped(dock, pair, window, tmp_path, qtbot):
