@@ -330,10 +330,12 @@ class BreakingOff:
         raise BackendError("The disk is full.")
 
 
-def test_an_unfinished_run_keeps_the_inputs_that_were_written_for_it_and_goes_on_with_them(
-    qgis_app, settings, tmp_path, write_raster
-):
-    """An image given a CRS in QGIS, one that is no file and polygons in memory: all three are written."""
+@pytest.fixture
+def to_be_written(qgis_app, tmp_path, write_raster):
+    """Ids of layers that are all written for a run: an image given a CRS in QGIS, one that is no file, and polygons.
+
+    Not the layers: QGIS never frees the traceback of a failed algorithm, nor what the frames of its callers hold.
+    """
     source = QgsRasterLayer(write_raster(tmp_path / "a.tif", np.ones((1, 64, 64), np.uint8)), "a")
     extent, crs = source.extent(), QgsCoordinateReferenceSystem("EPSG:32634")
     source.setCrs(crs)
@@ -347,12 +349,21 @@ def test_an_unfinished_run_keeps_the_inputs_that_were_written_for_it_and_goes_on
     feature = QgsFeature()
     feature.setGeometry(QgsGeometry.fromRect(extent))
     places.dataProvider().addFeature(feature)
+    ids = {"BEFORE": source.id(), "AFTER": virtual.id(), "AOI": places.id()}
+    QgsProject.instance().addMapLayers([source, virtual, places])
+    yield ids
+    QgsProject.instance().removeMapLayers(list(ids.values()))
+
+
+def test_an_unfinished_run_keeps_the_inputs_that_were_written_for_it_and_goes_on_with_them(
+    settings, to_be_written, tmp_path
+):
     backend, folder = BreakingOff(), tmp_path / "r"
-    parameters = {"BEFORE": source, "AFTER": virtual, "AOI": places, "OUTPUT_FOLDER": str(folder)}
     for resume in (False, True):
         context, feedback = QgsProcessingContext(), QgsProcessingFeedback()
-        algorithm = DetectChange(backend).create()
-        _, succeeded = algorithm.run({**parameters, "RESUME": resume}, context, feedback, catchExceptions=True)
+        context.setProject(QgsProject.instance())
+        parameters = {**to_be_written, "OUTPUT_FOLDER": str(folder), "RESUME": resume}
+        _, succeeded = DetectChange(backend).create().run(parameters, context, feedback, catchExceptions=True)
         assert not succeeded and "The disk is full." in feedback.textLog()
         assert {entry.name for entry in (folder / "inputs").iterdir()} >= {"aoi.gpkg", "before.vrt", "after.tif"}
     first, second = backend.asked
