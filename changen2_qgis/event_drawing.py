@@ -22,6 +22,7 @@ from .event_layer import add_event, create_event_layer, find_event_layers, set_c
 from .event_objects import MapObject, find_object, transformed
 from .event_style import event_colour
 from .event_tools import ObjectTool, PolygonTool, RectangleTool, StampTool
+from .map_tools import give_back, take_over
 from .run_folders import new_run_folder
 
 
@@ -59,7 +60,6 @@ class EventDrawing(QObject):
         self._canvas = canvas
         self._choice = choice
         self._image: QgsRasterLayer | None = None
-        self._former_tool: QgsMapTool | None = None
         self._tools: dict[str, QgsMapTool] = {}  # made when first used, for the dock to open fast
         self._own_measures: QgsAdvancedDigitizingDockWidget | None = None
         self._burst = QTimer(self)
@@ -111,18 +111,12 @@ class EventDrawing(QObject):
         tool = self._tool(name)
         if name == "polygon":
             tool.setLayer(layer)
-        if not self.active():
-            self._former_tool = self._canvas.mapTool()
-        self._canvas.setMapTool(tool)
+        take_over(self._canvas, tool)
 
     def stop(self) -> None:
         """Give the canvas its former tool back."""
-        if not self.active():
-            return
-        if self._former_tool is not None:
-            self._canvas.setMapTool(self._former_tool)
-        else:
-            self._canvas.unsetMapTool(self._canvas.mapTool())
+        if self.active():
+            give_back(self._canvas)
 
     def remove(self) -> None:
         """Leave nothing on the canvas; for the end of the plugin."""

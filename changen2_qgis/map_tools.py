@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 from qgis.core import QgsGeometry, QgsRectangle, QgsReferencedRectangle, QgsWkbTypes
-from qgis.gui import QgsMapCanvas, QgsMapToolExtent, QgsRubberBand
+from qgis.gui import QgsMapCanvas, QgsMapTool, QgsMapToolExtent, QgsRubberBand
 from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QKeyEvent
+
+
+def take_over(canvas: QgsMapCanvas, tool: QgsMapTool) -> None:
+    """Let a tool have the canvas for a while; `give_back` ends that.
+
+    A tool that has taken the canvas over itself has ended now: what it would give back is given back later.
+    """
+    current = canvas.mapTool()
+    if current is not tool:
+        tool.former_tool = getattr(current, "former_tool", current)
+        canvas.setMapTool(tool)
+
+
+def give_back(canvas: QgsMapCanvas) -> None:
+    """End the tool that has taken the canvas over: the one that the user had before is active again."""
+    tool = canvas.mapTool()
+    if tool.former_tool is not None:
+        canvas.setMapTool(tool.former_tool)
+    else:
+        canvas.unsetMapTool(tool)
 
 
 class ExtentTool(QgsMapToolExtent):
@@ -37,7 +57,6 @@ class ExtentDrawing(QObject):
         super().__init__(parent)
         self.extent: QgsReferencedRectangle | None = None
         self._canvas = canvas
-        self._former_tool = None
         self._tool = ExtentTool(canvas)
         self._tool.extentChanged.connect(self._take)
         self._tool.abandoned.connect(self.stop)
@@ -55,10 +74,7 @@ class ExtentDrawing(QObject):
 
     def start(self) -> None:
         """Take the canvas over until a rectangle is drawn or another tool is chosen."""
-        if self.active:
-            return
-        self._former_tool = self._canvas.mapTool()
-        self._canvas.setMapTool(self._tool)
+        take_over(self._canvas, self._tool)
 
     def clear(self) -> None:
         """Forget the rectangle."""
@@ -95,9 +111,5 @@ class ExtentDrawing(QObject):
 
     def stop(self) -> None:
         """Give the canvas its former tool back."""
-        if not self.active:
-            return
-        if self._former_tool is not None:
-            self._canvas.setMapTool(self._former_tool)
-        else:
-            self._canvas.unsetMapTool(self._tool)
+        if self.active:
+            give_back(self._canvas)

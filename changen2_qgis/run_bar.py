@@ -6,6 +6,7 @@ from typing import Any
 
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import (
+    QApplication,
     QHBoxLayout,
     QLabel,
     QProgressBar,
@@ -70,11 +71,14 @@ class RunBar(QWidget):
         self.note.setText(text)
 
     def set_running(self, running: bool) -> None:
-        """Change between the button and the progress bar."""
+        """Change between the button and the progress bar; the focus goes along if it is here, and else stays."""
+        focused = QApplication.focusWidget()
+        has_focus = focused is not None and (focused is self or self.isAncestorOf(focused))
         self._stack.setCurrentIndex(int(running))
         self.cancel.setEnabled(True)
         self.progress.setRange(0, 0 if running else 1000)  # busy until the first figure
-        (self.cancel if running else self.run).setFocus()
+        if has_focus:
+            (self.cancel if running else self.run).setFocus()
 
     def set_progress(self, percent: float) -> None:
         """Show the share done, 0..100."""
@@ -83,6 +87,8 @@ class RunBar(QWidget):
         self.progress.setFormat(f"{percent:.0f} %")
 
     def _cancel(self) -> None:
+        if self.cancel.hasFocus():  # or Qt gives it to whatever comes next
+            self.setFocus()
         self.cancel.setEnabled(False)
         self.say("Cancelling…")
         self.cancel_clicked.emit()

@@ -15,7 +15,7 @@ from qgis.PyQt.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxL
 from .backend import Backend
 from .background import AlgorithmRun, BackgroundCall, message_of
 from .errors import PluginError
-from .icons import own_icon
+from .icons import own_icon, qgis_icon
 from .run_bar import RunBar
 from .run_folders import Run, is_unfinished, read_run, remove_unfinished, runs_folder
 from .worker_client import Callbacks, Hello
@@ -61,6 +61,7 @@ class RunPage(QWidget):
         self._iface = iface
         self._backend = backend
         self._run: AlgorithmRun | None = None
+        self._project_left = False  # since the run was started
         self._calls: dict[str, BackgroundCall] = {}  # kept until they are over, one of each kind
         self._estimate_text = ""
         self.form, self.bar, self.results = form, bar, results
@@ -140,14 +141,14 @@ class RunPage(QWidget):
         project = QgsProject.instance()
         for signal in (project.layersAdded, project.layersRemoved, project.cleared):
             signal.connect(self._project_changed)
+        project.cleared.connect(self._leave_project)
 
     def run_again(self, run: Run) -> None:
         """Offer the settings of an earlier run, for the user to look at, change and start."""
         if "hello" in self._calls:  # which models there are is not known yet
             self._calls["hello"].done.connect(lambda _: self.run_again(run))
             return
-        if self.bar.running:
-            self._warn("Wait until this run is finished, or cancel it.")
+        if not self._is_free():
             return
         try:
             missing = self.load_settings(run)
@@ -161,17 +162,18 @@ class RunPage(QWidget):
 
     def go_on(self, run: Run) -> None:
         """Do the rest of a run that was interrupted, perhaps on another day."""
-        if self.bar.running:
-            self._warn("Wait until this run is finished, or cancel it.")
-            return
-        self._start_resumable(
+        self._go_on_in(run.folder)
+
+    def _go_on_in(self, folder: Path) -> bool:
+        """Do the rest of the run in a folder, from what was noted there; tell whether it was started."""
+        return self._start_resumable(
             "changen2:continuerun",
-            {"RUN_FOLDER": str(run.folder)},
-            run.folder,
-            lambda outputs, warnings: self._show_continued(run.folder, warnings),
+            {"RUN_FOLDER": str(folder)},
+            folder,
+            lambda outputs, warnings: self._add_to_map(folder, warnings),
         )
 
-    def _show_continued(self, folder: Path, warnings: list[str]) -> None:
+    def _add_to_map(self, folder: Path, warnings: list[str]) -> None:
         from .run_list import add_run  # with all that shows series, which opening the dock need not wait for
 
         run = read_run(folder)
@@ -197,6 +199,9 @@ class RunPage(QWidget):
 
     def _project_changed(self, *_: Any) -> None:
         self._later.start()  # once for many layers, and after the lists of layers have followed
+
+    def _leave_project(self) -> None:
+        self._project_left = True  # opening another one clears the former, too
 
     def _follow_project(self) -> None:
         rasters = [layer for layer in QgsProject.instance().mapLayers().values() if isinstance(layer, QgsRasterLayer)]
@@ -271,15 +276,28 @@ class RunPage(QWidget):
 
     # A run
 
-    def _start(self, run: AlgorithmRun, show: Show, give_up: GiveUp) -> None:
-        """Run an algorithm under the progress bar.
+    def _is_free(self) -> bool:
+        """Whether no run is in progress; where one is, the user is told."""
+        if self.bar.running:
+            self._warn("Wait until this run is finished, or cancel it.")
+        return not self.bar.running
+
+    def _start(self, run: AlgorithmRun, show: Show, give_up: GiveUp) -> bool:
+        """Run an algorithm under the progress bar, unless another one is in progress.
 
         Args:
             run: not yet started.
             show: called with its outputs and warnings.
             give_up: called with a message and its level where it fails or is cancelled.
+
+        Returns:
+            Whether it was started.
         """
+        if not self._is_free():  # QGIS's task still uses what the run in progress holds
+            run.deleteLater()
+            return False
         self._run = run
+        self._project_left = False
         self._delay.stop()
         if "estimate" in self._calls:  # the backend does one thing after the other
             self._calls["estimate"].cancel()
@@ -291,30 +309,47 @@ class RunPage(QWidget):
         run.failed.connect(lambda message: self._end(lambda: give_up(message, Qgis.MessageLevel.Warning)))
         run.cancelled.connect(lambda: self._end(lambda: give_up("Cancelled.", Qgis.MessageLevel.Info)))
         run.start()
+        return True
 
-    def _start_resumable(self, algorithm: str, parameters: dict[str, Any], folder: Path, show: Show) -> None:
-        """Run an algorithm that keeps what it has finished in a run folder, and offer to go on when it breaks off."""
-        self._start(
+    def _start_resumable(self, algorithm: str, parameters: dict[str, Any], folder: Path, show: Show) -> bool:
+        """Run an algorithm that keeps what it has finished in a run folder, and offer to go on when it breaks off.
+
+        Where another project is open when it ends, its results are offered instead of shown.
+        """
+        return self._start(
             AlgorithmRun(algorithm, parameters, self),
-            show,
-            lambda text, level: self._offer_to_go_on(text, level, folder, algorithm, parameters, show),
+            lambda outputs, warnings: (
+                self._offer_to_add(folder, warnings) if self._project_left else show(outputs, warnings)
+            ),
+            lambda text, level: self._offer_to_go_on(text, level, folder),
         )
 
-    def _offer_to_go_on(
-        self, text: str, level: Qgis.MessageLevel, folder: Path, algorithm: str, parameters: dict[str, Any], show: Show
-    ) -> None:
+    def _offer_to_go_on(self, text: str, level: Qgis.MessageLevel, folder: Path) -> None:
         if not is_unfinished(folder):
             remove_unfinished(folder)
             self._tell(text, level)
             return
-        bar = self._iface.messageBar()
-        item = bar.createMessage("Changen2", f"{text} The finished part is kept.")
-        go_on = QPushButton("Continue", item)
+        go_on = QPushButton("Continue")
         go_on.setObjectName("changen2_go_on")
         go_on.setToolTip("Run the rest with the same settings")
-        go_on.clicked.connect(lambda: bar.popWidget(item))
-        go_on.clicked.connect(lambda: self._start_resumable(algorithm, {**parameters, "RESUME": True}, folder, show))
-        item.layout().addWidget(go_on)
+        # From the folder, not with the parameters: their layers may be gone by then.
+        self._offer(f"{text} The finished part is kept.", level, go_on, lambda: self._go_on_in(folder))
+
+    def _offer_to_add(self, folder: Path, warnings: list[str]) -> None:
+        add = QPushButton(qgis_icon("mActionAddLayer"), "Add to map")
+        add.setObjectName("changen2_add")
+        add.setToolTip("Add the results to this project as a group of layers")
+        text = f"The run is finished. It was begun before this project was opened: its results are in {folder}."
+        self._offer(
+            text, Qgis.MessageLevel.Success, add, lambda: self._report(lambda: self._add_to_map(folder, warnings))
+        )
+
+    def _offer(self, text: str, level: Qgis.MessageLevel, button: QPushButton, act: Callable[[], bool]) -> None:
+        """A message that stays, with a button, until what the button does has been done."""
+        bar = self._iface.messageBar()
+        item = bar.createMessage("Changen2", text)
+        item.layout().addWidget(button)
+        button.clicked.connect(lambda: act() and bar.popWidget(item))
         bar.pushWidget(item, level, 0)
 
     def _end(self, report: Callable[[], None]) -> None:
@@ -323,10 +358,16 @@ class RunPage(QWidget):
             self._run = None
         self._set_running(False)
         self._settings_changed()
+        self._report(report)
+
+    def _report(self, report: Callable[[], None]) -> bool:
+        """Show how a run has ended; tell whether that could be done."""
         try:
             report()
         except OSError as error:  # an output that has gone, a full disk
             self._warn(str(error))
+            return False
+        return True
 
     def _set_running(self, running: bool) -> None:
         self.form.setEnabled(not running)

@@ -7,6 +7,7 @@ controller show at the moment.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from qgis.core import QgsMapLayer, QgsMapRendererParallelJob, QgsMapSettings, QgsProject
@@ -14,6 +15,8 @@ from qgis.gui import QgsMapCanvas, QgsMapCanvasItem, QgsMapMouseEvent, QgsMapToo
 from qgis.PyQt.QtCore import QObject, QPointF, QRectF, QSizeF, Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QImage, QKeyEvent, QPainter, QPen
 from qgis.PyQt.QtWidgets import QStyleOptionGraphicsItem, QWidget
+
+from .map_tools import give_back, take_over
 
 GRIP = 9
 """Half the width of the divider's handle, in pixels."""
@@ -55,7 +58,6 @@ class Swipe(QObject):
     def __init__(self, canvas: QgsMapCanvas, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._canvas = canvas
-        self._former_tool: QgsMapTool | None = None
         self.tool = SwipeTool(canvas)
         self.tool.abandoned.connect(self.stop)
         self.tool.deactivated.connect(self.ended)
@@ -68,18 +70,12 @@ class Swipe(QObject):
     def start(self, left: Side, right: Side) -> None:
         """Show two sides; what was compared before makes way."""
         self.tool.compare(left, right)
-        if not self.active:
-            self._former_tool = self._canvas.mapTool()
-            self._canvas.setMapTool(self.tool)
+        take_over(self._canvas, self.tool)
 
     def stop(self) -> None:
         """Give the canvas its map and its former tool back."""
-        if not self.active:
-            return
-        if self._former_tool is not None:
-            self._canvas.setMapTool(self._former_tool)
-        else:
-            self._canvas.unsetMapTool(self.tool)
+        if self.active:
+            give_back(self._canvas)
 
 
 class SwipeTool(QgsMapTool):
@@ -91,7 +87,7 @@ class SwipeTool(QgsMapTool):
         super().__init__(canvas)
         self.setCursor(Qt.CursorShape.SplitHCursor)
         self._sides = (Side(()), Side(()))
-        self._jobs: list[QgsMapRendererParallelJob] = []
+        self._jobs: dict[int, QgsMapRendererParallelJob] = {}  # by the side they draw
         self._item: SwipeItem | None = None
         self._dragging = False
         self._later = QTimer(self)  # the map is moved and zoomed in bursts; draw once after each
@@ -121,6 +117,9 @@ class SwipeTool(QgsMapTool):
     def activate(self) -> None:
         """Lay the divider over the middle of the canvas."""
         super().activate()
+        if not self._layers():  # QGIS chose this tool again after another, and knows not that it has ended
+            QTimer.singleShot(0, self.abandoned)
+            return
         self._item = SwipeItem(self.canvas())
         for signal in self._moves():
             signal.connect(self._render_soon)
@@ -129,7 +128,7 @@ class SwipeTool(QgsMapTool):
         self.render()
 
     def deactivate(self) -> None:
-        """Leave nothing on the canvas."""
+        """Leave nothing on the canvas, and forget the layers, which may go."""
         if self._item is not None:
             self._leave_layers()
             for signal in self._moves():
@@ -137,6 +136,7 @@ class SwipeTool(QgsMapTool):
             QgsProject.instance().layersWillBeRemoved.disconnect(self._forget)
             self.canvas().scene().removeItem(self._item)
             self._item = None
+        self._sides = (Side(()), Side(()))
         super().deactivate()
 
     def _moves(self) -> list[Any]:
@@ -184,20 +184,25 @@ class SwipeTool(QgsMapTool):
             if not side.in_time:
                 settings.setIsTemporal(False)
             job = QgsMapRendererParallelJob(settings)
-            job.finished.connect(lambda job=job, number=number: self._take(job, number))
-            self._jobs.append(job)
+            job.setParent(self)  # or Python would delete it in the middle of its own signal
+            job.finished.connect(
+                partial(self._take, number)
+            )  # a slot that holds the job would keep it, and its picture
+            self._jobs[number] = job
             job.start()
 
-    def _take(self, job: QgsMapRendererParallelJob, number: int) -> None:
-        if job not in self._jobs or self._item is None:
-            return
-        self._jobs.remove(job)
-        self._item.set_image(number, job.renderedImage(), job.mapSettings())
+    def _take(self, number: int) -> None:
+        job = self._jobs.pop(number)
+        job.deleteLater()
+        if self._item is not None:
+            self._item.set_image(number, job.renderedImage(), job.mapSettings())
 
     def _cancel(self) -> None:
-        jobs, self._jobs = self._jobs, []
-        for job in jobs:
+        jobs, self._jobs = self._jobs, {}
+        for job in jobs.values():
+            job.finished.disconnect()  # it ends at once, and nothing is to be taken
             job.cancel()
+            job.deleteLater()
 
     def canvasPressEvent(self, event: QgsMapMouseEvent) -> None:
         """Take the divider to the mouse."""

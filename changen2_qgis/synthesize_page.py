@@ -124,13 +124,27 @@ class SynthesizePage(RunPage):
     # Simulated events, before any image is drawn
 
     def _preview(self) -> None:
+        image, labels = self.form.image.layer(), self.form.labels.layer()
+        if image is None or labels is None:
+            self._warn("Choose the image that changes, and its labels.")
+            return
         folder = tempfile.mkdtemp(prefix="simulate-", dir=self._scratch.name)
         run = AlgorithmRun("changen2:simulateevents", {**self.form.simulation(), "OUTPUT_FOLDER": folder}, self)
-        self._start(run, self._show_events, self._tell)
+        image_id, labels_id = image.id(), labels.id()  # either may have been removed when the events are there
+        self._start(
+            run, lambda outputs, warnings: self._show_events(outputs, warnings, image_id, labels_id), self._tell
+        )
 
-    def _show_events(self, outputs: dict[str, Any], warnings: list[str]) -> None:
-        image, labels, source = self.form.image.layer(), self.form.labels.layer(), self.form.events
-        folder = new_run_folder(QgsProject.instance(), f"events on {image.name()}", datetime.now())
+    def _show_events(self, outputs: dict[str, Any], warnings: list[str], image_id: str, labels_id: str) -> None:
+        project, source = QgsProject.instance(), self.form.events
+        image, labels = project.mapLayer(image_id), project.mapLayer(labels_id)
+        if image is None or labels is None:
+            self._warn(
+                "The image or the labels of the simulated events are no longer in the project. "
+                "Choose them again, and simulate anew."
+            )
+            return
+        folder = new_run_folder(project, f"events on {image.name()}", datetime.now())
         try:
             classes = source.bar.choice.classes()
             layer = show_events(outputs["EVENTS_OUT"], labels, image, classes, folder, source.bar.layer())

@@ -14,7 +14,6 @@ from qgis.core import (
     QgsGeometry,
     QgsProcessingAlgorithm,
     QgsProcessingException,
-    QgsProcessingParameterBoolean,
     QgsProcessingParameterString,
     QgsProcessingProvider,
     QgsProject,
@@ -404,26 +403,32 @@ def test_without_colours_the_first_three_bands_and_one_band_thrice(tmp_path, wri
 
 
 class Interrupted(QgsProcessingAlgorithm):
-    """Stands in for a detection that is interrupted after its first part, also when it goes on."""
+    """Stands in for a detection that is interrupted after its first part."""
+
+    id_, folder, message = "detectchange", "OUTPUT_FOLDER", "Interrupted."
 
     def name(self):
-        return "detectchange"
+        return self.id_
 
     displayName = name
 
     def createInstance(self):
-        return Interrupted()
+        return type(self)()
 
     def initAlgorithm(self, configuration=None):
-        self.addParameter(QgsProcessingParameterString("OUTPUT_FOLDER", "Folder"))
-        self.addParameter(QgsProcessingParameterBoolean("RESUME", "Go on", False))
+        self.addParameter(QgsProcessingParameterString(self.folder, "Folder"))
 
     def processAlgorithm(self, parameters, context, feedback):
-        work = Path(parameters["OUTPUT_FOLDER"]) / WORK_FOLDER
+        work = Path(parameters[self.folder]) / WORK_FOLDER
         work.mkdir(parents=True, exist_ok=True)
         (work / "journal.jsonl").write_text('{"run": 1}\n{"block": 0}\n')
-        again = self.parameterAsBoolean(parameters, "RESUME", context)
-        raise QgsProcessingException("Interrupted again." if again else "Interrupted.")
+        raise QgsProcessingException(self.message)
+
+
+class InterruptedAgain(Interrupted):
+    """Stands in for the rest of that detection."""
+
+    id_, folder, message = "continuerun", "RUN_FOLDER", "Interrupted again."
 
 
 class InterruptedProvider(QgsProcessingProvider):
@@ -434,6 +439,7 @@ class InterruptedProvider(QgsProcessingProvider):
 
     def loadAlgorithms(self):
         self.addAlgorithm(Interrupted())
+        self.addAlgorithm(InterruptedAgain())
 
 
 def test_an_interrupted_run_can_go_on_where_it_stopped(dock, pair, window, tmp_path, qtbot):

@@ -1,13 +1,18 @@
 """Swiping between two layers with the real mouse and keys: what is drawn on which side of the divider."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
-from qgis.core import QgsCoordinateReferenceSystem, QgsProject, QgsRasterLayer, QgsRectangle
+from qgis.core import QgsCoordinateReferenceSystem, QgsMapRendererParallelJob, QgsProject, QgsRasterLayer, QgsRectangle
 from qgis.gui import QgsMapCanvas, QgsMapToolPan
 from qgis.PyQt.QtCore import QPoint, Qt
 from qgis.PyQt.QtGui import QColor
 from qgis.PyQt.QtTest import QTest
 
+from changen2_qgis import swipe_tool
+from changen2_qgis.map_tools import ExtentDrawing
 from changen2_qgis.swipe_tool import Side, Swipe
 
 RED, BLUE, GREEN = "#dc3228", "#2850dc", "#28a03c"
@@ -109,6 +114,41 @@ def test_escape_leaves_the_map_and_the_tool_as_they_were(canvas, layers, swipe, 
     assert [colour for _, colour in colours(canvas, qtbot, swipe)] == [GREEN]
 
 
+def test_escape_leaves_also_after_swipes_over_each_other(canvas, layers, swipe):
+    former, other = canvas.mapTool(), Swipe(canvas)
+    for one in (swipe, other, swipe):
+        one.start(Side.of(layers[0]), Side.of(layers[1]))
+    QTest.keyClick(canvas, Qt.Key.Key_Escape)
+    assert canvas.mapTool() is former
+
+
+def test_a_swipe_over_a_drawing_does_not_bring_the_drawing_back(canvas, layers, swipe):
+    former, drawing = canvas.mapTool(), ExtentDrawing(canvas)
+    drawing.start()
+    swipe.start(Side.of(layers[0]), Side.of(layers[1]))
+    swipe.stop()
+    assert canvas.mapTool() is former
+
+
+def test_another_project_ends_swipes_over_each_other(canvas, layers, swipe):
+    former, other = canvas.mapTool(), Swipe(canvas)
+    for one in (other, swipe):
+        one.start(Side.of(layers[0]), Side.of(layers[1]))
+    QgsProject.instance().clear()
+    assert canvas.mapTool() is former
+
+
+def test_a_tool_that_comes_back_with_nothing_to_compare_leaves(canvas, layers, swipe, qtbot):
+    """As QGIS makes it: the tool of before an editing tool is active again when editing ends."""
+    former = canvas.mapTool()
+    swipe.start(Side.of(layers[0]), Side.of(layers[1]))
+    swipe.stop()
+    QgsProject.instance().clear()
+    canvas.setMapTool(swipe.tool)
+    qtbot.waitUntil(lambda: canvas.mapTool() is former)
+    assert swipe.tool.item is None
+
+
 def test_another_tool_ends_the_swipe(canvas, layers, swipe, qtbot):
     swipe.start(Side.of(layers[0]), Side.of(layers[1]))
     other = QgsMapToolPan(canvas)
@@ -157,6 +197,25 @@ def test_a_removed_layer_ends_the_swipe(canvas, layers, swipe, qtbot):
     with qtbot.waitSignal(swipe.ended):
         QgsProject.instance().removeMapLayer(layers[1])
     assert not swipe.active
+
+
+def test_drawn_pictures_are_freed_at_once(canvas, layers, swipe, qtbot, monkeypatch):
+    jobs = []
+
+    class Job(QgsMapRendererParallelJob):
+        def __init__(self, settings):
+            super().__init__(settings)
+            jobs.append(weakref.ref(self))
+
+    monkeypatch.setattr(swipe_tool, "QgsMapRendererParallelJob", Job)
+    gc.disable()  # a picture is as large as the canvas: memory would be full before Python looks for cycles
+    try:
+        swipe.start(Side.of(layers[0]), Side.of(layers[1]))
+        swipe.tool.render()  # the first two are given up
+        drawn(canvas, qtbot, swipe, 0)
+        qtbot.waitUntil(lambda: [job() for job in jobs] == [None] * 4)
+    finally:
+        gc.enable()
 
 
 def test_titles_name_the_sides(canvas, layers, swipe, qtbot):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
@@ -40,7 +41,7 @@ from changen2_qgis.extent_picker import POLYGONS
 from changen2_qgis.known_models import KnownModels
 from changen2_qgis.processing.provider import Changen2Provider
 from changen2_qgis.run_bar import describe_area, describe_synthesis
-from changen2_qgis.run_folders import WORK_FOLDER
+from changen2_qgis.run_folders import REQUEST_FILE, WORK_FOLDER
 from changen2_qgis.series_results import series_groups
 from changen2_qgis.settings import Settings
 from changen2_qgis.worker_client import Hello
@@ -72,7 +73,12 @@ ESTIMATE = {
 
 
 class Drawing:
-    """Stands in for the worker: tells an estimate, simulates one house, and writes a series or breaks off."""
+    """Stands in for the worker: tells an estimate, simulates one house, and writes a series or breaks off.
+
+    Attributes:
+        breaks_off: the next series breaks off after its first step.
+        may_finish: cleared to hold what is drawn or simulated until it is set again.
+    """
 
     is_set_up = True
 
@@ -80,6 +86,8 @@ class Drawing:
         self.asked = []
         self.models = models
         self.breaks_off = False
+        self.may_finish = Event()
+        self.may_finish.set()
         self.settings = Settings()
         self.known_models = KnownModels()
         self.last_hello = object()
@@ -95,8 +103,11 @@ class Drawing:
         self.asked.append((method, dict(params)))
         return getattr(self, f"_{method}")(params)
 
+    def asked_for(self, method):
+        return [params for asked, params in self.asked if asked == method]
+
     def last(self, method):
-        return [params for asked, params in self.asked if asked == method][-1]
+        return self.asked_for(method)[-1]
 
     def _estimate(self, params):
         raise BackendError("Not asked here.")
@@ -105,11 +116,15 @@ class Drawing:
         return ESTIMATE
 
     def _synthesize(self, params):
+        self.may_finish.wait()
         folder = Path(params["out_dir"])
         if self.breaks_off:
             self.breaks_off = False
-            (folder / WORK_FOLDER).mkdir(parents=True)
-            (folder / WORK_FOLDER / "journal.jsonl").write_text('{"run": 1}\n{"step": 1}\n')
+            work = folder / WORK_FOLDER
+            work.mkdir(parents=True)
+            (work / "journal.jsonl").write_text('{"run": 1}\n{"step": 1}\n')
+            request = {"method": "synthesize", "params": {**params, "resume": True}}
+            (work / REQUEST_FILE).write_text(json.dumps(request))
             raise BackendError("The disk is full.", "Free some space.")
         self._write_series(folder, steps=2)
         manifest = json.loads((folder / "manifest.json").read_text())
@@ -119,6 +134,7 @@ class Drawing:
         return {"outputs": outputs, "summary": summary, "warnings": []}
 
     def _simulate(self, params):
+        self.may_finish.wait()
         folder = Path(params["out_dir"])
         self._write_series(folder / "series", steps=params["steps"])
         outputs = {path.name.split(".")[0]: str(path) for path in (folder / "series").iterdir()}
@@ -135,7 +151,9 @@ class Drawing:
 
 @pytest.fixture
 def backend(write_series, settings):
-    return Drawing(write_series)
+    backend = Drawing(write_series)
+    yield backend
+    backend.may_finish.set()
 
 
 @pytest.fixture
@@ -557,20 +575,104 @@ def add_polygon(layer, kind):
     layer.addFeature(feature)
 
 
-def test_an_interrupted_run_keeps_its_steps_and_goes_on(page, image, backend, window, qtbot):
+def break_off(page, backend, window, qtbot):
+    """Run until the backend breaks off; the button that goes on."""
     draw(page, 1, 2)
     backend.breaks_off = True
     qtbot.waitUntil(page.bar.run.isEnabled)
     page.bar.run.click()
     bar = window.iface.messageBar()
-    qtbot.waitUntil(lambda: bar.currentItem() is not None, timeout=10000)
-    assert bar.currentItem().text() == "The disk is full. Free some space. The finished part is kept."
+    qtbot.waitUntil(lambda: bar.findChild(QPushButton, "changen2_go_on") is not None, timeout=10000)
+    return bar.findChild(QPushButton, "changen2_go_on")
+
+
+def run_held(page, backend, qtbot):
+    """Begin a run that stays in the middle."""
+    backend.may_finish.clear()
+    qtbot.waitUntil(page.bar.run.isEnabled)
+    before = len(backend.asked_for("synthesize"))
+    page.bar.run.click()
+    qtbot.waitUntil(lambda: len(backend.asked_for("synthesize")) > before, timeout=10000)
+
+
+def test_an_interrupted_run_keeps_its_steps_and_goes_on(page, image, backend, window, qtbot):
+    go_on = break_off(page, backend, window, qtbot)
+    text = window.iface.messageBar().currentItem().text()
+    assert text == "The disk is full. Free some space. The finished part is kept."
     first = backend.last("synthesize")
-    bar.findChild(QPushButton, "changen2_go_on").click()
+    go_on.click()
     qtbot.waitUntil(lambda: bool(series_groups(QgsProject.instance())), timeout=10000)
     second = backend.last("synthesize")
     assert second["resume"] is True
     assert {key for key in first if first[key] != second[key]} == {"resume"}
+
+
+def test_an_interrupted_run_goes_on_without_the_layers_that_it_was_begun_with(page, image, backend, window, qtbot):
+    go_on = break_off(page, backend, window, qtbot)
+    QgsProject.instance().clear()
+    go_on.click()
+    qtbot.waitUntil(lambda: bool(series_groups(QgsProject.instance())), timeout=10000)
+    assert backend.last("synthesize")["resume"] is True
+
+
+def test_an_interrupted_run_goes_on_only_when_no_other_is_in_progress(page, image, backend, window, qtbot):
+    go_on = break_off(page, backend, window, qtbot)
+    run_held(page, backend, qtbot)
+    go_on.click()
+    bar = window.iface.messageBar()
+    assert bar.currentItem().text() == "Wait until this run is finished, or cancel it."
+    backend.may_finish.set()
+    qtbot.waitUntil(lambda: not page.bar.running, timeout=10000)
+    assert len(series_groups(QgsProject.instance())) == 1
+    go_on.click()
+    qtbot.waitUntil(lambda: len(series_groups(QgsProject.instance())) == 2, timeout=10000)
+    assert [params.get("resume") for params in backend.asked_for("synthesize")] == [False, False, True]
+
+
+def test_a_run_that_ends_in_another_project_is_added_only_if_wanted(page, image, backend, window, qtbot):
+    draw(page, 1, 2)
+    run_held(page, backend, qtbot)
+    other = QgsProject.instance()
+    other.clear()
+    backend.may_finish.set()
+    qtbot.waitUntil(lambda: not page.bar.running, timeout=10000)
+    assert series_groups(other) == [] and other.mapLayers() == {}
+    bar = window.iface.messageBar()
+    folder = backend.last("synthesize")["out_dir"]
+    assert (
+        bar.currentItem().text()
+        == f"The run is finished. It was begun before this project was opened: its results are in {folder}."
+    )
+    bar.findChild(QPushButton, "changen2_add").click()
+    (group,) = series_groups(other)
+    assert group.folder == folder and group.name in bar.currentItem().text()
+    assert len(bar.items()) == 1
+
+
+def test_events_are_not_simulated_for_no_image(page, image, labels, backend, window, qtbot):
+    qtbot.waitUntil(lambda: page.form.labels.layer() is labels)
+    page.form.image.set_layer(None)
+    page.form.events.way.setCurrentIndex(SIMULATE)
+    page.form.events.preview.click()
+    assert window.iface.messageBar().currentItem().text() == "Choose the image that changes, and its labels."
+    assert not page.bar.running
+
+
+@pytest.mark.parametrize("gone", ["project", "image"])
+def test_simulated_events_without_their_image_are_not_shown(page, image, labels, backend, window, gone, qtbot):
+    qtbot.waitUntil(lambda: page.form.labels.layer() is labels)
+    page.form.events.way.setCurrentIndex(SIMULATE)
+    backend.may_finish.clear()
+    page.form.events.preview.click()
+    qtbot.waitUntil(lambda: bool(backend.asked_for("simulate")), timeout=10000)
+    if gone == "project":
+        QgsProject.instance().clear()
+    else:
+        QgsProject.instance().removeMapLayer(image)
+    backend.may_finish.set()
+    qtbot.waitUntil(lambda: not page.bar.running, timeout=10000)
+    assert "no longer in the project" in window.iface.messageBar().currentItem().text()
+    assert find_event_layers(QgsProject.instance()) == []
 
 
 def test_a_finished_series_says_what_happened_and_offers_detection_on_it(page, dock, image, window, qtbot):
