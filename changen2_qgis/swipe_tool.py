@@ -185,9 +185,8 @@ class SwipeTool(QgsMapTool):
                 settings.setIsTemporal(False)
             job = QgsMapRendererParallelJob(settings)
             job.setParent(self)  # or Python would delete it in the middle of its own signal
-            job.finished.connect(
-                partial(self._take, number)
-            )  # a slot that holds the job would keep it, and its picture
+            # A slot that holds the job would keep it, and its picture.
+            job.finished.connect(partial(self._take, number))
             self._jobs[number] = job
             job.start()
 

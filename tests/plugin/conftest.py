@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from osgeo import gdal, ogr, osr
+from qgis.core import QgsApplication
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +31,17 @@ def real_backend(qgis_app):
     backend = Backend()
     yield backend
     backend.stop()
+
+
+@pytest.fixture(scope="module")
+def provider(real_backend):
+    """The provider, in QGIS's registry as the plugin puts it there."""
+    from changen2_qgis.processing.provider import Changen2Provider
+
+    provider = Changen2Provider(real_backend)
+    QgsApplication.processingRegistry().addProvider(provider)
+    yield provider
+    QgsApplication.processingRegistry().removeProvider(provider)
 
 
 @pytest.fixture

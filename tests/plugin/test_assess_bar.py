@@ -6,7 +6,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 from osgeo import gdal
-from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer
 from qgis.gui import QgsMapCanvas
 
 from changen2_qgis.assess_bar import AssessBar
@@ -17,16 +17,6 @@ from changen2_qgis.series_results import add_series_group
 
 PATIENCE_MS = 120_000
 NOTHING, DRAW = "Add a map or polygons of known change to the project", "Draw points to label"
-
-
-@pytest.fixture(scope="module")
-def provider(real_backend):
-    from changen2_qgis.processing.provider import Changen2Provider
-
-    provider = Changen2Provider(real_backend)
-    QgsApplication.processingRegistry().addProvider(provider)
-    yield provider
-    QgsApplication.processingRegistry().removeProvider(provider)
 
 
 @pytest.fixture

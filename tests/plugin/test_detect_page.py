@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from osgeo import gdal
-from qgis.core import QgsApplication, QgsProject
+from qgis.core import QgsProject
 from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtWidgets import QMainWindow
 
@@ -17,16 +17,6 @@ PATIENCE_MS = 120_000
 
 SMALL, LARGE, CORE = 4, 16, 1
 """Pixels of the places below; from 0.7 up the core of the large one is left of it."""
-
-
-@pytest.fixture(scope="module")
-def provider(real_backend):
-    from changen2_qgis.processing.provider import Changen2Provider
-
-    provider = Changen2Provider(real_backend)
-    QgsApplication.processingRegistry().addProvider(provider)
-    yield provider
-    QgsApplication.processingRegistry().removeProvider(provider)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from osgeo import gdal
-from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsRectangle, QgsReferencedRectangle
+from qgis.core import QgsProject, QgsRasterLayer, QgsRectangle, QgsReferencedRectangle
 from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtWidgets import QMainWindow
 
@@ -15,16 +15,6 @@ from changen2_qgis.results import detection_groups
 
 PATIENCE_MS = 120_000
 """Two cores, a cold start of torch, and other work on the machine."""
-
-
-@pytest.fixture(scope="module")
-def provider(real_backend):
-    from changen2_qgis.processing.provider import Changen2Provider
-
-    provider = Changen2Provider(real_backend)
-    QgsApplication.processingRegistry().addProvider(provider)
-    yield provider
-    QgsApplication.processingRegistry().removeProvider(provider)
 
 
 @pytest.fixture

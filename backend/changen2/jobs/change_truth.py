@@ -46,11 +46,9 @@ class _RasterTruth:
         own = Grid.of(self._dataset)
         check_overlap(own, grid)
         self._reader = self._dataset
-        self._knows_all = False
+        self._knows_all = own == grid and self._dataset.nodata == 0
         if own != grid:
             self._reader = warp(self._dataset, grid, Resampling.nearest, **mask_outside(self._dataset))
-        else:
-            self._knows_all = self._dataset.nodata == 0
 
     def __call__(self, window: Window) -> tuple[Mask, Mask]:
         changed = self._reader.read(1, window=window) != 0

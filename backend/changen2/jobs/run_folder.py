@@ -14,6 +14,9 @@ from changen2.jobs.journal import has_finished_blocks
 from changen2.raster.output_folder import OutputFolder
 from changen2.training.run import CHECKPOINT
 
+SERIES = r"(labels_t\d+|change_t\d+_t\d+|image_t\d+(_patches)?)\.(tif|vrt)|change_events\.gpkg|manifest\.json"
+"""Names of the files of a series."""
+
 
 class Settings(Protocol):
     """What a request says of its folder; see ``DetectRequest``."""
@@ -38,7 +41,12 @@ def run_folder(request: Settings, results: str, inputs: Iterable[str | None]) ->
         InputError: as of :class:`OutputFolder` and :func:`check_apart`; ``bad_value``: going on and starting anew are
             both asked for.
     """
-    check_one_wish(request)
+    if request.resume and request.overwrite:
+        raise InputError(
+            "Both --resume and --overwrite are given: go on, or start anew?",
+            hint="Leave one of them out.",
+            code="bad_value",
+        )
     check_apart(request.out_dir, results, inputs)
     return OutputFolder(
         request.out_dir,
@@ -47,20 +55,6 @@ def run_folder(request: Settings, results: str, inputs: Iterable[str | None]) ->
         resumable=has_finished_blocks,
         unfinished=is_unfinished,
     )
-
-
-def check_one_wish(request: Settings) -> None:
-    """Refuse to go on and to start anew at once.
-
-    Raises:
-        InputError: ``bad_value``.
-    """
-    if request.resume and request.overwrite:
-        raise InputError(
-            "Both --resume and --overwrite are given: go on, or start anew?",
-            hint="Leave one of them out.",
-            code="bad_value",
-        )
 
 
 def check_apart(out_dir: str, results: str, inputs: Iterable[str | None]) -> None:
@@ -90,10 +84,6 @@ def check_apart(out_dir: str, results: str, inputs: Iterable[str | None]) -> Non
 def is_unfinished(work: Path) -> bool:
     """Tell whether a work folder holds what a run of any kind could go on from."""
     return has_finished_blocks(work) or (work / CHECKPOINT).exists()
-
-
-SERIES = r"(labels_t\d+|change_t\d+_t\d+|image_t\d+(_patches)?)\.(tif|vrt)|change_events\.gpkg|manifest\.json"
-"""Names of the files of a series."""
 
 
 def series_there(folder: Path) -> set[str]:

@@ -1,20 +1,9 @@
-"""Fixtures of the algorithms' tests: the registered provider, and a scene that the backend draws."""
+"""Fixtures of the algorithms' tests: a scene that the backend draws, and a way to run an algorithm."""
 
 import pytest
 from qgis.core import QgsApplication, QgsProcessingContext, QgsProcessingFeedback, QgsProject
 
 SCENE_SIZE = 256
-
-
-@pytest.fixture(scope="module")
-def provider(real_backend):
-    """The provider, in QGIS's registry as the plugin puts it there."""
-    from changen2_qgis.processing.provider import Changen2Provider
-
-    provider = Changen2Provider(real_backend)
-    QgsApplication.processingRegistry().addProvider(provider)
-    yield provider
-    QgsApplication.processingRegistry().removeProvider(provider)
 
 
 @pytest.fixture(scope="session")
