@@ -338,8 +338,8 @@ class RunPage(QWidget):
     def _offer_to_add(self, folder: Path, warnings: list[str]) -> None:
         add = QPushButton(qgis_icon("mActionAddLayer"), "Add to map")
         add.setObjectName("changen2_add")
-        add.setToolTip("Add the results to this project as a group of layers")
-        text = f"The run is finished. It was begun before this project was opened: its results are in {folder}."
+        add.setToolTip(f"Add the results to this project as a group of layers; they are in {folder}")
+        text = "The run that was begun in another project is finished."  # the bar shows one line
         self._offer(
             text, Qgis.MessageLevel.Success, add, lambda: self._report(lambda: self._add_to_map(folder, warnings))
         )
