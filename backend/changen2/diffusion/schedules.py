@@ -66,12 +66,13 @@ def cosine_schedule(steps: int = 1000, offset: float = 0.008, largest_beta: floa
 SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule}
 
 
-def spaced_timesteps(schedule: Schedule, steps: int) -> list[int]:
-    """Evenly spaced timesteps from T − 1 down to 0.
+def spaced_timesteps(schedule: Schedule, steps: int, first: int | None = None) -> list[int]:
+    """Evenly spaced timesteps from T − 1, or from another, down to 0.
 
     Args:
         schedule: of T timesteps.
-        steps: how many, 1 to T; one step starts at T − 1.
+        steps: how many from T − 1 on, 1 to T; one step starts at T − 1.
+        first: where to start; of the steps of the whole way as many are taken as lie below, and spaced anew.
 
     Raises:
         InputError: more steps than the schedule has, or none.
@@ -80,10 +81,13 @@ def spaced_timesteps(schedule: Schedule, steps: int) -> list[int]:
         raise InputError(
             f"{steps} sampling steps; 1 to {len(schedule)} are possible.", hint="20 to 50 is usual.", code="bad_steps"
         )
-    return np.rint(np.linspace(len(schedule) - 1, 0, steps)).astype(int).tolist()
+    whole: list[int] = np.rint(np.linspace(len(schedule) - 1, 0, steps)).astype(int).tolist()
+    if first is None:
+        return whole
+    return np.rint(np.linspace(first, 0, _from(first, whole))).astype(int).tolist()
 
 
-def log_snr_timesteps(schedule: Schedule, steps: int) -> list[int]:
+def log_snr_timesteps(schedule: Schedule, steps: int, first: int | None = None) -> list[int]:
     """Timesteps about evenly spaced in log-SNR: what the multistep solver wants.
 
     On Gaussian data of standard deviation 0.4 and the linear schedule, 20 steps of DPM-Solver++(2M) end 0.012 from the
@@ -91,13 +95,25 @@ def log_snr_timesteps(schedule: Schedule, steps: int) -> list[int]:
 
     Args:
         schedule: of T timesteps.
-        steps: at most how many; timesteps that would fall together are taken once.
+        steps: at most how many from T − 1 on; timesteps that would fall together are taken once.
+        first: where to start, as for ``spaced_timesteps``. The whole way's own steps below it would not do: one of them
+            may lie next to the first, and the solver would extrapolate far from two nearly equal looks.
     """
     spaced_timesteps(schedule, steps)
     all_lambdas = np.array([schedule.log_snr(t) for t in range(len(schedule))])
-    wanted = np.linspace(all_lambdas[-1], all_lambdas[0], steps)
-    nearest = np.abs(all_lambdas[None] - wanted[:, None]).argmin(1)
-    return sorted({int(t) for t in nearest}, reverse=True)
+
+    def evenly(start: int, count: int) -> list[int]:
+        wanted = np.linspace(all_lambdas[start], all_lambdas[0], count)
+        nearest = np.abs(all_lambdas[None] - wanted[:, None]).argmin(1)
+        return sorted({int(t) for t in nearest}, reverse=True)
+
+    whole = evenly(len(schedule) - 1, steps)
+    return whole if first is None else evenly(first, _from(first, whole))
+
+
+def _from(first: int, whole: list[int]) -> int:
+    """How many steps a way from ``first`` has."""
+    return 1 + sum(t < first for t in whole)
 
 
 def q_sample(schedule: Schedule, x0: Tensor, t: int | Tensor, noise: Tensor) -> Tensor:

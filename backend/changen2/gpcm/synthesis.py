@@ -176,11 +176,8 @@ class Synthesizer:
 
     def timesteps(self, from_exemplar: bool) -> list[int]:
         """The falling timesteps that are sampled at."""
-        spaced = SPACINGS[self._settings.sampler](self._schedule, self._settings.steps)
-        if not from_exemplar:
-            return spaced
-        highest = round(self._settings.exemplar_level * (len(self._schedule) - 1))
-        return [highest, *(t for t in spaced if t < highest)]
+        first = round(self._settings.exemplar_level * (len(self._schedule) - 1)) if from_exemplar else None
+        return SPACINGS[self._settings.sampler](self._schedule, self._settings.steps, first)
 
     def looks(self, region: Region, series_step: int, from_exemplar: bool) -> int:
         """How often the denoiser looks at a window to draw a region."""

@@ -37,8 +37,8 @@ def flow(schedule: Schedule, x: Tensor, t: int) -> Tensor:
 START = torch.linspace(-2, 2, 41, dtype=torch.float64).view(1, 1, 1, 41)
 
 
-def error(sampler, schedule: Schedule, steps: int, prediction: str = "noise") -> float:
-    timesteps = SPACING[sampler](schedule, steps)
+def error(sampler, schedule: Schedule, steps: int, prediction: str = "noise", first: int | None = None) -> float:
+    timesteps = SPACING[sampler](schedule, steps, first)
     denoise = denoiser(gaussian(schedule, prediction), schedule, prediction)
     result = sampler(denoise, START, schedule, timesteps)
     return float((result - flow(schedule, START, timesteps[0])).abs().max())
@@ -59,6 +59,12 @@ def test_orders_of_convergence() -> None:
     schedule = linear_schedule()
     assert error(dpmpp_2m, schedule, 25) / error(dpmpp_2m, schedule, 50) == pytest.approx(4, abs=1)
     assert error(ddim, schedule, 25) / error(ddim, schedule, 50) == pytest.approx(2, abs=0.4)
+
+
+@pytest.mark.parametrize("make", [linear_schedule, cosine_schedule])
+def test_a_way_from_the_middle_ends_about_as_near_as_the_whole_way(make) -> None:
+    whole = error(dpmpp_2m, make(), 20)
+    assert max(error(dpmpp_2m, make(), 20, first=first) for first in range(100, 900, 25)) < 2 * whole
 
 
 def test_one_step_gives_the_prediction() -> None:

@@ -44,6 +44,15 @@ def test_timesteps_fall_from_the_last_to_the_first(space) -> None:
         assert pairs(timesteps)[-1] == (0, CLEAN)
 
 
+@pytest.mark.parametrize("space", [spaced_timesteps, log_snr_timesteps])
+@pytest.mark.parametrize("first", [0, 1, 200, 999])
+def test_timesteps_from_the_middle_are_as_dense_as_the_whole(space, first: int) -> None:
+    for schedule in (linear_schedule(), cosine_schedule()):
+        whole, timesteps = space(schedule, 20), space(schedule, 20, first)
+        assert timesteps[0] == first and timesteps[-1] == 0 and pairs(timesteps)
+        assert len(timesteps) <= 1 + sum(t < first for t in whole)
+
+
 def test_impossible_timesteps_are_refused() -> None:
     with pytest.raises(InputError, match="1001 sampling steps"):
         spaced_timesteps(linear_schedule(), 1001)
