@@ -6,7 +6,7 @@ A folder of the user's own, outside the plugin and the package, so that an upgra
     NAME.json          the model's card, with the digests of the weights and of the file they came from
     pins.json          the digest of each source file at its first use; another one under that name is refused
     consent.json       licences agreed to, and when
-    downloads/         what is being downloaded, to be resumed
+    downloads/         what is being downloaded, to be resumed, and NAME.lock: held by the process that does
 """
 
 from __future__ import annotations
