@@ -22,7 +22,12 @@ from .worker_client import Callbacks, Progress
 
 WEIGHTS = "Weights (*.pth *.pt *.bin *.ckpt *.safetensors);;All files (*)"
 
-STAGES = {"download": "Downloading", "check": "Checking the file", "verify": "Checking the weights"}
+STAGES = {
+    "wait": "Waiting for another program that is downloading it",
+    "download": "Downloading",
+    "check": "Checking the file",
+    "verify": "Checking the weights",
+}
 
 NEXT_STEPS = {
     # code of the backend's error, whose own hint is for the terminal: what to do here

@@ -7,6 +7,7 @@ encoded, sampled and decoded. What is drawn depends on the seed, the series step
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from changen2.diffusion.samplers import SAMPLERS, SPACINGS
 from changen2.diffusion.schedules import SCHEDULES, Schedule, q_sample
 from changen2.gpcm.labels import Box
 from changen2.gpcm.regions import WINDOW_CELLS, Region, within
+from changen2.models.memory import Batch, enough_memory
 
 HALO = 8
 """Latent places around a block that the encoder and the decoder see, so that blocks agree at their borders; with
@@ -145,7 +147,8 @@ class Synthesizer:
         settings: how to sample.
         device: where the generator runs; sampling arithmetic is done on the CPU.
         precision: of the denoiser (autocast); encoder and decoder stay in float32.
-        batch_size: windows at once; fewer are padded, since a batch's size can change the last bits.
+        batch_size: windows at once; fewer are padded, since a batch's size can change the last bits. Halved where the
+            device's memory does not suffice.
         on_window: called after each look of the denoiser at a window; may raise to cancel.
 
     Attributes:
@@ -167,12 +170,17 @@ class Synthesizer:
         self._settings = settings
         self._device = torch.device(device)
         self._precision = precision
-        self._batch_size = 1 if self._device.type == "cpu" else batch_size
+        self._batch = Batch(1 if self._device.type == "cpu" else batch_size, self._device)
         self._on_window = on_window or (lambda count: None)
         self._schedule: Schedule = SCHEDULES[generator.schedule]()
         self._stride = generator.latent_stride
         self.encoded = 0
         self.sampled = 0
+
+    @property
+    def batch_size(self) -> int:
+        """Windows at once now."""
+        return self._batch.size
 
     def timesteps(self, from_exemplar: bool) -> list[int]:
         """The falling timesteps that are sampled at."""
@@ -194,6 +202,9 @@ class Synthesizer:
             scene: the image before, the wanted classes, the change.
             series_step: number of the step.
             exemplar: a picture over the region's box to start from, RGB [3, h, w]; noise where None.
+
+        Raises:
+            JobError: ``out_of_memory`` where not even one window fits into the device's memory.
         """
         pixels = self.pixels(region.box)
         view = _View(
@@ -229,7 +240,8 @@ class Synthesizer:
         for block in region.encoded:
             around = _grown(block, HALO)
             picture = torch.from_numpy(rgb(self.pixels(around)).astype(np.float32))[None]
-            found = self._generator.encode(picture.to(self._device)).float().cpu()
+            with self._enough_memory(around):
+                found = self._generator.encode(picture.to(self._device)).float().cpu()
             top, left = block.top - region.box.top, block.left - region.box.left
             height, width = block.shape
             latents[..., top : top + height, left : left + width] = found[
@@ -243,7 +255,8 @@ class Synthesizer:
             around = _meet(_grown(block, HALO), region.box)
             top, left = around.top - region.box.top, around.left - region.box.left
             part = latents[..., top : top + around.shape[0], left : left + around.shape[1]]
-            rgb = self._generator.decode(part.to(self._device)).float().cpu()[0].numpy()
+            with self._enough_memory(around):
+                rgb = self._generator.decode(part.to(self._device)).float().cpu()[0].numpy()
             yield Drawn(self.pixels(block), self.pixels(around), rgb)
 
     def _sample(self, view: _View, series_step: int, start: Tensor | None) -> Tensor:
@@ -272,8 +285,9 @@ class Synthesizer:
         """What the network says of all windows of this timestep; elsewhere the image before stands."""
         windows = view.region.windows(self._shift(series_step, t))
         said: list[Tensor] = []
-        for first in range(0, len(windows), self._batch_size):
-            said += self._look(view, x, t, windows[first : first + self._batch_size])
+        item = f"One window of {self._in_pixels(windows[0])}"
+        for found in self._batch.run(lambda part: self._look(view, x, t, windows[part]), len(windows), item):
+            said += found
         output = torch.zeros(1, said[0].shape[0], *view.region.box.shape)
         seen = torch.zeros(1, 1, *view.region.box.shape, dtype=torch.bool)
         for window, values in zip(windows, said, strict=True):
@@ -288,7 +302,7 @@ class Synthesizer:
     def _look(self, view: _View, x: Tensor, t: int, windows: list[Box]) -> list[Tensor]:
         """The network's output for some windows of one size, each [c, h, w]."""
         count = len(windows)
-        padded = windows + windows[-1:] * (self._batch_size - count)
+        padded = windows + windows[-1:] * (self._batch.size - count)
         cuts = [torch.cat([view.cut(values, window) for window in padded]) for values in (x, view.before, view.mask)]
         noisy, before, mask = (values.to(self._device) for values in cuts)
         times = torch.full((len(padded),), t, dtype=torch.long, device=self._device)
@@ -306,8 +320,9 @@ class Synthesizer:
     def _condition(self, view: _View, windows: list[Box], told: bool) -> Tensor:
         """The label embedding of some windows; kept where the same window comes at each step."""
         key = windows[0], told
-        if key in view.conditions:
-            return view.conditions[key]
+        kept = view.conditions.get(key)
+        if kept is not None and len(kept) == len(windows):  # else the batch was halved since
+            return kept
         stride, box = self._stride, view.region.box
         maps = []
         for window in windows:
@@ -320,6 +335,14 @@ class Synthesizer:
         if not view.region.is_joint:
             view.conditions[key] = condition
         return condition
+
+    def _enough_memory(self, box: Box) -> AbstractContextManager[None]:
+        """Of the device, for the pixels of a box of latent places."""
+        return enough_memory(self._device, f"An image of {self._in_pixels(box)}")
+
+    def _in_pixels(self, box: Box) -> str:
+        height, width = self.pixels(box).shape
+        return f"{width} × {height} pixels"
 
     def _shift(self, series_step: int, t: int) -> tuple[int, int]:
         """By how many cells the partition is shifted at a timestep."""

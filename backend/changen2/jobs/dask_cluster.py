@@ -8,6 +8,7 @@ may join at any time: each is asked for its facts, and every task makes sure tha
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -141,8 +142,23 @@ def crew(workers: int, dask: str | None, device: str) -> Iterator[Crew]:
     else:
         # A forked process would inherit torch's locked thread pool.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context) as pool:
+        with ProcessPoolExecutor(workers, context, _end_with_parent) as pool:
             yield Crew(pool, lambda: workers, (BrokenProcessPool,))
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, even if it was killed.
+
+    A pool's processes hold both ends of the pipe their tasks come by, so that nothing else tells them.
+    """
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _attempt(version: str, task: Callable[[Item], Result], item: Item) -> tuple[Result | None, Changen2Error | None]:

@@ -23,10 +23,18 @@ def examine() -> dict[str, Any]:
     Returns:
         ``ok``, ``versions``, ``devices`` and ``checks``: each with ``name``, ``ok``, ``found``, ``remedy``.
     """
-    from changen2.models.devices import devices
+    from changen2.models.devices import survey
 
-    found = devices()
-    possible = [_python(), _memory(), _disk(), *(_kernel(device.name) for device in found), _nvidia(found), *_models()]
+    found, unusable = survey()
+    possible = [
+        _python(),
+        _memory(),
+        _disk(),
+        *(_kernel(device.name) for device in found),
+        *(_unusable(name, reason) for name, reason in unusable.items()),
+        _nvidia(found),
+        *_models(),
+    ]
     checks = [check for check in possible if check]
     return {
         "ok": all(check["ok"] for check in checks),
@@ -65,6 +73,12 @@ def _kernel(name: str) -> dict[str, Any]:
     except RuntimeError as error:
         return _check(f"device {name}", False, str(error).splitlines()[0], "Update the driver, or use --device cpu.")
     return _check(f"device {name}", worked, "computes" if worked else "computes wrongly", "Use --device cpu.")
+
+
+def _unusable(name: str, reason: str) -> dict[str, Any]:
+    """A GPU that is there and does not answer."""
+    remedy = "Close other programs that use it, update the driver or start the machine anew, or use --device cpu."
+    return _check(f"device {name}", False, reason, remedy)
 
 
 def _nvidia(found: list[Any]) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ from changen2.jobs.generate_pair import (
 )
 from changen2.jobs.generate_sources import LEAST_VALID, Crop, LabelReading, Place
 from changen2.models.devices import choose_device, choose_precision
+from changen2.models.memory import move
 from changen2.raster.reading import gdal_environment
 
 LAYERS = ("A", "B", "label", "semantic_A", "semantic_B")
@@ -99,8 +100,7 @@ def make_files(workshop: Workshop, order: Order) -> Delivery:
 
     def ready() -> Generator:
         generator = workshop.load()
-        if isinstance(generator, torch.nn.Module):
-            generator.eval().to(device)
+        move(generator, device)
         return generator
 
     generator = once_a_process((*workshop.model, str(device)), ready)

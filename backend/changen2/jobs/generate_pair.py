@@ -25,6 +25,7 @@ from changen2.gpcm.synthesis import HALO, Generator, Settings, Synthesizer
 from changen2.jobs.exemplar_libraries import exemplars_for, look_of_pixels
 from changen2.jobs.generate_look import Floats, Look
 from changen2.jobs.image_series import mirrored_read
+from changen2.models.memory import enough_memory
 
 Mask = NDArray[np.bool_]
 Picture = NDArray[np.uint8]
@@ -291,9 +292,10 @@ def _through_autoencoder(scene: _Square, shape: tuple[int, ...], generator: Gene
     """The date before [h, w, 3], encoded and decoded just as the date after is."""
     halo = HALO * generator.latent_stride
     around = Box(-halo, -halo, shape[0] + halo, shape[1] + halo)
-    picture = torch.from_numpy(scene.rgb(around).astype(np.float32))[None].to(device)
-    latents = generator.encode(picture)[..., HALO:-HALO, HALO:-HALO]
-    return np.moveaxis(generator.decode(latents).float().cpu()[0].numpy(), 0, -1)
+    picture = torch.from_numpy(scene.rgb(around).astype(np.float32))[None]
+    with enough_memory(device, f"An image of {around.shape[1]} × {around.shape[0]} pixels"):
+        latents = generator.encode(picture.to(device))[..., HALO:-HALO, HALO:-HALO]
+        return np.moveaxis(generator.decode(latents).float().cpu()[0].numpy(), 0, -1)
 
 
 def _cells(drawn: Mask, side: int) -> NDArray[np.int64]:

@@ -26,6 +26,7 @@ from changen2.jobs.image_series import SourceImage, StepScene
 from changen2.jobs.journal import Journal
 from changen2.jobs.overlays import SparseRaster
 from changen2.jobs.progress import Reporter
+from changen2.models.memory import move
 from changen2.raster.area import Area
 from changen2.raster.grid import Grid
 from changen2.raster.patches import Patch, PatchWriter, write_copy, write_sparse_copy, write_virtual
@@ -82,6 +83,9 @@ class Drawing:
         work: the work folder; its journal tells which steps are finished.
         reporter: progress and cancel.
 
+    Raises:
+        JobError: ``out_of_memory`` where the generator does not fit into the device's memory.
+
     Attributes:
         summary: numbers for the caller.
         rates: seconds that a look of the generator and a pixel of a written image took in this run.
@@ -89,8 +93,7 @@ class Drawing:
 
     def __init__(self, plan: DrawingPlan, generator: Generator, work: Path, reporter: Reporter) -> None:
         self._plan, self._work, self._reporter = plan, work, reporter
-        if isinstance(generator, torch.nn.Module):
-            generator.eval().to(plan.device)
+        move(generator, plan.device)
         self._stride, self._outlined = generator.latent_stride, generator.outlined_classes
         self._synthesizer = Synthesizer(
             generator,
@@ -118,6 +121,11 @@ class Drawing:
             "device": str(self._plan.device),
         }
         return {**found, "exemplars": dict(self._sources)} if self._plan.exemplars else found
+
+    @property
+    def batch_size(self) -> int:
+        """Windows that the generator saw at once, at the end."""
+        return self._synthesizer.batch_size
 
     @property
     def rates(self) -> Rates:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from changen2.errors import InputError
 from changen2.jobs.calibrated import written_threshold
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models import store
+from changen2.models.catalogue import PublishedModel
 from changen2.models.registry import ModelCard, cards, load_model
 from changen2.protocol import DownloadModelRequest, ImportModelRequest, VerifyModelRequest, validate
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.2
+"""How often a download that waits for another process's asks whether to go on waiting."""
 
 
 def list_models() -> list[dict[str, Any]]:
@@ -82,6 +93,8 @@ def download(
 ) -> dict[str, Any]:
     """Fetch a published model from its authors' repository and install it.
 
+    Where another process is at the same, its end is waited for (stage ``wait``), and what it installed is returned.
+
     Raises:
         InputError: ``unknown_model``, ``consent_needed`` and what `store.install` raises.
         JobError: ``offline``, ``not_found``, ``disk_full``.
@@ -93,13 +106,48 @@ def download(
 
 def run_download(request: DownloadModelRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request."""
-    from changen2.models.hub import fetch
-
     model = store.published(request.name)
     agree(model.card, request.accept_licence)
-    folder = store.models_folder() / "downloads" / request.name
+    before = store.installed_card(request.name)
+    downloads = store.models_folder() / "downloads"
+    with _alone(downloads / f"{request.name}.lock", request.name, reporter):
+        card = store.installed_card(request.name)
+        if card is None or card == before:  # else another process has just installed it
+            card = _fetch(model, downloads / request.name, reporter)
+    return describe(card)
+
+
+@contextmanager
+def _alone(path: Path, name: str, reporter: Reporter) -> Iterator[None]:
+    """Hold the lock of a model's download; while another process has it, wait for that one to end, or for cancel."""
+    lock = FileLock(path, thread_local=False)
+    told = False
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=POLL_S)
+            except Timeout:
+                if not told:
+                    logger.warning("Another process is downloading %s; waiting for it.", name)
+                told = True
+                reporter.step("wait", 0, 0)
+            except NotImplementedError:  # a file system without locks
+                break
+    except OSError as error:
+        raise store.writing_failed(path.parent, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fetch(model: PublishedModel, folder: Path, reporter: Reporter) -> ModelCard:
+    """Download a model's file into a folder of its own, going on with what is there, and install it."""
+    from changen2.models.hub import fetch
+
+    try:
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         raise store.writing_failed(folder, error) from error
     # The file and the weights made from it lie side by side for a moment.
@@ -108,9 +156,9 @@ def run_download(request: DownloadModelRequest, reporter: Reporter) -> dict[str,
         path = fetch(model, folder, lambda done, total: reporter.step("download", done, total))
     except OSError as error:
         raise store.writing_failed(folder, error) from error
-    card = install(request.name, path, f"https://huggingface.co/{model.repository}", reporter)
+    card = install(model.card.name, path, f"https://huggingface.co/{model.repository}", reporter)
     shutil.rmtree(folder, ignore_errors=True)
-    return describe(card)
+    return card
 
 
 def import_(

@@ -20,6 +20,7 @@ from changen2.jobs.image_series import SourceImage
 from changen2.jobs.progress import Reporter
 from changen2.jobs.synthesis_plan import sampling
 from changen2.models.devices import choose_device, choose_precision, default_threads
+from changen2.models.memory import move
 from changen2.models.registry import ModelCard
 from changen2.protocol import SynthesizeRequest
 from changen2.raster.patches import write_copy, write_virtual
@@ -84,8 +85,7 @@ def _trial_drawing(request: SynthesizeRequest, generator: Generator, reporter: R
     """Seconds a look, with a share of encoding and decoding as a run of so many sampling steps has it."""
     device = choose_device(request.device)
     torch.set_num_threads(request.threads or default_threads())
-    if isinstance(generator, torch.nn.Module):
-        generator.eval().to(device)
+    move(generator, device)
 
     side = WINDOW_CELLS * CELL
     region = Region(np.array([[1, 1]]), Box(0, 0, side, side))

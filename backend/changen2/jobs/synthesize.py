@@ -107,6 +107,7 @@ def run_with(
             outputs = {_key(name): name for name in names}
             manifest = {
                 **_manifest(request, card, inputs, plan, began),
+                "batch_size": drawing.batch_size,
                 **_detector(summary),
                 "summary": summary,
                 "warnings": warnings,
@@ -188,7 +189,6 @@ def _manifest(
         "device": str(plan.device),
         "precision": str(plan.precision).removeprefix("torch."),
         "threads": torch.get_num_threads(),
-        "batch_size": plan.batch_size,
     }
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import cache
 
 import psutil
 import torch
 
 from changen2.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,17 +31,37 @@ class Device:
 
 
 def devices() -> list[Device]:
-    """Return every usable device, best first."""
-    found = []
+    """Return every usable device, best first; the CPU is always there."""
+    return survey()[0]
+
+
+def survey() -> tuple[list[Device], dict[str, str]]:
+    """Return every usable device, best first, and by name why each other one cannot be used.
+
+    A GPU that does not answer, since another program has it for itself or its driver is broken, is left out, with a
+    warning.
+    """
+    found, unusable = [], {}
     for index in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(index)
-        found.append(Device(f"cuda:{index}", torch.cuda.get_device_name(index), total, free))
+        name = f"cuda:{index}"
+        try:
+            free, total = torch.cuda.mem_get_info(index)
+            found.append(Device(name, torch.cuda.get_device_name(index), total, free))
+        except Exception as error:  # which one depends on torch's version and on what is wrong
+            unusable[name] = (str(error) or type(error).__name__).splitlines()[0]
+            _warn(name, unusable[name])
     memory = psutil.virtual_memory()
     if torch.backends.mps.is_available():
         found.append(Device("mps", "Apple GPU", memory.total, memory.available))
     cores = default_threads()
     label = f"CPU ({cores} core{'s' if cores > 1 else ''})"
-    return [*found, Device("cpu", label, memory.total, memory.available)]
+    return [*found, Device("cpu", label, memory.total, memory.available)], unusable
+
+
+@cache
+def _warn(name: str, reason: str) -> None:
+    """Say once what is wrong with a device, however often it is asked for."""
+    logger.warning("%s cannot be used: %s", name, reason)
 
 
 _own_gpu = 0
@@ -56,17 +80,23 @@ def take_gpu(number: int) -> None:
 def choose_device(name: str) -> torch.device:
     """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
 
-    ``auto`` and ``cuda`` are this process's own GPU (see `take_gpu`), the first if it was not told.
+    ``auto`` and ``cuda`` are this process's own GPU (see `take_gpu`), the first usable one if it was not told. The CPU
+    is had without asking any GPU.
 
     Raises:
-        InputError: ``bad_value`` where this machine has no such device.
+        InputError: ``bad_value`` where this machine has no such device, or cannot use it.
     """
-    names = [device.name for device in devices()]
-    own = f"cuda:{_own_gpu}" if f"cuda:{_own_gpu}" in names else "cuda:0"
-    wanted = {"auto": own if own in names else names[0], "cuda": own}.get(name, name)
+    if name == "cpu":
+        return torch.device(name)
+    found, unusable = survey()
+    names = [device.name for device in found]
+    gpus = [there for there in names if there.startswith("cuda:")]
+    own = f"cuda:{_own_gpu}" if f"cuda:{_own_gpu}" in gpus else next(iter(gpus), "cuda")
+    wanted = {"auto": own if gpus else names[0], "cuda": own}.get(name, name)
     if wanted not in names:
+        reasons = "".join(f" {gpu} cannot be used: {reason}" for gpu, reason in unusable.items())
         raise InputError(
-            f"There is no device {name!r} here; available: auto, {', '.join(names)}.",
+            f"There is no device {name!r} here; available: auto, {', '.join(names)}.{reasons}",
             hint="Run `changen2 doctor` to see why a GPU is not found.",
             code="bad_value",
         )

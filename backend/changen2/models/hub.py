@@ -44,7 +44,7 @@ def fetch(model: PublishedModel, folder: Path, on_bytes: OnBytes, *, endpoint: s
 
     try:
         return get(model.file_name or find_file(model, get, endpoint), on_bytes)
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.RemoteEntryNotFoundError) as error:
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
         raise not_found(model, str(error).splitlines()[0]) from error
     except Changen2Error:
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,10 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from changen2.errors import JobError
 from changen2.models.detection import Detection, normalize
-
-logger = logging.getLogger(__name__)
+from changen2.models.memory import Batch, enough_memory
 
 QUANTUM = 65535
 """Probabilities leave as round(p · 65535)."""
@@ -26,23 +23,32 @@ Tiles = NDArray[np.uint8]
 
 
 class Predictor:
-    """Runs a detector on batches of one fixed size.
+    """Runs a detector on batches of one fixed size, which is halved where the device's memory does not suffice.
 
     Args:
         model: returns a ``Detection`` for normalised pairs.
         device: where it runs.
         precision: float32, bfloat16 or float16 (autocast).
         batch_size: pairs at once; fewer are padded, since a batch's size can change the last bits.
+
+    Raises:
+        JobError: ``out_of_memory`` where the model does not fit.
     """
 
     def __init__(self, model: nn.Module, device: torch.device, precision: torch.dtype, batch_size: int) -> None:
-        self._model = model.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with enough_memory(device, "The model"):
+            self._model = model.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = device
         self.precision = precision
-        self.batch_size = batch_size
+        self._batch = Batch(batch_size, device)
+
+    @property
+    def batch_size(self) -> int:
+        """Pairs at once now."""
+        return self._batch.size
 
     def probe(self, tile: tuple[int, int]) -> int:
-        """Run one batch of empty tiles, halving the batch while the GPU runs out of memory.
+        """Run one batch of empty tiles, so that a GPU whose memory does not suffice halves it before the work begins.
 
         A CPU's memory is not probed: there a small tile tells the planes, and costs nothing.
 
@@ -57,31 +63,29 @@ class Predictor:
         """
         if self.device.type == "cpu":
             tile = min(tile[0], SMALL), min(tile[1], SMALL)
-        while True:
-            empty = np.zeros((self.batch_size, 3, *tile), np.uint8)
-            try:
-                return int(self.predict(empty, empty).shape[1])
-            except torch.OutOfMemoryError as error:
-                torch.cuda.empty_cache()
-                if self.batch_size == 1:
-                    raise JobError(
-                        f"One pair of {tile[0]} × {tile[1]} tiles does not fit into the memory of {self.device}.",
-                        hint="Use a smaller tile size (--tile-size 256) or another device.",
-                        code="out_of_memory",
-                    ) from error
-                self.batch_size //= 2
-                logger.warning("%s ran out of memory; the batch is now %d.", self.device, self.batch_size)
+        empty = np.zeros((self.batch_size, 3, *tile), np.uint8)
+        return int(self.predict(empty, empty).shape[1])
 
-    @torch.inference_mode()
     def predict(self, before: Tiles, after: Tiles) -> NDArray[np.uint16]:
-        """Detect change in up to ``batch_size`` pairs.
+        """Detect change in pairs, ``batch_size`` at a time.
 
         Args:
             before, after: ``[n, 3, h, w]`` uint8 RGB.
 
         Returns:
             ``[n, planes, h, w]``: the change head's channels, then the semantic head's for each date.
+
+        Raises:
+            JobError: ``out_of_memory`` where not even one pair fits.
         """
+        item = f"One pair of {before.shape[2]} × {before.shape[3]} tiles"
+        hint = "Use a smaller tile size (--tile-size 256) or another device."
+        found = self._batch.run(lambda part: self._look(before[part], after[part]), len(before), item, hint)
+        return np.concatenate(list(found))
+
+    @torch.inference_mode()
+    def _look(self, before: Tiles, after: Tiles) -> NDArray[np.uint16]:
+        """Detect change in up to ``batch_size`` pairs."""
         count = len(before)
         pair = [self._to_device(tiles) for tiles in (before, after)]
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):

@@ -6,7 +6,7 @@ A folder of the user's own, outside the plugin and the package, so that an upgra
     NAME.json          the model's card, with the digests of the weights and of the file they came from
     pins.json          the digest of each source file at its first use; another one under that name is refused
     consent.json       licences agreed to, and when
-    downloads/         what is being downloaded, to be resumed
+    downloads/         what is being downloaded, to be resumed, and NAME.lock: held by the process that does
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 
 from torch import Tensor
@@ -304,16 +305,31 @@ def consent_text(card: ModelCard) -> str:
     return LICENCES.get(card.licence, f"These weights are under the licence {card.licence}.")
 
 
+def consents() -> dict[str, str]:
+    """Return the licences agreed to, and when; none where the record cannot be read, so that one is asked again."""
+    try:
+        return record(CONSENT)
+    except InputError as error:
+        _warn_of_consents(error.message)
+        return {}
+
+
+@cache
+def _warn_of_consents(reason: str) -> None:
+    """Say it once, however many models ask."""
+    logger.warning("%s. It counts as no consent; the next one is recorded anew.", reason)
+
+
 def has_consent(card: ModelCard) -> bool:
     """Say whether the model may be used: its licence asks for nothing, or was agreed to."""
-    return not card.noncommercial or card.licence in record(CONSENT)
+    return not card.noncommercial or card.licence in consents()
 
 
 def give_consent(card: ModelCard) -> None:
     """Record that the user agreed to the model's licence, once for all models under it."""
     if not has_consent(card):
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        write_record(CONSENT, record(CONSENT) | {card.licence: now})
+        write_record(CONSENT, consents() | {card.licence: now})
 
 
 def require_consent(card: ModelCard) -> None:
@@ -335,7 +351,7 @@ def record(name: str) -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise InputError(
             f"{models_folder() / name} cannot be read: {error}",
-            hint="Mend or remove it; pins and consents are then taken anew.",
+            hint="Mend or remove it; pins are then taken anew.",
             code="unreadable",
         ) from error
     return content if isinstance(content, dict) else {}

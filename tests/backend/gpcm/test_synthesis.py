@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from changen2.errors import JobError
 from changen2.gpcm.labels import Box
 from changen2.gpcm.regions import find_regions
 from changen2.gpcm.synthesis import Settings, Synthesizer
+from changen2.models.memory import Batch
 
 BUILDING = 4
 RED = (1.8 * 127.5, 0.6 * 127.5, 0.6 * 127.5)
@@ -154,3 +156,41 @@ def test_without_clamp_the_windows_around_are_still_the_image(flat_generator):
     pieces, _ = draw(flat_generator, scene, guidance_ratio=0.5, steps=4)
     for piece in pieces:
         assert np.isfinite(piece.rgb).all() and torch.tensor(piece.rgb).amax() <= 255
+
+
+@pytest.mark.parametrize("box", [Box(400, 600, 460, 680), Box(300, 400, 1000, 1300)])
+def test_windows_are_looked_at_again_in_smaller_batches_where_memory_is_short(flat_generator, monkeypatch, box):
+    """Memory becomes short midway; the batch is the test's own, since on a CPU it is one window."""
+    denoise, sizes = flat_generator.denoise, []
+
+    def short(x_t, *rest):
+        sizes.append(len(x_t))
+        if len(sizes) > 3 and len(x_t) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return denoise(x_t, *rest)
+
+    scene = Meadow(box)
+    (region,) = scene.regions(2000)
+
+    def drawn(batch):
+        synthesizer = Synthesizer(flat_generator, Settings(steps=6))
+        monkeypatch.setattr(synthesizer, "_batch", Batch(batch, torch.device("cpu")))
+        return list(synthesizer.draw(region, scene, 1)), synthesizer
+
+    alone, one = drawn(1)
+    monkeypatch.setattr(flat_generator, "denoise", short)
+    pieces, halved = drawn(8)
+    assert sizes[:6] == [8, 8, 8, 8, 4, 2] and halved.batch_size == 2
+    assert halved.sampled == one.sampled
+    np.testing.assert_allclose(red_of(pieces), red_of(alone), atol=1e-3)
+
+
+@pytest.mark.parametrize("part", ["encode", "denoise", "decode"])
+def test_where_not_even_one_window_fits_it_is_said(flat_generator, monkeypatch, part):
+    def short(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(flat_generator, part, short)
+    with pytest.raises(JobError, match=r"\d+ × \d+ pixels does not fit into the free memory of cpu") as caught:
+        draw(flat_generator, Meadow(Box(400, 600, 460, 680)))
+    assert caught.value.code == "out_of_memory"

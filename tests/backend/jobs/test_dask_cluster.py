@@ -4,11 +4,14 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import distributed
 import numpy as np
+import psutil
 import pytest
 import stand_in
 from PIL import Image
@@ -24,6 +27,14 @@ CARD = ModelCard(
     name="flat", architecture="none", title="Flat colours", task="synthesize", gsd_min=0.2, gsd_max=1, gsd_native=0.5,
     licence="Apache-2.0", sha256="", classes=[{"index": 4, "name": "building", "color": "#808080"}],
 )  # fmt: skip
+
+WAITING = """
+from changen2.jobs.dask_cluster import crew
+
+with crew(2, None, "cpu") as hands:
+    print(list(hands.in_order(abs, range(4), lambda: None)), flush=True)
+    input()
+"""
 
 
 @pytest.fixture
@@ -123,6 +134,20 @@ def test_a_process_that_dies_is_said():
     with crew(2, None, "cpu") as hands, pytest.raises(JobError, match="lost") as error:
         list(hands.in_order(os._exit, [1, 1], lambda: None))
     assert error.value.code == "worker_lost"
+
+
+def test_processes_end_with_the_one_that_started_them_however_it_ends():
+    """Both wait for a task when it is killed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout.readline() == "[0, 1, 2, 3]\n"
+        children = psutil.Process(parent.pid).children()
+        parent.kill()
+        parent.wait()
+    assert len(children) >= 2
+    _, left = psutil.wait_procs(children, timeout=60)
+    assert not left
 
 
 def test_a_cluster_that_is_not_there_is_said(monkeypatch):

@@ -1,7 +1,11 @@
 """The model manager's jobs."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
+from filelock import FileLock
 
 from changen2.errors import Cancelled, InputError, JobError
 from changen2.jobs import models
@@ -75,6 +79,44 @@ def test_download_keeps_what_it_has_when_cancelled(fetched, folder):
     with pytest.raises(Cancelled):
         models.download(NAME, accept_licence=True, is_cancelled=lambda: True)
     assert (folder / "downloads" / NAME).is_dir() and not models.info(NAME)["installed"]
+
+
+def test_two_downloads_at_once_fetch_once(fetched, monkeypatch):
+    began, waits, fetches = threading.Event(), threading.Event(), []
+    copy = hub.fetch
+
+    def fetch(model, folder, on_bytes):
+        fetches.append(model.card.name)
+        began.set()
+        assert waits.wait(60)
+        return copy(model, folder, on_bytes)
+
+    def told(progress):
+        assert progress.stage == "wait"
+        waits.set()
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(models.download, NAME, accept_licence=True)
+        assert began.wait(60)
+        second = models.download(NAME, on_progress=told)
+    assert second == first.result() and second["installed"]
+    assert fetches == [NAME]
+
+
+def test_a_download_that_waits_can_be_cancelled_and_says_why_it_waits(fetched, folder, caplog):
+    (folder / "downloads").mkdir(parents=True)
+    with FileLock(folder / "downloads" / f"{NAME}.lock"), pytest.raises(Cancelled):
+        models.download(NAME, accept_licence=True, is_cancelled=lambda: True)
+    assert f"Another process is downloading {NAME}; waiting for it." in caplog.text
+    assert models.download(NAME)["installed"], "whoever held the lock is gone without having installed it"
+
+
+def test_an_installed_model_is_downloaded_again_where_asked(fetched, folder):
+    models.download(NAME, accept_licence=True)
+    (folder / f"{NAME}.safetensors").write_bytes(b"damaged")
+    models.download(NAME)
+    assert models.verify(NAME)
 
 
 def test_download_finds_a_full_disk_beforehand(monkeypatch):

@@ -1,11 +1,13 @@
-"""The detector as the raster engine sees it: probing, and stopping midway."""
+"""The detector as the raster engine sees it: probing, stopping midway, and memory that does not suffice."""
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
-from changen2.errors import Cancelled
+from changen2.errors import Cancelled, JobError
 from changen2.models.detection import Detection
 from changen2.models.predictor import Predictor
 
@@ -13,15 +15,18 @@ TILE = np.zeros((1, 3, 96, 128), np.uint8)
 
 
 class Layered(nn.Module):
-    """Three layers, and the sizes of what went through them."""
+    """Three layers, the sizes of what went through them, and the pairs that fit into memory at once."""
 
-    def __init__(self):
+    def __init__(self, fits=8):
         super().__init__()
         self.layers = nn.Sequential(*(nn.Identity() for _ in range(3)))
         self.seen = []
+        self.fits = fits
 
     def forward(self, before, after):
         self.seen.append(tuple(before.shape[2:]))
+        if len(before) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         change = self.layers(before[:, :1]).sigmoid()
         return Detection(change=change, semantic_before=change, semantic_after=change)
 
@@ -34,6 +39,28 @@ def predictor():
 def test_a_cpu_is_not_made_to_compute_a_whole_tile_for_the_number_of_planes(predictor):
     assert predictor.probe((1024, 32)) == 3
     assert predictor._model.seen == [(64, 32)]
+
+
+@given(batch=st.integers(1, 9), fits=st.integers(1, 9), later=st.integers(1, 9), count=st.integers(1, 9))
+def test_the_batch_is_halved_whenever_memory_is_short(batch, fits, later, count):
+    tiles = np.random.default_rng(count).integers(0, 256, (2, count, 3, 32, 32)).astype(np.uint8)
+    alone = Predictor(Layered(), torch.device("cpu"), torch.float32, 1).predict(*tiles)
+    model = Layered(fits)
+    predictor = Predictor(model, torch.device("cpu"), torch.float32, batch)
+    predictor.probe((32, 32))
+    assert predictor.batch_size <= fits
+    model.fits = later  # another program took memory, or gave some back
+    np.testing.assert_array_equal(predictor.predict(*tiles), alone)
+    least = min(fits, later)
+    assert predictor.batch_size in {batch >> times for times in range(4)}
+    assert predictor.batch_size <= least and (predictor.batch_size == batch or 2 * predictor.batch_size + 1 > least)
+
+
+def test_where_not_even_one_pair_fits_it_is_said():
+    predictor = Predictor(Layered(0), torch.device("cpu"), torch.float32, 4)
+    with pytest.raises(JobError, match="One pair of 96 × 128 tiles does not fit into the free memory of cpu") as caught:
+        predictor.predict(TILE, TILE)
+    assert caught.value.code == "out_of_memory" and "--tile-size" in caught.value.hint
 
 
 def test_a_tile_is_stopped_between_layers(predictor):

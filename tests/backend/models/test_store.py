@@ -227,10 +227,21 @@ def test_not_installed(folder):
     assert f"changen2 models download {NAME}" in caught.value.hint
 
 
-def test_damaged_records_are_named(folder, file):
-    folder.mkdir()
-    (folder / "consent.json").write_text("{")
+def test_damaged_pins_are_named(agreed, folder, file):
+    (folder / "pins.json").write_text("{")
     refused(file, "unreadable")
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff", b"[]"])
+def test_a_damaged_consent_is_none_and_is_written_anew(folder, content, caplog):
+    folder.mkdir()
+    (folder / "consent.json").write_bytes(content)
+    card = CATALOGUE[NAME].card
+    assert not store.has_consent(card)
+    assert list_models(), "the backend starts all the same"
+    assert caplog.text.count("counts as no consent") == (content != b"[]")
+    store.give_consent(card)
+    assert store.has_consent(card) and store.record("consent.json").keys() == {card.licence}
 
 
 def test_the_folder_of_each_platform(monkeypatch, tmp_path):
