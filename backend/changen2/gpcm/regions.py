@@ -1,7 +1,8 @@
 """Where a step of a series is drawn: connected change, and the model windows that look at it.
 
 Everything is counted on the raster's latent grid, whose first place lies on the raster's first pixels. The grid is
-divided into *cells* of 8 × 8 tokens, the model's own attention windows; change in touching cells is one region.
+divided into *cells* of 8 × 8 tokens, the model's own attention windows; change in touching cells is one region, unless
+the raster is divided into blocks that no event crosses.
 
 A small region is drawn in one window around it. A larger one is drawn jointly: at each sampling step the grid is
 partitioned into windows without overlap, shifted by a number of whole cells that depends on the seed and the step, and
