@@ -300,17 +300,29 @@ def unfold(node: QgsLayerTreeGroup) -> None:
 def run_folder(node: QgsLayerTreeNode) -> str:
     """The run folder of a result's group: where its layers lie now, for a project is moved with its runs.
 
-    QGIS keeps the layers' paths relative to the project, and so finds them again; not those in properties.
+    QGIS keeps the layers' paths relative to the project, and so finds them again; not those in properties. A folder
+    that has another name by now is known by its manifest, which names the files of the layers that were found again.
     """
     kept = str(node.customProperty(FOLDER))
+    layers = [tree_layer.layer() for tree_layer in node.findLayers() if tree_layer.layer() is not None]
+    files = [Path(layer.source().split("|")[0]) for layer in layers if layer.customProperty(ROLE) is not None]
     name = PureWindowsPath(kept).name  # takes both kinds of slashes
-    for tree_layer in node.findLayers():
-        layer = tree_layer.layer()
-        if layer is not None and layer.customProperty(ROLE) is not None:
-            for parent in Path(layer.source().split("|")[0]).parents:
-                if parent.name == name:
-                    return str(parent)
+    for folder in dict.fromkeys(parent for file in files for parent in file.parents if parent.name == name):
+        if folder.is_dir():
+            return str(folder)
+    for file in files:
+        for folder in list(file.parents)[:2]:  # files of another threshold lie one deeper
+            if file.name in _named_in_manifest(folder):
+                return str(folder)
     return kept
+
+
+def _named_in_manifest(folder: Path) -> set[str]:
+    """The files that a run has left in a folder; none where it is no run's."""
+    try:
+        return {PureWindowsPath(path).name for path in read_manifest(folder)["outputs"].values()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # no manifest, or one from elsewhere
+        return set()
 
 
 def _original_of(layer: QgsVectorLayer) -> str:

@@ -432,6 +432,29 @@ def test_what_a_project_takes_along_is_found_and_written_there(project, tmp_path
             assert place["review"] == state
 
 
+@pytest.mark.parametrize("shown", [".", "threshold 0.70"])
+def test_a_run_folder_with_another_name_is_found_where_a_layer_was_found_again(project, pixels, shown):
+    write_run(pixels / "threshold 0.70", crs=None, boxes=((4, 6, 9, 12),))
+    add_run_folder(project, str(pixels), "Change")
+    renamed = pixels.rename(pixels.with_name("the north"))
+    (group,) = detection_groups(project)
+    assert group.folder == str(pixels)  # no layer tells, yet
+    layer = group.layer("polygons")
+    layer.setDataSource(f"{renamed / shown / 'change.gpkg'}|layername=change", layer.name(), "ogr")
+    assert group.folder == str(renamed)
+
+
+def test_another_run_that_a_file_of_lies_in_is_not_taken_for_the_renamed_one(project, pixels):
+    add_run_folder(project, str(pixels), "Change")
+    other = shutil.copytree(pixels, pixels.with_name("other"))
+    (other / "town.tif").touch()
+    pixels.rename(pixels.with_name("the north"))
+    (group,) = detection_groups(project)
+    layer = group.layer("change")
+    layer.setDataSource(str(other / "town.tif"), layer.name(), "gdal")
+    assert group.folder == str(pixels)
+
+
 @pytest.mark.parametrize("in_project", [True, False])
 def test_the_images_that_were_taken_along_are_found(project, tmp_path, take_along, in_project):
     folder = tmp_path / "here" / "Changen2 runs" / "run"
