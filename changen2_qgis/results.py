@@ -38,6 +38,7 @@ __all__ = [
     "detection_groups",
     "display_polygons",
     "find_group",
+    "given_rasters",
     "input_path",
     "layer_of_file",
     "ogr_source",
@@ -272,6 +273,12 @@ def add_run_folder(project: QgsProject, folder: str, title: str) -> QgsLayerTree
 def detection_groups(project: QgsProject) -> list[DetectionGroup]:
     """All detection results in the project, from the top of the layer tree down."""
     return [DetectionGroup(node) for node in project.layerTreeRoot().findGroups(True) if node.customProperty(_ID)]
+
+
+def given_rasters(project: QgsProject) -> list[QgsRasterLayer]:
+    """The rasters in the project that are no part of a result, from the top of the layer tree down."""
+    layers = [node.layer() for node in project.layerTreeRoot().findLayers()]
+    return [layer for layer in layers if isinstance(layer, QgsRasterLayer) and layer.customProperty(ROLE) is None]
 
 
 def find_group(project: QgsProject, group_id: str) -> DetectionGroup | None:
