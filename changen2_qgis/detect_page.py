@@ -141,7 +141,9 @@ class DetectPage(RunPage):
     ) -> None:
         group = find_group(QgsProject.instance(), group_id)
         if group is None:
-            self._warn(f"The result is no longer in the project. Its new files are in {paths}.")
+            self._warn(
+                f"The result is no longer in the project. Its new files are in {Path(paths['polygons']).parent}."
+            )
             return
         if self._is_edited(group):  # since Apply was pressed
             return
