@@ -128,10 +128,11 @@ class DetectPage(RunPage):
             "MIN_AREA": smallest_area(group.folder),
             "OUTPUT_FOLDER": str(threshold_folder(Path(group.folder), threshold)),
         }
+        group_id = group.id  # the group may be gone when the run ends
         self._start(
             AlgorithmRun("changen2:vectorizechange", parameters, self),
             lambda outputs, warnings: self._show_other_threshold(
-                group.id, _paths_by_role(outputs), threshold, _summary(outputs)
+                group_id, _paths_by_role(outputs), threshold, _summary(outputs)
             ),
             self._tell,
         )
