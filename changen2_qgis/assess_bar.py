@@ -72,7 +72,8 @@ class AssessBar(QWidget):
             "THRESHOLD": group.threshold,
             "OUTPUT_FOLDER": str(folder),
         }
-        self._start("changen2:assessaccuracy", parameters, "Assessing…", lambda outputs: _show(outputs, group.id, said))
+        group_id = group.id  # the group may be gone when the run ends
+        self._start("changen2:assessaccuracy", parameters, "Assessing…", lambda outputs: _show(outputs, group_id, said))
 
     def assess_known(self) -> None:
         """Compare a new result with what was synthesized between its two images, if it was."""
@@ -89,11 +90,12 @@ class AssessBar(QWidget):
             return
         folder = points_folder(Path(group.folder))
         parameters = {"CHANGE": group.layer("change"), "OUTPUT_FOLDER": str(folder)}
+        group_id = group.id  # see `assess`
         self._start(
             "changen2:samplepoints",
             parameters,
             "Drawing the points…",
-            lambda outputs: _show_points(outputs, group.id),
+            lambda outputs: _show_points(outputs, group_id),
         )
 
     def _group(self) -> DetectionGroup | None:

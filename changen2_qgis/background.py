@@ -7,6 +7,7 @@ from typing import Any
 
 from qgis.core import (
     QgsApplication,
+    QgsMapLayer,
     QgsProcessingAlgRunnerTask,
     QgsProcessingContext,
     QgsProcessingFeedback,
@@ -131,7 +132,7 @@ class AlgorithmRun(QObject):
     def __init__(self, algorithm_id: str, parameters: dict[str, Any], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._id = algorithm_id
-        self._parameters = parameters
+        self._parameters = {name: _id_of(value) for name, value in parameters.items()}
         # The task uses these until its end; nothing but this object holds them.
         self._context = project_context()
         self._feedback = AlgorithmFeedback()
@@ -175,6 +176,16 @@ class AlgorithmRun(QObject):
             if self._feedback.errors
             else "The algorithm failed without a reason. The Log Messages panel may know more."
         )
+
+
+def _id_of(value: Any) -> Any:
+    """The id of a layer of the project, and anything else as it is.
+
+    The parameters go to another thread as they are, where QGIS would crash on a layer that has been removed since.
+    """
+    if isinstance(value, QgsMapLayer) and QgsProject.instance().mapLayer(value.id()) is value:
+        return value.id()
+    return value
 
 
 def message_of(error: Exception) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from qgis.core import QgsProject, QgsRasterLayer
+from qgis.core import QgsProject
 from qgis.gui import QgsCollapsibleGroupBox, QgsDoubleSpinBox, QgsMapCanvas
 from qgis.PyQt.QtCore import QSignalBlocker, Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
@@ -14,6 +14,7 @@ from .band_mapping import BandMapping
 from .extent_picker import ExtentPicker
 from .form_rows import choose, describe_model, fill, label_for, list_of, new_form, offer_devices
 from .raster_picker import RasterPicker
+from .results import given_rasters
 from .settings import Settings
 from .worker_client import Hello
 
@@ -198,14 +199,13 @@ class DetectForm(QWidget):
         return parameters
 
     def choose_only_pair(self) -> None:
-        """With exactly two rasters in the project and none chosen, take the lower one as before.
+        """With exactly two rasters in the project besides results, and none chosen, take the lower one as before.
 
         New layers go on top of the layer tree, and people add the older image first.
         """
         if self.before.layer() is not None or self.after.layer() is not None:
             return
-        layers = [node.layer() for node in QgsProject.instance().layerTreeRoot().findLayers()]
-        rasters = [layer for layer in layers if isinstance(layer, QgsRasterLayer)]
+        rasters = given_rasters(QgsProject.instance())
         if len(rasters) == 2:
             self.before.set_layer(rasters[1])
             self.after.set_layer(rasters[0])

@@ -128,10 +128,11 @@ class DetectPage(RunPage):
             "MIN_AREA": smallest_area(group.folder),
             "OUTPUT_FOLDER": str(threshold_folder(Path(group.folder), threshold)),
         }
+        group_id = group.id  # the group may be gone when the run ends
         self._start(
             AlgorithmRun("changen2:vectorizechange", parameters, self),
             lambda outputs, warnings: self._show_other_threshold(
-                group.id, _paths_by_role(outputs), threshold, _summary(outputs)
+                group_id, _paths_by_role(outputs), threshold, _summary(outputs)
             ),
             self._tell,
         )
@@ -141,7 +142,9 @@ class DetectPage(RunPage):
     ) -> None:
         group = find_group(QgsProject.instance(), group_id)
         if group is None:
-            self._warn(f"The result is no longer in the project. Its new files are in {paths}.")
+            self._warn(
+                f"The result is no longer in the project. Its new files are in {Path(paths['polygons']).parent}."
+            )
             return
         if self._is_edited(group):  # since Apply was pressed
             return

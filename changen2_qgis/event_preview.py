@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer
 
-from .event_export import take_events
+from .event_export import take_events, usual_mapping
 from .event_layer import create_event_layer, read_only
 from .processing.event_files import shown_events
 
 _SIMULATED = "changen2/simulated"
+"""Property of a layer that holds a simulation: what that has left in it, see `_content`."""
 
 
 def show_events(
@@ -30,7 +32,8 @@ def show_events(
         image: that they are to change.
         classes: ``{"index", "name", "color"}`` of each.
         folder: for a new layer's file.
-        former: the layer that was drawn on; taken if it holds an earlier simulation, which is replaced.
+        former: the layer that was drawn on; taken if it holds an earlier simulation that nobody has edited since,
+            which is replaced.
 
     Returns:
         The layer that holds them.
@@ -39,9 +42,8 @@ def show_events(
         InputError: the layer cannot be made or edited.
     """
     layer = former
-    if layer is None or not layer.customProperty(_SIMULATED):
+    if layer is None or layer.customProperty(_SIMULATED) != _content(layer):
         layer = create_event_layer(QgsProject.instance(), image, classes, folder)
-        layer.setCustomProperty(_SIMULATED, True)
     elif not layer.isEditable() and not layer.startEditing():
         raise read_only(layer)
     else:
@@ -49,4 +51,15 @@ def show_events(
         layer.deleteFeatures([feature.id() for feature in layer.getFeatures()])
         layer.endEditCommand()
     take_events(layer, QgsVectorLayer(shown_events(path, labels), "simulated", "ogr"))
+    layer.setCustomProperty(_SIMULATED, _content(layer))
     return layer
+
+
+def _content(layer: QgsVectorLayer) -> str:
+    """A digest of the events, which changes when one is drawn, edited or removed."""
+    mapping = usual_mapping(layer.fields())
+    read = (mapping.event, mapping.to_class, mapping.step)
+    events = (
+        (feature.geometry().asWkb().data(), *(part.of(feature) for part in read)) for feature in layer.getFeatures()
+    )
+    return hashlib.sha256(repr(sorted(events)).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ _POLYGONS, _CHANGE = "change.gpkg", "change.tif"
 _MANIFESTS = ("vectorize_manifest.json", "manifest.json")
 """Beside the polygons of another threshold, and beside those of the run's own."""
 
-_CHANGED = "SELECT CAST(last_change AS TEXT) AS changed FROM gpkg_contents WHERE table_name = 'change'"
+_CHANGED = "SELECT CAST(last_change AS TEXT) AS changed FROM gpkg_contents WHERE table_name = '{table}'"
 
 
 def ogr_source(path: str, table: str = TABLE) -> str:
@@ -69,10 +70,27 @@ def _polygon_files(folder: str | Path) -> list[Path]:
     return sorted((path for path in files if path.exists()), key=_last_change)
 
 
-def _last_change(path: Path) -> str:
+def is_copy(copy: Path, original: Path, table: str = TABLE) -> bool:
+    """Whether a file is a copy of these polygons, perhaps changed since, and not of others that they have replaced."""
+    if not copy.exists():
+        return False
+    made = str(_manifest_of(original).get("began") or _last_change(original, table))
+    return _moment(_last_change(copy, table)) >= _moment(made)
+
+
+def _last_change(path: Path, table: str = TABLE) -> str:
     """When a GeoPackage's polygons were last changed, as it says itself: its file's time changes when it is read."""
-    contents = QgsVectorLayer(f"{ogr_source(str(path))}|subset={_CHANGED}", "contents", "ogr")
+    subset = _CHANGED.format(table=table)
+    contents = QgsVectorLayer(f"{ogr_source(str(path), table)}|subset={subset}", "contents", "ogr")
     return next((str(row["changed"]) for row in contents.getFeatures()), "")
+
+
+def _moment(text: str) -> datetime:
+    """A time as manifests and GeoPackages write it; long ago where there is none."""
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
+    except ValueError:
+        return datetime.min.replace(tzinfo=timezone.utc)
 
 
 def _manifest_of(polygons: Path) -> dict[str, Any]:

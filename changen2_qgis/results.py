@@ -27,7 +27,7 @@ from qgis.PyQt.QtGui import QTransform
 
 from .inputs import PixelFrame
 from .layer_metadata import carry_manifest, read_manifest
-from .polygon_files import TABLE, made_before, marks_of, marks_of_run, ogr_source
+from .polygon_files import TABLE, is_copy, made_before, marks_of, marks_of_run, ogr_source
 from .styles import set_probability_threshold, style_as_seen, style_detection_layer
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "detection_groups",
     "display_polygons",
     "find_group",
+    "given_rasters",
     "input_path",
     "layer_of_file",
     "ogr_source",
@@ -161,17 +162,16 @@ class DetectionGroup:
         if layer is None or not write_attribute(layer, "review", states):
             return False
         layer.setRenderer(layer.renderer().clone())  # so that the legend counts the states again
-        original = _original_of(layer)
-        if original:
-            return write_attribute(QgsVectorLayer(original, "original", "ogr"), "review", states)
-        return True
+        path = _original_of(layer)
+        if not path:
+            return True
+        original = QgsVectorLayer(path, "original", "ogr")
+        known = {feature_id: state for feature_id, state in states.items() if original.getFeature(feature_id).isValid()}
+        return write_attribute(original, "review", known)  # not those that were drawn: they are in the copy alone
 
     def made_before(self, threshold: float) -> dict[str, str] | None:
         """The map and the polygons that this run has at a threshold, for `replace`; None where they are to be made."""
-        polygons = self.layer("polygons")
-        if polygons is None or polygons.customProperty(_ORIGINAL):
-            return None  # the copy for display would be written anew, over what was drawn in it
-        return made_before(self.folder, threshold)
+        return None if self.layer("polygons") is None else made_before(self.folder, threshold)
 
     def replace(self, outputs: dict[str, str], threshold: float, summary: dict[str, Any] | None = None) -> Carried:
         """Point the polygons and the binary map at files made with another threshold.
@@ -275,6 +275,12 @@ def detection_groups(project: QgsProject) -> list[DetectionGroup]:
     return [DetectionGroup(node) for node in project.layerTreeRoot().findGroups(True) if node.customProperty(_ID)]
 
 
+def given_rasters(project: QgsProject) -> list[QgsRasterLayer]:
+    """The rasters in the project that are no part of a result, from the top of the layer tree down."""
+    layers = [node.layer() for node in project.layerTreeRoot().findLayers()]
+    return [layer for layer in layers if isinstance(layer, QgsRasterLayer) and layer.customProperty(ROLE) is None]
+
+
 def find_group(project: QgsProject, group_id: str) -> DetectionGroup | None:
     """The result with this identity, or None where it has been removed."""
     return next((group for group in detection_groups(project) if group.id == group_id), None)
@@ -301,17 +307,29 @@ def unfold(node: QgsLayerTreeGroup) -> None:
 def run_folder(node: QgsLayerTreeNode) -> str:
     """The run folder of a result's group: where its layers lie now, for a project is moved with its runs.
 
-    QGIS keeps the layers' paths relative to the project, and so finds them again; not those in properties.
+    QGIS keeps the layers' paths relative to the project, and so finds them again; not those in properties. A folder
+    that has another name by now is known by its manifest, which names the files of the layers that were found again.
     """
     kept = str(node.customProperty(FOLDER))
+    layers = [tree_layer.layer() for tree_layer in node.findLayers() if tree_layer.layer() is not None]
+    files = [Path(layer.source().split("|")[0]) for layer in layers if layer.customProperty(ROLE) is not None]
     name = PureWindowsPath(kept).name  # takes both kinds of slashes
-    for tree_layer in node.findLayers():
-        layer = tree_layer.layer()
-        if layer is not None and layer.customProperty(ROLE) is not None:
-            for parent in Path(layer.source().split("|")[0]).parents:
-                if parent.name == name:
-                    return str(parent)
+    for folder in dict.fromkeys(parent for file in files for parent in file.parents if parent.name == name):
+        if folder.is_dir():
+            return str(folder)
+    for file in files:
+        for folder in list(file.parents)[:2]:  # files of another threshold lie one deeper
+            if file.name in _named_in_manifest(folder):
+                return str(folder)
     return kept
+
+
+def _named_in_manifest(folder: Path) -> set[str]:
+    """The files that a run has left in a folder; none where it is no run's."""
+    try:
+        return {PureWindowsPath(path).name for path in read_manifest(folder)["outputs"].values()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # no manifest, or one from elsewhere
+        return set()
 
 
 def _original_of(layer: QgsVectorLayer) -> str:
@@ -342,36 +360,49 @@ def display_polygons(path: str, raster: QgsRasterLayer | None, table: str = TABL
     """A polygon file that lies over its raster in QGIS, and the original where that is another file.
 
     The polygons of a raster without CRS are in pixels, (column, row), y down; QGIS shows such a raster with y
-    up (from −height to 0, or by its world file). For these a flipped copy is written beside the original.
+    up (from −height to 0, or by its world file). For these a flipped copy is beside the original. It is written once
+    and then kept, for what the user draws is in it alone.
 
     Returns:
         The path to show, and the path of the original ("" where it is the same file).
+
+    Raises:
+        OSError: the copy cannot be written.
     """
     to_map = _to_map(raster)
     if to_map is None:
         return path, ""
+    copy = os.path.splitext(path)[0] + "_display.gpkg"
+    if not is_copy(Path(copy), Path(path), table):
+        _write_turned(path, table, to_map, copy)
+    return copy, ogr_source(path, table)
+
+
+def _write_turned(path: str, table: str, to_map: QTransform, copy: str) -> None:
+    """Copy a table with other coordinates, aside first: what is under the name of the copy is whole."""
     source = QgsVectorLayer(ogr_source(path, table), "polygons", "ogr")
+    aside = os.path.splitext(copy)[0] + "_unfinished.gpkg"
     options = QgsVectorFileWriter.SaveVectorOptions()
     options.driverName = "GPKG"
     options.layerName = table
-    copy = os.path.splitext(path)[0] + "_display.gpkg"
     writer = QgsVectorFileWriter.create(
-        copy,
+        aside,
         source.fields(),
         source.wkbType(),
         QgsCoordinateReferenceSystem(),
         QgsProject.instance().transformContext(),
         options,
     )
-    if writer.hasError() != QgsVectorFileWriter.WriterError.NoError:
-        raise OSError(f"Cannot write {copy}: {writer.errorMessage()}. Free some disk space or check the rights.")
     for feature in source.getFeatures():
         geometry = feature.geometry()
         geometry.transform(to_map)
         feature.setGeometry(geometry)
         writer.addFeature(feature)
+    failed, message = writer.hasError() != QgsVectorFileWriter.WriterError.NoError, writer.errorMessage()
     del writer  # closes the file
-    return copy, ogr_source(path, table)
+    if failed:
+        raise OSError(f"Cannot write {copy}: {message}. Free some disk space or check the rights.")
+    os.replace(aside, copy)
 
 
 def _to_map(raster: QgsRasterLayer | None) -> QTransform | None:

@@ -28,6 +28,10 @@ REQUEST_FILE = "request.json"
 CHECKPOINT_FILE = "checkpoint.pt"
 """In the work folder of a training: its weights so far."""
 
+POINTS_FOLDER = "points to label"
+POINTS_FILE = "sample_points.gpkg"
+"""In a folder of points, which lies in that of the run."""
+
 _DATED = re.compile(r"(\d{4}-\d\d-\d\d \d\d-\d\d) (\w+) ?(.*)")
 
 
@@ -142,7 +146,13 @@ def assessment_folder(run_folder: Path, reference: str) -> Path:
 
 def points_folder(run_folder: Path) -> Path:
     """A new folder inside a run's for points to label."""
-    return _unused(run_folder / "points to label")
+    return _unused(run_folder / POINTS_FOLDER)
+
+
+def drawn_points(run_folder: Path) -> Path | None:
+    """The file of the points that were last drawn over a run; None where none were."""
+    files = sorted(run_folder.glob(f"{POINTS_FOLDER}*/{POINTS_FILE}"), key=lambda file: (len(str(file)), str(file)))
+    return files[-1] if files else None  # the one with the largest number, see `_unused`
 
 
 def _plain(name: str) -> str:

@@ -23,8 +23,8 @@ from qgis.PyQt.QtWidgets import (
 from .errors import InputError
 from .group_panel import open_folder, tool_button
 from .icons import own_icon, qgis_icon
-from .results import add_run_folder, detection_groups
-from .run_folders import Run, can_go_on, find_runs, runs_folder
+from .results import DetectionGroup, add_run_folder, detection_groups, ogr_source
+from .run_folders import Run, can_go_on, drawn_points, find_runs, runs_folder
 from .series_results import add_series_group, series_groups
 
 KINDS = {
@@ -191,8 +191,19 @@ def add_run(project: QgsProject, run: Run) -> QgsLayerTreeGroup:
     """
     title = f"{KINDS[run.kind][0]} {run.began:%Y-%m-%d %H:%M}"
     if run.kind == "detect":
-        return add_run_folder(project, str(run.folder), title)
+        return _add_detection(project, run, title)
     return add_series_group(project, str(run.folder), title)
+
+
+def _add_detection(project: QgsProject, run: Run, title: str) -> QgsLayerTreeGroup:
+    """Add a detection with the points that were last drawn over it, and their labels."""
+    node = add_run_folder(project, str(run.folder), title)
+    points = drawn_points(run.folder)
+    if points is not None:
+        from .sample_points import TABLE, add_points  # with numpy, which opening the dock need not wait for
+
+        add_points(DetectionGroup(node), ogr_source(str(points), TABLE))
+    return node
 
 
 def _item_of(run: Run) -> QTreeWidgetItem:

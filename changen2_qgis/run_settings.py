@@ -60,7 +60,7 @@ def fill_detect_form(form: DetectForm, run: Run) -> list[str]:
     form.resolution.setCurrentIndex(AS_IMAGES if gsd is None else AS_MODEL if gsd == "auto" else OTHER)
     if isinstance(gsd, (int, float)):
         form.pixel_size.setValue(gsd)
-    return missing + _show_area(form.extent, given, form.before.layer())
+    return missing + _show_area(form.extent, given, form.before.layer(), run)
 
 
 def fill_synthesize_form(form: SynthesizeForm, run: Run) -> list[str]:
@@ -84,7 +84,7 @@ def fill_synthesize_form(form: SynthesizeForm, run: Run) -> list[str]:
     form.bands.choose(inputs["image"]["bands"])
     form.seed.number.setValue(int(given.get("seed", 0)))
     form.dates.show_timeline(timeline_of(run.folder, manifest))
-    missing += _show_area(form.extent, given, form.image.layer())
+    missing += _show_area(form.extent, given, form.image.layer(), run)
     missing += _show_events(form, given, run)
     form.steps.setValue(int(given.get("steps") or 0))
     return missing + _without_control(form, given)
@@ -130,10 +130,10 @@ def _choose_model(control: Any, given: dict[str, Any]) -> list[str]:
     return []
 
 
-def _show_area(picker: ExtentPicker, given: dict[str, Any], image: QgsRasterLayer | None) -> list[str]:
+def _show_area(picker: ExtentPicker, given: dict[str, Any], image: QgsRasterLayer | None, run: Run) -> list[str]:
     """Look where the run looked."""
     if given.get("aoi"):
-        layer = QgsVectorLayer(str(given["aoi"]), "Area", "ogr")
+        layer = QgsVectorLayer(input_path({"path": given["aoi"]}, str(run.folder)), "Area", "ogr")
         if not layer.isValid():
             picker.show_whole()
             return [f"The polygons {given['aoi']} are no longer there: choose the area again."]
@@ -177,7 +177,7 @@ def _show_events(form: SynthesizeForm, given: dict[str, Any], run: Run) -> list[
     if image is None:
         return []
     # The run's own copy, else what happened, which the run has noted; the latter may be cropped.
-    files = (str(path), str(run.folder / "change_events.gpkg"))
+    files = (input_path({"path": path}, str(run.folder)), str(run.folder / "change_events.gpkg"))
     sources = [QgsVectorLayer(shown_events(file, image), "events", "ogr") for file in files if os.path.exists(file)]
     source = next((source for source in sources if source.isValid()), None)
     if source is None:

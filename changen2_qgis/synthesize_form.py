@@ -18,7 +18,7 @@ from .form_rows import choose, describe_model, fill, label_for, list_of, new_for
 from .label_classes import classes_of
 from .processing.synthesize_change import QUALITIES as STEPS_OF
 from .raster_picker import RasterPicker
-from .results import ROLE
+from .results import given_rasters
 from .seed_picker import SeedPicker
 from .settings import Settings
 from .worker_client import Hello
@@ -180,8 +180,7 @@ class SynthesizeForm(QWidget):
         Labels have a palette and name their classes; what is no labels is an image, and so is the only raster there
         is. Results of runs are neither. Labels are chosen once: who takes them back wants none.
         """
-        layers = [node.layer() for node in QgsProject.instance().layerTreeRoot().findLayers()]
-        rasters = [x for x in layers if isinstance(x, QgsRasterLayer) and x.customProperty(ROLE) is None]
+        rasters = given_rasters(QgsProject.instance())
         with_palette = [layer for layer in rasters if layer.rasterType() == QgsRasterLayer.LayerType.Palette]
         labels = [layer for layer in with_palette if classes_of(layer)] if len(rasters) > 1 else []
         images = [layer for layer in rasters if layer not in labels]

@@ -8,6 +8,7 @@ from qgis.core import (
     QgsCoordinateTransform,
     QgsFeature,
     QgsFeatureRequest,
+    QgsGeometry,
     QgsProject,
     QgsRectangle,
     QgsVectorLayer,
@@ -58,6 +59,7 @@ class WalkBar(QWidget):
         self._group_id = ""
         self._ids: list[int] = []
         self._at = -1
+        self._shown = QgsGeometry()  # the shape of the place that was shown last
         self._highlight: QgsHighlight | None = None
         self.previous = self._arrow("mActionArrowLeft", f"Show the previous {self.WHAT}")
         self.next = self._arrow("mActionArrowRight", f"Show the next {self.WHAT}{self.ORDER}")
@@ -128,21 +130,42 @@ class WalkBar(QWidget):
         group = self._group
         return self.layer_of(group) if group is not None else None
 
-    def _read_ids(self) -> None:
+    def _read_ids(self) -> bool:
+        """Look what is there by now; tell whether the place is there still, else where it was the next one is."""
         layer = self._layer()
         if layer is None:
-            self._ids = []
-        elif len(self._ids) != layer.featureCount():
-            self._ids = self.in_order(layer)
+            self._ids, self._at = [], -1
+        elif set(self._ids) != set(layer.allFeatureIds()):  # drawn, deleted, or numbered by saving
+            before, self._ids = self._ids, self.in_order(layer)
+            return self._at < 0 or self._find_place(layer, before)
+        return True
+
+    def _find_place(self, layer: QgsVectorLayer, before: list[int]) -> bool:
+        shown = before[self._at]
+        if shown not in self._ids:
+            shown = self._of_same_shape(layer)
+        there = shown in self._ids
+        self._at = self._ids.index(shown) if there else len(set(before[: self._at]).intersection(self._ids))
+        return there
+
+    def _of_same_shape(self, layer: QgsVectorLayer) -> int | None:
+        """The place that was shown last, under the number that saving has given it."""
+        nearby = layer.getFeatures(QgsFeatureRequest().setFilterRect(self._shown.boundingBox()))
+        return next((feature.id() for feature in nearby if feature.geometry().equals(self._shown)), None)
 
     def _step(self, by: int) -> None:
-        self._read_ids()
+        self._move(by, self._read_ids())
+
+    def _move(self, by: int, there: bool) -> None:
+        """Show the next or previous place; where the one shown is not there any more, its neighbour."""
         if not self._ids:
             self._at = -1
             self._clear_highlight()
             self._show_position()
+        elif self._at < 0:
+            self._go_to(0 if by > 0 else len(self._ids) - 1)
         else:
-            self._go_to((self._at + by) % len(self._ids) if self._at >= 0 else (0 if by > 0 else len(self._ids) - 1))
+            self._go_to((self._at + (by if there or by < 0 else 0)) % len(self._ids))
 
     def _go_to(self, index: int) -> None:
         layer = self._layer()
@@ -151,7 +174,7 @@ class WalkBar(QWidget):
         feature = layer.getFeature(self._ids[index])
         if not feature.isValid():
             return
-        self._at = index
+        self._at, self._shown = index, feature.geometry()
         self._zoom_to(layer, feature)
         self._show_position(feature)
 
@@ -175,7 +198,12 @@ class WalkBar(QWidget):
 
     def _answer(self, answer: bool) -> None:
         group = self._group
+        there = self._read_ids()
         if group is None or self._at < 0:
+            return
+        if not there:
+            self.refused.emit(f"This {self.WHAT} was deleted; the answer was not saved. Look at the next one.")
+            self._move(1, there)
             return
         if not self.write(group, self._ids[self._at], answer):
             self.refused.emit("The answer could not be saved. Check that the run folder can be written to.")

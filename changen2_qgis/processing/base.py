@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +27,7 @@ from qgis.PyQt import sip
 from qgis.PyQt.QtGui import QIcon
 
 from ..backend import Backend
-from ..errors import PluginError
+from ..errors import BackendError, PluginError
 from ..inputs import polygons_path
 from ..paths import resources_dir
 from ..run_folders import INPUTS_FOLDER, WORK_FOLDER, is_unfinished
@@ -134,11 +135,13 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         Raises:
             InputError: there is no polygon, or it cannot be written.
         """
+        layer = self._layer_behind(parameters, name, context)
+        folder.layers[str(Path(inside, "aoi"))] = layer.name()
         kept = folder.kept(str(Path(inside, "aoi.gpkg")))
         if kept is not None:
             return kept
         source = self.parameterAsSource(parameters, name, context)
-        return polygons_path(self._layer_behind(parameters, name, context), source, raster, folder.inputs / inside)
+        return polygons_path(layer, source, raster, folder.inputs / inside)
 
     def _layer_behind(self, parameters: dict[str, Any], name: str, context: QgsProcessingContext) -> QgsVectorLayer:
         """The layer of a feature source; Processing knows none where a choice of its features is given."""
@@ -246,6 +249,8 @@ class RunFolder:
     def __init__(self, path: Path, overwrite: bool, resume: bool = False, keep_inputs: bool = False) -> None:
         self.path = path
         self.inputs = path / INPUTS_FOLDER
+        self.layers: dict[str, str] = {}
+        """By name in `inputs`, without its ending, of a file: the layer that it was or will be written for."""
         self._keep_inputs = keep_inputs
         self._resume = resume and is_unfinished(path)
         self._made = not path.exists()
@@ -261,11 +266,13 @@ class RunFolder:
     def removed_on_error(self) -> Iterator[None]:
         """Leave nothing behind when the run fails or is cancelled, but what the backend can go on from.
 
-        It goes on only with the very same files.
+        It goes on only with the very same files. What the backend says of written inputs is said of their layers.
         """
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, BackendError):
+                error.message = self._with_layers(error.message)
             written = (self._empty or self._resume) and self.inputs.exists()
             if written and not (self._keep_inputs and is_unfinished(self.path)):
                 for entry in (self.inputs, self.path / WORK_FOLDER):
@@ -274,6 +281,12 @@ class RunFolder:
                 with contextlib.suppress(OSError):
                     self.path.rmdir()
             raise
+
+    def _with_layers(self, message: str) -> str:
+        for name, layer in self.layers.items():
+            file = re.escape(str(self.inputs / name)) + r"\.\w+"
+            message = re.sub(file, lambda _, layer=layer: f"“{layer}”", message)
+        return message
 
 
 class _Styler(QgsProcessingLayerPostProcessorInterface):

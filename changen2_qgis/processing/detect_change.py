@@ -194,6 +194,7 @@ class DetectChange(BackendAlgorithm):
             resume=self.parameterAsBoolean(parameters, "RESUME", context),
             keep_inputs=True,
         )
+        folder.layers.update(before=before.name(), after=after.name())
         pair = RasterPair(before.clone(), after.clone())
         options = self._options(parameters, context)
         where: dict[str, Any] = {}

@@ -24,7 +24,7 @@ from qgis.core import (
 
 from ..errors import Cancelled, InputError
 from ..inputs import describe, direct_path
-from ..run_folders import new_run_folder
+from ..run_folders import POINTS_FILE, new_run_folder
 from .base import BackendAlgorithm, RunFolder, advanced
 from .help_text import help_text
 
@@ -123,7 +123,7 @@ class DrawSamplePoints(BackendAlgorithm):
         name = f"sample points on {layer.name()}"
         target = Path(os.path.abspath(given)) if given else new_run_folder(project, name, datetime.now())
         overwrite = self.parameterAsBoolean(parameters, "OVERWRITE", context)
-        if (target / "sample_points.gpkg").exists() and not overwrite:
+        if (target / POINTS_FILE).exists() and not overwrite:
             raise InputError(
                 f"{target} already holds sample points, and perhaps somebody's labels.",
                 "Choose another folder, or allow them to be replaced.",
@@ -154,7 +154,7 @@ class DrawSamplePoints(BackendAlgorithm):
         with job.folder.removed_on_error():
             places = draw_places(job.path, pixels, sizes, job.seed, _teller(feedback, 50))
             job.folder.path.mkdir(parents=True, exist_ok=True)
-            target = job.folder.path / "sample_points.gpkg"
+            target = job.folder.path / POINTS_FILE
             write_points(places, pixels, job.layer, target)
         source = f"{target}|layername={TABLE}"
         self.load_layer(context, "POINTS", source, "Points to label", style_points)

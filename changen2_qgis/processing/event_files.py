@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from qgis.core import (
@@ -40,6 +41,7 @@ def raster_path(layer: QgsRasterLayer, folder: RunFolder, name: str) -> str | No
     Raises:
         InputError: the layer is broken.
     """
+    folder.layers[name] = layer.name()
     path = direct_path(layer)
     if path is None or not has_other_crs(layer):
         return path
@@ -62,6 +64,7 @@ def instances_path(layer: QgsMapLayer, image: QgsRasterLayer, folder: RunFolder)
         InputError: it is none, broken or empty.
     """
     if isinstance(layer, QgsVectorLayer):
+        folder.layers[str(Path("instances", "aoi"))] = layer.name()
         return folder.kept("instances/aoi.gpkg") or polygons_path(layer, layer, image, folder.inputs / "instances")
     return _raster_file(layer, folder, "instances")
 
@@ -138,10 +141,11 @@ def events_path(
     Raises:
         InputError: there is no event, one cannot be read, or the copy cannot be written.
     """
+    source = algorithm.parameterAsSource(parameters, "EVENTS", context)
+    folder.layers["events"] = source.sourceName()
     kept = folder.kept("events.gpkg")
     if kept is not None:
         return kept
-    source = algorithm.parameterAsSource(parameters, "EVENTS", context)
     target = folder.inputs / "events.gpkg"
     export_events(source, event_mapping(algorithm, parameters, context, source.fields()), target, raster)
     return str(target)

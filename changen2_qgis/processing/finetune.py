@@ -143,6 +143,7 @@ class FinetuneDetector(BackendAlgorithm):
             else new_run_folder(context.project() or QgsProject.instance(), f"train {name}", datetime.now())
         )
         folder = RunFolder(path, overwrite, resume, keep_inputs=True)
+        folder.layers.update(before=before.name(), after=after.name())
         pair = RasterPair(before.clone(), after.clone())
         drawn: dict[str, Any] = {}
         area = None

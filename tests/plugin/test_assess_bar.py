@@ -173,3 +173,14 @@ def test_points_are_drawn_labelled_and_assessed(provider, bar, detection, tmp_pa
     qtbot.waitSignal(bar.ended, timeout=PATIENCE_MS).wait()
     assert f"By {count} labelled points, 100% of the map is right" in bar.words.text()
     assert group.layer("assessment") is None
+
+
+@pytest.mark.parametrize("job", ["points", "assess"])
+def test_a_result_that_goes_meanwhile_is_told(provider, bar, detection, qtbot, job):
+    group = detection("gone.tif", "gone too.tif")
+    bar.show_result(group)
+    with qtbot.waitSignals([bar.refused, bar.ended], timeout=PATIENCE_MS) as signals:
+        bar.draw_points() if job == "points" else bar.assess(group.layer("change"))
+        QgsProject.instance().layerTreeRoot().removeAllChildren()
+    said = [signal.args[0] for signal in signals.all_signals_and_args if signal.args]
+    assert len(said) == 1 and "no longer in the project" in said[0]

@@ -188,3 +188,14 @@ def test_marks_on_a_raster_without_crs_are_carried_to_the_copy_that_is_shown(pag
     apply(page, 0.5, qtbot)
     assert marks(group) == {SMALL: "confirmed", LARGE: "rejected"}
     assert group.layer("change_probability").extent().contains(group.layer("polygons").extent())
+
+
+def test_a_result_that_goes_during_apply_is_told_with_the_folder_of_its_new_files(page, write_run, qtbot):
+    folder = write_run()
+    show(page, folder)
+    page.results.threshold.number.setValue(0.7)
+    page.results.threshold.apply.click()
+    QgsProject.instance().layerTreeRoot().removeAllChildren()
+    qtbot.waitUntil(lambda: not page.bar.running, timeout=PATIENCE_MS)
+    said = page._iface.messageBar().currentItem().text()
+    assert said == f"The result is no longer in the project. Its new files are in {folder / 'threshold 0.70'}."

@@ -277,6 +277,22 @@ def test_the_only_two_images_are_chosen_lower_one_first(dock, pair, qtbot):
     assert not dock.detect.sample.isVisible()
 
 
+def test_the_maps_of_a_result_are_not_taken_for_two_images(dock, tmp_path, qtbot):
+    add_result(tmp_path / "run")
+    qtbot.waitUntil(lambda: dock.detect.results.isVisible())
+    dock.detect.form.choose_only_pair()
+    assert dock.detect.form.before.layer() is None
+    assert dock.detect.bar.note.text() == "Choose the image before the change."
+
+
+def test_the_only_two_images_are_chosen_beside_a_result(dock, tmp_path, pair, qtbot):
+    add_result(tmp_path / "run")
+    dock.detect.form.before.set_layer(None)
+    dock.detect.form.after.set_layer(None)
+    dock.detect.form.choose_only_pair()
+    assert {dock.detect.form.before.layer(), dock.detect.form.after.layer()} == set(pair)
+
+
 def test_the_same_image_twice_is_refused_in_words(dock, pair, qtbot):
     qtbot.waitUntil(lambda: dock.detect.form.after.layer() is not None)
     dock.detect.form.after.set_layer(dock.detect.form.before.layer())

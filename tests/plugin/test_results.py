@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from qgis.core import (
     QgsVectorLayerUtils,
 )
 
-from changen2_qgis.results import add_detection_group, describe, detection_groups
+from changen2_qgis.results import add_detection_group, add_run_folder, describe, detection_groups
 from changen2_qgis.styles import first_value_at, set_probability_threshold, style_detection_layer
 
 gdal.UseExceptions()
@@ -335,6 +336,68 @@ def test_polygons_of_a_raster_without_crs_are_flipped_onto_it(project, tmp_path)
     assert original.getFeature(feature.id())["review"] == "confirmed"
 
 
+def draw(layer, box):
+    """Draw a place by hand, as an edit session that is saved leaves it."""
+    feature = QgsVectorLayerUtils.createFeature(layer, QgsGeometry.fromRect(box))
+    assert layer.startEditing() and layer.addFeature(feature) and layer.commitChanges()
+    return next(place.id() for place in layer.getFeatures() if place.geometry().equals(feature.geometry()))
+
+
+@pytest.fixture
+def pixels(tmp_path):
+    """A run on images without CRS, as its folder holds it."""
+    folder = tmp_path / "pixels"
+    run = write_run(folder, crs=None, boxes=((4, 6, 9, 12),))
+    manifest = {
+        "began": (datetime.now(timezone.utc) - timedelta(hours=1)).isoformat(),
+        "parameters": {"min_area": 0},
+        "summary": {"polygons": 1, "threshold": 0.5},
+        "outputs": run,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+DRAWN = QgsRectangle(20, -25, 25, -20)
+
+
+def test_what_was_drawn_over_images_without_crs_comes_back_with_the_run(project, pixels):
+    add_run_folder(project, str(pixels), "Change")
+    (group,) = detection_groups(project)
+    drawn = draw(group.layer("polygons"), DRAWN)
+    assert group.set_review(drawn, "confirmed")
+    project.clear()
+    add_run_folder(project, str(pixels), "Change")
+    (group,) = detection_groups(project)
+    places = {
+        place.geometry().boundingBox().toString(0): place["review"] for place in group.layer("polygons").getFeatures()
+    }
+    assert places == {"4,-12 : 9,-6": "unreviewed", DRAWN.toString(0): "confirmed"}
+
+
+def test_what_was_drawn_over_images_without_crs_comes_back_with_the_threshold(project, pixels):
+    add_run_folder(project, str(pixels), "Change")
+    (group,) = detection_groups(project)
+    draw(group.layer("polygons"), DRAWN)
+    group.replace(write_run(pixels / "threshold 0.70", crs=None, boxes=((4, 6, 9, 12),)), 0.7)
+    assert group.layer("polygons").featureCount() == 1
+    group.replace(group.made_before(0.5), 0.5)
+    assert group.layer("polygons").featureCount() == 2
+
+
+def test_results_that_replace_others_in_their_folder_are_shown(project, pixels):
+    add_run_folder(project, str(pixels), "Change")
+    project.clear()
+    (pixels / "change.gpkg").unlink()
+    write_polygons(pixels / "change.gpkg", ((1, 2, 3, 4), (5, 6, 7, 8)), None)
+    manifest = json.loads((pixels / "manifest.json").read_text())
+    manifest["began"] = (datetime.now(timezone.utc) + timedelta(hours=1)).isoformat()
+    (pixels / "manifest.json").write_text(json.dumps(manifest))
+    add_run_folder(project, str(pixels), "Change")
+    (group,) = detection_groups(project)
+    assert group.layer("polygons").extent() == QgsRectangle(1, -8, 7, -2)
+
+
 @pytest.fixture(params=["moved", "copied"])
 def take_along(project, tmp_path, request):
     """A function that saves the project and opens it in another folder, to which all beside it was taken."""
@@ -367,6 +430,29 @@ def test_what_a_project_takes_along_is_found_and_written_there(project, tmp_path
         if path.exists():
             (place,) = QgsVectorLayer(f"{path}|layername=change", "places", "ogr").getFeatures()
             assert place["review"] == state
+
+
+@pytest.mark.parametrize("shown", [".", "threshold 0.70"])
+def test_a_run_folder_with_another_name_is_found_where_a_layer_was_found_again(project, pixels, shown):
+    write_run(pixels / "threshold 0.70", crs=None, boxes=((4, 6, 9, 12),))
+    add_run_folder(project, str(pixels), "Change")
+    renamed = pixels.rename(pixels.with_name("the north"))
+    (group,) = detection_groups(project)
+    assert group.folder == str(pixels)  # no layer tells, yet
+    layer = group.layer("polygons")
+    layer.setDataSource(f"{renamed / shown / 'change.gpkg'}|layername=change", layer.name(), "ogr")
+    assert group.folder == str(renamed)
+
+
+def test_another_run_that_a_file_of_lies_in_is_not_taken_for_the_renamed_one(project, pixels):
+    add_run_folder(project, str(pixels), "Change")
+    other = shutil.copytree(pixels, pixels.with_name("other"))
+    (other / "town.tif").touch()
+    pixels.rename(pixels.with_name("the north"))
+    (group,) = detection_groups(project)
+    layer = group.layer("change")
+    layer.setDataSource(str(other / "town.tif"), layer.name(), "gdal")
+    assert group.folder == str(pixels)
 
 
 @pytest.mark.parametrize("in_project", [True, False])

@@ -5,13 +5,14 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from qgis.core import QgsProject
+from qgis.core import QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 
 from changen2_qgis.results import detection_groups
 from changen2_qgis.run_folders import REQUEST_FILE, WORK_FOLDER, find_runs, read_run, runs_folder
 from changen2_qgis.run_list import RunList
+from changen2_qgis.sample_points import write_points
 from changen2_qgis.series_results import add_series_group, series_groups
 
 
@@ -125,6 +126,19 @@ def test_a_detection_is_added_with_its_threshold(project, runs, detection):
     (group,) = detection_groups(project)
     assert group.name == "Change 2026-11-22 09:30: no change found"
     assert group.threshold == pytest.approx(0.4)
+
+
+def test_a_detection_is_added_with_the_points_that_were_drawn_last(project, runs, detection):
+    raster = QgsRasterLayer(str(detection / "change_probability.tif"), "map")
+    for name, count in (("points to label", 3), ("points to label (2)", 2)):
+        (detection / name).mkdir()
+        places = [(column, 1, 0) for column in range(count)]
+        write_points(places, (100, 3), raster, detection / name / "sample_points.gpkg")
+    runs.refresh()
+    QTest.mouseClick(runs.add, Qt.MouseButton.LeftButton)
+    (group,) = detection_groups(project)
+    assert group.layer("points").featureCount() == 2
+    assert group.layer("points").source().startswith(str(detection / "points to label (2)"))
 
 
 def test_what_cannot_be_added_is_explained(project, runs, synthesis, qtbot):

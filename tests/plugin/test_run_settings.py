@@ -1,11 +1,20 @@
 """The settings of an earlier run, back in the forms, and the same run asked for again."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsRasterLayer, QgsRectangle, QgsVectorLayer
+from qgis.core import (
+    QgsFeature,
+    QgsGeometry,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorFileWriter,
+    QgsVectorLayer,
+)
 from qgis.gui import QgsMapCanvas
 
 from changen2_qgis.detect_form import DetectForm
@@ -146,6 +155,43 @@ def test_the_polygons_of_an_image_without_crs_are_turned_up_again(detect_form, d
     again = polygons_path(area, area, image, tmp_path / "again")
     assert QgsVectorLayer(again, "again", "ogr").extent() == QgsVectorLayer(str(file), "file", "ogr").extent()
     assert [entry.name for entry in file.parent.iterdir() if entry.suffix == ".gpkg"] == ["aoi.gpkg"]
+
+
+@pytest.fixture
+def moved(tmp_path):
+    """A function that keeps a polygon with a run as its own copy, moves the run and gives it, and where the copy is."""
+
+    def move(run, name, key):
+        (run.folder / "inputs").mkdir()
+        drawn = QgsVectorLayer("Polygon?crs=EPSG:32633&field=event:string", "drawn", "memory")
+        feature = QgsFeature(drawn.fields())
+        feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(500002, 4999985, 500008, 4999995)))
+        feature["event"] = "remove"
+        drawn.dataProvider().addFeature(feature)
+        options = QgsVectorFileWriter.SaveVectorOptions()
+        options.layerName = Path(name).stem
+        path, context = str(run.folder / "inputs" / name), QgsProject.instance().transformContext()
+        QgsVectorFileWriter.writeAsVectorFormatV3(drawn, path, context, options)
+        manifest = json.loads((run.folder / "manifest.json").read_text())
+        manifest["parameters"].update({key: path, "out_dir": str(run.folder)})
+        (run.folder / "manifest.json").write_text(json.dumps(manifest))
+        there = tmp_path / "elsewhere" / run.folder.name
+        there.parent.mkdir()
+        return read_run(Path(shutil.move(run.folder, there))), there / "inputs" / name
+
+    return move
+
+
+def test_the_polygons_of_a_run_that_was_moved_come_back(detect_form, detection, moved):
+    run, path = moved(detection(model="tiny"), "aoi.gpkg", "aoi")
+    assert fill_detect_form(detect_form, run) == []
+    assert detect_form.extent.polygons.currentLayer().source() == str(path)
+
+
+def test_the_events_of_a_run_that_was_moved_come_back_as_they_were_drawn(synthesize_form, synthesis, moved):
+    run, _ = moved(synthesis(), "change_events.gpkg", "events")
+    assert fill_synthesize_form(synthesize_form, run) == []
+    assert [event["event"] for event in synthesize_form.events.bar.layer().getFeatures()] == ["remove"]
 
 
 def test_what_is_gone_is_said_and_the_rest_is_chosen(detect_form, detection, tmp_path):

@@ -547,6 +547,25 @@ def test_drawn_events_survive_a_simulation(page, image, labels, qtbot):
     assert drawn.featureCount() == 1
 
 
+@pytest.mark.parametrize("saved", [False, True])
+def test_simulated_events_that_were_edited_survive_another_simulation(page, image, labels, qtbot, saved):
+    def simulate():
+        page.form.events.way.setCurrentIndex(SIMULATE)
+        page.form.events.preview.click()
+        qtbot.waitUntil(lambda: page.form.events.way.currentIndex() == DRAW, timeout=10000)
+        return page.form.events.bar.layer()
+
+    qtbot.waitUntil(lambda: page.form.image.layer() is image)
+    edited = simulate()
+    assert not saved or edited.commitChanges()
+    assert simulate() is edited  # nobody's work is in it
+    draw(page, 1)
+    events = edited.featureCount()
+    assert not saved or edited.commitChanges()
+    assert simulate() is not edited
+    assert edited.featureCount() == events > 1
+
+
 def test_polygons_of_another_layer_go_with_their_mapping(page, image, backend, qtbot):
     layer = QgsVectorLayer("Polygon?crs=EPSG:32633&field=kind:string", "plans", "memory")
     QgsProject.instance().addMapLayer(layer)

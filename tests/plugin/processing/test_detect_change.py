@@ -218,17 +218,28 @@ def test_rasters_without_crs_are_cut_where_they_are_drawn(run, scene, tmp_path):
     assert raster.extent().buffered(0.1).contains(polygons.extent())
 
 
-def test_a_virtual_raster_works_like_any_other(run, scene, whole, tmp_path):
+@pytest.fixture
+def virtual(scene):
+    """The id of a layer of the project: the first band of the image after, as the raster calculator makes it unsaved.
+
+    Not the layer, see `to_be_written`.
+    """
     source = QgsRasterLayer(scene["after"])
     extent = source.extent()
-    virtual = QgsRasterLayer(
+    layer = QgsRasterLayer(
         f"?crs={source.crs().authid()}&extent={extent.xMinimum()},{extent.yMinimum()},{extent.xMaximum()},"
         f'{extent.yMaximum()}&width={source.width()}&height={source.height()}&formula="r@1"'
         f"&r:uri={scene['after']}&r:provider=gdal",
         "virtual",
         "virtualraster",
     )
-    assert virtual.isValid()
+    assert layer.isValid()
+    QgsProject.instance().addMapLayer(layer)
+    yield layer.id()
+    QgsProject.instance().removeMapLayer(layer.id())
+
+
+def test_a_virtual_raster_works_like_any_other(run, scene, virtual, whole, tmp_path):
     folder = tmp_path / "r"
     made = run("detectchange", {"BEFORE": scene["before"], "AFTER": virtual, "OUTPUT_FOLDER": str(folder), **SENSITIVE})
     assert made.succeeded, made.error
@@ -259,6 +270,13 @@ def test_a_band_that_is_not_there_is_refused_with_the_next_step_and_nothing_left
     made = run("detectchange", parameters)
     assert not made.succeeded and "9" in made.error
     assert not folder.exists()
+
+
+def test_a_refusal_names_the_layer_and_not_the_file_that_was_written_of_it(run, scene, virtual, tmp_path):
+    parameters = {"BEFORE": scene["before"], "AFTER": virtual, "BANDS_AFTER": "9", "OUTPUT_FOLDER": str(tmp_path / "r")}
+    made = run("detectchange", parameters)
+    assert not made.succeeded
+    assert "“virtual”" in made.error and str(tmp_path) not in made.error
 
 
 def test_a_folder_with_results_is_refused_unless_overwritten(run, scene, tmp_path):
