@@ -41,11 +41,14 @@ UNREADABLE_HINT = "Open it in QGIS or run gdalinfo on it; a truncated download h
 
 @contextmanager
 def gdal_environment() -> Iterator[None]:
-    """GDAL as every job needs it: a small cache, nothing written beside the inputs, no broken PNG taken for whole."""
+    """GDAL as every job needs it: a small cache, and no broken PNG taken for whole.
+
+    Side files (``.aux.xml``) count: they may hold a CRS or a nodata value. GDAL writes one only for what is set on a
+    dataset or measured, such as statistics, and no job does that to an input.
+    """
     options = {
         # rasterio takes this one in bytes, whatever its size, where GDAL's own would take small numbers for megabytes.
         "GDAL_CACHEMAX": GDAL_CACHE_MB * 2**20,
-        "GDAL_PAM_ENABLED": "NO",
         # The short way to read a whole PNG fills what was cut off with zeros and says nothing.
         "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
     }

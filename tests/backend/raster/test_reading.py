@@ -5,6 +5,7 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
+from rasterio.shutil import copy as gdal_copy
 
 from changen2.errors import InputError
 from changen2.raster.grid import Grid
@@ -106,3 +107,29 @@ def test_bands_of_several_types_are_refused(image, write_raster, tmp_path):
         AlignedRaster(path, own)
     assert caught.value.code == "bad_band" and "gdal_translate -ot" in caught.value.hint
     assert valid_on(path, own, bands=(2,)).all()
+
+
+def listing(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_lies_in_a_side_file_is_read_and_none_is_written(scene, tmp_path, write_raster, difference):
+    """A CRS beside a PNG and nodata beside a GeoTIFF, as GDAL, QGIS and others keep what a format or they cannot."""
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    missing = scene[1].copy()
+    missing[:, :, :50] = 0
+    with rasterio.open(write_raster("before.tif", scene[0])) as dataset:
+        gdal_copy(dataset, inputs / "before.png", driver="PNG", worldfile="YES")
+    write_raster("inputs/after.tif", missing)
+    band = '<PAMRasterBand band="{}"><NoDataValue>0</NoDataValue></PAMRasterBand>'
+    side = "".join(band.format(i) for i in (1, 2, 3))
+    (inputs / "after.tif.aux.xml").write_text(f"<PAMDataset>{side}</PAMDataset>")
+    before = listing(inputs)
+    assert "before.png.aux.xml" in before
+    run = difference(inputs / "before.png", inputs / "after.tif", tmp_path / "run")
+    assert listing(inputs) == before
+    assert not [name for name in listing(tmp_path / "run") if name.endswith(".aux.xml")]
+    assert run["summary"]["valid_px"] == 300 * 350 and run["summary"]["change_area_m2"] > 0
+    with rasterio.open(run["outputs"]["change"]) as dataset:
+        assert dataset.crs == "EPSG:32633"
