@@ -135,7 +135,7 @@ class AlignedRaster:
         self._dataset = open_raster(path)
         self.bands = choose_bands(self._dataset, bands)
         self._check_brightness()
-        self.own_grid = Grid.of(self._dataset)
+        self.own_grid = Grid.of(self._dataset).beside(grid)
         self._grid = grid
         self._distinct = tuple(dict.fromkeys(self.bands))
         self._place = [self._distinct.index(band) for band in self.bands]
@@ -230,7 +230,7 @@ def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destinati
         resampling: the kernel.
         **destination: nodata or alpha of the result, as ``WarpedVRT`` takes them.
     """
-    own = Grid.of(dataset)
+    own = Grid.of(dataset).beside(grid)
     # The warper would derive the resampling kernel's size from each window; fixed here, it is the
     # same everywhere, and so are the pixels of any two windows that share them.
     across, down = _scale(own, grid)
@@ -268,14 +268,14 @@ def check_overlap(after: Grid, before: Grid) -> None:
     Raises:
         InputError: ``no_overlap``.
     """
-    bounds = after.bounds()
+    bounds = after.beside(before).bounds()
     if after.crs is not None and before.crs is not None and after.crs != before.crs:
         bounds = transform_bounds(after.crs, before.crs, *bounds)
     left, bottom, right, top = before.bounds()
     if bounds[0] >= right or bounds[2] <= left or bounds[1] >= top or bounds[3] <= bottom:
         raise InputError(
-            "The two rasters do not overlap: in the CRS of the before raster they cover "
-            f"{_spoken((left, bottom, right, top))} and {_spoken(bounds)}.",
+            f"The two rasters do not overlap: in the {'CRS' if before.crs else 'pixels'} of the before raster they "
+            f"cover {_spoken((left, bottom, right, top))} and {_spoken(bounds)}.",
             hint="Check that both show the same place and carry the right CRS.",
             code="no_overlap",
         )

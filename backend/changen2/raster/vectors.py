@@ -120,8 +120,8 @@ def change_polygons(
         edge = SEGMENT_PIXELS * max(abs(grid.transform.a), abs(grid.transform.e))
         maps = [rasterio.open(path) for path in (classes.before, classes.after)] if classes else []
         try:
-            found = shapes(rasterio.band(dataset, 1), connectivity=4, transform=grid.transform)
-            changed = (shape(geometry) for geometry, value in found if value == 1)
+            found = shapes(rasterio.band(dataset, 1), connectivity=4)
+            changed = (_in_grid(shape(geometry), grid) for geometry, value in found if value == 1)
             for count, geometry in enumerate(changed, 1):
                 on_polygon(count)
                 area = area_m2(geometry, grid.crs, edge)
@@ -200,6 +200,15 @@ def _from_and_to(together: NDArray[np.int64], of_two_dates: bool) -> tuple[int, 
     np.fill_diagonal(changed, 0)
     before, after = np.unravel_index((changed if changed.any() else together).argmax(), together.shape)
     return int(before), int(after)
+
+
+def _in_grid(geometry: BaseGeometry, grid: Grid) -> BaseGeometry:
+    """A polygon in the grid's coordinates; GDAL gives it where the file is placed, in pixel space too."""
+    if grid.placement is None:
+        return geometry
+    to_pixels = ~grid.placement
+    # Corners of pixels are whole numbers, but for what the arithmetic loses.
+    return shapely.transform(geometry, lambda x, y: np.round(to_pixels @ (x, y)), interleaved=False)
 
 
 def _inside(geometry: BaseGeometry, grid: Grid, window: Window) -> NDArray[np.bool_]:

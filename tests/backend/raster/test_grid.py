@@ -53,6 +53,34 @@ def test_bounds_hold_every_corner_and_touch_four_sides(angle, shear, flip):
     assert (left, bottom) == pytest.approx(corners.min(axis=0)) and (right, top) == pytest.approx(corners.max(axis=0))
 
 
+PLACES = st.builds(
+    lambda x, y, angle, pixel, flip: (
+        Affine.translation(x, y) @ Affine.rotation(angle) @ Affine.scale(pixel, pixel * flip)
+    ),
+    st.floats(-1e4, 1e4), st.floats(-1e4, 1e4), st.floats(-180, 180), st.floats(0.1, 10), st.sampled_from([1, -1]),
+)  # fmt: skip
+
+
+@given(own=PLACES, other=PLACES, column=st.integers(0, 40), row=st.integers(0, 30))
+def test_grids_without_crs_lie_to_each_other_as_they_are_placed(own, other, column, row):
+    before, after = (Grid(None, Affine.identity(), 40, 30, placement) for placement in (other, own))
+    seen = after.beside(before)
+    assert seen.placement == before.placement
+    assert seen.geotransform @ (column, row) == pytest.approx(own @ (column, row), abs=1e-6)
+    assert before.beside(before) == before
+
+
+def test_where_one_grid_is_placed_the_pixels_tell():
+    plain = Grid(None, Affine.identity(), 40, 30)
+    placed = Grid(None, Affine.identity(), 40, 30, GRID.transform)
+    assert plain.beside(placed) == placed and placed.beside(plain) == plain
+    assert (
+        plain.geotransform is None
+        and placed.crop(Window(2, 3, 4, 5)).geotransform == GRID.crop(Window(2, 3, 4, 5)).transform
+    )
+    assert plain.beside(GRID) == plain and GRID.beside(placed) == GRID
+
+
 def test_rotation_is_seen():
     assert Grid(UTM, Affine.rotation(5), 4, 4).is_rotated
     assert not GRID.is_rotated
