@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from changen2.errors import InputError
-from changen2.raster.grid import Grid
+from changen2.raster.grid import Bounds, Grid
+from changen2.raster.longitudes import crosses_antimeridian, unbroken
 from changen2.raster.radiometry import Stretch, stretch_of
 from changen2.raster.validity import Validity
 
@@ -231,6 +233,8 @@ def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destinati
         **destination: nodata or alpha of the result, as ``WarpedVRT`` takes them.
     """
     own = Grid.of(dataset).beside(grid)
+    if crosses_antimeridian(own) or crosses_antimeridian(grid):
+        own = replace(own, crs=unbroken(own))
     # The warper would derive the resampling kernel's size from each window; fixed here, it is the
     # same everywhere, and so are the pixels of any two windows that share them.
     across, down = _scale(own, grid)
@@ -268,17 +272,25 @@ def check_overlap(after: Grid, before: Grid) -> None:
     Raises:
         InputError: ``no_overlap``.
     """
-    bounds = after.beside(before).bounds()
-    if after.crs is not None and before.crs is not None and after.crs != before.crs:
-        bounds = transform_bounds(after.crs, before.crs, *bounds)
+    bounds = _bounds_in(before.crs, after.beside(before))
     left, bottom, right, top = before.bounds()
-    if bounds[0] >= right or bounds[2] <= left or bounds[1] >= top or bounds[3] <= bottom:
+
+    def apart(bounds: Bounds) -> bool:
+        return bounds[0] >= right or bounds[2] <= left or bounds[1] >= top or bounds[3] <= bottom
+
+    if apart(bounds) and apart(_bounds_in(unbroken(before), after.beside(before))):
         raise InputError(
             f"The two rasters do not overlap: in the {'CRS' if before.crs else 'pixels'} of the before raster they "
             f"cover {_spoken((left, bottom, right, top))} and {_spoken(bounds)}.",
             hint="Check that both show the same place and carry the right CRS.",
             code="no_overlap",
         )
+
+
+def _bounds_in(crs: CRS | None, grid: Grid) -> Bounds:
+    if crs is None or grid.crs is None or crs == grid.crs:
+        return grid.bounds()
+    return transform_bounds(grid.crs, crs, *grid.bounds())
 
 
 def _scale(own: Grid, grid: Grid) -> tuple[float, float]:

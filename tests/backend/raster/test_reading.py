@@ -1,15 +1,18 @@
 """What of a raster is valid, on its own grid and warped to another, whatever way the file says it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.shutil import copy as gdal_copy
 
 from changen2.errors import InputError
 from changen2.raster.grid import Grid
-from changen2.raster.reading import AlignedRaster, gdal_environment, open_raster
+from changen2.raster.reading import AlignedRaster, check_overlap, gdal_environment, open_raster
 
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
@@ -133,3 +136,25 @@ def test_what_lies_in_a_side_file_is_read_and_none_is_written(scene, tmp_path, w
     assert run["summary"]["valid_px"] == 300 * 350 and run["summary"]["change_area_m2"] > 0
     with rasterio.open(run["outputs"]["change"]) as dataset:
         assert dataset.crs == "EPSG:32633"
+
+
+MERCATOR = Grid(CRS.from_epsg(3832), Affine(10, 0, 3_337_585, 0, -10, -1_906_000), 400, 400)
+"""Around Fiji at 180°, in a projection that knows no edge there."""
+
+
+@pytest.mark.parametrize("left", [179.97, -180.03])
+@pytest.mark.parametrize("turn", [0, 360])
+def test_degrees_go_on_beyond_180(write_raster, left, turn):
+    degrees = Affine(0.0001, 0, left, 0, -0.0001, -16.96)
+    noise = np.random.default_rng(3).integers(60, 100, (3, 800, 600)).astype(np.uint8)
+    path = write_raster("degrees.tif", noise, crs="EPSG:4326", transform=degrees)
+    own = grids_of(path)[0]
+    check_overlap(own, MERCATOR)
+    check_overlap(MERCATOR, own)
+    assert valid_on(path, MERCATOR).mean() > 0.99
+    # The same ground in degrees that are counted the other way round.
+    other = replace(own, transform=Affine.translation(turn if left < 0 else -turn, 0) @ own.transform)
+    check_overlap(own, other)
+    assert valid_on(path, other).all()
+    with pytest.raises(InputError, match="do not overlap"):
+        check_overlap(replace(own, transform=Affine.translation(3, 0) @ own.transform), MERCATOR)
