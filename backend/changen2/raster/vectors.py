@@ -20,6 +20,7 @@ from shapely.geometry.base import BaseGeometry
 
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
+from changen2.raster.reading import GDAL_CACHE_MB
 from changen2.raster.writing import disk_errors
 
 CHUNK = 2048
@@ -115,7 +116,7 @@ def change_polygons(
         classes: class maps of both dates, for ``from_class`` and ``to_class``.
         on_polygon: called with the number of polygons seen so far; may raise to cancel.
     """
-    with rasterio.open(change) as dataset, rasterio.open(probability) as probabilities:
+    with rasterio.open(change) as dataset, rasterio.open(probability) as probabilities, _cache_for(dataset):
         grid = Grid.of(dataset)
         edge = SEGMENT_PIXELS * max(abs(grid.transform.a), abs(grid.transform.e))
         maps = [rasterio.open(path) for path in (classes.before, classes.after)] if classes else []
@@ -137,6 +138,13 @@ def change_polygons(
         finally:
             for opened in maps:
                 opened.close()
+
+
+def _cache_for(dataset: DatasetReader) -> rasterio.Env:
+    """GDAL's cache for reading row by row: one row of blocks has to stay in it, or each is read again for every row."""
+    rows, _ = dataset.block_shapes[0]
+    # In bytes. Twice, since what is measured under a polygon is read on the way.
+    return rasterio.Env(GDAL_CACHEMAX=max(GDAL_CACHE_MB * 2**20, 2 * rows * dataset.width))
 
 
 def write_polygons(path: Path, polygons: list[ChangePolygon], grid: Grid) -> None:
