@@ -82,9 +82,10 @@ class MaskSource:
         dataset = self._stack.enter_context(open_raster(path))
         self._reader = dataset
         # A mask whose background is written as nodata says "no object" there, not "unknown".
-        self._knows_all = dataset.nodata == 0 and Grid.of(dataset) == grid
-        if Grid.of(dataset) != grid:
-            check_overlap(Grid.of(dataset), grid)
+        own = Grid.of(dataset).beside(grid)
+        self._knows_all = dataset.nodata == 0 and own == grid
+        if own != grid:
+            check_overlap(own, grid)
             outside = mask_outside(dataset)
             self._reader = self._stack.enter_context(warp(dataset, grid, Resampling.nearest, **outside))
 

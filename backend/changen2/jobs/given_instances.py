@@ -44,7 +44,7 @@ class NumberedRaster:
 
     def __init__(self, path: str, grid: Grid) -> None:
         self._dataset = open_raster(path)
-        own = Grid.of(self._dataset)
+        own = Grid.of(self._dataset).beside(grid)
         if self._dataset.count != 1:
             raise InputError(
                 f"{path} has {self._dataset.count} bands; instances are one band of their numbers.",

@@ -47,6 +47,7 @@ class LabelSource:
             )
         own = Grid.of(self._dataset)
         self.grid = grid or own
+        own = own.beside(self.grid)
         self.classes = classes or _own_classes(self._dataset) or OPEN_EARTH_MAP
         self.is_warped = own != self.grid
         if self.is_warped and (own.crs is None) != (self.grid.crs is None):

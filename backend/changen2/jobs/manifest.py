@@ -47,7 +47,7 @@ def describe_input(path: str | Path) -> dict[str, Any]:
             "crs": grid.crs.to_string() if grid.crs else None,
             "width": grid.width,
             "height": grid.height,
-            "transform": list(grid.transform)[:6],
+            "transform": list(grid.geotransform or grid.transform)[:6],
             "dtypes": list(dataset.dtypes),
             "nodata": None if dataset.nodata is None else str(dataset.nodata),
         }

@@ -36,7 +36,7 @@ class SparseRaster:
         self._dataset = rasterio.open(
             path, "w+", driver="GTiff", dtype="uint8", count=1, width=grid.width, height=grid.height, tiled=True,
             blockxsize=BLOCK, blockysize=BLOCK, sparse_ok=True, bigtiff="IF_SAFER", nodata=fill,
-            crs=grid.crs, transform=grid.transform if grid.crs else None,
+            crs=grid.crs, transform=grid.geotransform,
         )  # fmt: skip
 
     def read(self, box: Box) -> Labels:

@@ -1,7 +1,9 @@
 """The pixel grid that everything is worked on: CRS, affine transform, width and height.
 
 Rows and columns count from the raster's first pixel. A raster without CRS is worked on in pixel
-space: its coordinates are (column, row), y down.
+space: its coordinates are (column, row), y down. Where a world file or the like places it all the
+same, in a system that nobody names, that is kept: it tells how two such rasters lie to each other,
+and goes to the outputs.
 """
 
 from __future__ import annotations
@@ -33,19 +35,43 @@ class Grid:
         transform: (column, row) → (x, y); the identity where ``crs`` is None.
         width: columns.
         height: rows.
+        placement: of pixel space, (column, row) → (x, y) in an unnamed system; None where nothing tells it.
     """
 
     crs: CRS | None
     transform: Affine
     width: int
     height: int
+    placement: Affine | None = None
 
     @classmethod
     def of(cls, dataset: DatasetReader) -> Grid:
         """Return the grid of an open dataset; without CRS, its pixel space."""
         if not dataset.crs:
-            return cls(None, Affine.identity(), dataset.width, dataset.height)
+            told = dataset.transform != Affine.identity() and not dataset.transform.is_degenerate
+            placement = dataset.transform if told else None
+            return cls(None, Affine.identity(), dataset.width, dataset.height, placement)
         return cls(dataset.crs, dataset.transform, dataset.width, dataset.height)
+
+    @property
+    def geotransform(self) -> Affine | None:
+        """What a file of this grid is to say of its place; None where nothing is known of it."""
+        if self.crs is not None:
+            return self.transform
+        return None if self.placement is None else self.placement @ self.transform
+
+    def beside(self, other: Grid) -> Grid:
+        """Return this grid in the pixel space of another, if both have no CRS, else as it is.
+
+        Two that are placed in an unnamed system are taken to be in the same; if only one is, or none, their first
+        pixels lie on each other.
+        """
+        if self.crs is not None or other.crs is not None or self.placement == other.placement:
+            return self
+        if self.placement is None or other.placement is None:
+            return replace(self, placement=other.placement)
+        moved = ~other.placement @ self.placement @ self.transform
+        return replace(self, transform=moved, placement=other.placement)
 
     @property
     def is_rotated(self) -> bool:
@@ -86,7 +112,7 @@ class Grid:
         Sizes round up, so that the last row and column cover the edge.
         """
         width, height = (max(1, -int(-side * factor // 1)) for side in (self.width, self.height))
-        return Grid(self.crs, self.transform @ Affine.scale(1 / factor), width, height)
+        return replace(self, transform=self.transform @ Affine.scale(1 / factor), width=width, height=height)
 
     def shifted(self, columns: float, rows: float) -> Grid:
         """Return the same grid moved by a (fractional) number of pixels."""
@@ -95,13 +121,13 @@ class Grid:
     def crop(self, window: Window) -> Grid:
         """Return the grid of a window with whole-numbered offsets."""
         moved = self.transform @ Affine.translation(window.col_off, window.row_off)
-        return Grid(self.crs, moved, window.width, window.height)
+        return replace(self, transform=moved, width=window.width, height=window.height)
 
     def bounds(self) -> Bounds:
-        """Return left, bottom, right, top."""
-        x0, y0 = self.transform @ (0, 0)
-        x1, y1 = self.transform @ (self.width, self.height)
-        return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+        """Return left, bottom, right, top, of a rotated grid those of all its corners."""
+        corners = ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))
+        x, y = zip(*(self.transform @ corner for corner in corners), strict=True)
+        return min(x), min(y), max(x), max(y)
 
     def window_of(self, bounds: Bounds) -> Window:
         """Return the part of this grid inside ``bounds``, edges rounded to the nearest pixel.

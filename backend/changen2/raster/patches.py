@@ -71,7 +71,7 @@ class PatchWriter:
         with disk_errors(path):
             self._dataset = rasterio.open(
                 path, "w+", driver="GTiff", dtype=base.dtypes[0], count=base.count, width=base.width,
-                height=base.height, crs=grid.crs, transform=grid.transform if grid.crs else None, tiled=True,
+                height=base.height, crs=grid.crs, transform=grid.geotransform, tiled=True,
                 blockxsize=BLOCK, blockysize=BLOCK, sparse_ok=True, bigtiff="IF_SAFER",
             )  # fmt: skip
 
@@ -152,7 +152,8 @@ def write_virtual(path: Path, source: DatasetReader, patches: Sequence[Patch], w
     root = Element("VRTDataset", rasterXSize=str(window.width), rasterYSize=str(window.height))
     if grid.crs:
         SubElement(root, "SRS").text = grid.crs.to_wkt()
-        SubElement(root, "GeoTransform").text = ", ".join(f"{value!r}" for value in shown.transform.to_gdal())
+    if shown.geotransform:
+        SubElement(root, "GeoTransform").text = ", ".join(f"{value!r}" for value in shown.geotransform.to_gdal())
     tags = SubElement(root, "Metadata")
     for key, value in source.tags().items():
         SubElement(tags, "MDI", key=key).text = value

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.transform import from_bounds
@@ -20,8 +21,10 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from changen2.errors import InputError
-from changen2.raster.grid import Grid
+from changen2.raster.grid import Bounds, Grid
+from changen2.raster.longitudes import crosses_antimeridian, unbroken
 from changen2.raster.radiometry import Stretch, stretch_of
+from changen2.raster.validity import Validity
 
 GDAL_CACHE_MB = 64
 """Small and fixed: blocks are read once, so a larger cache would only grow with the raster."""
@@ -35,18 +38,19 @@ FILL = np.array([124, 116, 104], np.uint8)
 WARP_TOLERANCE = 1e-6
 """Source pixels; as good as exact (rasterio 1.4 fails on 0 itself)."""
 
-MaskReader = Callable[[], NDArray[np.bool_]]
-
 UNREADABLE_HINT = "Open it in QGIS or run gdalinfo on it; a truncated download has to be fetched again."
 
 
 @contextmanager
 def gdal_environment() -> Iterator[None]:
-    """GDAL as every job needs it: a small cache, nothing written beside the inputs, no broken PNG taken for whole."""
+    """GDAL as every job needs it: a small cache, and no broken PNG taken for whole.
+
+    Side files (``.aux.xml``) count: they may hold a CRS or a nodata value. GDAL writes one only for what is set on a
+    dataset or measured, such as statistics, and no job does that to an input.
+    """
     options = {
         # rasterio takes this one in bytes, whatever its size, where GDAL's own would take small numbers for megabytes.
         "GDAL_CACHEMAX": GDAL_CACHE_MB * 2**20,
-        "GDAL_PAM_ENABLED": "NO",
         # The short way to read a whole PNG fills what was cut off with zeros and says nothing.
         "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
     }
@@ -123,7 +127,8 @@ class AlignedRaster:
         stretch: the raster's radiometry; measured where None.
 
     Raises:
-        InputError: as of ``open_raster`` and ``choose_bands``; ``bad_band`` where a band holds numbers of colours.
+        InputError: as of ``open_raster`` and ``choose_bands``; ``bad_band`` where a band holds numbers of
+            colours, or the bands are of several data types.
     """
 
     def __init__(
@@ -132,14 +137,11 @@ class AlignedRaster:
         self._dataset = open_raster(path)
         self.bands = choose_bands(self._dataset, bands)
         self._check_brightness()
-        self.own_grid = Grid.of(self._dataset)
+        self.own_grid = Grid.of(self._dataset).beside(grid)
         self._grid = grid
         self._distinct = tuple(dict.fromkeys(self.bands))
         self._place = [self._distinct.index(band) for band in self.bands]
-        flags = {flag for band in self._distinct for flag in self._dataset.mask_flag_enums[band - 1]}
-        self._masked = MaskFlags.per_dataset in flags  # an alpha band sets this flag too
-        self._nodata = tuple(self._dataset.nodatavals[band - 1] for band in self._distinct)
-        self._floating = any(self._dataset.dtypes[band - 1].startswith("float") for band in self._distinct)
+        self._validity = Validity(self._dataset, self._distinct)
         self._warps = self.own_grid != grid
         self._reader = self._warped() if self._warps else self._dataset
         self.stretch = stretch or self._measure()
@@ -170,12 +172,20 @@ class AlignedRaster:
         """
         try:
             values = self._reader.read(self._distinct, window=window)
-            valid = self._valid(values, lambda: self._reader.dataset_mask(window=window) > 0, self._warps)
+            valid = self._validity.of(values, self._reader, window=window)
         except (RasterioError, OSError) as error:
             raise self._broken(error) from error
         return self.stretch(values)[self._place], valid
 
     def _check_brightness(self) -> None:
+        kinds = sorted({self._dataset.dtypes[band - 1] for band in self.bands})
+        if len(kinds) > 1:
+            raise InputError(
+                f"Bands {','.join(map(str, self.bands))} of {self._dataset.name} are of several data types: "
+                f"{', '.join(kinds)}.",
+                hint="Choose bands of one type, or make them one: gdal_translate -ot UInt16 IN OUT.",
+                code="bad_band",
+            )
         if any(self._dataset.colorinterp[band - 1] == ColorInterp.palette for band in self.bands):
             raise InputError(
                 f"{self._dataset.name} has a colour table: its values are no brightness.",
@@ -185,7 +195,7 @@ class AlignedRaster:
 
     def _measure(self) -> Stretch:
         def valid_of(values: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.bool_]:
-            return self._valid(values, lambda: self._dataset.dataset_mask(out_shape=shape) > 0, False)
+            return self._validity.of(values, self._dataset, out_shape=shape)
 
         try:
             whole = stretch_of(self._dataset, self._distinct, valid_of)
@@ -209,31 +219,8 @@ class AlignedRaster:
                 hint="Assign it its CRS (in QGIS: Raster > Projections > Assign projection).",
                 code="no_overlap",
             )
-        return warp(self._dataset, grid, Resampling.bilinear, **self._destination())
-
-    def _destination(self) -> dict[str, object]:
-        if self._masked:
-            return {} if ColorInterp.alpha in self._dataset.colorinterp else {"add_alpha": True}
-        if self._dataset.nodata is not None:
-            return {"nodata": self._dataset.nodata}
-        if self._floating:
-            return {"src_nodata": float("nan"), "nodata": float("nan")}
-        return {"add_alpha": True}
-
-    def _valid(self, values: NDArray[np.generic], mask: MaskReader, warped: bool) -> NDArray[np.bool_]:
-        """Valid is what is finite, is not nodata in every chosen band, and is not masked away."""
-        shape = values.shape[1:]
-        if self._masked or (warped and self._dataset.nodata is None and not self._floating):
-            valid = mask()
-        elif self._dataset.nodata is not None:
-            valid = np.zeros(shape, bool)
-            for band, nodata in zip(values, self._nodata, strict=True):
-                valid |= band != nodata if nodata == nodata else np.isfinite(band)
-        else:
-            valid = np.ones(shape, bool)
-        if self._floating:
-            valid = valid & np.isfinite(values).all(axis=0)
-        return valid
+        source, destination = self._validity.to_warp()
+        return warp(source, grid, Resampling.bilinear, **destination)
 
 
 def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destination: object) -> WarpedVRT:
@@ -245,7 +232,9 @@ def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destinati
         resampling: the kernel.
         **destination: nodata or alpha of the result, as ``WarpedVRT`` takes them.
     """
-    own = Grid.of(dataset)
+    own = Grid.of(dataset).beside(grid)
+    if crosses_antimeridian(own) or crosses_antimeridian(grid):
+        own = replace(own, crs=unbroken(own))
     # The warper would derive the resampling kernel's size from each window; fixed here, it is the
     # same everywhere, and so are the pixels of any two windows that share them.
     across, down = _scale(own, grid)
@@ -283,17 +272,25 @@ def check_overlap(after: Grid, before: Grid) -> None:
     Raises:
         InputError: ``no_overlap``.
     """
-    bounds = after.bounds()
-    if after.crs is not None and before.crs is not None and after.crs != before.crs:
-        bounds = transform_bounds(after.crs, before.crs, *bounds)
+    bounds = _bounds_in(before.crs, after.beside(before))
     left, bottom, right, top = before.bounds()
-    if bounds[0] >= right or bounds[2] <= left or bounds[1] >= top or bounds[3] <= bottom:
+
+    def apart(bounds: Bounds) -> bool:
+        return bounds[0] >= right or bounds[2] <= left or bounds[1] >= top or bounds[3] <= bottom
+
+    if apart(bounds) and apart(_bounds_in(unbroken(before), after.beside(before))):
         raise InputError(
-            "The two rasters do not overlap: in the CRS of the before raster they cover "
-            f"{_spoken((left, bottom, right, top))} and {_spoken(bounds)}.",
+            f"The two rasters do not overlap: in the {'CRS' if before.crs else 'pixels'} of the before raster they "
+            f"cover {_spoken((left, bottom, right, top))} and {_spoken(bounds)}.",
             hint="Check that both show the same place and carry the right CRS.",
             code="no_overlap",
         )
+
+
+def _bounds_in(crs: CRS | None, grid: Grid) -> Bounds:
+    if crs is None or grid.crs is None or crs == grid.crs:
+        return grid.bounds()
+    return transform_bounds(grid.crs, crs, *grid.bounds())
 
 
 def _scale(own: Grid, grid: Grid) -> tuple[float, float]:

@@ -20,6 +20,7 @@ from shapely.geometry.base import BaseGeometry
 
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
+from changen2.raster.reading import GDAL_CACHE_MB
 from changen2.raster.writing import disk_errors
 
 CHUNK = 2048
@@ -115,13 +116,13 @@ def change_polygons(
         classes: class maps of both dates, for ``from_class`` and ``to_class``.
         on_polygon: called with the number of polygons seen so far; may raise to cancel.
     """
-    with rasterio.open(change) as dataset, rasterio.open(probability) as probabilities:
+    with rasterio.open(change) as dataset, rasterio.open(probability) as probabilities, _cache_for(dataset):
         grid = Grid.of(dataset)
         edge = SEGMENT_PIXELS * max(abs(grid.transform.a), abs(grid.transform.e))
         maps = [rasterio.open(path) for path in (classes.before, classes.after)] if classes else []
         try:
-            found = shapes(rasterio.band(dataset, 1), connectivity=4, transform=grid.transform)
-            changed = (shape(geometry) for geometry, value in found if value == 1)
+            found = shapes(rasterio.band(dataset, 1), connectivity=4)
+            changed = (_in_grid(shape(geometry), grid) for geometry, value in found if value == 1)
             for count, geometry in enumerate(changed, 1):
                 on_polygon(count)
                 area = area_m2(geometry, grid.crs, edge)
@@ -137,6 +138,13 @@ def change_polygons(
         finally:
             for opened in maps:
                 opened.close()
+
+
+def _cache_for(dataset: DatasetReader) -> rasterio.Env:
+    """GDAL's cache for reading row by row: one row of blocks has to stay in it, or each is read again for every row."""
+    rows, _ = dataset.block_shapes[0]
+    # In bytes. Twice, since what is measured under a polygon is read on the way.
+    return rasterio.Env(GDAL_CACHEMAX=max(GDAL_CACHE_MB * 2**20, 2 * rows * dataset.width))
 
 
 def write_polygons(path: Path, polygons: list[ChangePolygon], grid: Grid) -> None:
@@ -175,15 +183,17 @@ def _measure(
 ) -> tuple[float, NDArray[np.int64]]:
     """Mean probability under one polygon, and how often ``[before, after]`` each two classes meet there."""
     whole = geometry_window(probabilities, [geometry]) if grid.crs else _pixel_window(geometry, grid)
+    # Most changes of a noisy map are a pixel or a row of some: what fills its window need not be burnt.
+    fills = round(geometry.area / abs(grid.transform.determinant)) == whole.width * whole.height
     total, pixels = 0.0, 0
     together = np.zeros(256 * 256, np.int64)
     for window in _chunks(whole):
-        inside = _inside(geometry, grid, window)
+        inside = np.s_[:, :] if fills else _inside(geometry, grid, window)
         values = probabilities.read(1, window=window)[inside].astype(np.int64)
         total += float((values - 1).sum()) / 254
         pixels += values.size
         if maps:
-            before, after = (opened.read(1, window=window)[inside].astype(np.int64) for opened in maps)
+            before, after = (opened.read(1, window=window)[inside].astype(np.int64).ravel() for opened in maps)
             together += np.bincount(before * 256 + after, minlength=256 * 256)
     return total / max(1, pixels), together.reshape(256, 256)[:255, :255]
 
@@ -200,6 +210,15 @@ def _from_and_to(together: NDArray[np.int64], of_two_dates: bool) -> tuple[int, 
     np.fill_diagonal(changed, 0)
     before, after = np.unravel_index((changed if changed.any() else together).argmax(), together.shape)
     return int(before), int(after)
+
+
+def _in_grid(geometry: BaseGeometry, grid: Grid) -> BaseGeometry:
+    """A polygon in the grid's coordinates; GDAL gives it where the file is placed, in pixel space too."""
+    if grid.placement is None:
+        return geometry
+    to_pixels = ~grid.placement
+    # Corners of pixels are whole numbers, but for what the arithmetic loses.
+    return shapely.transform(geometry, lambda x, y: np.round(to_pixels @ (x, y)), interleaved=False)
 
 
 def _inside(geometry: BaseGeometry, grid: Grid, window: Window) -> NDArray[np.bool_]:

@@ -70,8 +70,8 @@ class WindowedRaster:
                 width=grid.width,
                 height=grid.height,
                 crs=grid.crs,
-                # An identity transform is what "no georeference" means; writing one would claim a CRS's units.
-                transform=grid.transform if grid.crs else None,
+                # Pixel space is what "no georeference" means; writing it would claim a CRS's units.
+                transform=grid.geotransform,
                 nodata=nodata,
                 # Every block is laid down at once, so that later writes change pixels only, never the file's
                 # structure: a run killed at any moment leaves a raster that opens.

@@ -160,6 +160,25 @@ def test_a_pair_of_pngs_is_worked_on_in_pixels(scene, tmp_path, write_raster, di
     assert not list(tmp_path.glob("*.aux.xml"))
 
 
+def test_rasters_without_crs_lie_where_their_geotransforms_say(scene, tmp_path, write_raster, difference):
+    """As world files place them: the same pixels as with a CRS, and so are the outputs placed."""
+    placed = Affine(0.5, 0, 500_020, 0, -0.5, 5_200_000 - 10)
+    cut = scene[1][:, 20:, 40:]
+    pairs = [
+        (write_raster(f"b{crs}.tif", scene[0], crs=crs), write_raster(f"a{crs}.tif", cut, crs=crs, transform=placed))
+        for crs in (None, "EPSG:32633")
+    ]
+    without, named = (difference(*pair, tmp_path / str(i)) for i, pair in enumerate(pairs))
+    for name in MAPS:
+        assert (read(without["outputs"][name]) == read(named["outputs"][name])).all()
+    # Polygons and extents stay in pixels, (column, row); rasters lie in QGIS where the inputs do.
+    part = difference(*pairs[0], tmp_path / "part", bounds=(100, 250, 300, 50))
+    with rasterio.open(part["outputs"]["change"]) as output:
+        assert output.crs is None and output.transform == Affine(0.5, 0, 500_050, 0, -0.5, 5_200_000 - 25)
+        assert (output.read(1) == read(named["outputs"]["change"])[50:250, 100:300]).all()
+    assert np.allclose(polygons(part)[0][0].bounds, (50, 50, 130, 110), atol=4)
+
+
 def test_coregistration_finds_a_known_shift(tmp_path, write_raster, difference):
     import scipy.ndimage
 

@@ -1,5 +1,8 @@
+import numpy as np
 import pytest
 from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
 from rasterio.crs import CRS
 from rasterio.windows import Window
 
@@ -39,6 +42,43 @@ def test_scaling_covers_the_same_ground():
     assert (scaled.width, scaled.height) == (12, 9)
     left, bottom, right, top = scaled.bounds()
     assert (left, top) == (100, 900) and right >= 120 and bottom <= 885
+
+
+@given(angle=st.floats(-180, 180), shear=st.floats(-60, 60), flip=st.sampled_from([1, -1]))
+def test_bounds_hold_every_corner_and_touch_four_sides(angle, shear, flip):
+    turned = Affine.translation(100, 900) @ Affine.rotation(angle) @ Affine.shear(shear) @ Affine.scale(0.5, 0.5 * flip)
+    grid = Grid(UTM, turned, 40, 30)
+    corners = np.array([turned @ corner for corner in ((0, 0), (40, 0), (0, 30), (40, 30))])
+    left, bottom, right, top = grid.bounds()
+    assert (left, bottom) == pytest.approx(corners.min(axis=0)) and (right, top) == pytest.approx(corners.max(axis=0))
+
+
+PLACES = st.builds(
+    lambda x, y, angle, pixel, flip: (
+        Affine.translation(x, y) @ Affine.rotation(angle) @ Affine.scale(pixel, pixel * flip)
+    ),
+    st.floats(-1e4, 1e4), st.floats(-1e4, 1e4), st.floats(-180, 180), st.floats(0.1, 10), st.sampled_from([1, -1]),
+)  # fmt: skip
+
+
+@given(own=PLACES, other=PLACES, column=st.integers(0, 40), row=st.integers(0, 30))
+def test_grids_without_crs_lie_to_each_other_as_they_are_placed(own, other, column, row):
+    before, after = (Grid(None, Affine.identity(), 40, 30, placement) for placement in (other, own))
+    seen = after.beside(before)
+    assert seen.placement == before.placement
+    assert seen.geotransform @ (column, row) == pytest.approx(own @ (column, row), abs=1e-6)
+    assert before.beside(before) == before
+
+
+def test_where_one_grid_is_placed_the_pixels_tell():
+    plain = Grid(None, Affine.identity(), 40, 30)
+    placed = Grid(None, Affine.identity(), 40, 30, GRID.transform)
+    assert plain.beside(placed) == placed and placed.beside(plain) == plain
+    assert (
+        plain.geotransform is None
+        and placed.crop(Window(2, 3, 4, 5)).geotransform == GRID.crop(Window(2, 3, 4, 5)).transform
+    )
+    assert plain.beside(GRID) == plain and GRID.beside(placed) == GRID
 
 
 def test_rotation_is_seen():

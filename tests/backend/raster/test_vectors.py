@@ -7,7 +7,11 @@ import pytest
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio._env import get_gdal_config
+from rasterio.features import geometry_mask
+from rasterio.windows import Window
 
+from changen2.raster.reading import gdal_environment
 from changen2.raster.vectors import Classes, change_polygons
 
 NAMES = {1: "water", 2: "land", 4: "building"}
@@ -49,6 +53,37 @@ def test_grades_of_change_are_the_most_frequent_ones(maps: tuple[Path, Path, Pat
     grades = {2: "no damage", 4: "destroyed"}
     (polygon,) = change_polygons(change, probability, classes=Classes(before, after, (NAMES, grades)))
     assert (polygon.from_class, polygon.to_class) == ("land", "no damage")
+
+
+def test_polygons_of_any_shape_are_measured_by_their_pixels(tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    changed, values = random.random((40, 40)) < 0.3, random.integers(1, 256, (40, 40))
+    classes = random.integers(0, 3, (2, 40, 40))
+    layers = {"change": changed, "probability": values, "before": classes[0], "after": classes[1]}
+    change, probability, before, after = (_write(tmp_path / f"{k}.tif", v) for k, v in layers.items())
+    found = list(change_polygons(change, probability, classes=Classes(before, after, ({}, {7: "unlike the other"}))))
+    for polygon in found:
+        inside = geometry_mask([polygon.geometry], (40, 40), Affine(1, 0, 500_000, 0, -1, 5_000_000), invert=True)
+        assert polygon.area_px == inside.sum()
+        assert polygon.mean_probability == pytest.approx((values[inside] - 1).mean() / 254)
+        modes = [str(np.bincount(dated[inside]).argmax()) for dated in classes]
+        assert [polygon.from_class, polygon.to_class] == modes
+    assert sum(polygon.area_px for polygon in found) == changed.sum()
+
+
+def test_a_row_of_blocks_stays_in_the_cache_however_wide_the_raster(tmp_path: Path) -> None:
+    """GDAL reads row by row there; where a row of blocks did not fit, each would be unpacked again for every row."""
+    path, width = tmp_path / "wide.tif", 140_000
+    profile = {"driver": "GTiff", "height": 512, "width": width, "count": 1, "dtype": "uint8", "tiled": True}
+    with rasterio.open(path, "w", **profile, blockxsize=512, blockysize=512, sparse_ok=True) as target:
+        target.write(np.ones((20, 10), np.uint8), 1, window=Window(139_000, 400, 10, 20))
+    held: list[int] = []
+    with gdal_environment():
+        usual = get_gdal_config("GDAL_CACHEMAX")
+        assert usual < 512 * width
+        (polygon,) = change_polygons(path, path, on_polygon=lambda _: held.append(get_gdal_config("GDAL_CACHEMAX")))
+        assert held[0] >= 512 * width and get_gdal_config("GDAL_CACHEMAX") == usual
+    assert polygon.geometry.bounds == (139_000, 400, 139_010, 420)
 
 
 def test_a_model_without_classes_names_none(maps: tuple[Path, Path, Path, Path]) -> None:
