@@ -79,6 +79,7 @@ def estimate(mapped: ChangeMap, path: Path) -> dict[str, Any]:
     stratum, sizes, names = _strata(points, said, labelled & on_map, pixels, path)
     counted = labelled & (stratum >= 0)
     _check_enough(np.bincount(stratum[counted], minlength=len(sizes)), names)
+    _check_not_too_many(np.bincount(stratum[stratum >= 0], minlength=len(sizes)), sizes, names, path)
     true = np.where(labelled, points.labels, 0).astype(np.int64)
     sample = Sample(stratum[counted], sizes, said[counted], true[counted], ground[counted])
     matrix = np.zeros((2, 2), np.int64)
@@ -171,6 +172,18 @@ def _check_enough(counts: NDArray[np.int64], strata: Sequence[str]) -> None:
             hint="Label a stratified sample: some dozens of points in each stratum, such as a class of the map.",
             code="bad_value",
         )
+
+
+def _check_not_too_many(
+    counts: NDArray[np.int64], sizes: NDArray[np.float64], strata: Sequence[str], path: Path
+) -> None:
+    for count, size, where in zip(counts, sizes, strata, strict=True):
+        if count > size:
+            raise InputError(
+                f"{count:,} points of {path} lie {where}, which has {size:,.0f} pixels: no pixel is drawn twice.",
+                hint=f"Give the whole stratum's pixels in {SIZE_FIELD!r}; keep a single point in each pixel.",
+                code="bad_value",
+            )
 
 
 def _read(path: Path, grid: Grid) -> Points:
