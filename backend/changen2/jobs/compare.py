@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
-from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from changen2.errors import InputError
@@ -23,9 +21,9 @@ from changen2.jobs.progress import Reporter
 from changen2.raster.accuracy import confusion, place_scores_with_intervals
 from changen2.raster.calibration import tally_levels
 from changen2.raster.grid import Grid
-from changen2.raster.reading import check_overlap, open_raster, warp
+from changen2.raster.reading import open_raster
 from changen2.raster.semantic_accuracy import Pairs, states, tally_states, tally_transitions
-from changen2.raster.vectors import Classes, read_class_tags
+from changen2.raster.vectors import UNKNOWN_CLASS, Classes, open_classes, read_class_tags
 
 UNIT = 256
 """Side in pixels of the blocks that are resampled for the intervals of a single map."""
@@ -37,8 +35,6 @@ MAPS = {".tif", ".tiff", ".png"}
 
 REFERENCES = MAPS | VECTORS | {".bmp", ".gif", ".img", ".jp2", ".vrt"}
 """Endings of what may be a reference: beside it lie parts of shapefiles, world files and overviews."""
-
-UNKNOWN_CLASS = 255
 
 
 @dataclass(frozen=True)
@@ -189,7 +185,7 @@ class _ClassMaps:
 
     def __init__(self, pair: Matched, grid: Grid, stack: ExitStack) -> None:
         paths = [*(pair.said or ()), *(pair.true or ())]
-        self._readers = [_on_grid(path, grid, stack) for path in paths]
+        self._readers = [open_classes(path, grid, stack) for path in paths]
         self.names: dict[int, str] = {}
         for path in paths:
             with open_raster(path) as dataset:
@@ -215,15 +211,6 @@ class _ClassMaps:
             result.states.append(tally_states(np.concatenate(said_states), np.concatenate(true_states)))
             result.transitions.append(tally_transitions(said_states, true_states))
         return known
-
-
-def _on_grid(path: Path, grid: Grid, stack: ExitStack) -> DatasetReader:
-    dataset = stack.enter_context(open_raster(path))
-    own = Grid.of(dataset)
-    if own == grid:
-        return dataset
-    check_overlap(own, grid)
-    return stack.enter_context(warp(dataset, grid, Resampling.nearest, nodata=UNKNOWN_CLASS))
 
 
 def _places(mapped: ChangeMap, truth: Truth, least: int, check: Callable[[], None]) -> tuple[Shares, Shares]:
