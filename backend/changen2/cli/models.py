@@ -25,14 +25,21 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps({"models": found}, default=str))
         return
-    table = Table("task", "for", "ground sampling", "size", "licence", "installed")
+    make_console().print(table_of(found))
+
+
+def table_of(cards: list[dict[str, Any]]) -> Table:
+    """Return a table of model cards; in a narrow terminal all but the names, which one copies, is folded."""
+    table = Table()
+    for heading in ("task", "for", "ground sampling", "size", "licence", "installed"):
+        table.add_column(heading, overflow="fold")
     table.add_column("name", no_wrap=True)
-    for card in found:
+    for card in cards:
         size = f"{card['size_bytes'] / 1e6:.0f} MB"
         span = f"{card['gsd_min']:g}–{card['gsd_max']:g} m"
         there = "embedded" if card["embedded"] else "yes" if card["installed"] else "no"
         table.add_row(card["task"], card["title"], span, size, card["licence"], there, card["name"])
-    make_console().print(table)
+    return table
 
 
 @app.command()

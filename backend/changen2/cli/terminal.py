@@ -21,10 +21,19 @@ from rich.text import Text
 from changen2.errors import Cancelled, Changen2Error, InputError
 from changen2.jobs.progress import Progress
 
+UNLIMITED = 100_000
+"""Columns of what is no terminal, where nothing has to fit."""
+
 
 def make_console(stderr: bool = False) -> Console:
-    """A console that prints texts as they are: brackets in a folder's name are no markup, :words: no pictures."""
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    """A console that prints texts as they are: brackets in a folder's name are no markup, :words: no pictures.
+
+    In a pipe or a file lines are as long as they need to be.
+    """
+    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = UNLIMITED
+    return console
 
 
 stderr = make_console(stderr=True)
@@ -91,12 +100,17 @@ def run(job: Job, given: dict[str, Any]) -> dict[str, Any]:
         _explain(error, as_json)
         raise typer.Exit(error.exit_code) from None
     for warning in result.get("warnings", []):
-        stderr.print(Text.assemble(NOTE, warning))
+        _say(Text.assemble(NOTE, warning))
     for name, path in result.get("outputs", {}).items():
-        stderr.print(f"{name}: {path}")
+        _say(f"{name}: {path}")
     if as_json:
         typer.echo(json.dumps(result, default=str))
     return result
+
+
+def _say(text: str | Text) -> None:
+    """Print a text on stderr as one line, which a terminal may wrap but a copy of it does not: paths stay whole."""
+    stderr.print(text, soft_wrap=True)
 
 
 def plain(function: Callable[..., dict[str, Any]]) -> Job:
@@ -140,15 +154,15 @@ def _log() -> Iterator[None]:
 class _LogToTerminal(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         label = NOTE if record.levelno >= logging.WARNING else ""
-        stderr.print(Text.assemble(label, record.getMessage()), soft_wrap=True)
+        _say(Text.assemble(label, record.getMessage()))
 
 
 def _explain(error: Changen2Error, as_json: bool) -> None:
     color = "yellow" if isinstance(error, Cancelled) else "red"
     label = "Bad input" if isinstance(error, InputError) else "Stopped" if isinstance(error, Cancelled) else "Failed"
-    stderr.print(Text.assemble((f"{label}: ", color), error.message))
+    _say(Text.assemble((f"{label}: ", color), error.message))
     if error.hint:
-        stderr.print(error.hint)
+        _say(error.hint)
     if as_json:
         typer.echo(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
 

@@ -26,7 +26,7 @@ from changen2.jobs.change_places import (
     outcome_of,
     place_shares,
 )
-from changen2.jobs.change_truth import open_truth, read_change
+from changen2.jobs.change_truth import ChangeMap, open_truth
 from changen2.jobs.compare import objects_report
 from changen2.jobs.evaluate import calibration_to_keep, evaluate
 from changen2.jobs.manifest import versions, write_manifest
@@ -36,7 +36,7 @@ from changen2.protocol import EvaluateRequest
 from changen2.raster.grid import Grid
 from changen2.raster.ground import row_areas_m2
 from changen2.raster.output_folder import OutputFolder
-from changen2.raster.reading import gdal_environment, open_raster
+from changen2.raster.reading import gdal_environment
 from changen2.raster.vectors import class_tags
 from changen2.raster.writing import Colors, WindowedRaster
 
@@ -119,17 +119,18 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
         objects=False,
         is_cancelled=reporter.is_cancelled,
     )
+    warnings = scores.pop("warnings")
     reporter.step("score", 1, 1)
     kept = calibration_to_keep(request.store, scores, Path(request.prediction)) if request.store else {}
     if request.reference is None or not request.out_dir:
-        return {"summary": scores, "outputs": {}, "warnings": _keep(request.store, kept, scores)}
+        return {"summary": scores, "outputs": {}, "warnings": warnings + _keep(request.store, kept, scores)}
     with gdal_environment(), OutputFolder(
         request.out_dir, overwrite=request.overwrite, replaces=OUTPUTS.values()
     ) as out:  # fmt: skip
         tally, shares = _write(request, out.work / OUTPUTS["assessment"], reporter)
         places = {"places": vars(Places.of(*shares)), "objects": objects_report([shares])}
         summary = {**scores, **_measured(tally), **places, "threshold": request.threshold}
-        warnings = _warnings(tally)
+        warnings += _warnings(tally)
         manifest = {
             "job": "evaluate",
             "began": began.isoformat(),
@@ -163,15 +164,15 @@ def _keep(name: str, calibration: dict[str, Any], summary: dict[str, Any]) -> li
 def _write(request: EvaluateRequest, path: Path, reporter: Reporter) -> tuple[_Tally, tuple[Shares, Shares]]:
     """Write the assessment, count its pixels, and compare the places that are known and reported."""
     tally = _Tally()
-    with open_raster(request.prediction) as mapped:
-        grid = Grid.of(mapped)
+    with ChangeMap(request.prediction, request.threshold, reporter.check) as mapped:
+        grid = mapped.grid
         truth = open_truth(str(request.reference), grid)
         tags = class_tags(NAMES)
         raster = WindowedRaster(path, grid, NODATA, colors=COLORS, description="Assessment of change", tags=tags)
         with closing(raster):
             windows = list(grid.windows(STRIP))
             for number, window in enumerate(windows, 1):
-                outcome = outcome_of(*read_change(mapped, window, request.threshold), *truth(window))
+                outcome = outcome_of(*mapped(window), *truth(window))
                 raster.write(window, outcome)
                 tally.add(outcome, grid, window)
                 reporter.step("compare", number, len(windows))

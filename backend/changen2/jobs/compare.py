@@ -11,20 +11,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
-from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from changen2.errors import InputError
+from changen2.jobs.change_map import LEVELS
 from changen2.jobs.change_places import FOUND_SHARE, Shares, least_pixels, outcome_of, place_shares
-from changen2.jobs.change_truth import VECTORS, Truth, open_truth, read_change
+from changen2.jobs.change_truth import PROBABILITY, VECTORS, ChangeMap, Truth, open_truth
 from changen2.jobs.progress import Reporter
 from changen2.raster.accuracy import confusion, place_scores_with_intervals
 from changen2.raster.calibration import tally_levels
 from changen2.raster.grid import Grid
-from changen2.raster.reading import check_overlap, open_raster, warp
+from changen2.raster.reading import open_raster
 from changen2.raster.semantic_accuracy import Pairs, states, tally_states, tally_transitions
-from changen2.raster.vectors import Classes, read_class_tags
+from changen2.raster.vectors import UNKNOWN_CLASS, Classes, open_classes, read_class_tags
 
 UNIT = 256
 """Side in pixels of the blocks that are resampled for the intervals of a single map."""
@@ -36,8 +35,6 @@ MAPS = {".tif", ".tiff", ".png"}
 
 REFERENCES = MAPS | VECTORS | {".bmp", ".gif", ".img", ".jp2", ".vrt"}
 """Endings of what may be a reference: beside it lie parts of shapefiles, world files and overviews."""
-
-UNKNOWN_CLASS = 255
 
 
 @dataclass(frozen=True)
@@ -61,19 +58,23 @@ class Comparison:
 
     Attributes:
         confusion: ``[blocks, 4]``; blocks without a known pixel are left out.
+        taken_for: what the map is, see ``ChangeMap``.
         levels: pixels by stored probability and truth, of a probability: ``[GROUPS, 255, 2]``, each of a share of the
             blocks.
         states, transitions: of each block, where there are classes.
         class_names: by number.
         places: shares of known places that are reported, and of reported places that are known.
+        notes: what a person should know.
     """
 
     confusion: NDArray[np.float64]
+    taken_for: str
     levels: NDArray[np.float64] | None = None
     states: list[Pairs] = field(default_factory=list)
     transitions: list[Pairs] = field(default_factory=list)
     class_names: Mapping[int, str] = field(default_factory=dict)
     places: tuple[Shares, Shares] | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def matched(
@@ -151,15 +152,17 @@ def compare(
         check: called for each block; may raise to cancel.
     """
     with ExitStack() as stack:
-        mapped = stack.enter_context(open_raster(pair.prediction))
-        grid, truth = Grid.of(mapped), open_truth(pair.reference, Grid.of(mapped))
+        mapped = stack.enter_context(ChangeMap(pair.prediction, threshold, check))
+        grid, notes = mapped.grid, list(mapped.notes)
+        truth = open_truth(pair.reference, grid, notes)
         classes = _ClassMaps(pair, grid, stack) if pair.said and pair.true else None
-        is_probability = (mapped.descriptions[0] or "").startswith("Change probability")
-        result = Comparison(np.zeros((0, 4)), np.zeros((GROUPS, 255, 2)) if is_probability else None)
+        result = Comparison(np.zeros((0, 4)), mapped.taken_for, notes=notes)
+        if mapped.taken_for == PROBABILITY:
+            result.levels = np.zeros((GROUPS, LEVELS + 1, 2))
         rows = []
         for number, window in enumerate(grid.windows(UNIT)):
             check()
-            predicted, valid = read_change(mapped, window, threshold)
+            predicted, valid = mapped(window)
             true, known = truth(window)
             known = valid & known
             if classes:
@@ -168,13 +171,12 @@ def compare(
                 continue
             rows.append(confusion(predicted, true, known))
             if result.levels is not None:
-                stored = mapped.read(1, window=window)[known].astype(np.int64)
-                result.levels[number % GROUPS] += tally_levels(stored - 1, true[known])
+                result.levels[number % GROUPS] += tally_levels(mapped.levels(window)[known], true[known])
         result.confusion = np.array(rows).reshape(-1, 4)
         if classes:
             result.class_names = classes.names
         if objects and rows:
-            result.places = _places(mapped, truth, grid, threshold, least_pixels(grid, min_area), check)
+            result.places = _places(mapped, truth, least_pixels(grid, min_area), check)
     return result
 
 
@@ -183,7 +185,7 @@ class _ClassMaps:
 
     def __init__(self, pair: Matched, grid: Grid, stack: ExitStack) -> None:
         paths = [*(pair.said or ()), *(pair.true or ())]
-        self._readers = [_on_grid(path, grid, stack) for path in paths]
+        self._readers = [open_classes(path, grid, stack) for path in paths]
         self.names: dict[int, str] = {}
         for path in paths:
             with open_raster(path) as dataset:
@@ -211,23 +213,12 @@ class _ClassMaps:
         return known
 
 
-def _on_grid(path: Path, grid: Grid, stack: ExitStack) -> DatasetReader:
-    dataset = stack.enter_context(open_raster(path))
-    own = Grid.of(dataset)
-    if own == grid:
-        return dataset
-    check_overlap(own, grid)
-    return stack.enter_context(warp(dataset, grid, Resampling.nearest, nodata=UNKNOWN_CLASS))
-
-
-def _places(
-    mapped: DatasetReader, truth: Truth, grid: Grid, threshold: float, least: int, check: Callable[[], None]
-) -> tuple[Shares, Shares]:
+def _places(mapped: ChangeMap, truth: Truth, least: int, check: Callable[[], None]) -> tuple[Shares, Shares]:
     def outcomes(window: Window) -> NDArray[np.uint8]:
         check()
-        return outcome_of(*read_change(mapped, window, threshold), *truth(window))
+        return outcome_of(*mapped(window), *truth(window))
 
-    return place_shares(outcomes, (grid.height, grid.width), least, Reporter())
+    return place_shares(outcomes, (mapped.grid.height, mapped.grid.width), least, Reporter())
 
 
 def merged(parts: list[Pairs]) -> Pairs:

@@ -10,6 +10,7 @@ import numpy as np
 
 from changen2.errors import InputError
 from changen2.jobs import labelled_points
+from changen2.jobs.change_truth import ChangeMap
 from changen2.jobs.compare import Comparison, compare, matched, merged, objects_report
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.store import amend_card, amendable_card
@@ -55,7 +56,8 @@ def evaluate(
         ``f1``, ``iou``, ``precision``, ``recall``, ``kappa``, each with ``_low`` and ``_high`` (95 %
         bootstrap over images, or over blocks of 256² pixels of one map), ``pixels``, ``units``; ``objects``; of a
         probability ``calibration``, its error with ``_low`` and ``_high``; with classes
-        ``semantic``; with points ``area_adjusted``.
+        ``semantic``; with points ``area_adjusted``. ``taken_for``: "0/1 map", "change probability" or, of a folder,
+        "0/1 map or change probability"; ``warnings``.
 
     Raises:
         InputError: bad input.
@@ -66,6 +68,8 @@ def evaluate(
     reporter = Reporter(on_progress, is_cancelled)
     with gdal_environment():
         result: dict[str, Any] = {}
+        taken_for: set[str] = set()
+        notes: dict[str, list[str]] = {}
         if reference is not None:
             pairs = list(matched(Path(prediction), Path(reference), classes_before, classes_after))
             found = []
@@ -74,17 +78,34 @@ def evaluate(
                 found.append(compare(pair, threshold, objects, min_area, reporter.check))
             reporter.step("score", len(pairs), len(pairs))
             result |= report(found, f"{prediction} and {reference}")
+            taken_for = {each.taken_for for each in found}
+            notes = {str(pair.prediction): each.notes for pair, each in zip(pairs, found, strict=True)}
         if points is not None:
-            result["area_adjusted"] = labelled_points.estimate(Path(prediction), Path(points), threshold)
+            with ChangeMap(prediction, threshold, reporter.check) as mapped:
+                result["area_adjusted"] = labelled_points.estimate(mapped, Path(points))
+                taken_for.add(mapped.taken_for)
+                notes.setdefault(str(prediction), mapped.notes)
         if not result:
             raise InputError(
                 "Neither a reference nor points are given: there is nothing to compare with.",
                 hint="Give a reference map, a polygon layer, or --points FILE.",
                 code="bad_value",
             )
+        result |= {"taken_for": " or ".join(sorted(taken_for)), "warnings": _warnings(notes)}
         if store is not None:
             amend_card(store, calibration=calibration_to_keep(store, result, Path(prediction)))
         return result
+
+
+def _warnings(notes: dict[str, list[str]]) -> list[str]:
+    """Each note once, with the first map that it is of."""
+    maps: dict[str, list[str]] = {}
+    for path, said in notes.items():
+        for note in said:
+            maps.setdefault(note, []).append(path)
+    return [
+        f"{paths[0]}{f' and {len(paths) - 1:,} more' if len(paths) > 1 else ''}: {note}" for note, paths in maps.items()
+    ]
 
 
 def report(found: list[Comparison], what: str) -> dict[str, Any]:

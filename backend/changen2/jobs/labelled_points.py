@@ -12,15 +12,13 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
-from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from changen2.errors import InputError
-from changen2.jobs.change_truth import read_change
+from changen2.jobs.change_truth import ChangeMap
 from changen2.raster.area_estimates import Sample, area_adjusted
 from changen2.raster.grid import Grid
 from changen2.raster.ground import row_areas_m2
-from changen2.raster.reading import open_raster
 
 REFERENCE_FIELD = "reference"
 STRATUM_FIELD = "map"
@@ -49,7 +47,7 @@ class Points:
     sizes: NDArray[np.float64] | None
 
 
-def estimate(prediction: Path, path: Path, threshold: float) -> dict[str, Any]:
+def estimate(mapped: ChangeMap, path: Path) -> dict[str, Any]:
     """Estimate accuracy and areas of a change map from labelled points.
 
     The points are a random sample of the pixels of each stratum. With the fields ``map`` (the stratum) and
@@ -57,9 +55,8 @@ def estimate(prediction: Path, path: Path, threshold: float) -> dict[str, Any]:
     map must still say the same; with neither, the strata are the map's two classes.
 
     Args:
-        prediction: a 0/1 change map or a change probability.
+        mapped: the map.
         path: of the points, which have a field ``reference``, 0 or 1; points without a label are left out.
-        threshold: for a change probability.
 
     Returns:
         ``points`` on the map, ``matrix`` of them (row on the map, column in reality), ``strata_differ``: whether the
@@ -69,11 +66,9 @@ def estimate(prediction: Path, path: Path, threshold: float) -> dict[str, Any]:
     Raises:
         InputError: bad points, too few of them, or strata whose sizes are not known.
     """
-    with open_raster(prediction) as mapped:
-        grid = Grid.of(mapped)
-        points = _read(path, grid)
-        pixels, area, in_metres = _measure(mapped, grid, threshold)
-        said, ground = _look(mapped, grid, points.places, threshold, in_metres)
+    points = _read(path, mapped.grid)
+    pixels, area, in_metres = _measure(mapped)
+    said, ground = _look(mapped, points.places, in_metres)
     labelled, on_map = np.isfinite(points.labels), said >= 0
     if not (labelled & on_map).any():
         raise InputError(
@@ -84,6 +79,7 @@ def estimate(prediction: Path, path: Path, threshold: float) -> dict[str, Any]:
     stratum, sizes, names = _strata(points, said, labelled & on_map, pixels, path)
     counted = labelled & (stratum >= 0)
     _check_enough(np.bincount(stratum[counted], minlength=len(sizes)), names)
+    _check_not_too_many(np.bincount(stratum[stratum >= 0], minlength=len(sizes)), sizes, names, path)
     true = np.where(labelled, points.labels, 0).astype(np.int64)
     sample = Sample(stratum[counted], sizes, said[counted], true[counted], ground[counted])
     matrix = np.zeros((2, 2), np.int64)
@@ -100,24 +96,25 @@ def estimate(prediction: Path, path: Path, threshold: float) -> dict[str, Any]:
     }
 
 
-def _measure(mapped: DatasetReader, grid: Grid, threshold: float) -> tuple[NDArray[np.float64], float, bool]:
+def _measure(mapped: ChangeMap) -> tuple[NDArray[np.float64], float, bool]:
     """Pixels of no change and of change, the area of both together, and whether that is in m²."""
     pixels, area, in_metres = np.zeros(2), 0.0, True
-    for window in grid.windows(SIDE):
-        changed, valid = read_change(mapped, window, threshold)
+    for window in mapped.grid.windows(SIDE):
+        changed, valid = mapped(window)
         pixels += [np.count_nonzero(valid & ~changed), np.count_nonzero(valid & changed)]
         if not valid.any():
             continue  # nothing is there, be it on the ellipsoid or beside it
-        areas = row_areas_m2(grid.crop(window))
+        areas = row_areas_m2(mapped.grid.crop(window))
         in_metres = in_metres and areas is not None
         area += 0.0 if areas is None else float(np.count_nonzero(valid, axis=1) @ areas)
     return pixels, area if in_metres else float(pixels.sum()), in_metres
 
 
 def _look(
-    mapped: DatasetReader, grid: Grid, places: NDArray[np.float64], threshold: float, in_metres: bool
+    mapped: ChangeMap, places: NDArray[np.float64], in_metres: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """What the map says at each place, -1 where nothing, and the area of its pixel there, 0 where it has none."""
+    grid = mapped.grid
     said, ground = np.full(len(places), -1), np.zeros(len(places))
     for number, place in enumerate(places):
         if not np.isfinite(place).all():
@@ -126,7 +123,7 @@ def _look(
         if not (0 <= column < grid.width and 0 <= row < grid.height):
             continue
         window = Window(column, row, 1, 1)
-        changed, valid = read_change(mapped, window, threshold)
+        changed, valid = mapped(window)
         if valid[0, 0]:
             areas = row_areas_m2(grid.crop(window)) if in_metres else np.ones(1)
             said[number], ground[number] = changed[0, 0], 0.0 if areas is None else areas[0]
@@ -175,6 +172,18 @@ def _check_enough(counts: NDArray[np.int64], strata: Sequence[str]) -> None:
             hint="Label a stratified sample: some dozens of points in each stratum, such as a class of the map.",
             code="bad_value",
         )
+
+
+def _check_not_too_many(
+    counts: NDArray[np.int64], sizes: NDArray[np.float64], strata: Sequence[str], path: Path
+) -> None:
+    for count, size, where in zip(counts, sizes, strata, strict=True):
+        if count > size:
+            raise InputError(
+                f"{count:,} points of {path} lie {where}, which has {size:,.0f} pixels: no pixel is drawn twice.",
+                hint=f"Give the whole stratum's pixels in {SIZE_FIELD!r}; keep a single point in each pixel.",
+                code="bad_value",
+            )
 
 
 def _read(path: Path, grid: Grid) -> Points:

@@ -39,7 +39,7 @@ def vectorize(
 ) -> dict[str, Any]:
     """Write ``change.tif`` and ``change.gpkg`` from a probability map.
 
-    Class names are kept where the class maps of the detection lie beside the probability.
+    Class names are kept where the class maps of the detection lie beside the probability, or beside a part of it.
 
     Args:
         probability: a ``change_probability.tif``.
@@ -68,9 +68,10 @@ def run(request: VectorizeRequest, reporter: Reporter) -> dict[str, Any]:
         OutputFolder(request.out_dir, overwrite=request.overwrite, replaces=OUTPUTS.values()) as out,
     ):
         grid, valid_px, change_px = _threshold(source, out.work / "change.tif", request.threshold, reporter)
-        classes = Classes.beside(source)
+        classes, warnings = _classes_of(source, grid)
         polygons = polygons_of(out.work, source, grid, classes, request.min_area, reporter)
-        warnings = [] if polygons else [f"No change found at threshold {request.threshold:.2f}."]
+        if not polygons:
+            warnings.append(f"No change found at threshold {request.threshold:.2f}.")
         areas = [polygon.area_m2 for polygon in polygons]
         summary = {
             "polygons": len(polygons),
@@ -98,6 +99,14 @@ def run(request: VectorizeRequest, reporter: Reporter) -> dict[str, Any]:
     outputs["change_probability"] = str(source)
     outputs["manifest"] = str(placed["vectorize_manifest.json"])
     return {"outputs": outputs, "summary": summary, "warnings": warnings}
+
+
+def _classes_of(source: Path, grid: Grid) -> tuple[Classes | None, list[str]]:
+    """The class maps beside a map where they tell of its ground, and what a person should know of that."""
+    classes = Classes.beside(source)
+    if classes is None or classes.share_ground_with(grid):
+        return classes, []
+    return None, [f"{classes.before} is of another place or grid than {source}: the polygons have no classes."]
 
 
 def _threshold(source: Path, target: Path, threshold: float, reporter: Reporter) -> tuple[Grid, int, int]:

@@ -38,7 +38,8 @@ class OutputFolder:
 
     Args:
         path: the folder.
-        overwrite: whether results, or an unfinished run, that are there may be replaced.
+        overwrite: whether results, or an unfinished run, that are there may be replaced; None: they never are, and
+            there is no option to allow it.
         resume: go on with the unfinished run that is there, if any.
         resumable: tells whether a work folder holds something to go on from.
         unfinished: tells whether a work folder holds something that any kind of run could go on from; None: as
@@ -46,7 +47,7 @@ class OutputFolder:
         replaces: names of the outputs where other files may stay beside them; None: the folder must be empty.
 
     Raises:
-        InputError: ``not_empty`` where it holds anything and ``overwrite`` is false; ``bad_out_dir``
+        InputError: ``not_empty`` where it holds anything and ``overwrite`` is not true; ``bad_out_dir``
             where it cannot be made; ``busy`` where another run is at work.
     """
 
@@ -54,7 +55,7 @@ class OutputFolder:
         self,
         path: str | Path,
         *,
-        overwrite: bool = False,
+        overwrite: bool | None = None,
         replaces: Iterable[str] | None = None,
         resume: bool = False,
         resumable: Callable[[Path], bool] = lambda work: False,
@@ -73,7 +74,7 @@ class OutputFolder:
     def _is_resumed(self) -> bool:
         return self._resume and self._resumable(self.work)
 
-    def _check(self, overwrite: bool, replaces: set[str] | None) -> None:
+    def _check(self, overwrite: bool | None, replaces: set[str] | None) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file, not a folder.", hint="Name a new folder.", code="bad_out_dir")
         # What an unfinished run was allowed to replace when it began it may replace when it goes on.
@@ -82,9 +83,10 @@ class OutputFolder:
         names = {entry.name for entry in self.path.iterdir()} - {WORK_FOLDER, ASIDE_FOLDER, INPUTS_FOLDER}
         there = sorted(names if replaces is None else names & replaces)
         if there:
+            allow = "" if overwrite is None else ", or allow overwriting (--overwrite)"
             raise InputError(
                 f"{self.path} already holds {', '.join(there[:3])}{' …' if len(there) > 3 else ''}.",
-                hint="Choose a new folder, or allow overwriting (--overwrite).",
+                hint=f"Choose a new folder{allow}.",
                 code="not_empty",
             )
         if self._unfinished(self.work):

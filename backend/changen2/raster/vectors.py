@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +13,21 @@ import pyogrio
 import rasterio
 import shapely
 from numpy.typing import NDArray
+from rasterio.enums import Resampling
 from rasterio.features import geometry_mask, geometry_window, shapes
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
+from changen2.errors import InputError
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
-from changen2.raster.reading import GDAL_CACHE_MB
+from changen2.raster.reading import GDAL_CACHE_MB, check_overlap, open_raster, warp
 from changen2.raster.writing import disk_errors
+
+UNKNOWN_CLASS = 255
+"""Nodata of class maps."""
 
 CHUNK = 2048
 """Side of the windows in which a large polygon is measured."""
@@ -44,8 +50,8 @@ class Classes:
     """Class maps of both dates beside a change map.
 
     Attributes:
-        before, after: class index rasters on the change map's grid; ``after`` is the class of change
-            where the model tells one (such as a damage level).
+        before, after: class index rasters; ``after`` is the class of change where the model tells one (such as a
+            damage level).
         names: of each, index → name; an index without one is written as a number.
     """
 
@@ -66,6 +72,35 @@ class Classes:
             with rasterio.open(path) as dataset:
                 names.append(read_class_tags(dataset.tags()))
         return cls(before, after, (names[0], names[1]))
+
+    def share_ground_with(self, grid: Grid) -> bool:
+        """Whether both maps say something of a grid's ground; without CRS only the very grid is known to be there."""
+        for path in (self.before, self.after):
+            with open_raster(path) as dataset:
+                own = Grid.of(dataset)
+            if own == grid:
+                continue
+            if own.crs is None or grid.crs is None:
+                return False
+            try:
+                check_overlap(own, grid)
+            except InputError:
+                return False
+        return True
+
+
+def open_classes(path: Path, grid: Grid, files: ExitStack) -> DatasetReader:
+    """Open a class map on a grid, warped to it by nearest neighbour where it is on another.
+
+    Raises:
+        InputError: it cannot be read, or ``no_overlap``.
+    """
+    dataset = files.enter_context(open_raster(path))
+    own = Grid.of(dataset)
+    if own == grid:
+        return dataset
+    check_overlap(own, grid)
+    return files.enter_context(warp(dataset, grid, Resampling.nearest, nodata=UNKNOWN_CLASS))
 
 
 def class_tags(names: dict[int, str]) -> dict[str, str]:
@@ -113,31 +148,29 @@ def change_polygons(
         change: 0/1 raster, nodata 255.
         probability: change probability on the same grid, v in 1..255 is p = (v − 1) / 254.
         min_area: m² below which a polygon is left out (pixels where there is no CRS).
-        classes: class maps of both dates, for ``from_class`` and ``to_class``.
+        classes: class maps of both dates, for ``from_class`` and ``to_class``; on another grid they are read at the
+            same place.
         on_polygon: called with the number of polygons seen so far; may raise to cancel.
     """
-    with rasterio.open(change) as dataset, rasterio.open(probability) as probabilities, _cache_for(dataset):
+    with rasterio.open(change) as dataset, rasterio.open(probability) as probabilities, ExitStack() as files:
+        files.enter_context(_cache_for(dataset))
         grid = Grid.of(dataset)
         edge = SEGMENT_PIXELS * max(abs(grid.transform.a), abs(grid.transform.e))
-        maps = [rasterio.open(path) for path in (classes.before, classes.after)] if classes else []
-        try:
-            found = shapes(rasterio.band(dataset, 1), connectivity=4)
-            changed = (_in_grid(shape(geometry), grid) for geometry, value in found if value == 1)
-            for count, geometry in enumerate(changed, 1):
-                on_polygon(count)
-                area = area_m2(geometry, grid.crs, edge)
-                pixels = round(geometry.area / abs(grid.transform.determinant))
-                if (pixels if area is None else area) < min_area:
-                    continue
-                mean, together = _measure(geometry, grid, probabilities, maps)
-                pair: list[str | None] = [None, None]
-                if classes:
-                    indices = _from_and_to(together, of_two_dates=classes.names[0] == classes.names[1])
-                    pair = [names.get(i, str(i)) for names, i in zip(classes.names, indices, strict=True)]
-                yield ChangePolygon(geometry, area, pixels, mean, *pair)
-        finally:
-            for opened in maps:
-                opened.close()
+        maps = [open_classes(path, grid, files) for path in (classes.before, classes.after)] if classes else []
+        found = shapes(rasterio.band(dataset, 1), connectivity=4)
+        changed = (_in_grid(shape(geometry), grid) for geometry, value in found if value == 1)
+        for count, geometry in enumerate(changed, 1):
+            on_polygon(count)
+            area = area_m2(geometry, grid.crs, edge)
+            pixels = round(geometry.area / abs(grid.transform.determinant))
+            if (pixels if area is None else area) < min_area:
+                continue
+            mean, together = _measure(geometry, grid, probabilities, maps)
+            pair: list[str | None] = [None, None]
+            if classes and together.any():
+                indices = _from_and_to(together, of_two_dates=classes.names[0] == classes.names[1])
+                pair = [names.get(i, str(i)) for names, i in zip(classes.names, indices, strict=True)]
+            yield ChangePolygon(geometry, area, pixels, mean, *pair)
 
 
 def _cache_for(dataset: DatasetReader) -> rasterio.Env:

@@ -1,7 +1,11 @@
 """What a terminal shows of texts that are not ours is what they are: names with brackets and colons too."""
 
+import io
+from pathlib import Path
+
 import pytest
 import typer
+from rich.console import Console
 
 from changen2.cli import models, terminal
 from changen2.errors import InputError, JobError
@@ -42,3 +46,36 @@ def test_the_table_of_models(name, capsys, monkeypatch):
     monkeypatch.setattr(model_jobs, "list_models", lambda: cards)
     models.list_()
     assert capsys.readouterr().out.count(name) == 3
+
+
+LONG = "/runs/" + "a folder with a long name/" * 20 + "m.tif"
+
+
+def test_nothing_is_wrapped_or_cut_in_a_pipe(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal.run(give({"outputs": {"map": LONG}, "warnings": [f"{LONG} was warped."]}), {"as_json": False})
+    assert capsys.readouterr().err.splitlines() == [f"Note: {LONG} was warped.", f"map: {LONG}"]
+    cards = [card | {"title": LONG, "licence": Path(LONG).parent.as_posix()} for card in model_jobs.list_models()]
+    monkeypatch.setattr(model_jobs, "list_models", lambda: cards)
+    models.list_()
+    rows = [line for line in capsys.readouterr().out.splitlines() if LONG in line]
+    assert len(rows) == len(cards) and all(card["licence"] in row for card, row in zip(cards, rows, strict=True))
+
+
+def test_in_a_terminal_a_path_is_one_line_to_copy(monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr(terminal, "stderr", Console(file=shown, force_terminal=True, width=80, color_system=None))
+    terminal.run(give({"outputs": {"map": LONG}}), {"as_json": False})
+    assert shown.getvalue() == f"map: {LONG}\n"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_licences_are_told_apart_in_a_narrow_terminal(width):
+    card = model_jobs.list_models()[0]
+    cards = [card | {"licence": licence} for licence in ("CC-BY-SA-4.0", "CC-BY-NC-SA-4.0")]
+    for one in cards:
+        shown = io.StringIO()
+        Console(file=shown, width=width).print(models.table_of([one]))
+        rows = [line.split("│")[1:-1] for line in shown.getvalue().splitlines() if line.startswith("│")]
+        assert "".join(row[4].strip() for row in rows) == one["licence"]
+        assert rows[0][6].strip() == one["name"] and "…" not in shown.getvalue()

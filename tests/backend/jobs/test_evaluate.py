@@ -28,6 +28,7 @@ def test_a_detection_against_its_truth(pair, truth, tmp_path, write_raster, diff
     outputs = difference(*pair, tmp_path / "run")["outputs"]
     label = write_raster("label.tif", truth)
     binary, stored = (evaluate(outputs[name], label) for name in ("change", "change_probability"))
+    assert (binary.pop("taken_for"), stored.pop("taken_for")) == ("0/1 map", "change probability")
     assert binary == {key: value for key, value in stored.items() if key != "calibration"} and 0.8 < binary["f1"] < 1
     scores = {f"{name}{end}": 1 for name in ("precision", "recall", "f1") for end in ("", "_low", "_high")}
     assert binary["objects"] == {"known": 1, "found": 1, "reported": 1, "right": 1, **scores}

@@ -43,3 +43,10 @@ def test_a_seed_is_a_number_from_0(tmp_path, seed):
     for schema in (EventRules, FinetuneRequest, SampleRequest):
         with pytest.raises(InputError, match="seed: "):
             validate(schema, {"seed": seed})
+
+
+def test_a_scene_that_is_there_stays_and_no_option_is_named_that_the_command_has_not(tmp_path):
+    sample(tmp_path / "scene", size=128)
+    with pytest.raises(InputError, match="already holds") as caught:
+        sample(tmp_path / "scene", size=128)
+    assert caught.value.hint == "Choose a new folder."

@@ -1,6 +1,8 @@
 import pyogrio
 import pytest
 import rasterio
+from affine import Affine
+from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.jobs.vectorize import vectorize
@@ -48,6 +50,49 @@ def test_class_names_are_kept(pair, tmp_path, difference):
     again = vectorize(probability, tmp_path / "again", threshold=0.6)["outputs"]
     meta, _, _, fields = pyogrio.raw.read(again["polygons"], layer="change")
     assert fields[list(meta["fields"]).index("to_class")][0] == "bright"
+
+
+def clip(source, target, window, **profile):
+    """Cut a map as gdal_translate -srcwin does."""
+    with rasterio.open(source) as whole:
+        given = whole.profile | {
+            "width": window.width,
+            "height": window.height,
+            "transform": whole.window_transform(window),
+        }
+        with rasterio.open(target, "w", **(given | profile)) as part:
+            part.write(whole.read(window=window))
+    return target
+
+
+def classes_of(path):
+    meta, _, _, fields = pyogrio.raw.read(path, layer="change")
+    return [list(fields[list(meta["fields"]).index(name)]) for name in ("from_class", "to_class")]
+
+
+def test_a_clip_beside_the_results_has_the_classes_of_its_place(pair, tmp_path, difference):
+    probability = difference(*pair, tmp_path / "run")["outputs"]["change_probability"]
+    part = clip(probability, tmp_path / "run/clip.tif", Window(100, 60, 300, 240))
+    whole, clipped = (vectorize(path, tmp_path / path.stem) for path in (tmp_path / "run/change_probability.tif", part))
+    assert (
+        classes_of(whole["outputs"]["polygons"])
+        == classes_of(clipped["outputs"]["polygons"])
+        == [["other"], ["bright"]]
+    )
+    assert clipped["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    "placed",
+    [{"crs": None}, {"transform": Affine(0.5, 0, 700_000, 0, -0.5, 5_200_000)}],
+    ids=["nobody knows where", "elsewhere"],
+)
+def test_class_maps_of_another_place_are_left_out(pair, tmp_path, difference, placed):
+    probability = difference(*pair, tmp_path / "run")["outputs"]["change_probability"]
+    part = clip(probability, tmp_path / "run/clip.tif", Window(100, 60, 300, 240), **placed)
+    result = vectorize(part, tmp_path / "clip")
+    assert classes_of(result["outputs"]["polygons"]) == [[None], [None]]
+    assert len(result["warnings"]) == 1 and "no classes" in result["warnings"][0]
 
 
 def test_another_raster_is_refused(pair, tmp_path):
