@@ -27,6 +27,7 @@ def _split(value: object) -> object:
 
 Bands = Annotated[tuple[int, ...] | None, BeforeValidator(_split)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -152,7 +153,7 @@ class EventRules(Request):
     most: Annotated[int, Field(ge=0)] = 5
     edit_probability: Probability = 0.3
     removal_probability: Probability = 0.1
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Seed = 0
 
 
 class SimulateRequest(EventRules):
@@ -390,7 +391,7 @@ class FinetuneRequest(Request):
     batch_size: Annotated[int, Field(ge=1)] = 8
     crop_size: Annotated[int, Field(ge=64, multiple_of=64)] = 192
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Seed = 0
     device: DeviceName = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
     resume: bool = False
@@ -398,11 +399,17 @@ class FinetuneRequest(Request):
 
 
 class SampleRequest(Request):
-    """Draw the simulated sample scene (before and after GeoTIFF) into a folder."""
+    """Draw the simulated sample scene (before and after GeoTIFF) into a folder.
+
+    Attributes:
+        out_dir: folder for it; must be new or empty.
+        size: pixels along a side; only as many as there is memory for are drawn.
+        seed: another one draws another place.
+    """
 
     out_dir: str
     size: Annotated[int, Field(ge=128, le=8192)] = 1024
-    seed: int = 7
+    seed: Seed = 7
 
 
 class VerifyModelRequest(Request):

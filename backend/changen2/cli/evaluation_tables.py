@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from changen2.cli.terminal import make_console
+
 SCORES = {
     "f1": ("F1", "precision and recall in one: their harmonic mean"),
     "iou": ("IoU", "area both reported and changed, of the area that is either"),
@@ -29,7 +31,7 @@ def show(result: dict[str, Any], console: Console | None = None) -> None:
         result: of `changen2.jobs.evaluate.evaluate`.
         console: where to; None: standard output.
     """
-    console = console or Console(markup=False, highlight=False)  # class names may hold brackets
+    console = console or make_console()
     for table in tables(result):
         console.print(table)
 

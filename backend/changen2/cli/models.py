@@ -6,10 +6,9 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from changen2.cli.terminal import Json, plain, run
+from changen2.cli.terminal import Json, make_console, plain, run
 
 app = typer.Typer(help="The models: embedded, installed and to be had.", no_args_is_help=True)
 
@@ -33,7 +32,7 @@ def list_(as_json: Json = False) -> None:
         span = f"{card['gsd_min']:g}–{card['gsd_max']:g} m"
         there = "embedded" if card["embedded"] else "yes" if card["installed"] else "no"
         table.add_row(card["task"], card["title"], span, size, card["licence"], there, card["name"])
-    Console().print(table)
+    make_console().print(table)
 
 
 @app.command()

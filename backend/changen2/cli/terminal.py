@@ -21,7 +21,13 @@ from rich.text import Text
 from changen2.errors import Cancelled, Changen2Error, InputError
 from changen2.jobs.progress import Progress
 
-stderr = Console(stderr=True)
+
+def make_console(stderr: bool = False) -> Console:
+    """A console that prints texts as they are: brackets in a folder's name are no markup, :words: no pictures."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+stderr = make_console(stderr=True)
 
 Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for the outputs; must be new or empty.")]
 Init = Annotated[
@@ -63,6 +69,8 @@ BatchSize = Annotated[int | None, typer.Option(help="Tiles at once on a GPU.")]
 
 Job = Callable[..., dict[str, Any]]
 
+NOTE = ("Note: ", "yellow")
+
 
 def run(job: Job, given: dict[str, Any]) -> dict[str, Any]:
     """Run a job with the parameters of its command.
@@ -83,9 +91,9 @@ def run(job: Job, given: dict[str, Any]) -> dict[str, Any]:
         _explain(error, as_json)
         raise typer.Exit(error.exit_code) from None
     for warning in result.get("warnings", []):
-        stderr.print(f"[yellow]Note:[/] {warning}", highlight=False)
+        stderr.print(Text.assemble(NOTE, warning))
     for name, path in result.get("outputs", {}).items():
-        stderr.print(f"{name}: {path}", highlight=False)
+        stderr.print(f"{name}: {path}")
     if as_json:
         typer.echo(json.dumps(result, default=str))
     return result
@@ -131,17 +139,16 @@ def _log() -> Iterator[None]:
 
 class _LogToTerminal(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        label = ("Note: ", "yellow") if record.levelno >= logging.WARNING else ""
+        label = NOTE if record.levelno >= logging.WARNING else ""
         stderr.print(Text.assemble(label, record.getMessage()), soft_wrap=True)
 
 
 def _explain(error: Changen2Error, as_json: bool) -> None:
     color = "yellow" if isinstance(error, Cancelled) else "red"
     label = "Bad input" if isinstance(error, InputError) else "Stopped" if isinstance(error, Cancelled) else "Failed"
-    stderr.print(f"[{color}]{label}:[/] ", end="")
-    stderr.print(error.message, markup=False, highlight=False)
+    stderr.print(Text.assemble((f"{label}: ", color), error.message))
     if error.hint:
-        stderr.print(error.hint, markup=False, highlight=False)
+        stderr.print(error.hint)
     if as_json:
         typer.echo(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
 
@@ -149,11 +156,11 @@ def _explain(error: Changen2Error, as_json: bool) -> None:
 @contextmanager
 def _bar() -> Iterator[Callable[[Progress], None]]:
     columns = (
-        TextColumn("{task.description:>10}"),
+        TextColumn("{task.description:>10}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[left]}", markup=False),
     )
     with ProgressBar(*columns, console=stderr, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("", total=None, left="")

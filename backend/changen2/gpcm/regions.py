@@ -1,7 +1,8 @@
 """Where a step of a series is drawn: connected change, and the model windows that look at it.
 
 Everything is counted on the raster's latent grid, whose first place lies on the raster's first pixels. The grid is
-divided into *cells* of 8 × 8 tokens, the model's own attention windows; change in touching cells is one region.
+divided into *cells* of 8 × 8 tokens, the model's own attention windows; change in touching cells is one region, unless
+the raster is divided into blocks that no event crosses.
 
 A small region is drawn in one window around it. A larger one is drawn jointly: at each sampling step the grid is
 partitioned into windows without overlap, shifted by a number of whole cells that depends on the seed and the step, and
@@ -72,20 +73,31 @@ class Region:
         return _partition(_grown(self.cells, REACH), (0, 0)) if self.is_joint else [self.box]
 
 
-def find_regions(occupied: Mask, extent: Callable[[Cells], Box], shape: tuple[int, int]) -> Iterator[Region]:
+def find_regions(
+    occupied: Mask, extent: Callable[[Cells], Box], shape: tuple[int, int], block: int | None = None
+) -> Iterator[Region]:
     """Divide a step's change into regions.
 
     Args:
         occupied: which cells hold change [rows, columns].
         extent: the box, in latent places, of the change in some cells; asked for small regions only.
         shape: rows and columns of the latent grid.
+        block: cells along the side of blocks of the raster; change in two of them is never one region. None: all that
+            touches is.
 
     Yields:
-        The regions in reading order of their first cells.
+        The regions, block by block, in reading order of their first cells.
     """
+    for part in Box(0, 0, *occupied.shape).blocks(block or max(occupied.shape)):
+        yield from _connected(occupied[part.top : part.bottom, part.left : part.right], part, extent, shape)
+
+
+def _connected(occupied: Mask, part: Box, extent: Callable[[Cells], Box], shape: tuple[int, int]) -> Iterator[Region]:
+    """The regions of a part of the cells."""
     numbers, count = scipy.ndimage.label(occupied, np.ones((3, 3), int))
     for number, (rows, columns) in enumerate(scipy.ndimage.find_objects(numbers, count), 1):
-        inside = np.argwhere(numbers[rows, columns] == number) + np.array([rows.start, columns.start])
+        corner = np.array([part.top + rows.start, part.left + columns.start])
+        inside = np.argwhere(numbers[rows, columns] == number) + corner
         height, width = rows.stop - rows.start, columns.stop - columns.start
         if max(height, width) <= SINGLE // CELL + 1:
             box = _window_around(extent(inside), shape)

@@ -29,7 +29,7 @@ from changen2.jobs.change_places import (
 from changen2.jobs.change_truth import open_truth, read_change
 from changen2.jobs.compare import objects_report
 from changen2.jobs.evaluate import calibration_to_keep, evaluate
-from changen2.jobs.manifest import redact, versions, write_manifest
+from changen2.jobs.manifest import versions, write_manifest
 from changen2.jobs.progress import Reporter
 from changen2.models.store import amend_card, amendable_card
 from changen2.protocol import EvaluateRequest
@@ -134,7 +134,7 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
             "job": "evaluate",
             "began": began.isoformat(),
             "versions": versions(),
-            "inputs": {name: redact(str(getattr(request, name))) for name in ("prediction", "reference")},
+            "inputs": {name: getattr(request, name) for name in ("prediction", "reference")},
             "parameters": request.model_dump(exclude={"prediction", "reference"}),
             "seconds": round(time.monotonic() - clock, 2),
             "summary": summary,

@@ -30,13 +30,15 @@ Happen = Callable[[LabelMap, LabelMap, int, OnMark], list[Event]]
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a series, on disk.
+    """One step of a series.
 
     Attributes:
         number: from 1.
         now, then: what S_t and S_{t+1} have over S_0.
         change: where they differ; 0 and 1.
         blocks: in which there may be change.
+        block: side, in pixels, of blocks of the raster whose events are drawn apart, as none crosses their edges; None
+            where any may.
     """
 
     number: int
@@ -44,6 +46,7 @@ class Step:
     then: Path
     change: Path
     blocks: list[Box]
+    block: int | None = None
 
     def occupied(self, grid: Grid, cell: int) -> Mask:
         """Which square cells of ``cell`` pixels hold change [rows, columns]."""
@@ -64,6 +67,7 @@ class EventSeries:
         grid: of the image.
         classes: names for the events layer.
         first: S_0.
+        block: as of :class:`Step`.
 
     Attributes:
         steps: what changed at each step.
@@ -72,8 +76,10 @@ class EventSeries:
         removals: of instances, where no classes are known.
     """
 
-    def __init__(self, work: Path, grid: Grid, classes: ClassTable, first: FirstLabels) -> None:
-        self._work, self._grid, self._classes, self._first = work, grid, classes, first
+    def __init__(
+        self, work: Path, grid: Grid, classes: ClassTable, first: FirstLabels, block: int | None = None
+    ) -> None:
+        self._work, self._grid, self._classes, self._first, self._block = work, grid, classes, first, block
         self.steps: list[Step] = []
         self.rows: list[EventRow] = []
         self.warnings: list[str] = []
@@ -125,7 +131,8 @@ class EventSeries:
             marks = MarkRaster(self._fresh("marks"), self._grid)
             try:
                 events = happen(now, then, number, marks.mark)
-                step = Step(number, before, after, self._fresh(f"change_{number}"), _around(events, self._grid))
+                around = _around(events, self._grid)
+                step = Step(number, before, after, self._fresh(f"change_{number}"), around, self._block)
                 self._compare(step, now, then)
             finally:
                 marks.close()

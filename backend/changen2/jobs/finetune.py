@@ -14,7 +14,7 @@ from torch import nn
 from changen2.errors import InputError
 from changen2.jobs.calibrated import written_threshold
 from changen2.jobs.finetune_material import Material, read_material
-from changen2.jobs.manifest import versions, write_manifest
+from changen2.jobs.manifest import redacted, versions, write_manifest
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.register import require_free
 from changen2.jobs.run_folder import is_unfinished
@@ -151,7 +151,7 @@ def base_card(request: FinetuneRequest, replaces: bool) -> ModelCard:
 def _remember(request: FinetuneRequest, base: ModelCard, replaces: bool, path: Path) -> None:
     """Note what a run was asked for and whether it may replace a model, and refuse to go on with another."""
     asked = request.model_dump(exclude={"out_dir", "title", "device", "threads", "resume", "overwrite"})
-    asked = json.loads(json.dumps({**asked, "began_with": base.sha256}))
+    asked = redacted({**asked, "began_with": base.sha256})
     if before := _read(path):
         differing = [key for key in asked if asked[key] != before.get(key)]
         if differing:

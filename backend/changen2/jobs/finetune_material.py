@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from changen2.errors import InputError
-from changen2.jobs.manifest import describe_input, redact
+from changen2.jobs.manifest import describe_input
 from changen2.jobs.progress import Reporter
 from changen2.models.card import ModelCard
 from changen2.protocol import FinetuneRequest
@@ -88,7 +88,7 @@ def _read_rasters(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
         f"The image before does not tell its pixel size; {gsd:g} m is assumed, for which {base.name} was made. Give "
         "the metres per pixel (--gsd) if it is another: what the model will be used on is judged by it."
     )
-    sources = {"before": describe_input(before), "after": describe_input(after), "changes": redact(changes)}
+    sources = {"before": describe_input(before), "after": describe_input(after), "changes": changes}
     return Material(pairs, gsd, {**sources, "tiles": len(pairs)}, () if known else (assumed,))
 
 

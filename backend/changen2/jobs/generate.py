@@ -21,7 +21,7 @@ from changen2.jobs.generate_files import LAYERS, Delivery, make_files
 from changen2.jobs.generate_plan import DatasetPlan, make_plan, orders, with_view_shift
 from changen2.jobs.generate_sources import Source
 from changen2.jobs.journal import Journal, stamps
-from changen2.jobs.manifest import redact, versions, write_manifest
+from changen2.jobs.manifest import versions, write_manifest
 from changen2.jobs.model_defaults import settled
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.run_folder import run_folder
@@ -218,15 +218,13 @@ def _manifest(
     journal: Journal,
 ) -> dict[str, Any]:
     """What made the data set, and for every pair where it was cut and what happened there."""
-    parameters = request.model_dump()
-    parameters["dask"] = redact(request.dask) if request.dask else None
     return {
         "job": "generate",
         "began": began.isoformat(),
         "versions": versions(),
         "edition": EDITION,
         "model": card.model_dump(include={"name", "title", "sha256", "licence", "noncommercial"}),
-        "parameters": parameters,
+        "parameters": request.model_dump(),
         "kind": plan.kind,
         "classes": dict(plan.classes.names),
         "label": {"0": "no change", "255": "change"},

@@ -40,6 +40,8 @@ class NumberedRaster:
         grid: to read on.
     """
 
+    block = None
+
     def __init__(self, path: str, grid: Grid) -> None:
         self._dataset = open_raster(path)
         own = Grid.of(self._dataset)
@@ -108,6 +110,8 @@ class NumberedPolygons:
         path: any vector file.
         grid: to read on; a pixel belongs to the polygon that holds its centre.
     """
+
+    block = None
 
     def __init__(self, path: str, grid: Grid) -> None:
         self._geometries, _, self.notes = read_polygons(path, grid)

@@ -257,7 +257,8 @@ def plan_regions(steps: Sequence[Step], grid: Grid, window: Window, stride: int)
         def extent(cells: Cells, changed: SparseRaster = changed) -> Box:
             return _extent(changed, cells, side, stride)
 
-        found.append(list(find_regions(step.occupied(grid, side), extent, shape)))
+        block = None if step.block is None else step.block // side
+        found.append(list(find_regions(step.occupied(grid, side), extent, shape, block)))
         changed.close()
     if (window.height, window.width) == (grid.height, grid.width):
         return found

@@ -35,7 +35,14 @@ OnBlock = Callable[[int, int, int], None]
 
 
 class InstanceMap(Protocol):
-    """Numbered instances on a raster's grid."""
+    """Numbered instances on a raster's grid.
+
+    Attributes:
+        block: side, in pixels, of blocks of the raster whose edges no instance touches; None where any may.
+    """
+
+    @property
+    def block(self) -> int | None: ...  # noqa: D102
 
     def read(self, box: Box) -> NDArray[np.int64]:
         """Numbers [h, w] of a box inside the raster, 0 where there is no instance."""
@@ -48,6 +55,8 @@ class InstanceRaster:
         path: in a work folder.
         image: what is segmented.
     """
+
+    block = SIDE
 
     def __init__(self, path: Path, image: SourceImage) -> None:
         self._image = image

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from changen2.errors import InputError
+from changen2.jobs.manifest import redacted
 from changen2.raster.writing import disk_errors
 
 NAME = "journal.jsonl"
@@ -24,7 +25,8 @@ class Journal:
 
     Args:
         folder: the run's work folder.
-        job: what the result depends on; a journal of another job is refused.
+        job: what the result depends on; a journal of another job is refused. Credentials are neither kept nor compared:
+            a source that was signed anew is the same source.
 
     Raises:
         InputError: ``other_job`` where the journal in the folder belongs to another job.
@@ -33,7 +35,7 @@ class Journal:
     def __init__(self, folder: Path, job: dict[str, Any]) -> None:
         self._path = folder / NAME
         self.blocks: list[dict[str, int]] = []
-        wanted = json.loads(json.dumps(job, default=str))
+        wanted = redacted(job)
         if not self._path.exists():
             with disk_errors(self._path):
                 self._path.write_text(json.dumps(wanted) + "\n", encoding="utf8")
@@ -73,10 +75,12 @@ def note_request(work: Path, method: str, request: BaseModel) -> None:
     Args:
         work: the run's work folder.
         method: of the worker, such as ``detect``.
-        request: as validated; written as ``method`` and ``params`` of a request that goes on with the run.
+        request: as validated; written as ``method`` and ``params`` of a request that goes on with the run. Such a
+            request needs the credentials of its sources, so only the user may read the file; it goes with the folder.
     """
     params = request.model_dump(mode="json", exclude={"overwrite"}, exclude_none=True) | {"resume": True}
     with disk_errors(work / REQUEST):
+        (work / REQUEST).touch(mode=0o600)
         (work / REQUEST).write_text(json.dumps({"method": method, "params": params}), encoding="utf8")
 
 

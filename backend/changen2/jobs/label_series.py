@@ -94,7 +94,7 @@ class LabelSource:
 
     def _classes(self, values: NDArray[np.generic], valid: NDArray[np.bool_]) -> Labels:
         valid = valid & np.isfinite(values)
-        kept = np.where(valid, values, NODATA)
+        kept = np.where(valid, values, np.int16(NODATA))  # of int8 too, which cannot hold it
         outside = (kept < 0) | (kept > NODATA) | (kept != np.floor(kept))
         labels = np.where(outside, 0, kept).astype(np.uint8)
         outside |= ~self._known[labels]

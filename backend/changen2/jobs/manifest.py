@@ -17,15 +17,25 @@ from changen2.raster.grid import Grid
 from changen2.raster.reading import open_raster
 
 _SECRET = re.compile(
-    r"(?i)\b((?:api[_-]?key|key|token|access[_-]?token|password|passwd|pwd|secret|sig|signature|username|user)"
-    r"(?:=|%3D))[^&\s'\"]+"
+    r"""(?ix)\b( [\w-]*(?: key | token | password | passwd | pwd | secret | sig | signature | credential | authorization
+                       | authcfg | accessid | keyid | key-pair-id | user | username ) (?: = | %3D ) )
+        (?: '[^']*' | "[^"]*" | [^&\s'"]+ )"""
 )
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+_USERINFO = re.compile(r"(?i)(://|%3A%2F%2F)(?:(?!%2F)[^/@\s])+(@|%40)")
 
 
 def redact(text: str) -> str:
     """Hide credentials in a layer source: keys and passwords in queries, and user:password@host."""
-    return _USERINFO.sub("***@", _SECRET.sub(r"\1***", text))
+    return _USERINFO.sub(r"\1***\2", _SECRET.sub(r"\1***", text))
+
+
+def redacted(content: Any) -> Any:
+    """Return what JSON can hold of some content, without the credentials in any of its texts, keys included."""
+    if isinstance(content, dict):
+        return {redact(str(key)): redacted(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [redacted(value) for value in content]
+    return content if content is None or isinstance(content, bool | int | float) else redact(str(content))
 
 
 def describe_input(path: str | Path) -> dict[str, Any]:
@@ -62,5 +72,5 @@ def versions() -> dict[str, str]:
 
 
 def write_manifest(path: Path, content: dict[str, Any]) -> None:
-    """Write a manifest as readable JSON."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf8")
+    """Write a manifest as readable JSON, without credentials."""
+    path.write_text(json.dumps(redacted(content), indent=2, ensure_ascii=False) + "\n", encoding="utf8")

@@ -12,6 +12,7 @@ from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
+from changen2.raster.area import polygonal
 from changen2.raster.grid import Grid
 
 
@@ -48,10 +49,9 @@ def _repair(geometries: list[BaseGeometry]) -> tuple[list[BaseGeometry], list[st
     """Make polygons valid, say how many were not, and refuse what encloses nothing."""
     repaired, broken = [], []
     for number, geometry in enumerate(geometries, 1):
-        sound = geometry
-        if geometry is not None and not geometry.is_valid:
+        sound = None if geometry is None else polygonal(geometry)
+        if sound is not geometry:
             broken.append(str(number))
-            sound = shapely.make_valid(geometry)
         if sound is None or not sound.area > 0:
             kind = "nothing" if geometry is None else geometry.geom_type
             raise InputError(

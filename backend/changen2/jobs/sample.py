@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from changen2.errors import InputError
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.protocol import SampleRequest, validate
 from changen2.raster.output_folder import OutputFolder
 from changen2.raster.reading import gdal_environment
-from changen2.scenes.sample import write_sample
+from changen2.scenes.sample import BYTES_PER_PIXEL, write_sample
 
 
 def sample(
@@ -31,7 +35,7 @@ def sample(
         ``outputs``: name → path.
 
     Raises:
-        InputError: bad input; nothing is left behind.
+        InputError: bad input, ``too_large`` among it: more than there is memory for; nothing is left behind.
     """
     request = validate(SampleRequest, {"out_dir": str(out_dir), **options})
     return run(request, Reporter(on_progress, is_cancelled))
@@ -39,9 +43,29 @@ def sample(
 
 def run(request: SampleRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request."""
+    check_memory(request.size, psutil.virtual_memory().available)
     reporter.step("write", 0, 1)
     with gdal_environment(), OutputFolder(request.out_dir) as folder:
         made = write_sample(folder.work, size=request.size, seed=request.seed)
         placed = folder.publish([Path(path).name for path in made.values()])
     reporter.step("write", 1, 1)
     return {"outputs": {name: str(placed[Path(path).name]) for name, path in made.items()}}
+
+
+def check_memory(size: int, free: int) -> None:
+    """Refuse a scene that would take more memory than there is.
+
+    Args:
+        size: pixels along its side.
+        free: bytes.
+
+    Raises:
+        InputError: ``too_large``.
+    """
+    needed = size**2 * BYTES_PER_PIXEL
+    if needed > free:
+        raise InputError(
+            f"A scene of {size} × {size} pixels takes {needed / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are free.",
+            hint=f"Draw at most {math.isqrt(free // BYTES_PER_PIXEL)} pixels a side, or close other programs.",
+            code="too_large",
+        )

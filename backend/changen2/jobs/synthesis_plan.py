@@ -24,7 +24,7 @@ from changen2.jobs.exemplar_libraries import BUILDING, RasterLibrary, exemplars_
 from changen2.jobs.found_buildings import Neighbourhoods
 from changen2.jobs.image_drawing import DrawingPlan
 from changen2.jobs.image_series import SourceImage
-from changen2.jobs.instance_raster import SIDE, InstanceLabels, Removals, find_instances
+from changen2.jobs.instance_raster import InstanceLabels, InstanceMap, Removals, find_instances
 from changen2.jobs.journal import stamps
 from changen2.jobs.label_series import LabelSource
 from changen2.jobs.manifest import describe_input, versions
@@ -131,15 +131,14 @@ def let_happen(
     if inputs.agnostic:
         steps = request.steps or 1
         instances, said = find_instances(request.instances, image, work, files)
-        series = EventSeries(
-            work, grid, inputs.classes, FirstLabels(grid, InstanceLabels(instances), valid, inputs.area)
-        )
-        around = _around(inputs.area, SIDE * (1 + steps), image.shape)
+        first = FirstLabels(grid, InstanceLabels(instances), valid, inputs.area)
+        series = EventSeries(work, grid, inputs.classes, first, instances.block)
+        asked = _looked_at(inputs.area, instances, steps, image.shape)
 
         def on_block(step: int, done: int, total: int) -> None:
             reporter.step("simulate", (step - 1) * total + done, steps * total)
 
-        series.removals = Removals(instances, around, request.seed, request.removal_probability, on_block)
+        series.removals = Removals(instances, asked, request.seed, request.removal_probability, on_block)
         series.simulate(series.removals.happen, steps)
         series.warnings += said
     else:
@@ -257,8 +256,15 @@ def _gsd_warnings(card: ModelCard, gsd: float | None) -> list[str]:
     ]
 
 
-def _around(area: Area, reach: int, shape: tuple[int, int]) -> Box:
-    window = area.window
+def _looked_at(area: Area, instances: InstanceMap, steps: int, shape: tuple[int, int]) -> Box:
+    """Where instances have to be known, so that a part gives what the whole gives there.
+
+    Change in one block is drawn apart from that in the others; what draws it sees less than two blocks further, and so
+    one step more depends on two blocks more. Where instances cross blocks, change may go on to anywhere.
+    """
+    if instances.block is None:
+        return Box(0, 0, *shape)
+    window, reach = area.window, instances.block * (1 + 2 * steps)
     box = Box(
         window.row_off - reach,
         window.col_off - reach,

@@ -12,6 +12,7 @@ from changen2.training.generator import autoencoder, latents, rsdit
 from changen2.training.generator.config import AutoencoderConfig, RSDiTConfig, load_run_config
 from changen2.training.generator.crops import draw_crops
 from changen2.training.generator.export import export_generator
+from changen2.training.generator.run import keep_autoencoder
 from changen2.training.run import CHECKPOINT, OnStep
 
 logger = logging.getLogger(__name__)
@@ -68,11 +69,13 @@ def train_rsdit(
         ``weights``, ``log`` and ``checkpoint`` (paths), ``sha256``, ``steps`` and ``losses`` (the last logged).
 
     Raises:
-        InputError: the configuration, its data or the autoencoder's weights do not serve.
+        InputError: the configuration, its data or the autoencoder's weights do not serve, or are no longer those that
+            the run began with.
         Cancelled: where the caller asked for it.
     """
     settings = load_run_config(config, RSDiTConfig)
     reporter = Reporter(on_progress, is_cancelled)
+    keep_autoencoder(settings.out, settings.autoencoder)
     draw_crops(settings.crops, reporter.step)
     latents.encode_crops(settings.crops.out, settings.autoencoder, reporter.step)
     losses: dict[str, float] = {}

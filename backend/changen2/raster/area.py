@@ -82,8 +82,9 @@ def read_polygons(path: str | Path, grid: Grid) -> list[BaseGeometry]:
         raise InputError(
             f"{path} cannot be read as a vector layer: {error}", hint="Export it as GeoPackage.", code="unreadable"
         ) from error
-    shapes = [] if wkb is None else shapely.make_valid(shapely.from_wkb(wkb))
-    polygons = [shape for shape in shapes if shape is not None and shape.area > 0]
+    shapes = [] if wkb is None else shapely.from_wkb(wkb)
+    sound = (polygonal(shape) for shape in shapes if shape is not None)
+    polygons = [shape for shape in sound if shape.area > 0]
     if not polygons:
         raise InputError(
             f"{path} holds no polygon with an area ({len(shapes)} features with a shape read).",
@@ -106,6 +107,15 @@ def read_polygons(path: str | Path, grid: Grid) -> list[BaseGeometry]:
     return there
 
 
+def polygonal(shape: BaseGeometry) -> BaseGeometry:
+    """What of a shape encloses an area, made valid; a shape of which all does is returned as it is.
+
+    What remains of spikes and of collapsed parts, and lines beside polygons, would be burnt a pixel wide.
+    """
+    valid = shape if shape.is_valid else shapely.make_valid(shape)
+    return valid if valid.geom_type in ("Polygon", "MultiPolygon") else valid.buffer(0)
+
+
 def _moved(shape: BaseGeometry, to_grid: Transformer, grid: Grid) -> BaseGeometry | None:
     """A polygon in the grid's coordinates; None where it lies wholly beyond what these can tell.
 
@@ -123,7 +133,7 @@ def _moved(shape: BaseGeometry, to_grid: Transformer, grid: Grid) -> BaseGeometr
     part = shapely.segmentize(part, max(right - left, top - bottom) / 64)
     if part.area == 0:
         return None
-    return shapely.make_valid(shapely.transform(part, to_grid.transform, interleaved=False))
+    return polygonal(shapely.transform(part, to_grid.transform, interleaved=False))
 
 
 def _outward(grid: Grid, bounds: tuple[float, ...]) -> Bounds:

@@ -23,6 +23,9 @@ AFTER_GSD = 0.43  # the second flight has its own grid, as real second flights d
 AFTER_OFFSET = (-3.3, 2.7)  # metres from the corner of ``before`` to that of ``after``
 MARGIN = 12  # pixels drawn around ``before`` so that ``after`` covers it
 
+BYTES_PER_PIXEL = 640
+"""Memory that drawing takes at its peak: the canvas of one date, with its light, at four subpixels a pixel."""
+
 
 def sample_style(seed: int) -> SceneStyle:
     """A suburb at the edge of fields, of which a new quarter is built between the dates."""

@@ -83,7 +83,7 @@ class TrainingConfig(BaseModel):
     look_every: int = Field(0, ge=0)
     patience: int = Field(6, ge=1)
     threads: int = 2
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
     def folder(self, source: str) -> Path:
         """Where a source lies."""

@@ -103,3 +103,14 @@ def test_within_counts_in_any_grid():
     assert within(cells, Box(CELL, 2 * CELL, CELL + 1, 3 * CELL + 1)).tolist() == [[True] * CELL + [False]]
     assert within(cells, Box(60, 120, 70, 130), 64).sum() == 6 * 2
     assert not within(np.zeros((0, 2), np.int64), Box(-5, -5, 5, 5)).any()
+
+
+@pytest.mark.parametrize("block", [2, 8])
+def test_change_in_two_blocks_is_never_one_region(block):
+    occupied = np.random.default_rng(1).random((20, 27)) < 0.6
+    found = list(find_regions(occupied, lambda cells: Box(0, 0, 1, 1), (20 * CELL, 27 * CELL), block))
+    assert all(len(np.unique(region.cells // block, axis=0)) == 1 for region in found)
+    cells = np.concatenate([region.cells for region in found])
+    assert (
+        len(cells) == occupied.sum() and occupied[tuple(cells.T)].all() and len(np.unique(cells, axis=0)) == len(cells)
+    )

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import rasterio
 from affine import Affine
 
+from changen2.errors import InputError
 from changen2.gpcm.labels import NODATA, Box
 from changen2.jobs.label_series import LabelSource
 from changen2.raster.grid import Grid
@@ -37,6 +39,28 @@ def test_floats_with_gaps(tmp_path: Path) -> None:
     path = written(tmp_path / "l.tif", values, Affine(1, 0, 10, 0, -1, 20), nodata=np.nan)
     with LabelSource(path) as source:
         assert source.read(Box(0, 0, 2, 2)).tolist() == [[1, NODATA], [8, 2]]
+
+
+@pytest.mark.parametrize("warped", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [("int8", -1), ("int8", -128), ("int16", -1), ("int32", -9999), ("uint8", 7), ("int8", None)]
+)
+def test_labels_of_any_integer_type_with_its_nodata_value(tmp_path: Path, dtype: str, nodata: int | None, warped: bool):
+    values = np.array([[1, 8], [0, 2]], dtype)
+    if nodata is not None:
+        values[1, 0] = nodata
+    path = written(tmp_path / "l.tif", values, Affine(1, 0, 10, 0, -1, 20), nodata=nodata)
+    grid = Grid(rasterio.crs.CRS.from_epsg(32633), Affine(0.5, 0, 10, 0, -0.5, 20), 4, 4) if warped else None
+    expected = np.array([[1, 8], [0 if nodata is None else NODATA, 2]])
+    with LabelSource(path, grid) as source:
+        seen = source.read(Box(0, 0, *source.shape))
+    assert np.array_equal(seen, np.kron(expected, np.ones((2, 2))) if warped else expected)
+
+
+def test_a_negative_value_that_is_not_nodata_is_no_class(tmp_path: Path) -> None:
+    path = written(tmp_path / "l.tif", np.array([[1, -1]], np.int8), Affine(1, 0, 10, 0, -1, 20))
+    with LabelSource(path) as source, pytest.raises(InputError, match="holds -1, which is no class"):
+        source.read(Box(0, 0, 1, 2))
 
 
 def test_the_samples_labels_bring_their_classes(tmp_path: Path) -> None:

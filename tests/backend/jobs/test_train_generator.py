@@ -9,8 +9,10 @@ import yaml
 
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.train_generator import train_autoencoder, train_rsdit
+from changen2.models.autoencoder_tiny import AutoencoderTiny
 from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.models.generator_tiny import TinyGenerator
+from changen2.training.export import export_weights
 from changen2.training.generator.config import AutoencoderConfig, RSDiTConfig, load_run_config
 from changen2.training.generator.run import load_weights
 
@@ -47,6 +49,13 @@ def test_from_configuration_to_weights(tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         train_rsdit(longer, resume=True, is_cancelled=lambda: True)
     assert torch.load(second["checkpoint"], weights_only=True)["step"] == 3, "stopped after a step, which is kept"
+    export_weights(AutoencoderTiny(), Path(first["weights"]))
+    with pytest.raises(InputError, match="another autoencoder"):
+        train_rsdit(longer, resume=True)
+    assert np.array_equal(np.load(next((tmp_path / "crops").glob("latents-*.npy"))), latents)
+    anew = _config(tmp_path, "anew", autoencoder=first["weights"], large_crop_size=64, large_share=0.5)
+    train_rsdit(anew)
+    assert not np.array_equal(np.load(next((tmp_path / "crops").glob("latents-*.npy"))), latents)
 
 
 def test_the_shipped_configurations_are_valid_and_agree() -> None:

@@ -40,6 +40,15 @@ def test_features_far_away_do_not_matter(layer):
     assert (Area.choose(GRID, aoi=layer(near, shapely.box(-100, 20, -70, 50))).mask(GRID.window) == alone).all()
 
 
+def test_a_spike_masks_no_pixel(layer):
+    square = [(15.0003, 46.9532), (15.0008, 46.9532), (15.0008, 46.9529), (15.0003, 46.9529)]
+    spiked = [*square[:2], (15.0008, 46.9530), (15.0020, 46.9528), (15.0008, 46.9530), *square[2:]]
+    alone = Area.choose(GRID, aoi=layer(shapely.Polygon(square)))
+    area = Area.choose(GRID, aoi=layer(shapely.Polygon(spiked)))
+    assert area.window == alone.window
+    assert alone.mask(GRID.window).any() and (area.mask(GRID.window) == alone.mask(GRID.window)).all()
+
+
 def test_a_table_without_shapes_is_no_polygon_layer(tmp_path):
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="no polygon with an area") as caught:

@@ -39,7 +39,7 @@ class CropsConfig(BaseModel):
     colour_strength: float = Field(0.35, ge=0)
     scene_count: int = Field(48, ge=0)
     scene_size: int = Field(512, ge=64)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
     def folder(self, source: str) -> Path:
         """Where a source lies."""
@@ -80,7 +80,7 @@ class RunConfig(BaseModel):
     ema: float = Field(0.999, ge=0, lt=1)
     threads: int = Field(2, ge=1)
     bf16: bool = False
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
 
 class AutoencoderConfig(RunConfig):

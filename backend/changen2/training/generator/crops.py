@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ SHARD = 128  # crops a file: a broken run loses no more than this many
 UNSEEN_SHARE = 0.02  # of a crop's pixels; with more of them another place is cut
 TRIES = 20
 RELIT_SHARE = 0.6
+
+SETTINGS = "crops.json"
+"""In a folder of crops: what they were drawn by."""
 
 OnCrops = Callable[[str, int, int], None]
 """Called with (stage, done, total); may raise to cancel."""
@@ -126,9 +130,10 @@ def draw_crops(config: CropsConfig, on_crops: OnCrops) -> None:
     """Draw the crops that are not in ``config.out`` yet.
 
     Raises:
-        InputError: a source is unknown or empty.
+        InputError: a source is unknown or empty; ``other_crops``: those in the folder were drawn by other settings.
     """
     config.out.mkdir(parents=True, exist_ok=True)
+    _keep_settings(config)
     starts = range(0, config.count, SHARD)
     # Images are written last: a shard that has them is whole.
     missing = [start for start in starts if not (config.out / f"images-{start:07d}.npy").exists()]
@@ -143,3 +148,18 @@ def draw_crops(config: CropsConfig, on_crops: OnCrops) -> None:
         save_array(config.out / f"gsd-{start:07d}.npy", np.array([crop.gsd for crop in crops], np.float32))
         save_array(config.out / f"labels-{start:07d}.npy", np.stack([crop.label for crop in crops]))
         save_array(config.out / f"images-{start:07d}.npy", np.stack([crop.image for crop in crops]))
+
+
+def _keep_settings(config: CropsConfig) -> None:
+    """Note what crops are drawn by, and refuse to go on with others'."""
+    path = config.out / SETTINGS
+    settings = config.model_dump(mode="json", exclude={"out", "count"})
+    made_by = json.loads(path.read_text(encoding="utf-8")) if path.exists() else settings
+    differing = [name for name in settings if settings[name] != made_by.get(name)]
+    if differing:
+        raise InputError(
+            f"The crops in {config.out} were drawn with other values of {', '.join(differing)}.",
+            hint="Draw these into another folder (crops: out), or remove that one.",
+            code="other_crops",
+        )
+    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

@@ -76,6 +76,16 @@ def test_crops_are_drawn_once_and_added_to(tmp_path: Path, monkeypatch: pytest.M
     np.testing.assert_array_equal(store.images[0], first[0])
 
 
+@pytest.mark.parametrize("other", [{"seed": 1}, {"colour_strength": 0.5}, {"sources": {"scenes": 2.0}}, {"size": 96}])
+def test_crops_of_other_settings_are_refused_and_kept(tmp_path: Path, other: dict[str, object]) -> None:
+    crops.draw_crops(_config(tmp_path), lambda stage, done, total: None)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(InputError, match=f"other values of {next(iter(other))}") as caught:
+        crops.draw_crops(_config(tmp_path, **other), lambda stage, done, total: None)
+    assert caught.value.code == "other_crops"
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
 def test_unknown_sources_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'moon' is not known"):
         imagery.read_places(_config(tmp_path, sources={"moon": 1.0}), lambda done, total: None)

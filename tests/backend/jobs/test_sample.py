@@ -1,0 +1,45 @@
+"""The sample scene as a job: too much for the memory, or a seed that is none, is refused before anything is drawn."""
+
+import math
+import tracemalloc
+
+import pytest
+
+from changen2.errors import InputError
+from changen2.jobs.sample import check_memory, sample
+from changen2.protocol import EventRules, FinetuneRequest, SampleRequest, validate
+from changen2.scenes.sample import BYTES_PER_PIXEL, write_sample
+
+
+def test_drawing_takes_no_more_memory_than_is_asked_for(tmp_path):
+    write_sample(tmp_path / "warm", 128)  # what is loaded once does not count
+    tracemalloc.start()
+    try:
+        write_sample(tmp_path / "scene", 768)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 0.7 < peak / (768**2 * BYTES_PER_PIXEL) < 1
+
+
+@pytest.mark.parametrize("size", [128, 1000, 4096, 8192])
+def test_a_scene_that_memory_does_not_hold_is_refused_with_the_largest_that_it_does(size):
+    needed = size**2 * BYTES_PER_PIXEL
+    check_memory(size, needed)
+    for free in (needed - 1, needed // 2, 0):
+        with pytest.raises(InputError) as caught:
+            check_memory(size, free)
+        assert caught.value.code == "too_large"
+        largest = math.isqrt(free // BYTES_PER_PIXEL)
+        assert f"at most {largest} pixels" in caught.value.hint
+        check_memory(largest, free)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_is_a_number_from_0(tmp_path, seed):
+    with pytest.raises(InputError, match=rf"seed: .*\(given: {seed}\)") as caught:
+        sample(tmp_path / "scene", size=128, seed=seed)
+    assert caught.value.code == "bad_value" and not (tmp_path / "scene").exists()
+    for schema in (EventRules, FinetuneRequest, SampleRequest):
+        with pytest.raises(InputError, match="seed: "):
+            validate(schema, {"seed": seed})
