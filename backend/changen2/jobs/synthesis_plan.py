@@ -51,7 +51,7 @@ class Inputs:
         agnostic: whether instances of the image are removed, for want of labels and of drawn events.
         numbers: the generator's class for each class [256].
         gsd: metres of a pixel, None without CRS.
-        warnings: what the user should know.
+        warnings: what the user should know before anything is read.
     """
 
     image: SourceImage
@@ -62,6 +62,11 @@ class Inputs:
     numbers: NDArray[np.uint8]
     gsd: float | None
     warnings: list[str]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know once all is read."""
+        return [*self.warnings, *(self.labels.notes if self.labels is not None else [])]
 
 
 def sampling(request: SynthesizeRequest, gsd: float = 0.5) -> Settings:
@@ -103,7 +108,7 @@ def open_inputs(request: SynthesizeRequest, card: ModelCard, stack: ExitStack) -
     classes = INSTANCES if agnostic else class_table(request.classes, request.labels, card)
     labels = None
     if request.labels is not None:
-        labels = stack.enter_context(LabelSource(request.labels, image.grid, classes))
+        labels = stack.enter_context(LabelSource(request.labels, image.grid, classes, may_be_mask=True))
     numbers, strange = generator_numbers(classes, card)
     gsd = ground_sampling_distance(image.grid)
     warnings = _gsd_warnings(card, gsd)

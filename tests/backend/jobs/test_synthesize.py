@@ -92,6 +92,15 @@ def test_a_series_differs_where_its_change_says(image, town, flat, tmp_path):
     assert manifest["parameters"]["seed"] == 0 and manifest["model"]["name"] == "flat"
 
 
+def test_a_mask_of_0_and_255_marks_buildings(image, write_raster, flat, tmp_path):
+    mask = np.zeros((1, 300, 400), np.uint8)
+    mask[0, 60:90, 60:90] = mask[0, 200:230, 300:340] = 255
+    result = flat(image, tmp_path / "out", labels=write_raster("mask.tif", mask), simulate="remove", most=9, least=2)
+    assert np.array_equal(bands(tmp_path / "out/labels_t0.tif"), np.where(mask == 255, 4, 0))
+    assert result["summary"]["events"] == {"remove": 2} and result["summary"]["changed_px"] == [900 + 1200]
+    assert any("255 is taken for building" in warning for warning in result["warnings"])
+
+
 def test_sixteen_bits_five_bands_and_nodata(write_raster, events, flat, tmp_path):
     rng = np.random.default_rng(1)
     rgb = rng.integers(300, 2000, (3, 200, 200))
