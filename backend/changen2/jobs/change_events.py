@@ -26,6 +26,7 @@ from changen2.gpcm.labels import Box
 from changen2.gpcm.simulation import Event
 from changen2.jobs.label_series import as_window
 from changen2.jobs.polygon_layer import read_polygons
+from changen2.protocol import MOST_STEPS
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
 from changen2.raster.vectors import SEGMENT_PIXELS
@@ -92,6 +93,12 @@ def read_events(
     for number, geometry in enumerate(geometries, 1):
         row = {name: _text(values[number - 1]) for name, values in columns.items()}
         event = _event(row, number, geometry, classes, background)
+        if event.step > MOST_STEPS:
+            raise InputError(
+                f"Feature {number} happens at step {event.step}; a series has at most {MOST_STEPS} steps.",
+                hint="Steps count from 1, one for each image of the series; they are no years.",
+                code="bad_step",
+            )
         if steps is not None and event.step > steps:
             raise InputError(
                 f"Feature {number} happens at step {event.step}, but the series has {steps}.",

@@ -111,7 +111,8 @@ class LabelSource:
         valid = valid & np.isfinite(values)
         if not self.notes and (valid & (values == NODATA)).any():
             self.notes.append(
-                f"{self._dataset.name} has no nodata value and holds {NODATA}, which is no class: it is taken for not known."
+                f"{self._dataset.name} has no nodata value and holds {NODATA}, which is no class: it is taken for "
+                "not known."
             )
         kept = np.where(valid, values, np.int16(NODATA))  # of int8 too, which cannot hold it
         outside = (kept < 0) | (kept > NODATA) | (kept != np.floor(kept))

@@ -231,6 +231,7 @@ def test_a_self_intersecting_polygon_is_repaired_and_said(town: Path, tmp_path: 
         ({"event": ["create"], "to_class": ["lava"], "step": [1]}, {}, "no class 'lava'"),
         ({"event": ["create"], "to_class": ["8"], "step": [0]}, {}, "Step 0"),
         ({"event": ["create"], "to_class": ["8"], "step": [4]}, {"steps": 2}, "step 4, but the series has 2"),
+        ({"event": ["create"], "to_class": ["8"], "step": [2027]}, {}, "step 2027; a series has at most 1000 steps"),
         ({"event": ["create"], "to_class": [""], "step": [1]}, {}, "has no to_class"),
         ({"kind": ["create"]}, {}, "event is missing"),
     ],
