@@ -17,7 +17,8 @@ CONTOUR = "contour"
 """The generator's class for boundaries of instances, where it has one; no class of the ground."""
 
 ALIKE = {
-    "unknown": ("background",), "background": ("unknown",), "object": ("background",), "surroundings": ("background",),
+    "unknown": ("background",), "background": ("unknown",), "object": ("background", "unknown"),
+    "surroundings": ("background",),
     "bareland": ("land",), "developed space": ("land",), "land": ("bareland",), "rangeland": ("vegetation",),
     "agriculture": ("vegetation",), "tree": ("vegetation",), "vegetation": ("rangeland", "tree"),
 }  # fmt: skip
