@@ -45,7 +45,7 @@ def class_table(classes: str | None, labels: str | None, card: ModelCard) -> Cla
             return ClassTable({0: "unknown", **table.names}, {0: (0, 0, 0), **table.colours})
         return table
     known = generator_table(card)
-    names = _own_names(labels) if labels else {}
+    names = own_names(labels) if labels else {}
     grey = (128, 128, 128)
     return ClassTable(names, {index: known.colours.get(index, grey) for index in names}) if names else known
 
@@ -68,6 +68,7 @@ def generator_numbers(table: ClassTable, card: ModelCard) -> tuple[NDArray[np.ui
     return numbers, strange
 
 
-def _own_names(path: str | Path) -> dict[int, str]:
+def own_names(path: str | Path) -> dict[int, str]:
+    """Class names by number from a raster's own metadata; empty without."""
     with open_raster(path) as dataset:
         return read_class_tags(dataset.tags()) or read_class_tags(dataset.tags(1))

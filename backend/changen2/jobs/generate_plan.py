@@ -12,7 +12,7 @@ from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.simulation import Rules
 from changen2.gpcm.synthesis import Generator, Settings
-from changen2.jobs.condition import CONTOUR, INSTANCES, class_table, generator_numbers
+from changen2.jobs.condition import CONTOUR, INSTANCES, class_table, generator_numbers, own_names
 from changen2.jobs.generate_files import Order, Workshop
 from changen2.jobs.generate_look import Look
 from changen2.jobs.generate_pair import Recipe
@@ -243,7 +243,8 @@ def _labels(
             hint="Give a folder of label rasters (--labels), or use --kind S0.",
             code="no_labels",
         )
-    is_mask = kind == "S1" and request.classes is None and request.object_classes is None
+    given = request.classes or request.object_classes or own_names(str(sources[0].labels))
+    is_mask = kind == "S1" and not given
     classes = MASKS if is_mask else class_table(request.classes, sources[0].labels, card)
     rules = make_rules(request, classes, kinds, classes.resolve(request.background))
     return LabelReading(classes, is_mask), rules

@@ -101,7 +101,7 @@ class LabelSource:
         Raises:
             InputError: a broken file, or a value that is no class of the table.
         """
-        return self._classes(*_read(self._reader, box))
+        return self._classes(*read_window(self._reader, box))
 
     def _classes(self, values: NDArray[np.generic], valid: NDArray[np.bool_]) -> Labels:
         if self._object is not None:
@@ -201,6 +201,19 @@ def write_change(path: Path, grid: Grid, now: Readable, then: Readable) -> int:
     return changed
 
 
+def read_window(reader: DatasetReader | WarpedVRT, box: Box) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The values of a window and where they are known, each [h, w].
+
+    Raises:
+        InputError: a broken file.
+    """
+    window = as_window(box)
+    try:
+        return reader.read(1, window=window), reader.dataset_mask(window=window) > 0
+    except (RasterioError, OSError) as error:
+        raise InputError(f"{reader.name} is broken: {error}.", hint=UNREADABLE_HINT, code="unreadable") from error
+
+
 def as_window(box: Box) -> Window:
     """The raster library's window of a box."""
     return Window(box.left, box.top, box.right - box.left, box.bottom - box.top)
@@ -212,7 +225,7 @@ def _is_mask(dataset: DatasetReader) -> bool:
         return False
     found: set[float] = set()
     for box in Box(0, 0, dataset.height, dataset.width).blocks():
-        values, valid = _read(dataset, box)
+        values, valid = read_window(dataset, box)
         found |= set(np.unique(values[valid | (values == 0)]).tolist())
         if not found <= {0, NODATA}:
             return False
@@ -231,15 +244,6 @@ def _object_class(dataset: DatasetReader, classes: ClassTable) -> int:
             code="bad_class",
         )
     return found[0]
-
-
-def _read(reader: DatasetReader | WarpedVRT, box: Box) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """The values of a window and where they are known, each [h, w]."""
-    window = as_window(box)
-    try:
-        return reader.read(1, window=window), reader.dataset_mask(window=window) > 0
-    except (RasterioError, OSError) as error:
-        raise InputError(f"{reader.name} is broken: {error}.", hint=UNREADABLE_HINT, code="unreadable") from error
 
 
 def _own_classes(dataset: object) -> ClassTable | None:

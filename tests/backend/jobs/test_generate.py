@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import scipy.ndimage
 import stand_in
 from PIL import Image
@@ -14,6 +15,7 @@ from changen2.jobs import generate as job
 from changen2.jobs.progress import Reporter
 from changen2.models.registry import ModelCard
 from changen2.protocol import GenerateRequest, validate
+from changen2.raster.vectors import class_tags
 from changen2.training.places import read_pairs
 
 LAYERS = ("A", "B", "label", "semantic_A", "semantic_B")
@@ -210,6 +212,39 @@ def test_images_without_labels(make):
     assert answer["summary"]["kind"] == "S0" and set(answer["summary"]["events"]) == {"remove"}
     assert np.array_equal(arrays["label"] == 255, arrays["semantic_A"] != arrays["semantic_B"])
     assert arrays["label"].any()
+
+
+def test_classes_are_no_marks_of_objects(make, town, write_raster):
+    """The rasters' own names tell which class is the building; without names nobody does."""
+    (town / "named").mkdir()
+    for path in (town / "classes").iterdir():
+        values = np.asarray(Image.open(path))[None]
+        named = write_raster(f"named/{path.stem}.tif", values, crs=None, transform=None)
+        with rasterio.open(named, "r+") as dataset:
+            dataset.update_tags(**class_tags({0: "background", 2: "land", 4: "building", 5: "vegetation"}))
+    common = {"pairs": 4, "unchanged": 0, "most_change": 1.0, "pixel_size": 0.5}
+    named, answer = make("of_names", labels=str(town / "named"), **common)
+    chosen, _ = make("of_option", labels=str(town / "classes"), object_classes="building", **common)
+    assert everything(named) == everything(chosen) and answer["summary"]["changed_pairs"] == 4
+    assert pictures(named)["semantic_A"].mean() < 0.5 * 255
+    for options in ({}, {"kind": "S1"}):
+        with pytest.raises(InputError, match="holds 2, 4 beside 0 and names no classes"):
+            make("refused", labels=str(town / "classes"), **options)
+
+
+@pytest.mark.parametrize(("mark", "works"), [(1, True), (255, True), (3, False), ((1, 255), False)])
+def test_objects_are_marked_by_1_or_by_255(make, town, mark, works):
+    for path in (town / "masks").iterdir():
+        mine = np.asarray(Image.open(path)) > 0
+        marks = np.full(mine.shape, np.max(mark), np.uint8)
+        marks[:, :100] = np.min(mark)
+        Image.fromarray(np.where(mine, marks, 0).astype(np.uint8)).save(path)
+    if works:
+        _, answer = make("set", pairs=2, unchanged=0)
+        assert answer["summary"]["changed_pairs"] == 2
+    else:
+        with pytest.raises(InputError, match="beside 0 and names no classes"):
+            make("set", pairs=2)
 
 
 def test_images_are_read_at_a_resolution_that_suits_the_generator(make, town):
