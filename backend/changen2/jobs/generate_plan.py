@@ -113,7 +113,9 @@ def make_plan(
     labels = None if kind == "S0" else request.labels
     hold_out = partial(hold_out_images, share=request.val_share, seed=request.seed)
     sources = find_sources(request.image_dir, labels, request.bands, partial(scale, request, card), hold_out)
-    kinds = tuple(event for event in EVENTS[kind] if any(event in together for together in mix))
+    kinds = tuple(
+        event for event in EVENTS[kind] if any(event in together for together, weight in mix.items() if weight)
+    )
     reading, rules = _labels(request, kind, card, sources, kinds)
     numbers, strange = generator_numbers(reading.classes, card)
     found = find_places(
@@ -153,6 +155,8 @@ def make_plan(
             exemplar_detail=False,
             label_guidance=request.label_guidance or 1.0,
         ),
+        # Whoever asks for one kind of event alone wants to see no other from A to B.
+        both_ways=request.events is None or len(kinds) > 1,
         look=Look(request.photometry, request.season, request.misregistration, request.view_shift or 0.0),
     )
     workshop = Workshop(

@@ -206,10 +206,22 @@ def test_several_kinds_of_events_happen_in_one_pair_if_the_mix_says_so(make, tow
     assert gone.any(axis=(1, 2)).all() and new.any(axis=(1, 2)).all()
 
 
-def test_images_without_labels(make):
-    folder, answer = make("set", labels=None, pairs=4, unchanged=0, least_change=0.001)
+@pytest.mark.parametrize("asked", ["create", "remove", "create,remove:0", None])
+def test_the_manifest_tells_what_a_pair_shows_from_a_to_b(make, asked):
+    folder, answer = make("set", pairs=10, unchanged=0, events=asked)
+    pairs = {pair["name"]: pair for pair in json.loads((folder / "manifest.json").read_text())["pairs"]}
     arrays = pictures(folder)
-    assert answer["summary"]["kind"] == "S0" and set(answer["summary"]["events"]) == {"remove"}
+    for name, before, after in zip(sorted(pairs), arrays["semantic_A"], arrays["semantic_B"], strict=True):
+        shown = {kind for kind, differs in (("create", before < after), ("remove", before > after)) if differs.any()}
+        assert shown == {kind for kind in ("create", "remove") if pairs[name][kind]}
+    expected = {asked.split(",")[0]} if asked else {"create", "remove"}
+    assert set(answer["summary"]["events"]) == expected
+
+
+def test_images_without_labels(make):
+    folder, answer = make("set", labels=None, pairs=8, unchanged=0, least_change=0.001)
+    arrays = pictures(folder)
+    assert answer["summary"]["kind"] == "S0" and set(answer["summary"]["events"]) == {"create", "remove"}
     assert np.array_equal(arrays["label"] == 255, arrays["semantic_A"] != arrays["semantic_B"])
     assert arrays["label"].any()
 
