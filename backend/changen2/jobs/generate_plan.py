@@ -17,7 +17,7 @@ from changen2.jobs.generate_files import Order, Workshop
 from changen2.jobs.generate_look import Look
 from changen2.jobs.generate_pair import Recipe
 from changen2.jobs.generate_scale import scale, scale_warnings
-from changen2.jobs.generate_sources import LabelReading, Place, Source, find_places, find_sources
+from changen2.jobs.generate_sources import MOST_UNKNOWN, LabelReading, Place, Source, find_places, find_sources
 from changen2.jobs.generate_split import hold_out_end, hold_out_images
 from changen2.jobs.progress import Reporter
 from changen2.jobs.simulate import make_rules
@@ -251,14 +251,15 @@ def _labels(
     is_mask = kind == "S1" and not given
     classes = MASKS if is_mask else class_table(request.classes, sources[0].labels, card)
     rules = make_rules(request, classes, kinds, classes.resolve(request.background))
-    return LabelReading(classes, is_mask), rules
+    return LabelReading(classes, is_mask, MOST_UNKNOWN if kind == "S1" else 1.0), rules
 
 
 def _check_places(request: GenerateRequest, places: Sequence[Place], fertile: Sequence[Place]) -> None:
     if not places:
         raise InputError(
-            f"No square of {request.size} pixels in {request.image_dir} holds an image: all is nodata.",
-            hint="Use a smaller --size, or check the nodata value of the images.",
+            f"No square of {request.size} pixels in {request.image_dir} holds an image whose labels are known: all is "
+            "nodata.",
+            hint="Use a smaller --size, or check the nodata value of the images and of their labels.",
             code="no_valid_pixels",
         )
     if not fertile and request.unchanged < 1:

@@ -26,6 +26,9 @@ ENDINGS = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img"}
 LEAST_VALID = 0.9
 """Share of a place that must hold an image."""
 
+MOST_UNKNOWN = 0.01
+"""Share of a place that may show an image whose labels are not known, where these become masks, which cannot say so."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -122,14 +125,21 @@ class LabelReading:
     Attributes:
         classes: of the data set.
         is_mask: whether they mark objects alone.
+        most_unknown: share of a place that may show an image whose labels are not known.
     """
 
     classes: ClassTable
     is_mask: bool
+    most_unknown: float = 1.0
 
     def open(self, path: str, grid: Grid) -> MaskSource | LabelSource:
         """The labels on a grid."""
         return MaskSource(path, grid) if self.is_mask else LabelSource(path, grid, self.classes)
+
+    def suffices(self, valid: NDArray[np.bool_], labels: Labels) -> bool:
+        """Whether enough of a place is known: of its image, where ``valid`` [h, w], and there of its labels [h, w]."""
+        unknown = valid & (labels == NODATA)
+        return bool(valid.mean() >= LEAST_VALID and unknown.mean() <= self.most_unknown)
 
 
 class Crop:
@@ -239,9 +249,11 @@ def find_places(
         on_source(number, len(sources))
         with Crop(source, reading) as crop:
             for box in _squares(source.shape, size):
-                if source.may_be_invalid and crop.valid(box).mean() < LEAST_VALID:
+                valid = crop.valid(box) if source.may_be_invalid else np.ones(box.shape, bool)
+                labels = crop.labels(box)
+                if not reading.suffices(valid, labels):
                     continue
-                has_objects = source.labels is None or int(objects[crop.labels(box)].sum()) > min_area
+                has_objects = source.labels is None or int(objects[labels].sum()) > min_area
                 found.append((Place(source, box.top, box.left), has_objects))
     on_source(len(sources), len(sources))
     return found

@@ -259,6 +259,20 @@ def test_objects_are_marked_by_1_or_by_255(make, town, mark, works):
             make("set", pairs=2)
 
 
+def test_pairs_of_objects_show_no_ground_whose_labels_are_not_known(make, town, write_raster):
+    """Their masks could only say that nothing stands there."""
+    (town / "partly").mkdir()
+    for path in (town / "masks").iterdir():
+        values = np.asarray(Image.open(path)).copy()[None]
+        values[:, :, 130:] = 99
+        write_raster(f"partly/{path.stem}.tif", values, crs=None, transform=None, nodata=99)
+    folder, _ = make("set", labels=str(town / "partly"), pairs=24, pixel_size=0.5)
+    lefts = [pair["left"] for pair in json.loads((folder / "manifest.json").read_text())["pairs"]]
+    assert max(lefts) + 64 <= 130 and len(set(lefts)) > 8
+    with pytest.raises(InputError, match="labels are known"):
+        make("wide", labels=str(town / "partly"), pairs=4, size=192)
+
+
 def test_images_are_read_at_a_resolution_that_suits_the_generator(make, town):
     for name, pixel_size, options, centimetres, size in (
         ("fine", 0.1, {}, 50, (64, 64)),
