@@ -243,6 +243,19 @@ def test_bad_events_are_refused(town: Path, tmp_path: Path, fields: dict, option
     assert not (tmp_path / "out").exists()
 
 
+def test_areas_of_drawn_events_end_at_the_rasters_edge(town: Path, tmp_path: Path) -> None:
+    over = [at(230, 170, 260, 200), at(240, 0, 300, 60), at(-9, -9, 900, 900)]  # the second one only touches it
+    layer = write_drawn(
+        tmp_path / "e.gpkg", over, event=["create"] * 3, to_class=["road", "road", "water"], step=[1, 1, 2]
+    )
+    result = simulate(town, tmp_path / "out", events=layer)
+    rows, geometries, _ = events_of(tmp_path / "out" / "change_events.gpkg")
+    assert [row["area_px"] for row in rows] == [100, 240 * 176]
+    assert [geometry.area * 4 for geometry in geometries] == [100, 240 * 180]
+    assert [row["area_m2"] * 4 for row in rows] == pytest.approx([100, 240 * 180], rel=0.002)
+    assert any("1 of 3 polygons lie outside" in warning for warning in result["warnings"])
+
+
 def test_events_that_all_miss_the_raster_are_refused(town: Path, tmp_path: Path) -> None:
     layer = write_drawn(tmp_path / "e.gpkg", [at(900, 900, 950, 950)], event=["remove"], to_class=[""], step=[1])
     with pytest.raises(InputError, match="None of the 1 polygons"):
