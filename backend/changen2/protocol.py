@@ -14,6 +14,9 @@ PROTOCOL = 1
 LINE_LIMIT = 1024 * 1024
 """Bytes of one message, its newline included."""
 
+MOST_STEPS = 1000
+"""Of a series."""
+
 PARSE_ERROR, INVALID_REQUEST, UNKNOWN_METHOD, BAD_INPUT = -32700, -32600, -32601, -32602
 JOB_FAILED, CANCELLED = -32000, -32800
 
@@ -171,7 +174,7 @@ class SimulateRequest(EventRules):
 
     labels: str
     out_dir: str
-    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
     events: Kinds = "create,remove,edit"
     instances: str | None = None
     overwrite: bool = False
@@ -216,7 +219,7 @@ class SynthesizeRequest(EventRules):
     simulate: Annotated[str | None, BeforeValidator(_joined)] = None
     labels: str | None = None
     instances: str | None = None
-    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
     patches: bool = False
     sampler: Literal["dpmpp", "ddim", "ddpm"] = "dpmpp"
     sampling_steps: Annotated[int, Field(ge=1, le=1000)] = 20

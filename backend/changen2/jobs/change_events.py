@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from changen2.gpcm.labels import Box
 from changen2.gpcm.simulation import Event
 from changen2.jobs.label_series import as_window
 from changen2.jobs.polygon_layer import read_polygons
+from changen2.protocol import MOST_STEPS
+from changen2.raster.area import polygonal
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
 from changen2.raster.vectors import SEGMENT_PIXELS
@@ -63,7 +65,8 @@ def read_events(
 ) -> tuple[list[DrawnEvent], list[str]]:
     """Read an events layer: polygons with ``event``, ``to_class`` and ``step`` (1 where it is missing).
 
-    Invalid polygons are repaired, polygons that miss the raster are left out; both are said.
+    Invalid polygons are repaired, polygons that miss the raster are left out; both are said. Those that reach over its
+    edge are cut there.
 
     Args:
         path: any vector file; its CRS is transformed to the grid's. On a grid without CRS coordinates are
@@ -92,14 +95,22 @@ def read_events(
     for number, geometry in enumerate(geometries, 1):
         row = {name: _text(values[number - 1]) for name, values in columns.items()}
         event = _event(row, number, geometry, classes, background)
+        if event.step > MOST_STEPS:
+            raise InputError(
+                f"Feature {number} happens at step {event.step}; a series has at most {MOST_STEPS} steps.",
+                hint="Steps count from 1, one for each image of the series; they are no years.",
+                code="bad_step",
+            )
         if steps is not None and event.step > steps:
             raise InputError(
                 f"Feature {number} happens at step {event.step}, but the series has {steps}.",
                 hint="Give more steps or change the feature's step.",
                 code="bad_step",
             )
-        if geometry.intersects(frame):
-            drawn.append(event)
+        # What reaches over the raster's edge is cut there, so that areas are of what happens on it.
+        inside = geometry if geometry.within(frame) else polygonal(geometry.intersection(frame))
+        if inside.area > 0:
+            drawn.append(replace(event, geometry=inside))
         else:
             missed += 1
     if not drawn:

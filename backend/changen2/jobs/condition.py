@@ -17,7 +17,8 @@ CONTOUR = "contour"
 """The generator's class for boundaries of instances, where it has one; no class of the ground."""
 
 ALIKE = {
-    "unknown": ("background",), "background": ("unknown",), "object": ("background",), "surroundings": ("background",),
+    "unknown": ("background",), "background": ("unknown",), "object": ("background", "unknown"),
+    "surroundings": ("background",),
     "bareland": ("land",), "developed space": ("land",), "land": ("bareland",), "rangeland": ("vegetation",),
     "agriculture": ("vegetation",), "tree": ("vegetation",), "vegetation": ("rangeland", "tree"),
 }  # fmt: skip
@@ -44,7 +45,7 @@ def class_table(classes: str | None, labels: str | None, card: ModelCard) -> Cla
             return ClassTable({0: "unknown", **table.names}, {0: (0, 0, 0), **table.colours})
         return table
     known = generator_table(card)
-    names = _own_names(labels) if labels else {}
+    names = own_names(labels) if labels else {}
     grey = (128, 128, 128)
     return ClassTable(names, {index: known.colours.get(index, grey) for index in names}) if names else known
 
@@ -67,6 +68,7 @@ def generator_numbers(table: ClassTable, card: ModelCard) -> tuple[NDArray[np.ui
     return numbers, strange
 
 
-def _own_names(path: str | Path) -> dict[int, str]:
+def own_names(path: str | Path) -> dict[int, str]:
+    """Class names by number from a raster's own metadata; empty without."""
     with open_raster(path) as dataset:
         return read_class_tags(dataset.tags()) or read_class_tags(dataset.tags(1))

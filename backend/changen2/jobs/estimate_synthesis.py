@@ -114,7 +114,7 @@ def run_with(
             "memory_bytes": _memory(form, card, list(chain(*regions)), request.init == "exemplar"),
             "disk_bytes": _disk(request, inputs, series.steps),
             "seconds": _seconds(request, card, inputs, looks, len(series.steps)),
-            "warnings": [*inputs.warnings, *series.warnings],
+            "warnings": [*inputs.notes, *series.warnings],
         }
 
 

@@ -13,7 +13,8 @@ from torch import nn
 
 from changen2.errors import InputError
 from changen2.jobs.calibrated import written_threshold
-from changen2.jobs.finetune_material import Material, read_material
+from changen2.jobs.finetune_material import Material, files_of, read_material
+from changen2.jobs.journal import stamps
 from changen2.jobs.manifest import redacted, versions, write_manifest
 from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.register import require_free
@@ -86,7 +87,8 @@ def run(request: FinetuneRequest, reporter: Reporter) -> dict[str, Any]:
     replaces = request.overwrite or (folder.goes_on and _read(asked).get("replaces") is True)
     base = base_card(request, replaces)
     with folder, gdal_environment():
-        _remember(request, base, replaces, asked)
+        wanted = _wanted(request, base)
+        _remember(wanted, replaces, asked)
         material = read_material(request, base, reporter)
         check(material.pairs)
         torch.manual_seed(request.seed)  # a start of training may lack heads
@@ -98,7 +100,7 @@ def run(request: FinetuneRequest, reporter: Reporter) -> dict[str, Any]:
         reporter.step("measure", 1, 2)
         trained = _train(request, model, material, folder.work, reporter)
         counts = judge(trained.model, held_out)
-        _remember(request, base, True, asked)  # from here on the model of this name is this run's own
+        _remember(wanted, True, asked)  # from here on the model of this name is this run's own
         card = store.write_model(new_card(request, base, material, trained, kinds, counts), compact(trained.model))
         reporter.step("measure", 2, 2)
         summary = _summary(card, base, material, trained, before, counts)
@@ -148,12 +150,25 @@ def base_card(request: FinetuneRequest, replaces: bool) -> ModelCard:
     )
 
 
-def _remember(request: FinetuneRequest, base: ModelCard, replaces: bool, path: Path) -> None:
-    """Note what a run was asked for and whether it may replace a model, and refuse to go on with another."""
+def _wanted(request: FinetuneRequest, base: ModelCard) -> dict[str, Any]:
+    """All that a run depends on: what was asked for, the model that it begins with, the state of its files."""
     asked = request.model_dump(exclude={"out_dir", "title", "device", "threads", "resume", "overwrite"})
-    asked = redacted({**asked, "began_with": base.sha256})
+    return redacted({**asked, "began_with": base.sha256, "files": stamps(files_of(request))})
+
+
+def _remember(wanted: dict[str, Any], replaces: bool, path: Path) -> None:
+    """Note what a run depends on and whether it may replace a model, and refuse to go on with another."""
     if before := _read(path):
-        differing = [key for key in asked if asked[key] != before.get(key)]
+        differing = [key for key in wanted if wanted[key] != before.get(key)]
+        if differing == ["files"]:
+            now, then = wanted["files"], before.get("files", {})
+            changed = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
+            raise InputError(
+                f"Files that the unfinished run learns from have changed ({len(changed)}, {changed[0]} among them): it "
+                "may have learned from what is held out now.",
+                hint="Put them back to go on with it, or start anew (--overwrite).",
+                code="bad_value",
+            )
         if differing:
             raise InputError(
                 f"The unfinished run was asked for other values of {', '.join(differing)}.",
@@ -161,7 +176,7 @@ def _remember(request: FinetuneRequest, base: ModelCard, replaces: bool, path: P
                 code="bad_value",
             )
     with disk_errors(path):
-        path.write_text(json.dumps({**asked, "replaces": replaces}), encoding="utf8")
+        path.write_text(json.dumps({**wanted, "replaces": replaces}), encoding="utf8")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from changen2.errors import InputError
+from changen2.jobs.generate_files import LAYERS
 from changen2.jobs.manifest import describe_input
 from changen2.jobs.progress import Reporter
 from changen2.models.card import ModelCard
@@ -40,6 +41,16 @@ class Material:
     gsd: float
     sources: dict[str, Any]
     warnings: tuple[str, ...] = ()
+
+
+def files_of(request: FinetuneRequest) -> list[str | None]:
+    """The files that a request learns from."""
+    rasters = [request.before, request.after, request.changes, request.aoi]
+    if not request.pairs:
+        return rasters
+    root = Path(request.pairs)
+    listed = [root / "manifest.json", *(path for layer in (*LAYERS, "list") for path in (root / layer).glob("*"))]
+    return [*rasters, *(str(path) for path in sorted(listed))]
 
 
 def read_material(request: FinetuneRequest, base: ModelCard, reporter: Reporter) -> Material:

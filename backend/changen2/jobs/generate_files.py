@@ -24,7 +24,7 @@ from changen2.jobs.generate_pair import (
     let_happen,
     nothing_happens,
 )
-from changen2.jobs.generate_sources import LEAST_VALID, Crop, LabelReading, Place
+from changen2.jobs.generate_sources import Crop, LabelReading, Place
 from changen2.models.devices import choose_device, choose_precision
 from changen2.models.memory import move
 from changen2.raster.reading import gdal_environment
@@ -122,7 +122,7 @@ def _find_events(workshop: Workshop, order: Order, rng: np.random.Generator) -> 
     recipe = workshop.recipe
     for place, unmoved in order.places:
         square = _read(workshop, place)
-        if square.valid.mean() < LEAST_VALID:
+        if not workshop.reading.suffices(square.valid, square.labels):
             place, square = unmoved, _read(workshop, unmoved)
         if order.changes:
             events = let_happen(square, recipe, rng)

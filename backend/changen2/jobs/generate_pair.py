@@ -34,6 +34,10 @@ DISTRACTOR_RADIUS = (4, 20)
 """Pixels; from a car to a house."""
 
 
+BACKWARDS = {"create": "remove", "remove": "create", "edit": "edit"}
+"""What an event is from the later date to the earlier one."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What all pairs of a data set have in common.
@@ -51,6 +55,7 @@ class Recipe:
         distractors: most places drawn anew without change.
         exemplar: whether the change starts from an object or a patch of its class.
         settings: of the sampler; its seed is drawn anew for each pair.
+        both_ways: whether every other pair shows the date that was drawn first.
         look: how the dates differ besides.
     """
 
@@ -67,6 +72,7 @@ class Recipe:
     distractors: int
     exemplar: bool
     settings: Settings
+    both_ways: bool
     look: Look
 
 
@@ -114,7 +120,7 @@ class Pair:
         a, b: both dates [h, w, 3], uint8.
         change: [h, w].
         semantic_a, semantic_b: classes [h, w].
-        kinds: how many events of each kind.
+        kinds: how many events of each kind from the first date to the second.
     """
 
     a: Picture
@@ -168,14 +174,16 @@ def draw_pair(
     drawn = _drawn_anew(square, events, recipe, rng)
     before, after = _dates(square, events, drawn, recipe, generator, device, precision, gsd, rng)
     dates = [(before, events.before, events.objects_before), (after, events.after, events.objects_after)]
-    if rng.random() < 0.5:
+    kinds = events.kinds
+    if rng.random() < 0.5 and recipe.both_ways:
         dates.reverse()
+        kinds = Counter({BACKWARDS[kind]: count for kind, count in kinds.items()})
     (a, semantic_a, _), (b, semantic_b, objects_b) = dates
     look = recipe.look
     # Labels stay on the first date's grid; the second is off by what misregistration and view shift say.
     seen_a = look.seen(a, rng)
     seen_b = look.seen(look.moved(b, objects_b, rng), rng)
-    return Pair(_bytes(seen_a), _bytes(seen_b), events.change, semantic_a, semantic_b, events.kinds)
+    return Pair(_bytes(seen_a), _bytes(seen_b), events.change, semantic_a, semantic_b, kinds)
 
 
 def _events(square: Labelled, recipe: Recipe, kinds: tuple[str, ...], seed: int) -> Events:

@@ -12,12 +12,12 @@ from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.simulation import Rules
 from changen2.gpcm.synthesis import Generator, Settings
-from changen2.jobs.condition import CONTOUR, INSTANCES, class_table, generator_numbers
+from changen2.jobs.condition import CONTOUR, INSTANCES, class_table, generator_numbers, own_names
 from changen2.jobs.generate_files import Order, Workshop
 from changen2.jobs.generate_look import Look
 from changen2.jobs.generate_pair import Recipe
 from changen2.jobs.generate_scale import scale, scale_warnings
-from changen2.jobs.generate_sources import LabelReading, Place, Source, find_places, find_sources
+from changen2.jobs.generate_sources import MOST_UNKNOWN, LabelReading, Place, Source, find_places, find_sources
 from changen2.jobs.generate_split import hold_out_end, hold_out_images
 from changen2.jobs.progress import Reporter
 from changen2.jobs.simulate import make_rules
@@ -113,7 +113,9 @@ def make_plan(
     labels = None if kind == "S0" else request.labels
     hold_out = partial(hold_out_images, share=request.val_share, seed=request.seed)
     sources = find_sources(request.image_dir, labels, request.bands, partial(scale, request, card), hold_out)
-    kinds = tuple(event for event in EVENTS[kind] if any(event in together for together in mix))
+    kinds = tuple(
+        event for event in EVENTS[kind] if any(event in together for together, weight in mix.items() if weight)
+    )
     reading, rules = _labels(request, kind, card, sources, kinds)
     numbers, strange = generator_numbers(reading.classes, card)
     found = find_places(
@@ -153,6 +155,8 @@ def make_plan(
             exemplar_detail=False,
             label_guidance=request.label_guidance or 1.0,
         ),
+        # Whoever asks for one kind of event alone wants to see no other from A to B.
+        both_ways=request.events is None or len(kinds) > 1,
         look=Look(request.photometry, request.season, request.misregistration, request.view_shift or 0.0),
     )
     workshop = Workshop(
@@ -243,17 +247,19 @@ def _labels(
             hint="Give a folder of label rasters (--labels), or use --kind S0.",
             code="no_labels",
         )
-    is_mask = kind == "S1" and request.classes is None and request.object_classes is None
+    given = request.classes or request.object_classes or own_names(str(sources[0].labels))
+    is_mask = kind == "S1" and not given
     classes = MASKS if is_mask else class_table(request.classes, sources[0].labels, card)
     rules = make_rules(request, classes, kinds, classes.resolve(request.background))
-    return LabelReading(classes, is_mask), rules
+    return LabelReading(classes, is_mask, MOST_UNKNOWN if kind == "S1" else 1.0), rules
 
 
 def _check_places(request: GenerateRequest, places: Sequence[Place], fertile: Sequence[Place]) -> None:
     if not places:
         raise InputError(
-            f"No square of {request.size} pixels in {request.image_dir} holds an image: all is nodata.",
-            hint="Use a smaller --size, or check the nodata value of the images.",
+            f"No square of {request.size} pixels in {request.image_dir} holds an image whose labels are known: all is "
+            "nodata.",
+            hint="Use a smaller --size, or check the nodata value of the images and of their labels.",
             code="no_valid_pixels",
         )
     if not fertile and request.unchanged < 1:

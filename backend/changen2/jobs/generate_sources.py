@@ -15,7 +15,7 @@ from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.labels import NODATA, Box, Labels
 from changen2.jobs.image_series import SourceImage, mirrored_read
-from changen2.jobs.label_series import LabelSource, as_window
+from changen2.jobs.label_series import LabelSource, as_window, read_window
 from changen2.raster.grid import Grid
 from changen2.raster.ground import ground_sampling_distance
 from changen2.raster.radiometry import Stretch
@@ -25,6 +25,9 @@ ENDINGS = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img"}
 
 LEAST_VALID = 0.9
 """Share of a place that must hold an image."""
+
+MOST_UNKNOWN = 0.01
+"""Share of a place that may show an image whose labels are not known, where these become masks, which cannot say so."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Place:
 
 
 class MaskSource:
-    """A raster whose every value but 0 marks an object: 1 there, 0 elsewhere, ``NODATA`` where it is masked out.
+    """A raster that marks objects by 1 or by 255: 1 there, 0 elsewhere, ``NODATA`` where it is masked out.
 
     On another grid than its own it is warped by nearest neighbour. Use as a context manager.
 
@@ -81,6 +84,7 @@ class MaskSource:
         self._stack = ExitStack()
         dataset = self._stack.enter_context(open_raster(path))
         self._reader = dataset
+        self._path, self._marks = path, set[float]()
         # A mask whose background is written as nodata says "no object" there, not "unknown".
         own = Grid.of(dataset).beside(grid)
         self._knows_all = dataset.nodata == 0 and own == grid
@@ -96,12 +100,23 @@ class MaskSource:
         self._stack.close()
 
     def read(self, box: Box) -> Labels:
-        """The labels of a window [h, w]."""
-        window = as_window(box)
-        is_object = self._reader.read(1, window=window) != 0
-        if self._knows_all:
-            return is_object.astype(np.uint8)
-        return np.where(self._reader.dataset_mask(window=window) > 0, is_object, NODATA).astype(np.uint8)
+        """The labels of a window [h, w].
+
+        Raises:
+            InputError: a broken file, or one that turns out to hold other numbers, or both 1 and 255.
+        """
+        values, valid = read_window(self._reader, box)
+        known = np.isfinite(values) & (valid | self._knows_all)
+        self._marks |= set(np.unique(values[known & (values != 0)]).tolist())
+        if len(self._marks) > 1 or not self._marks <= {1, 255}:
+            marks = ", ".join(f"{mark:g}" for mark in sorted(self._marks)[:5])
+            raise InputError(
+                f"{self._path} holds {marks} beside 0 and names no classes: which of them are objects?",
+                hint="Mark objects by 1 or by 255 alone, name the classes that are (--object-classes), or give a table "
+                "of the classes (--classes).",
+                code="bad_labels",
+            )
+        return np.where(known, values != 0, NODATA).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -110,15 +125,22 @@ class LabelReading:
 
     Attributes:
         classes: of the data set.
-        is_mask: whether every value but 0 is an object, whatever its number.
+        is_mask: whether they mark objects alone.
+        most_unknown: share of a place that may show an image whose labels are not known.
     """
 
     classes: ClassTable
     is_mask: bool
+    most_unknown: float = 1.0
 
     def open(self, path: str, grid: Grid) -> MaskSource | LabelSource:
         """The labels on a grid."""
         return MaskSource(path, grid) if self.is_mask else LabelSource(path, grid, self.classes)
+
+    def suffices(self, valid: NDArray[np.bool_], labels: Labels) -> bool:
+        """Whether enough of a place is known: of its image, where ``valid`` [h, w], and there of its labels [h, w]."""
+        unknown = valid & (labels == NODATA)
+        return bool(valid.mean() >= LEAST_VALID and unknown.mean() <= self.most_unknown)
 
 
 class Crop:
@@ -228,9 +250,11 @@ def find_places(
         on_source(number, len(sources))
         with Crop(source, reading) as crop:
             for box in _squares(source.shape, size):
-                if source.may_be_invalid and crop.valid(box).mean() < LEAST_VALID:
+                valid = crop.valid(box) if source.may_be_invalid else np.ones(box.shape, bool)
+                labels = crop.labels(box)
+                if not reading.suffices(valid, labels):
                     continue
-                has_objects = source.labels is None or int(objects[crop.labels(box)].sum()) > min_area
+                has_objects = source.labels is None or int(objects[labels].sum()) > min_area
                 found.append((Place(source, box.top, box.left), has_objects))
     on_source(len(sources), len(sources))
     return found

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
@@ -18,7 +20,7 @@ from changen2.gpcm.classes import OPEN_EARTH_MAP, ClassTable
 from changen2.gpcm.labels import NODATA, Box, Labels, Readable, change, whole
 from changen2.jobs.change_map import CHANGE_COLORS
 from changen2.raster.grid import Grid
-from changen2.raster.reading import PIXEL_SPACE, UNREADABLE_HINT, check_overlap, open_raster
+from changen2.raster.reading import PIXEL_SPACE, UNREADABLE_HINT, check_overlap, mask_outside, open_raster
 from changen2.raster.vectors import class_tags, read_class_tags
 from changen2.raster.writing import WindowedRaster
 
@@ -32,12 +34,24 @@ class LabelSource:
         path: single-band raster.
         grid: grid to read on; its own where None.
         classes: the table; taken from the raster's own metadata where None, else OpenEarthMap's.
+        may_be_mask: look through the raster: where it names no classes and holds 0 and 255 alone, 255 is the building,
+            or the only class beside the background. Else 255 is ``NODATA``.
+
+    Attributes:
+        notes: how 255 is understood, where the raster does not tell; complete when all is read.
 
     Raises:
-        InputError: unreadable, several bands, no overlap with the grid.
+        InputError: unreadable, several bands, no overlap with the grid, a mask of nobody knows what.
     """
 
-    def __init__(self, path: str | Path, grid: Grid | None = None, classes: ClassTable | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        grid: Grid | None = None,
+        classes: ClassTable | None = None,
+        *,
+        may_be_mask: bool = False,
+    ) -> None:
         self._dataset = open_raster(path)
         if self._dataset.count != 1:
             raise InputError(
@@ -58,6 +72,11 @@ class LabelSource:
             )
         if self.is_warped:
             check_overlap(own, self.grid)
+        self.notes: list[str] = []
+        self._object = _object_class(self._dataset, self.classes) if may_be_mask and _is_mask(self._dataset) else None
+        if self._object is not None:
+            name = self.classes.names[self._object]
+            self.notes.append(f"{path} is a mask of 0 and 255: 255 is taken for {name} ({self._object}).")
         self._reader = self._warped(own) if self.is_warped else self._dataset
         self._known = np.zeros(256, bool)
         self._known[[*self.classes.names, NODATA]] = True
@@ -83,18 +102,19 @@ class LabelSource:
         Raises:
             InputError: a broken file, or a value that is no class of the table.
         """
-        window = as_window(box)
-        try:
-            values = self._reader.read(1, window=window)
-            valid = self._reader.dataset_mask(window=window) > 0
-        except (RasterioError, OSError) as error:
-            raise InputError(
-                f"{self._dataset.name} is broken: {error}.", hint=UNREADABLE_HINT, code="unreadable"
-            ) from error
-        return self._classes(values, valid)
+        return self._classes(*read_window(self._reader, box))
 
     def _classes(self, values: NDArray[np.generic], valid: NDArray[np.bool_]) -> Labels:
+        if self._object is not None:
+            # 0 is the ground, also where it is called nodata; warped, what lies outside is told by alpha.
+            valid = valid | (values == 0) if self._reader is self._dataset and self._dataset.nodata == 0 else valid
+            values = np.where(values == NODATA, np.uint8(self._object), values)
         valid = valid & np.isfinite(values)
+        if not self.notes and (valid & (values == NODATA)).any():
+            self.notes.append(
+                f"{self._dataset.name} has no nodata value and holds {NODATA}, which is no class: it is taken for "
+                "not known."
+            )
         kept = np.where(valid, values, np.int16(NODATA))  # of int8 too, which cannot hold it
         outside = (kept < 0) | (kept > NODATA) | (kept != np.floor(kept))
         labels = np.where(outside, 0, kept).astype(np.uint8)
@@ -111,6 +131,7 @@ class LabelSource:
 
     def _warped(self, own: Grid) -> WarpedVRT:
         nodata = self._dataset.nodata
+        outside: dict[str, Any] = {"add_alpha": True} if nodata is None else {"nodata": nodata}
         return WarpedVRT(
             self._dataset,
             src_crs=own.crs or PIXEL_SPACE,
@@ -120,7 +141,7 @@ class LabelSource:
             width=self.grid.width,
             height=self.grid.height,
             resampling=Resampling.nearest,
-            **({"add_alpha": True} if nodata is None else {"nodata": nodata}),
+            **(outside if self._object is None else mask_outside(self._dataset)),
         )
 
 
@@ -181,9 +202,49 @@ def write_change(path: Path, grid: Grid, now: Readable, then: Readable) -> int:
     return changed
 
 
+def read_window(reader: DatasetReader | WarpedVRT, box: Box) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The values of a window and where they are known, each [h, w].
+
+    Raises:
+        InputError: a broken file.
+    """
+    window = as_window(box)
+    try:
+        return reader.read(1, window=window), reader.dataset_mask(window=window) > 0
+    except (RasterioError, OSError) as error:
+        raise InputError(f"{reader.name} is broken: {error}.", hint=UNREADABLE_HINT, code="unreadable") from error
+
+
 def as_window(box: Box) -> Window:
     """The raster library's window of a box."""
     return Window(box.left, box.top, box.right - box.left, box.bottom - box.top)
+
+
+def _is_mask(dataset: DatasetReader) -> bool:
+    """Whether a raster that names no classes holds 0 and 255, and beside them nothing but nodata."""
+    if dataset.nodata not in (None, 0) or _own_classes(dataset) is not None:
+        return False
+    found: set[float] = set()
+    for box in Box(0, 0, dataset.height, dataset.width).blocks():
+        values, valid = read_window(dataset, box)
+        found |= set(np.unique(values[valid | (values == 0)]).tolist())
+        if not found <= {0, NODATA}:
+            return False
+    return found == {0, NODATA}
+
+
+def _object_class(dataset: DatasetReader, classes: ClassTable) -> int:
+    """The class of what a mask marks."""
+    others = [index for index in classes.names if index != 0]
+    found = [index for index in others if classes.names[index].casefold() == "building"] or others
+    if len(found) != 1:
+        known = ", ".join(f"{index} {classes.names[index]}" for index in others)
+        raise InputError(
+            f"{dataset.name} is a mask of 0 and 255, and which class 255 stands for is not known: {known}.",
+            hint="Write the number of the class instead of 255, or give a table with one class beside 0 (--classes).",
+            code="bad_class",
+        )
+    return found[0]
 
 
 def _own_classes(dataset: object) -> ClassTable | None:

@@ -8,11 +8,10 @@ from typing import Any
 import pyogrio
 import shapely
 from numpy.typing import NDArray
-from pyproj import Transformer
 from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
-from changen2.raster.area import polygonal
+from changen2.raster.area import in_grid_crs, polygonal
 from changen2.raster.grid import Grid
 
 
@@ -25,7 +24,8 @@ def read_polygons(path: str | Path, grid: Grid) -> tuple[list[BaseGeometry], dic
         grid: of the raster.
 
     Returns:
-        Geometries in pixel coordinates, fields by their names in lower case, and what was repaired.
+        Geometries in pixel coordinates, empty where they lie beyond what the grid's CRS can tell, fields by their names
+        in lower case, and what was repaired.
 
     Raises:
         InputError: ``missing_file``, ``unreadable``, or ``no_events`` where something encloses no area.
@@ -65,9 +65,6 @@ def _repair(geometries: list[BaseGeometry]) -> tuple[list[BaseGeometry], list[st
 
 
 def _to_pixels(geometries: list[BaseGeometry], crs: str | None, grid: Grid) -> list[BaseGeometry]:
-    if grid.crs is not None and crs:
-        transformer = Transformer.from_crs(crs, grid.crs.to_wkt(), always_xy=True)
-        if not transformer.source_crs.equals(transformer.target_crs):  # type: ignore[union-attr]
-            geometries = [shapely.transform(g, transformer.transform, interleaved=False) for g in geometries]
     inverse = ~grid.transform
-    return [shapely.transform(g, lambda x, y: inverse @ (x, y), interleaved=False) for g in geometries]
+    moved = in_grid_crs(geometries, crs, grid)
+    return [shapely.transform(g, lambda x, y: inverse @ (x, y), interleaved=False) for g in moved]

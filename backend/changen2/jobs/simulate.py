@@ -104,6 +104,7 @@ def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
         write_events(out.work / "change_events.gpkg", series.rows, source.grid)
         if not series.rows:
             plan.warnings.append("No event could happen: there are no objects to act on, or no room for new ones.")
+        warnings = [*source.notes, *plan.warnings]
         summary = {
             "steps": plan.steps,
             "events": dict(Counter(row.event for row in series.rows)),
@@ -119,7 +120,7 @@ def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
             "parameters": request.model_dump(exclude={"labels"}),
             "classes": dict(source.classes.names),
             "summary": summary,
-            "warnings": plan.warnings,
+            "warnings": warnings,
             "outputs": {_key(name): name for name in names},
         }
         write_manifest(out.work / "manifest.json", manifest)
@@ -127,7 +128,7 @@ def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
         placed = out.publish(names)
         drop(out.path, older - set(names))
     outputs = {_key(name): str(path) for name, path in placed.items()}
-    return {"outputs": outputs, "summary": summary, "warnings": plan.warnings}
+    return {"outputs": outputs, "summary": summary, "warnings": warnings}
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,8 @@ def _open(request: SimulateRequest, inputs: ExitStack, work: Path, files: ExitSt
     """The labels, or the instances of an image without."""
     if request.instances is None:
         table = ClassTable.read(request.classes) if request.classes else None
-        labels = inputs.enter_context(LabelSource(request.labels, classes=table))
-        return _Source(labels.grid, labels.classes, labels)
+        labels = inputs.enter_context(LabelSource(request.labels, classes=table, may_be_mask=True))
+        return _Source(labels.grid, labels.classes, labels, notes=labels.notes)
     if request.classes is not None:
         raise InputError(
             f"A class table ({request.classes}) is given, but instances have no classes.",
@@ -177,7 +178,7 @@ class _Plan:
 
     def __init__(self, request: SimulateRequest, source: _Source) -> None:
         self.seed = request.seed
-        self.warnings = [*source.notes]
+        self.warnings: list[str] = []
         self.drawn: list[DrawnEvent] | None = None
         background = source.classes.resolve(request.background)
         kinds = tuple(part.strip().casefold() for part in request.events.split(",") if part.strip())

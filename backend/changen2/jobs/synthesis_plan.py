@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
+from changen2.gpcm.drawn import DrawnEvent
 from changen2.gpcm.labels import Box
 from changen2.gpcm.libraries import Elsewhere, ExemplarsAt
 from changen2.gpcm.simulation import KINDS
@@ -32,6 +33,7 @@ from changen2.jobs.overlays import FirstLabels
 from changen2.jobs.progress import Reporter
 from changen2.jobs.resolution import suits
 from changen2.jobs.simulate import make_rules
+from changen2.jobs.unlabelled import Unlabelled
 from changen2.models.devices import choose_device, choose_precision, default_threads
 from changen2.models.registry import ModelCard
 from changen2.protocol import SynthesizeRequest
@@ -48,20 +50,27 @@ class Inputs:
         area: what of it is asked for.
         classes: of the series.
         labels: at the first date, on the image's grid; None where none are given.
+        drawn: events; empty where they are simulated.
         agnostic: whether instances of the image are removed, for want of labels and of drawn events.
         numbers: the generator's class for each class [256].
         gsd: metres of a pixel, None without CRS.
-        warnings: what the user should know.
+        warnings: what the user should know before anything is read.
     """
 
     image: SourceImage
     area: Area
     classes: ClassTable
     labels: LabelSource | None
+    drawn: list[DrawnEvent]
     agnostic: bool
     numbers: NDArray[np.uint8]
     gsd: float | None
     warnings: list[str]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know once all is read."""
+        return [*self.warnings, *(self.labels.notes if self.labels is not None else [])]
 
 
 def sampling(request: SynthesizeRequest, gsd: float = 0.5) -> Settings:
@@ -103,10 +112,17 @@ def open_inputs(request: SynthesizeRequest, card: ModelCard, stack: ExitStack) -
     classes = INSTANCES if agnostic else class_table(request.classes, request.labels, card)
     labels = None
     if request.labels is not None:
-        labels = stack.enter_context(LabelSource(request.labels, image.grid, classes))
+        labels = stack.enter_context(LabelSource(request.labels, image.grid, classes, may_be_mask=True))
+    drawn: list[DrawnEvent] = []
+    repairs: list[str] = []
+    if request.events is not None:
+        background = classes.resolve(request.background)
+        drawn, repairs = read_events(request.events, image.grid, classes, request.steps, background)
+    if labels is None:
+        classes = Unlabelled(drawn, classes).classes
     numbers, strange = generator_numbers(classes, card)
     gsd = ground_sampling_distance(image.grid)
-    warnings = _gsd_warnings(card, gsd)
+    warnings = [*repairs, *_gsd_warnings(card, gsd)]
     if labels is not None and labels.is_warped:
         warnings.append("The labels lie on another grid; they were warped to the image's by nearest neighbour.")
     if strange:
@@ -119,7 +135,7 @@ def open_inputs(request: SynthesizeRequest, card: ModelCard, stack: ExitStack) -
             f"The generator does not know band {', '.join(str(index + 1) for index in unknown)}: inside the change "
             "its values are those of the eight pixels of most similar colour in the image, averaged."
         )
-    return Inputs(image, area, classes, labels, agnostic, numbers, gsd, warnings)
+    return Inputs(image, area, classes, labels, drawn, agnostic, numbers, gsd, warnings)
 
 
 def let_happen(
@@ -142,15 +158,13 @@ def let_happen(
         series.simulate(series.removals.happen, steps)
         series.warnings += said
     else:
-        series = EventSeries(work, grid, inputs.classes, FirstLabels(grid, inputs.labels, valid, inputs.area))
-        background = inputs.classes.resolve(request.background)
-        if request.events is not None:
-            drawn, repairs = read_events(request.events, grid, inputs.classes, request.steps, background)
-            series.warnings += repairs
-            series.draw(drawn, request.steps or max(event.step for event in drawn))
+        given = inputs.labels or Unlabelled(inputs.drawn, inputs.classes)
+        series = EventSeries(work, grid, inputs.classes, FirstLabels(grid, given, valid, inputs.area))
+        if inputs.drawn:
+            series.draw(inputs.drawn, request.steps or max(event.step for event in inputs.drawn))
         else:
             kinds = _kinds(request.simulate or ",".join(KINDS))
-            rules = make_rules(request, inputs.classes, kinds, background)
+            rules = make_rules(request, inputs.classes, kinds, inputs.classes.resolve(request.background))
             happen = by_rules(rules, request.seed, lambda done, total: reporter.step("simulate", done, total))
             series.simulate(happen, request.steps or 1)
     if not any(step.blocks for step in series.steps):

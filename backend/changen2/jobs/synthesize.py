@@ -102,7 +102,7 @@ def run_with(
                 "model": card.name,
                 "seconds": round(time.monotonic() - clock, 2),
             }
-            warnings = [*inputs.warnings, *series.warnings]
+            warnings = [*inputs.notes, *series.warnings]
             names += ["change_events.gpkg", "manifest.json"]
             outputs = {_key(name): name for name in names}
             manifest = {

@@ -91,20 +91,28 @@ def read_polygons(path: str | Path, grid: Grid) -> list[BaseGeometry]:
             hint="Give a polygon layer; points, lines and tables enclose nothing.",
             code="empty_extent",
         )
-    if grid.crs is None or not meta["crs"]:
-        return polygons
-    to_grid = Transformer.from_crs(meta["crs"], grid.crs.to_wkt(), always_xy=True)
-    if to_grid.source_crs.equals(to_grid.target_crs):  # type: ignore[union-attr]
-        return polygons
-    moved = [_moved(shape, to_grid, grid) for shape in polygons]
-    there = [shape for shape in moved if shape is not None]
+    there = [shape for shape in in_grid_crs(polygons, meta["crs"], grid) if not shape.is_empty]
     if not there:
         raise InputError(
-            f"No polygon of {path} can be brought to the raster's coordinate system, {grid.crs.to_string()}.",
+            f"No polygon of {path} can be brought to the raster's coordinate system, {grid.crs}.",
             hint="They lie too far away; check both coordinate systems.",
             code="no_overlap",
         )
     return there
+
+
+def in_grid_crs(polygons: list[BaseGeometry], crs: str | None, grid: Grid) -> list[BaseGeometry]:
+    """Polygons in the coordinate system of a grid, one for each; as they are where either has none.
+
+    One that reaches beyond what that system can tell, such as a country on a UTM zone, is cut to the surroundings of
+    the grid; one that lies wholly beyond is empty.
+    """
+    if grid.crs is None or not crs:
+        return polygons
+    to_grid = Transformer.from_crs(crs, grid.crs.to_wkt(), always_xy=True)
+    if to_grid.source_crs.equals(to_grid.target_crs):  # type: ignore[union-attr]
+        return polygons
+    return [_moved(shape, to_grid, grid) for shape in polygons]
 
 
 def polygonal(shape: BaseGeometry) -> BaseGeometry:
@@ -116,11 +124,7 @@ def polygonal(shape: BaseGeometry) -> BaseGeometry:
     return valid if valid.geom_type in ("Polygon", "MultiPolygon") else valid.buffer(0)
 
 
-def _moved(shape: BaseGeometry, to_grid: Transformer, grid: Grid) -> BaseGeometry | None:
-    """A polygon in the grid's coordinates; None where it lies wholly beyond what these can tell.
-
-    One that reaches beyond, such as a country on a UTM zone, is first cut to the surroundings of the raster.
-    """
+def _moved(shape: BaseGeometry, to_grid: Transformer, grid: Grid) -> BaseGeometry:
     moved = shapely.transform(shape, to_grid.transform, interleaved=False)
     if np.isfinite(shapely.get_coordinates(moved)).all() and moved.is_valid:
         return moved
@@ -132,7 +136,7 @@ def _moved(shape: BaseGeometry, to_grid: Transformer, grid: Grid) -> BaseGeometr
     part = shape.intersection(shapely.box(left, bottom, right, top))
     part = shapely.segmentize(part, max(right - left, top - bottom) / 64)
     if part.area == 0:
-        return None
+        return shapely.Polygon()
     return polygonal(shapely.transform(part, to_grid.transform, interleaved=False))
 
 

@@ -81,17 +81,18 @@ def read_digitized(
 
 
 def split(window: Window, polygons: list[BaseGeometry], grid: Grid) -> tuple[Window, Window]:
-    """Part a window across its longer side, so that its far end holds about a fifth of the polygons' area.
+    """Part a window, so that its far end holds about a fifth of the polygons' area.
+
+    It is cut across its longer side, else across the shorter one.
 
     Raises:
-        InputError: ``too_few`` polygons in the window.
+        InputError: ``too_few`` polygons in the window, or polygons too close together.
     """
     centres = np.array([~grid.transform @ (p.centroid.x, p.centroid.y) for p in polygons])
     start = np.array([window.col_off, window.row_off])
     size = np.array([window.width, window.height])
-    axis = int(size[1] > size[0])
     inside = ((centres >= start) & (centres < start + size)).all(axis=1)
-    places, areas = centres[inside, axis] - start[axis], shapely.area(np.array(polygons, object))[inside]
+    places, areas = centres[inside] - start, shapely.area(np.array(polygons, object))[inside]
     if len(places) < 2:
         raise InputError(
             f"{len(places)} of the {len(polygons)} changes lie in the area; at least two are needed, to learn from "
@@ -99,21 +100,28 @@ def split(window: Window, polygons: list[BaseGeometry], grid: Grid) -> tuple[Win
             hint="Draw more changes: some twenty make a model that is worth using.",
             code="too_few",
         )
+    longer = int(size[1] > size[0])
+    column, row, width, height = window.flatten()
+    for axis in (longer, 1 - longer):
+        cut = _cut(places[:, axis], areas)
+        if LEAST_SIDE <= cut <= size[axis] - LEAST_SIDE:
+            if axis:
+                return Window(column, row, width, cut), Window(column, row + cut, width, height - cut)
+            return Window(column, row, cut, height), Window(column + cut, row, width - cut, height)
+    raise InputError(
+        "The changes lie too close together to hold some out: the rasters would be cut at "
+        f"{' or '.join(f'pixel {_cut(places[:, axis], areas)} of {size[axis]}' for axis in (longer, 1 - longer))}.",
+        hint=f"Draw changes farther apart, or give larger rasters: each part needs {LEAST_SIDE} pixels.",
+        code="too_few",
+    )
+
+
+def _cut(places: NDArray[np.float64], areas: NDArray[np.float64]) -> int:
+    """The pixel along a side beyond which about a fifth of the changed area lies, and at least one change."""
     order = np.argsort(places)
     sums = np.cumsum(areas[order])
     last = min(int(np.searchsorted(sums, (1 - HELD_OUT) * sums[-1])), len(places) - 2)
-    cut = round(float(places[order[last : last + 2]].mean()))
-    if not LEAST_SIDE <= cut <= size[axis] - LEAST_SIDE:
-        raise InputError(
-            f"The changes lie too close together to hold some out: the rasters would be cut at pixel {cut} of "
-            f"{size[axis]}.",
-            hint=f"Draw changes farther apart, or give larger rasters: each part needs {LEAST_SIDE} pixels.",
-            code="too_few",
-        )
-    column, row, width, height = window.flatten()
-    if axis:
-        return Window(column, row, width, cut), Window(column, row + cut, width, height - cut)
-    return Window(column, row, cut, height), Window(column + cut, row, width - cut, height)
+    return round(float(places[order[last : last + 2]].mean()))
 
 
 def tiles(part: Window) -> list[Window]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import scipy.ndimage
 import stand_in
 from PIL import Image
@@ -14,6 +15,7 @@ from changen2.jobs import generate as job
 from changen2.jobs.progress import Reporter
 from changen2.models.registry import ModelCard
 from changen2.protocol import GenerateRequest, validate
+from changen2.raster.vectors import class_tags
 from changen2.training.places import read_pairs
 
 LAYERS = ("A", "B", "label", "semantic_A", "semantic_B")
@@ -204,12 +206,71 @@ def test_several_kinds_of_events_happen_in_one_pair_if_the_mix_says_so(make, tow
     assert gone.any(axis=(1, 2)).all() and new.any(axis=(1, 2)).all()
 
 
-def test_images_without_labels(make):
-    folder, answer = make("set", labels=None, pairs=4, unchanged=0, least_change=0.001)
+@pytest.mark.parametrize("asked", ["create", "remove", "create,remove:0", None])
+def test_the_manifest_tells_what_a_pair_shows_from_a_to_b(make, asked):
+    folder, answer = make("set", pairs=10, unchanged=0, events=asked)
+    pairs = {pair["name"]: pair for pair in json.loads((folder / "manifest.json").read_text())["pairs"]}
     arrays = pictures(folder)
-    assert answer["summary"]["kind"] == "S0" and set(answer["summary"]["events"]) == {"remove"}
+    for name, before, after in zip(sorted(pairs), arrays["semantic_A"], arrays["semantic_B"], strict=True):
+        shown = {kind for kind, differs in (("create", before < after), ("remove", before > after)) if differs.any()}
+        assert shown == {kind for kind in ("create", "remove") if pairs[name][kind]}
+    expected = {asked.split(",")[0]} if asked else {"create", "remove"}
+    assert set(answer["summary"]["events"]) == expected
+
+
+def test_images_without_labels(make):
+    folder, answer = make("set", labels=None, pairs=8, unchanged=0, least_change=0.001)
+    arrays = pictures(folder)
+    assert answer["summary"]["kind"] == "S0" and set(answer["summary"]["events"]) == {"create", "remove"}
     assert np.array_equal(arrays["label"] == 255, arrays["semantic_A"] != arrays["semantic_B"])
     assert arrays["label"].any()
+
+
+def test_classes_are_no_marks_of_objects(make, town, write_raster):
+    """The rasters' own names tell which class is the building; without names nobody does."""
+    (town / "named").mkdir()
+    for path in (town / "classes").iterdir():
+        values = np.asarray(Image.open(path))[None]
+        named = write_raster(f"named/{path.stem}.tif", values, crs=None, transform=None)
+        with rasterio.open(named, "r+") as dataset:
+            dataset.update_tags(**class_tags({0: "background", 2: "land", 4: "building", 5: "vegetation"}))
+    common = {"pairs": 4, "unchanged": 0, "most_change": 1.0, "pixel_size": 0.5}
+    named, answer = make("of_names", labels=str(town / "named"), **common)
+    chosen, _ = make("of_option", labels=str(town / "classes"), object_classes="building", **common)
+    assert everything(named) == everything(chosen) and answer["summary"]["changed_pairs"] == 4
+    assert pictures(named)["semantic_A"].mean() < 0.5 * 255
+    for options in ({}, {"kind": "S1"}):
+        with pytest.raises(InputError, match="holds 2, 4 beside 0 and names no classes"):
+            make("refused", labels=str(town / "classes"), **options)
+
+
+@pytest.mark.parametrize(("mark", "works"), [(1, True), (255, True), (3, False), ((1, 255), False)])
+def test_objects_are_marked_by_1_or_by_255(make, town, mark, works):
+    for path in (town / "masks").iterdir():
+        mine = np.asarray(Image.open(path)) > 0
+        marks = np.full(mine.shape, np.max(mark), np.uint8)
+        marks[:, :100] = np.min(mark)
+        Image.fromarray(np.where(mine, marks, 0).astype(np.uint8)).save(path)
+    if works:
+        _, answer = make("set", pairs=2, unchanged=0)
+        assert answer["summary"]["changed_pairs"] == 2
+    else:
+        with pytest.raises(InputError, match="beside 0 and names no classes"):
+            make("set", pairs=2)
+
+
+def test_pairs_of_objects_show_no_ground_whose_labels_are_not_known(make, town, write_raster):
+    """Their masks could only say that nothing stands there."""
+    (town / "partly").mkdir()
+    for path in (town / "masks").iterdir():
+        values = np.asarray(Image.open(path)).copy()[None]
+        values[:, :, 130:] = 99
+        write_raster(f"partly/{path.stem}.tif", values, crs=None, transform=None, nodata=99)
+    folder, _ = make("set", labels=str(town / "partly"), pairs=24, pixel_size=0.5)
+    lefts = [pair["left"] for pair in json.loads((folder / "manifest.json").read_text())["pairs"]]
+    assert max(lefts) + 64 <= 130 and len(set(lefts)) > 8
+    with pytest.raises(InputError, match="labels are known"):
+        make("wide", labels=str(town / "partly"), pairs=4, size=192)
 
 
 def test_images_are_read_at_a_resolution_that_suits_the_generator(make, town):

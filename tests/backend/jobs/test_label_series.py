@@ -57,6 +57,17 @@ def test_labels_of_any_integer_type_with_its_nodata_value(tmp_path: Path, dtype:
     assert np.array_equal(seen, np.kron(expected, np.ones((2, 2))) if warped else expected)
 
 
+@pytest.mark.parametrize("nodata", [None, 0])
+def test_a_warped_mask_knows_nothing_outside(tmp_path: Path, nodata: int | None) -> None:
+    values = np.array([[0, 255], [255, 0]], np.uint8)
+    path = written(tmp_path / "m.tif", values, Affine(2, 0, 10, 0, -2, 20), nodata=nodata)
+    grid = Grid(rasterio.crs.CRS.from_epsg(32633), Affine(1, 0, 9, 0, -1, 20), 6, 4)
+    with LabelSource(path, grid, may_be_mask=True) as source:
+        seen = source.read(Box(0, 0, 4, 6))
+    assert np.array_equal(seen[:, 1:5], np.kron([[0, 8], [8, 0]], np.ones((2, 2))))
+    assert (seen[:, [0, 5]] == NODATA).all()
+
+
 def test_a_negative_value_that_is_not_nodata_is_no_class(tmp_path: Path) -> None:
     path = written(tmp_path / "l.tif", np.array([[1, -1]], np.int8), Affine(1, 0, 10, 0, -1, 20))
     with LabelSource(path) as source, pytest.raises(InputError, match="holds -1, which is no class"):

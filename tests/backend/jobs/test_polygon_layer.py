@@ -3,11 +3,15 @@
 import numpy as np
 import pyogrio
 import pytest
+import rasterio
 import shapely
 from affine import Affine
+from pyproj import Transformer
 
 from changen2.errors import InputError
+from changen2.gpcm.classes import OPEN_EARTH_MAP
 from changen2.gpcm.labels import Box
+from changen2.jobs.change_events import read_events
 from changen2.jobs.given_instances import NumberedPolygons
 from changen2.jobs.polygon_layer import read_polygons
 from changen2.raster.grid import Grid
@@ -55,6 +59,35 @@ def test_what_is_sound_stays_as_it_was_drawn(layer):
     shape = shapely.MultiPolygon([shapely.Polygon(SQUARE), shapely.box(20, 3, 22.5, 4)])
     (found,), _, repairs = read_polygons(layer(shape), GRID)
     assert found == shape and not repairs
+
+
+FAR = {
+    "past the poles": shapely.box(500, 95, 600, 120),
+    "the other side": shapely.box(-100, -91, -90, -89),
+    "another ocean": shapely.box(-170, -40, -160, -30),
+    "nowhere": shapely.box(1e30, 1e30, 2e30, 2e30),
+}
+
+
+@pytest.mark.parametrize("far", FAR.values(), ids=FAR)
+def test_a_feature_beyond_the_rasters_coordinate_system_lies_outside_it(tmp_path, far):
+    grid = Grid(rasterio.crs.CRS.from_epsg(32633), Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000), 400, 300)
+    near = shapely.transform(
+        shapely.box(500_020, 5_199_880, 500_060, 5_199_960),
+        Transformer.from_crs("EPSG:32633", "EPSG:4326", always_xy=True).transform,
+        interleaved=False,
+    )
+    path = tmp_path / "events.gpkg"
+    pyogrio.raw.write(
+        path, np.array([shapely.to_wkb(shape) for shape in (far, near)]), fields=["event", "to_class"],
+        field_data=[np.array(["create"] * 2, object), np.array(["building"] * 2, object)], geometry_type="Polygon",
+        crs="EPSG:4326",
+    )  # fmt: skip
+    (event,), said = read_events(path, grid, OPEN_EARTH_MAP)
+    assert shapely.box(40, 80, 120, 240).buffer(1).contains(event.geometry) and event.geometry.area > 12_000
+    assert said == ["1 of 2 polygons lie outside the raster and were left out."]
+    instances = NumberedPolygons(str(path), grid).read(Box(0, 0, 300, 400))
+    assert instances[160, 80] and not instances[20, 300]
 
 
 @pytest.mark.parametrize("shape", [shapely.Polygon([(2, 2), (9, 9), (2, 2)]), shapely.LineString([(2, 2), (9, 9)])])

@@ -92,6 +92,38 @@ def test_a_series_with_its_change_labels_and_events(town: Path, tmp_path: Path) 
     assert manifest["parameters"]["seed"] == 5 and manifest["classes"]["8"] == "building"
 
 
+@pytest.mark.parametrize(("dtype", "nodata"), [("uint8", None), ("uint8", 0), ("int32", None), ("float32", 0)])
+def test_a_mask_of_0_and_255_gives_what_its_classes_give(tmp_path: Path, town: Path, dtype: str, nodata: int | None):
+    is_building = read(town) == 8
+    classes = write_labels(tmp_path / "classes.tif", np.where(is_building, 8, 0).astype(np.uint8), nodata=None)
+    mask = write_labels(tmp_path / "mask.tif", np.where(is_building, 255, 0).astype(dtype), nodata=nodata)
+    expected = simulate(classes, tmp_path / "expected", steps=3)
+    result = simulate(mask, tmp_path / "out", steps=3)
+    assert result["summary"]["events"] == expected["summary"]["events"] and "remove" in result["summary"]["events"]
+    for step in range(4):
+        assert np.array_equal(read(result["outputs"][f"labels_t{step}"]), read(expected["outputs"][f"labels_t{step}"]))
+    assert [said for said in result["warnings"] if "255 is taken for building (8)" in said] and not expected["warnings"]
+
+
+def test_255_beside_classes_is_not_known_and_said(tmp_path: Path, town: Path) -> None:
+    silent = simulate(town, tmp_path / "silent", steps=1)
+    said = simulate(write_labels(tmp_path / "untagged.tif", read(town), nodata=None), tmp_path / "said", steps=1)
+    assert np.array_equal(read(said["outputs"]["labels_t1"]), read(silent["outputs"]["labels_t1"]))
+    assert not silent["warnings"] and ["255" in warning for warning in said["warnings"]] == [True]
+
+
+def test_a_mask_of_nobody_knows_what_is_refused(tmp_path: Path, town: Path) -> None:
+    mask = write_labels(tmp_path / "mask.tif", np.where(read(town) == 8, 255, 0).astype(np.uint8), nodata=None)
+    for rows, works in (("0,ground\n1,pool\n", True), ("0,ground\n1,pool\n2,road\n", False)):
+        table = tmp_path / f"{works}.csv"
+        table.write_text("index,name\n" + rows)
+        if works:
+            simulate(mask, tmp_path / "out", steps=1, events="remove", classes=table)
+        else:
+            with pytest.raises(InputError, match="which class 255 stands for is not known: 1 pool, 2 road"):
+                simulate(mask, tmp_path / "refused", steps=1, events="remove", classes=table)
+
+
 def test_the_seed_decides(town: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         simulate(town, tmp_path / name, steps=2, seed=seed)
@@ -199,6 +231,7 @@ def test_a_self_intersecting_polygon_is_repaired_and_said(town: Path, tmp_path: 
         ({"event": ["create"], "to_class": ["lava"], "step": [1]}, {}, "no class 'lava'"),
         ({"event": ["create"], "to_class": ["8"], "step": [0]}, {}, "Step 0"),
         ({"event": ["create"], "to_class": ["8"], "step": [4]}, {"steps": 2}, "step 4, but the series has 2"),
+        ({"event": ["create"], "to_class": ["8"], "step": [2027]}, {}, "step 2027; a series has at most 1000 steps"),
         ({"event": ["create"], "to_class": [""], "step": [1]}, {}, "has no to_class"),
         ({"kind": ["create"]}, {}, "event is missing"),
     ],
@@ -208,6 +241,19 @@ def test_bad_events_are_refused(town: Path, tmp_path: Path, fields: dict, option
     with pytest.raises(InputError, match=message):
         simulate(town, tmp_path / "out", events=layer, **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_areas_of_drawn_events_end_at_the_rasters_edge(town: Path, tmp_path: Path) -> None:
+    over = [at(230, 170, 260, 200), at(240, 0, 300, 60), at(-9, -9, 900, 900)]  # the second one only touches it
+    layer = write_drawn(
+        tmp_path / "e.gpkg", over, event=["create"] * 3, to_class=["road", "road", "water"], step=[1, 1, 2]
+    )
+    result = simulate(town, tmp_path / "out", events=layer)
+    rows, geometries, _ = events_of(tmp_path / "out" / "change_events.gpkg")
+    assert [row["area_px"] for row in rows] == [100, 240 * 176]
+    assert [geometry.area * 4 for geometry in geometries] == [100, 240 * 180]
+    assert [row["area_m2"] * 4 for row in rows] == pytest.approx([100, 240 * 180], rel=0.002)
+    assert any("1 of 3 polygons lie outside" in warning for warning in result["warnings"])
 
 
 def test_events_that_all_miss_the_raster_are_refused(town: Path, tmp_path: Path) -> None:

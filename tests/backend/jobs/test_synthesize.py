@@ -64,6 +64,11 @@ def bands(path):
         return dataset.read()
 
 
+def rows_of(out):
+    meta, _, _, fields = pyogrio.raw.read(out / "change_events.gpkg")
+    return [dict(zip(meta["fields"], values, strict=True)) for values in zip(*fields, strict=True)]
+
+
 def steps_of(out, count):
     return [(bands(out / f"image_t{i}.tif"), bands(out / f"change_t{i - 1}_t{i}.tif")[0]) for i in range(1, count + 1)]
 
@@ -90,6 +95,41 @@ def test_a_series_differs_where_its_change_says(image, town, flat, tmp_path):
     assert result["summary"]["events"] == {"create": 2, "edit": 1, "remove": 1}
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["parameters"]["seed"] == 0 and manifest["model"]["name"] == "flat"
+
+
+def test_a_mask_of_0_and_255_marks_buildings(image, write_raster, flat, tmp_path):
+    mask = np.zeros((1, 300, 400), np.uint8)
+    mask[0, 60:90, 60:90] = mask[0, 200:230, 300:340] = 255
+    result = flat(image, tmp_path / "out", labels=write_raster("mask.tif", mask), simulate="remove", most=9, least=2)
+    assert np.array_equal(bands(tmp_path / "out/labels_t0.tif"), np.where(mask == 255, 4, 0))
+    assert result["summary"]["events"] == {"remove": 2} and result["summary"]["changed_px"] == [900 + 1200]
+    assert any("255 is taken for building" in warning for warning in result["warnings"])
+
+
+def test_what_is_drawn_away_without_labels_was_an_object(image, events, flat, tmp_path):
+    """The ground is drawn in its place; what was created before it went was none."""
+    layer = events(
+        (at(100, 100, 140, 140), "remove", "", 1),
+        (at(200, 100, 240, 140), "create", "building", 1),
+        (at(200, 100, 240, 150), "remove", "", 2),
+        (at(300, 200, 320, 220), "edit", "background", 2),
+    )
+    result = flat(image, tmp_path / "out", events=layer)
+    assert result["summary"]["changed_px"] == [1600 + 1600, 2000 + 400] and not result["warnings"]
+    first = bands(tmp_path / "out/labels_t0.tif")[0]
+    with rasterio.open(tmp_path / "out/labels_t0.tif") as labels:
+        stood = next(int(tag[6:]) for tag, name in labels.tags().items() if name == "object")
+    assert set(np.unique(first)) == {0, stood}
+    expected = np.zeros((300, 400), bool)
+    expected[100:140, 100:140] = expected[140:150, 200:240] = expected[200:220, 300:320] = True
+    assert np.array_equal(first == stood, expected)
+    assert not bands(tmp_path / "out/labels_t2.tif").any()
+    before = bands(image)
+    for after, change in steps_of(tmp_path / "out", 2):
+        assert (after[:, change == 1] != before[:, change == 1]).any(axis=0).mean() > 0.9
+        before = after
+    (removed,) = [row for row in rows_of(tmp_path / "out") if row["event"] == "remove" and row["step"] == 1]
+    assert removed["from_class"] == "object" and removed["to_class"] == "background"
 
 
 def test_sixteen_bits_five_bands_and_nodata(write_raster, events, flat, tmp_path):

@@ -63,6 +63,25 @@ def test_one_end_is_held_out(write_raster):
         split(grid.window, [boxes[0].buffer(1), boxes[0]], grid)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(384, 384), (384, 400)])
+def test_what_leaves_too_little_across_one_side_is_cut_across_the_other(write_raster, height, width, turned):
+    places = [(30, 30), (60, 100), (150, 200), (200, 60), (300, 300), (350, 150)]
+    if turned:
+        height, width, places = width, height, [place[::-1] for place in places]
+    with open_raster(write_raster("a.tif", np.ones((1, height, width), np.uint8))) as dataset:
+        grid = Grid.of(dataset)
+    boxes = [shapely.box(*grid.crop(Window(left, top, 24, 24)).bounds()) for left, top in places]
+    for parts in (split(grid.window, boxes, grid), split(grid.window, boxes[::-1], grid)):
+        seen = np.zeros((height, width), int)
+        for part in parts:
+            assert min(part.width, part.height) >= 64
+            seen[part.toslices()] += 1
+        assert (seen == 1).all()
+        held = [box.within(shapely.box(*grid.crop(parts[1]).bounds())) for box in boxes]
+        assert 0 < sum(held) < len(boxes)
+
+
 def test_tiles_cover_a_part_once():
     seen = np.zeros((700, 500), int)
     for tile in tiles(Window(0, 0, 500, 700)):
