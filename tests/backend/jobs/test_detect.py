@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pyogrio
@@ -237,6 +238,17 @@ class TestResume:
         assert next(step for step in seen if step.stage == "detect").done > 0
         assert (read(again["outputs"]["change"]) == read(whole["outputs"]["change"])).all()
         assert again["summary"]["polygons"] == whole["summary"]["polygons"]
+
+    def test_a_run_goes_on_from_another_working_folder(self, pair, tmp_path, difference, interrupted, monkeypatch):
+        interrupted()
+        asked = (tmp_path / "run" / WORK_FOLDER / "request.json").read_text()
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        seen = []
+        written = [os.path.relpath(path) for path in pair]
+        difference(*written, "../run", reporter=Reporter(seen.append), resume=True)
+        assert next(step for step in seen if step.stage == "detect").done > 0
+        assert str(tmp_path / "run") == json.loads(asked)["params"]["out_dir"]
 
     @pytest.mark.parametrize("options", [{}, {"gsd": 0.4}])
     def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(
