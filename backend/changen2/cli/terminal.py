@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import signal
 import sys
 import threading
@@ -77,12 +79,13 @@ def run(job: Job, given: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         job: takes them, ``on_progress`` and ``is_cancelled``.
-        given: the command's ``locals()``; ``as_json`` is taken out.
+        given: the command's ``locals()``; ``as_json`` is taken out, and ``~/`` means the home folder: no shell has
+            put it there in ``--output=~/run`` or between quotes.
 
     Raises:
         typer.Exit: with 1, 2 or 130, after the error was explained.
     """
-    parameters = dict(given)
+    parameters = {name: at_home(value) for name, value in given.items()}
     as_json = parameters.pop("as_json")
     try:
         with cancellable() as is_cancelled, _bar() as on_progress, _log():
@@ -97,6 +100,13 @@ def run(job: Job, given: dict[str, Any]) -> dict[str, Any]:
     if as_json:
         typer.echo(json.dumps(result, default=str))
     return result
+
+
+def at_home(value: Any) -> Any:
+    """Return what was given, with the home folder for a ``~`` in front of a path."""
+    if isinstance(value, str | Path) and re.match(r"~([/\\]|$)", str(value)):
+        return type(value)(os.path.expanduser(value))  # noqa: PTH111 - pathlib fails where no home is known
+    return value
 
 
 def plain(function: Callable[..., dict[str, Any]]) -> Job:
