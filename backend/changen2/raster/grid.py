@@ -98,10 +98,10 @@ class Grid:
         return Grid(self.crs, moved, window.width, window.height)
 
     def bounds(self) -> Bounds:
-        """Return left, bottom, right, top."""
-        x0, y0 = self.transform @ (0, 0)
-        x1, y1 = self.transform @ (self.width, self.height)
-        return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+        """Return left, bottom, right, top, of a rotated grid those of all its corners."""
+        corners = ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))
+        x, y = zip(*(self.transform @ corner for corner in corners), strict=True)
+        return min(x), min(y), max(x), max(y)
 
     def window_of(self, bounds: Bounds) -> Window:
         """Return the part of this grid inside ``bounds``, edges rounded to the nearest pixel.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.transform import from_bounds
@@ -22,6 +22,7 @@ from rasterio.windows import Window
 from changen2.errors import InputError
 from changen2.raster.grid import Grid
 from changen2.raster.radiometry import Stretch, stretch_of
+from changen2.raster.validity import Validity
 
 GDAL_CACHE_MB = 64
 """Small and fixed: blocks are read once, so a larger cache would only grow with the raster."""
@@ -35,18 +36,19 @@ FILL = np.array([124, 116, 104], np.uint8)
 WARP_TOLERANCE = 1e-6
 """Source pixels; as good as exact (rasterio 1.4 fails on 0 itself)."""
 
-MaskReader = Callable[[], NDArray[np.bool_]]
-
 UNREADABLE_HINT = "Open it in QGIS or run gdalinfo on it; a truncated download has to be fetched again."
 
 
 @contextmanager
 def gdal_environment() -> Iterator[None]:
-    """GDAL as every job needs it: a small cache, nothing written beside the inputs, no broken PNG taken for whole."""
+    """GDAL as every job needs it: a small cache, and no broken PNG taken for whole.
+
+    Side files (``.aux.xml``) count: they may hold a CRS or a nodata value. GDAL writes one only for what is set on a
+    dataset or measured, such as statistics, and no job does that to an input.
+    """
     options = {
         # rasterio takes this one in bytes, whatever its size, where GDAL's own would take small numbers for megabytes.
         "GDAL_CACHEMAX": GDAL_CACHE_MB * 2**20,
-        "GDAL_PAM_ENABLED": "NO",
         # The short way to read a whole PNG fills what was cut off with zeros and says nothing.
         "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
     }
@@ -123,7 +125,8 @@ class AlignedRaster:
         stretch: the raster's radiometry; measured where None.
 
     Raises:
-        InputError: as of ``open_raster`` and ``choose_bands``; ``bad_band`` where a band holds numbers of colours.
+        InputError: as of ``open_raster`` and ``choose_bands``; ``bad_band`` where a band holds numbers of
+            colours, or the bands are of several data types.
     """
 
     def __init__(
@@ -136,10 +139,7 @@ class AlignedRaster:
         self._grid = grid
         self._distinct = tuple(dict.fromkeys(self.bands))
         self._place = [self._distinct.index(band) for band in self.bands]
-        flags = {flag for band in self._distinct for flag in self._dataset.mask_flag_enums[band - 1]}
-        self._masked = MaskFlags.per_dataset in flags  # an alpha band sets this flag too
-        self._nodata = tuple(self._dataset.nodatavals[band - 1] for band in self._distinct)
-        self._floating = any(self._dataset.dtypes[band - 1].startswith("float") for band in self._distinct)
+        self._validity = Validity(self._dataset, self._distinct)
         self._warps = self.own_grid != grid
         self._reader = self._warped() if self._warps else self._dataset
         self.stretch = stretch or self._measure()
@@ -170,12 +170,20 @@ class AlignedRaster:
         """
         try:
             values = self._reader.read(self._distinct, window=window)
-            valid = self._valid(values, lambda: self._reader.dataset_mask(window=window) > 0, self._warps)
+            valid = self._validity.of(values, self._reader, window=window)
         except (RasterioError, OSError) as error:
             raise self._broken(error) from error
         return self.stretch(values)[self._place], valid
 
     def _check_brightness(self) -> None:
+        kinds = sorted({self._dataset.dtypes[band - 1] for band in self.bands})
+        if len(kinds) > 1:
+            raise InputError(
+                f"Bands {','.join(map(str, self.bands))} of {self._dataset.name} are of several data types: "
+                f"{', '.join(kinds)}.",
+                hint="Choose bands of one type, or make them one: gdal_translate -ot UInt16 IN OUT.",
+                code="bad_band",
+            )
         if any(self._dataset.colorinterp[band - 1] == ColorInterp.palette for band in self.bands):
             raise InputError(
                 f"{self._dataset.name} has a colour table: its values are no brightness.",
@@ -185,7 +193,7 @@ class AlignedRaster:
 
     def _measure(self) -> Stretch:
         def valid_of(values: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.bool_]:
-            return self._valid(values, lambda: self._dataset.dataset_mask(out_shape=shape) > 0, False)
+            return self._validity.of(values, self._dataset, out_shape=shape)
 
         try:
             whole = stretch_of(self._dataset, self._distinct, valid_of)
@@ -209,31 +217,8 @@ class AlignedRaster:
                 hint="Assign it its CRS (in QGIS: Raster > Projections > Assign projection).",
                 code="no_overlap",
             )
-        return warp(self._dataset, grid, Resampling.bilinear, **self._destination())
-
-    def _destination(self) -> dict[str, object]:
-        if self._masked:
-            return {} if ColorInterp.alpha in self._dataset.colorinterp else {"add_alpha": True}
-        if self._dataset.nodata is not None:
-            return {"nodata": self._dataset.nodata}
-        if self._floating:
-            return {"src_nodata": float("nan"), "nodata": float("nan")}
-        return {"add_alpha": True}
-
-    def _valid(self, values: NDArray[np.generic], mask: MaskReader, warped: bool) -> NDArray[np.bool_]:
-        """Valid is what is finite, is not nodata in every chosen band, and is not masked away."""
-        shape = values.shape[1:]
-        if self._masked or (warped and self._dataset.nodata is None and not self._floating):
-            valid = mask()
-        elif self._dataset.nodata is not None:
-            valid = np.zeros(shape, bool)
-            for band, nodata in zip(values, self._nodata, strict=True):
-                valid |= band != nodata if nodata == nodata else np.isfinite(band)
-        else:
-            valid = np.ones(shape, bool)
-        if self._floating:
-            valid = valid & np.isfinite(values).all(axis=0)
-        return valid
+        source, destination = self._validity.to_warp()
+        return warp(source, grid, Resampling.bilinear, **destination)
 
 
 def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destination: object) -> WarpedVRT:

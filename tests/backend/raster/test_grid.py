@@ -1,5 +1,8 @@
+import numpy as np
 import pytest
 from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
 from rasterio.crs import CRS
 from rasterio.windows import Window
 
@@ -39,6 +42,15 @@ def test_scaling_covers_the_same_ground():
     assert (scaled.width, scaled.height) == (12, 9)
     left, bottom, right, top = scaled.bounds()
     assert (left, top) == (100, 900) and right >= 120 and bottom <= 885
+
+
+@given(angle=st.floats(-180, 180), shear=st.floats(-60, 60), flip=st.sampled_from([1, -1]))
+def test_bounds_hold_every_corner_and_touch_four_sides(angle, shear, flip):
+    turned = Affine.translation(100, 900) @ Affine.rotation(angle) @ Affine.shear(shear) @ Affine.scale(0.5, 0.5 * flip)
+    grid = Grid(UTM, turned, 40, 30)
+    corners = np.array([turned @ corner for corner in ((0, 0), (40, 0), (0, 30), (40, 30))])
+    left, bottom, right, top = grid.bounds()
+    assert (left, bottom) == pytest.approx(corners.min(axis=0)) and (right, top) == pytest.approx(corners.max(axis=0))
 
 
 def test_rotation_is_seen():

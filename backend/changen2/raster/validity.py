@@ -1,0 +1,106 @@
+"""Which pixels of a raster are valid, whatever way its file says it: a mask, an alpha band, nodata values, NaN."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio._path import _parse_path
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+
+from changen2.raster.patches import GDAL_NAMES
+
+
+class Validity:
+    """What some bands of a raster count as valid, on its own grid and warped to another.
+
+    Valid is what is finite, is not nodata in every band, is not transparent and is not masked away.
+
+    Args:
+        dataset: an open raster.
+        bands: counted from 1, each once.
+    """
+
+    def __init__(self, dataset: DatasetReader, bands: tuple[int, ...]) -> None:
+        self._dataset = dataset
+        self._bands = bands
+        flags = {flag for band in bands for flag in dataset.mask_flag_enums[band - 1]}
+        self._masked = MaskFlags.per_dataset in flags  # an alpha band sets this flag too, where GDAL knows its type
+        alphas = [i + 1 for i, colour in enumerate(dataset.colorinterp) if colour == ColorInterp.alpha]
+        self._alpha = alphas[0] if alphas else None
+        nodata = tuple(dataset.nodatavals[band - 1] for band in bands)
+        # A band without nodata value knows all of its pixels, and one band is enough.
+        self._nodata = () if None in nodata else nodata
+        self._alike = len(set(map(repr, nodata))) == 1
+        self._floating = any(dataset.dtypes[band - 1].startswith("float") for band in bands)
+
+    def to_warp(self) -> tuple[DatasetReader, dict[str, object]]:
+        """Return the raster to warp, and the nodata or alpha of the result, as ``WarpedVRT`` takes them."""
+        if self._masked:
+            return self._dataset, {} if self._alpha else {"add_alpha": True}
+        if self._nodata and self._alike:
+            return self._dataset, {"src_nodata": self._nodata[0], "nodata": self._nodata[0]}
+        if self._alpha is None and self._nodata:
+            # The warper takes one nodata value for all bands; an alpha band can say what several do.
+            return _with_alpha(self._dataset, self._bands, self._nodata), {}
+        if self._floating:
+            return self._dataset, {"src_nodata": float("nan"), "nodata": float("nan")}
+        return self._dataset, {"src_nodata": None, "nodata": None, "add_alpha": self._alpha is None}
+
+    def of(self, values: NDArray[np.generic], source: DatasetReader | WarpedVRT, **part: object) -> NDArray[np.bool_]:
+        """Return which of the values are valid ``[h, w]``.
+
+        Args:
+            values: of the bands ``[bands, h, w]``.
+            source: what they were read from: the raster itself, or what ``to_warp`` gave, warped.
+            **part: ``window`` or ``out_shape`` that they were read with.
+        """
+        by_mask = self._masked
+        if source is not self._dataset:
+            by_mask |= not self._alike if self._nodata else not self._floating
+        if by_mask:
+            valid = source.dataset_mask(**part) > 0
+        elif self._nodata:
+            valid = np.zeros(values.shape[1:], bool)
+            for band, nodata in zip(values, self._nodata, strict=True):
+                valid |= band != nodata if nodata == nodata else np.isfinite(band)
+        else:
+            valid = np.ones(values.shape[1:], bool)
+        if self._alpha and not self._masked:
+            valid &= source.read(self._alpha, **part) > 0
+        if self._floating:
+            valid &= np.isfinite(values).all(axis=0)
+        return valid
+
+
+def _with_alpha(dataset: DatasetReader, bands: tuple[int, ...], nodata: tuple[float, ...]) -> DatasetReader:
+    """Return a virtual raster of a raster's bands and one of alpha: opaque where one of ``bands`` is not nodata."""
+    root = Element("VRTDataset", rasterXSize=str(dataset.width), rasterYSize=str(dataset.height))
+    if dataset.crs:
+        SubElement(root, "SRS").text = dataset.crs.to_wkt()
+    SubElement(root, "GeoTransform").text = ", ".join(map(repr, dataset.transform.to_gdal()))
+
+    def band_of(kind: str, colour: str) -> Element:
+        element = SubElement(root, "VRTRasterBand", dataType=kind)
+        SubElement(element, "ColorInterp").text = colour
+        return element
+
+    def source_in(element: Element, kind: str, band: int) -> Element:
+        source = SubElement(element, kind)
+        SubElement(source, "SourceFilename", relativeToVRT="0").text = _parse_path(dataset.name).as_vsi()
+        SubElement(source, "SourceBand").text = str(band)
+        return source
+
+    for band, kind in enumerate(dataset.dtypes, 1):
+        source_in(band_of(GDAL_NAMES[kind], "Undefined"), "SimpleSource", band)
+    alpha = band_of("Byte", "Alpha")
+    for band, value in zip(bands, nodata, strict=True):
+        source = source_in(alpha, "ComplexSource", band)
+        SubElement(source, "NODATA").text = repr(value)
+        SubElement(source, "ScaleOffset").text = "255"
+        SubElement(source, "ScaleRatio").text = "0"
+    return rasterio.open(tostring(root, encoding="unicode"))

@@ -1,0 +1,135 @@
+"""What of a raster is valid, on its own grid and warped to another, whatever way the file says it."""
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp
+from rasterio.shutil import copy as gdal_copy
+
+from changen2.errors import InputError
+from changen2.raster.grid import Grid
+from changen2.raster.reading import AlignedRaster, gdal_environment, open_raster
+
+RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+
+
+@pytest.fixture
+def image():
+    """Noise ``[3, 60, 80]`` whose left quarter is missing, and where it is there ``[60, 80]``."""
+    values = np.random.default_rng(2).integers(60, 100, (3, 60, 80)).astype(np.uint8)
+    there = np.ones((60, 80), bool)
+    there[:, :20] = False
+    return values, there
+
+
+def virtual(path, sources):
+    """A VRT of single-band files as ``gdalbuildvrt -separate`` makes it: each band keeps its type and nodata value."""
+    with rasterio.open(sources[0]) as first:
+        size = f'rasterXSize="{first.width}" rasterYSize="{first.height}"'
+        place = f"<SRS>{first.crs.to_wkt()}</SRS><GeoTransform>{','.join(map(str, first.transform.to_gdal()))}"
+    bands = ""
+    for number, source in enumerate(sources, 1):
+        with rasterio.open(source) as dataset:
+            nodata, kind = dataset.nodata, {"uint8": "Byte", "uint16": "UInt16"}[dataset.dtypes[0]]
+        bands += f'<VRTRasterBand dataType="{kind}" band="{number}">'
+        bands += "" if nodata is None else f"<NoDataValue>{nodata}</NoDataValue>"
+        bands += f"<SimpleSource><SourceFilename>{source}</SourceFilename><SourceBand>1</SourceBand></SimpleSource>"
+        bands += "</VRTRasterBand>"
+    path.write_text(f"<VRTDataset {size}>{place}</GeoTransform>{bands}</VRTDataset>")
+    return path
+
+
+def valid_on(path, grid, bands=None):
+    """The valid mask of a raster on a grid ``[h, w]``."""
+    with gdal_environment(), AlignedRaster(path, grid, bands) as raster:
+        return raster.read(grid.window)[1]
+
+
+def grids_of(path):
+    """The raster's own grid; one that reaches beyond it by whole pixels; one of pixels half as large."""
+    with open_raster(path) as dataset:
+        own = Grid.of(dataset)
+    wide = Grid(own.crs, own.transform @ Affine.translation(-9, -5), own.width + 20, own.height + 11)
+    return own, wide, own.scaled(2)
+
+
+def check(path, there, bands=None):
+    own, wide, fine = grids_of(path)
+    assert (valid_on(path, own, bands) == there).all()
+    assert (valid_on(path, wide, bands) == np.pad(there, ((5, 6), (9, 11)))).all()
+    # Between pixel centres, the interpolation may take half a pixel of the edge to either side.
+    expected = there.repeat(2, axis=0).repeat(2, axis=1)
+    assert np.count_nonzero(valid_on(path, fine, bands) != expected) <= 2 * 2 * 120
+
+
+@pytest.mark.parametrize("nodata", [(0, 255, 0), (7, 7, 7), (0, 0, 9)])
+def test_every_band_has_a_nodata_value_of_its_own(image, write_raster, tmp_path, nodata):
+    values, there = image
+    for band, value in zip(values, nodata, strict=True):
+        band[~there] = value
+    # One band is enough to know a pixel; what is nodata in one band says nothing in the others.
+    values[:, 30, 40] = (nodata[0], 88, nodata[2])
+    values[:, 31, 41] = (nodata[2], nodata[0], 88)
+    files = [write_raster(f"{i}.tif", values[i : i + 1], nodata=nodata[i]) for i in range(3)]
+    check(virtual(tmp_path / "bands.vrt", files), there)
+
+
+def test_a_band_without_nodata_value_is_there_everywhere(image, write_raster, tmp_path):
+    values, _ = image
+    values[:, :, :20] = 0
+    for order in ((None, 0, 0), (0, 0, None)):
+        files = [write_raster(f"{i}.tif", values[i : i + 1], nodata=order[i]) for i in range(3)]
+        path = virtual(tmp_path / f"{order[0]}.vrt", files)
+        check(path, np.ones((60, 80), bool))
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int16", "float32"])
+def test_an_alpha_band_of_any_type_tells_what_is_there(image, tmp_path, kind):
+    values, there = image
+    opaque = {"uint8": 255, "uint16": 65535, "int16": 32767, "float32": 255}[kind]
+    path = tmp_path / "alpha.tif"
+    profile = {"driver": "GTiff", "count": 4, "height": 60, "width": 80, "dtype": kind, "crs": "EPSG:32633"}
+    with rasterio.open(path, "w", **profile, transform=Affine(0.5, 0, 5e5, 0, -0.5, 52e5)) as dataset:
+        dataset.colorinterp = (*RGB, ColorInterp.alpha)
+        dataset.write(np.where(there, values, 0).astype(kind), (1, 2, 3))
+        dataset.write((there * opaque).astype(kind), 4)
+    check(path, there)
+
+
+def test_bands_of_several_types_are_refused(image, write_raster, tmp_path):
+    values, _ = image
+    files = [write_raster("0.tif", values[:1].astype(np.uint16))]
+    files += [write_raster(f"{i}.tif", values[i : i + 1]) for i in (1, 2)]
+    path = virtual(tmp_path / "mixed.vrt", files)
+    own = grids_of(path)[0]
+    with pytest.raises(InputError, match="uint16, uint8") as caught:
+        AlignedRaster(path, own)
+    assert caught.value.code == "bad_band" and "gdal_translate -ot" in caught.value.hint
+    assert valid_on(path, own, bands=(2,)).all()
+
+
+def listing(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_lies_in_a_side_file_is_read_and_none_is_written(scene, tmp_path, write_raster, difference):
+    """A CRS beside a PNG and nodata beside a GeoTIFF, as GDAL, QGIS and others keep what a format or they cannot."""
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    missing = scene[1].copy()
+    missing[:, :, :50] = 0
+    with rasterio.open(write_raster("before.tif", scene[0])) as dataset:
+        gdal_copy(dataset, inputs / "before.png", driver="PNG", worldfile="YES")
+    write_raster("inputs/after.tif", missing)
+    band = '<PAMRasterBand band="{}"><NoDataValue>0</NoDataValue></PAMRasterBand>'
+    side = "".join(band.format(i) for i in (1, 2, 3))
+    (inputs / "after.tif.aux.xml").write_text(f"<PAMDataset>{side}</PAMDataset>")
+    before = listing(inputs)
+    assert "before.png.aux.xml" in before
+    run = difference(inputs / "before.png", inputs / "after.tif", tmp_path / "run")
+    assert listing(inputs) == before
+    assert not [name for name in listing(tmp_path / "run") if name.endswith(".aux.xml")]
+    assert run["summary"]["valid_px"] == 300 * 350 and run["summary"]["change_area_m2"] > 0
+    with rasterio.open(run["outputs"]["change"]) as dataset:
+        assert dataset.crs == "EPSG:32633"
