@@ -216,7 +216,7 @@ def _on_grid(path: Path, grid: Grid, stack: ExitStack) -> DatasetReader:
     own = Grid.of(dataset)
     if own == grid:
         return dataset
-    check_overlap(own, grid)
+    check_overlap(own, grid, path, "the change map")
     return stack.enter_context(warp(dataset, grid, Resampling.nearest, nodata=UNKNOWN_CLASS))
 
 

@@ -84,7 +84,7 @@ class MaskSource:
         # A mask whose background is written as nodata says "no object" there, not "unknown".
         self._knows_all = dataset.nodata == 0 and Grid.of(dataset) == grid
         if Grid.of(dataset) != grid:
-            check_overlap(Grid.of(dataset), grid)
+            check_overlap(Grid.of(dataset), grid, path, "the image")
             outside = mask_outside(dataset)
             self._reader = self._stack.enter_context(warp(dataset, grid, Resampling.nearest, **outside))
 

@@ -49,14 +49,8 @@ class LabelSource:
         self.grid = grid or own
         self.classes = classes or _own_classes(self._dataset) or OPEN_EARTH_MAP
         self.is_warped = own != self.grid
-        if self.is_warped and (own.crs is None) != (self.grid.crs is None):
-            raise InputError(
-                f"Only one of the image and its labels {path} has a coordinate reference system.",
-                hint="Assign it its CRS (in QGIS: Raster > Projections > Assign projection).",
-                code="no_overlap",
-            )
         if self.is_warped:
-            check_overlap(own, self.grid)
+            check_overlap(own, self.grid, path, "the image")
         self._reader = self._warped(own) if self.is_warped else self._dataset
         self._known = np.zeros(256, bool)
         self._known[[*self.classes.names, NODATA]] = True

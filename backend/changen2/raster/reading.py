@@ -209,16 +209,9 @@ class AlignedRaster:
         )
 
     def _warped(self) -> WarpedVRT:
-        grid, own = self._grid, self.own_grid
-        if (own.crs is None) != (grid.crs is None):
-            without = self._dataset.name if own.crs is None else "the before raster"
-            raise InputError(
-                f"Only one of the two rasters has a coordinate reference system: {without} has none.",
-                hint="Assign it its CRS (in QGIS: Raster > Projections > Assign projection).",
-                code="no_overlap",
-            )
+        check_crs(self.own_grid, self._grid, self._dataset.name, "the raster that gives the grid")
         source, destination = self._validity.to_warp()
-        return warp(source, grid, Resampling.bilinear, **destination)
+        return warp(source, self._grid, Resampling.bilinear, **destination)
 
 
 def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destination: object) -> WarpedVRT:
@@ -262,20 +255,42 @@ def mask_outside(dataset: DatasetReader) -> dict[str, object]:
     return {"nodata": dataset.nodata}
 
 
-def check_overlap(after: Grid, before: Grid) -> None:
-    """Refuse two rasters that share no ground.
+def check_crs(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> None:
+    """Refuse two rasters of which only one has a CRS: where the other lies nobody can tell.
+
+    Args:
+        own: grid of the one.
+        grid: of the other.
+        name: of the one, for the message.
+        base: of the other.
 
     Raises:
         InputError: ``no_overlap``.
     """
-    bounds = after.bounds()
-    if after.crs is not None and before.crs is not None and after.crs != before.crs:
-        bounds = transform_bounds(after.crs, before.crs, *bounds)
-    left, bottom, right, top = before.bounds()
+    if (own.crs is None) != (grid.crs is None):
+        without, other = (name, base) if own.crs is None else (base, name)
+        raise InputError(
+            f"Only one of two rasters has a coordinate reference system: {without} has none, {other} has one.",
+            hint="Assign it its CRS (in QGIS: Raster > Projections > Assign projection).",
+            code="no_overlap",
+        )
+
+
+def check_overlap(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> None:
+    """Refuse two rasters that share no ground, or of which nobody can tell.
+
+    Args, Raises:
+        As of :func:`check_crs`.
+    """
+    check_crs(own, grid, name, base)
+    bounds = own.bounds()
+    if own.crs is not None and grid.crs is not None and own.crs != grid.crs:
+        bounds = transform_bounds(own.crs, grid.crs, *bounds)
+    left, bottom, right, top = grid.bounds()
     if bounds[0] >= right or bounds[2] <= left or bounds[1] >= top or bounds[3] <= bottom:
         raise InputError(
-            "The two rasters do not overlap: in the CRS of the before raster they cover "
-            f"{_spoken((left, bottom, right, top))} and {_spoken(bounds)}.",
+            f"The two rasters do not overlap: in one CRS {base} covers {_spoken((left, bottom, right, top))} and "
+            f"{name} {_spoken(bounds)}.",
             hint="Check that both show the same place and carry the right CRS.",
             code="no_overlap",
         )
