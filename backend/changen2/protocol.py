@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from changen2.errors import Cancelled, Changen2Error, InputError
+from changen2.paths import absolute, absolute_source, absolute_unless_words
 
 PROTOCOL = 1
 
@@ -28,6 +29,9 @@ def _split(value: object) -> object:
     return value
 
 
+Folder = Annotated[str, AfterValidator(absolute)]
+Source = Annotated[str, AfterValidator(absolute_source)]
+SourceOrWords = Annotated[str, AfterValidator(absolute_unless_words)]
 Bands = Annotated[tuple[int, ...] | None, BeforeValidator(_split)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -49,7 +53,10 @@ GroundSampling = Annotated[Literal["auto"] | Annotated[float, Field(gt=0)] | Non
 
 
 class Request(BaseModel):
-    """Parameters of a request; unknown ones are refused, so that a typing error is not ignored."""
+    """Parameters of a request; unknown ones are refused, so that a typing error is not ignored.
+
+    Paths are made absolute, so that a run is the same run from another working folder.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -78,12 +85,12 @@ class DetectRequest(Request):
         overwrite: replace results that are in ``out_dir``.
     """
 
-    before: str
-    after: str
-    out_dir: str
+    before: Source
+    after: Source
+    out_dir: Folder
     model: str = "tiny"
     bounds: tuple[float, float, float, float] | None = None
-    aoi: str | None = None
+    aoi: Source | None = None
     bands: Bands = None
     bands_after: Bands = None
     threshold: Probability | None = None
@@ -96,7 +103,7 @@ class DetectRequest(Request):
     device: DeviceName = "auto"
     precision: Precision = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
-    dask: str | None = None
+    dask: SourceOrWords | None = None
     resume: bool = False
     overwrite: bool = False
 
@@ -104,7 +111,7 @@ class DetectRequest(Request):
 class EstimateRequest(DetectRequest):
     """What a detection would take; nothing is written."""
 
-    out_dir: str = ""
+    out_dir: Folder = ""
 
 
 class VectorizeRequest(Request):
@@ -118,8 +125,8 @@ class VectorizeRequest(Request):
         overwrite: replace ``change.tif`` and ``change.gpkg`` there; other files are left alone.
     """
 
-    probability: str
-    out_dir: str
+    probability: Source
+    out_dir: Folder
     threshold: Probability = 0.5
     min_area: Annotated[float, Field(ge=0)] = 0.0
     overwrite: bool = False
@@ -148,8 +155,8 @@ class EventRules(Request):
         seed: the same seed gives the same series.
     """
 
-    classes: str | None = None
-    transitions: str | None = None
+    classes: Source | None = None
+    transitions: Source | None = None
     object_classes: str | None = None
     background: str = "0"
     least: Annotated[int, Field(ge=0)] = 1
@@ -172,11 +179,11 @@ class SimulateRequest(EventRules):
         overwrite: replace results that are in ``out_dir``.
     """
 
-    labels: str
-    out_dir: str
+    labels: Source
+    out_dir: Folder
     steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
-    events: Kinds = "create,remove,edit"
-    instances: str | None = None
+    events: Annotated[Kinds, AfterValidator(absolute_unless_words)] = "create,remove,edit"
+    instances: SourceOrWords | None = None
     overwrite: bool = False
 
 
@@ -213,12 +220,12 @@ class SynthesizeRequest(EventRules):
         overwrite: replace results that are in ``out_dir``.
     """
 
-    image: str
-    out_dir: str
-    events: str | None = None
+    image: Source
+    out_dir: Folder
+    events: Source | None = None
     simulate: Annotated[str | None, BeforeValidator(_joined)] = None
-    labels: str | None = None
-    instances: str | None = None
+    labels: Source | None = None
+    instances: SourceOrWords | None = None
     steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
     patches: bool = False
     sampler: Literal["dpmpp", "ddim", "ddpm"] = "dpmpp"
@@ -229,7 +236,7 @@ class SynthesizeRequest(EventRules):
     label_guidance: Annotated[float, Field(ge=1, le=10)] | None = None
     model: str = "tiny"
     bounds: tuple[float, float, float, float] | None = None
-    aoi: str | None = None
+    aoi: Source | None = None
     bands: Bands = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     device: DeviceName = "auto"
@@ -242,7 +249,7 @@ class SynthesizeRequest(EventRules):
 class EstimateSynthesisRequest(SynthesizeRequest):
     """What a synthesis would take; nothing is written."""
 
-    out_dir: str = ""
+    out_dir: Folder = ""
 
 
 class GenerateRequest(EventRules):
@@ -283,10 +290,10 @@ class GenerateRequest(EventRules):
         overwrite: replace results that are in ``out_dir``.
     """
 
-    image_dir: str
-    out_dir: str
+    image_dir: Folder
+    out_dir: Folder
     pairs: Annotated[int, Field(ge=1)]
-    labels: str | None = None
+    labels: Source | None = None
     kind: Literal["S0", "S1", "S9"] | None = None
     size: Annotated[int, Field(ge=64, le=2048, multiple_of=32)] = 256
     pixel_size: Annotated[float, Field(gt=0)] | None = None
@@ -313,7 +320,7 @@ class GenerateRequest(EventRules):
     device: DeviceName = "auto"
     precision: Precision = "auto"
     workers: Annotated[int, Field(ge=1)] = 1
-    dask: str | None = None
+    dask: SourceOrWords | None = None
     resume: bool = False
     overwrite: bool = False
 
@@ -336,13 +343,13 @@ class EvaluateRequest(Request):
         overwrite: replace these two files there; other files are left alone.
     """
 
-    prediction: str
-    reference: str | None = None
-    points: str | None = None
-    classes_before: str | None = None
-    classes_after: str | None = None
+    prediction: Source
+    reference: Source | None = None
+    points: Source | None = None
+    classes_before: Source | None = None
+    classes_after: Source | None = None
     threshold: Probability = 0.5
-    out_dir: str = ""
+    out_dir: Folder = ""
     min_area: Annotated[float, Field(ge=0)] = 0.0
     store: str = ""
     overwrite: bool = False
@@ -376,13 +383,13 @@ class FinetuneRequest(Request):
         overwrite: replace what is in ``out_dir``, and a model of this name.
     """
 
-    out_dir: str
+    out_dir: Folder
     name: str
-    pairs: str | None = None
-    before: str | None = None
-    after: str | None = None
-    changes: str | None = None
-    aoi: str | None = None
+    pairs: Folder | None = None
+    before: Source | None = None
+    after: Source | None = None
+    changes: Source | None = None
+    aoi: Source | None = None
     bands: Bands = None
     bands_after: Bands = None
     gsd: Annotated[float, Field(gt=0)] | None = None
@@ -410,7 +417,7 @@ class SampleRequest(Request):
         seed: another one draws another place.
     """
 
-    out_dir: str
+    out_dir: Folder
     size: Annotated[int, Field(ge=128, le=8192)] = 1024
     seed: Seed = 7
 
@@ -440,7 +447,7 @@ class ImportModelRequest(DownloadModelRequest):
         path: the file, as published.
     """
 
-    path: str
+    path: Source
 
 
 class NoParameters(Request):

@@ -1,6 +1,7 @@
 """The command line as a user meets it: a process, its streams and its exit code."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -22,6 +23,15 @@ def test_detect_prints_one_json_object_last(pair, tmp_path):
         assert (tmp_path / "run" / name).exists()
     again = changen2("vectorize", tmp_path / "run/change_probability.tif", "-o", tmp_path / "v", "--threshold", "0.2")
     assert again.returncode == 0 and (tmp_path / "v/change.gpkg").exists()
+
+
+def test_a_tilde_that_no_shell_has_expanded_is_the_home_folder(pair, tmp_path):
+    home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    (tmp_path / "elsewhere").mkdir()
+    before, after = (f"~/{path.relative_to(tmp_path).as_posix()}" for path in pair)
+    done = changen2("detect", before, after, "--output=~/run", "--threads=1", env=home, cwd=tmp_path / "elsewhere")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/change.tif").exists() and not any((tmp_path / "elsewhere").iterdir())
 
 
 def test_negative_bounds_are_numbers(pair, tmp_path):

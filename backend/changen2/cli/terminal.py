@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import signal
 import sys
 import threading
@@ -86,12 +88,13 @@ def run(job: Job, given: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         job: takes them, ``on_progress`` and ``is_cancelled``.
-        given: the command's ``locals()``; ``as_json`` is taken out.
+        given: the command's ``locals()``; ``as_json`` is taken out, and ``~/`` means the home folder: no shell has
+            put it there in ``--output=~/run`` or between quotes.
 
     Raises:
         typer.Exit: with 1, 2 or 130, after the error was explained.
     """
-    parameters = dict(given)
+    parameters = {name: at_home(value) for name, value in given.items()}
     as_json = parameters.pop("as_json")
     try:
         with cancellable() as is_cancelled, _bar() as on_progress, _log():
@@ -111,6 +114,13 @@ def run(job: Job, given: dict[str, Any]) -> dict[str, Any]:
 def _say(text: str | Text) -> None:
     """Print a text on stderr as one line, which a terminal may wrap but a copy of it does not: paths stay whole."""
     stderr.print(text, soft_wrap=True)
+
+
+def at_home(value: Any) -> Any:
+    """Return what was given, with the home folder for a ``~`` in front of a path."""
+    if isinstance(value, str | Path) and re.match(r"~([/\\]|$)", str(value)):
+        return type(value)(os.path.expanduser(value))  # noqa: PTH111 - pathlib fails where no home is known
+    return value
 
 
 def plain(function: Callable[..., dict[str, Any]]) -> Job:

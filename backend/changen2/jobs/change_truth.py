@@ -190,8 +190,8 @@ class _RasterTruth:
     def __init__(self, path: Path, grid: Grid) -> None:
         self._dataset = open_raster(path)
         self._band = _Band(path, self._dataset)
-        own = Grid.of(self._dataset)
-        check_overlap(own, grid)
+        own = Grid.of(self._dataset).beside(grid)
+        check_overlap(own, grid, path, "the change map")
         self._reader = self._dataset
         self._knows_all = own == grid and self._dataset.nodata == 0
         if own != grid:

@@ -69,7 +69,7 @@ def make_plan(request: DetectRequest) -> Plan:
         grid = Grid.of(dataset)
     grid.require_north_up(request.before)
     with open_raster(request.after) as dataset:
-        check_overlap(Grid.of(dataset), grid)
+        check_overlap(Grid.of(dataset), grid, request.after, request.before)
     area = Area.choose(grid, request.bounds, request.aoi)
     gsd = ground_sampling_distance(grid)
     factor = _scale_factor(request, card, gsd)

@@ -32,6 +32,7 @@ from changen2.training.export import compact
 from changen2.training.finetune import Trained, check, finetune, judge, say_yes_or_no, settings
 from changen2.training.places import BUILDING
 from changen2.training.run import CHECKPOINT
+from changen2.training.watched import Watched
 
 FEW = 20
 """Pairs or tiles with change below which a model is seldom worth using."""
@@ -57,7 +58,8 @@ def finetune_model(
         name: of the new model.
         out_dir: folder for the run.
         on_progress: receives ``Progress`` of the stages ``read``, ``train`` and ``measure``.
-        is_cancelled: asked at every step; a cancelled run leaves a checkpoint to resume from.
+        is_cancelled: asked at every step, and at every pair that is read or looked at; a run that is cancelled once it
+            trains leaves a checkpoint to resume from.
         **options: fields of ``FinetuneRequest``.
 
     Returns:
@@ -94,7 +96,7 @@ def run(request: FinetuneRequest, reporter: Reporter) -> dict[str, Any]:
         torch.manual_seed(request.seed)  # a start of training may lack heads
         model = load_model(base)
         kinds = say_yes_or_no(model, request.seed)
-        held_out = [pair for pair in material.pairs if pair.before.held_out]
+        held_out = Watched([pair for pair in material.pairs if pair.before.held_out], reporter.check)
         reporter.step("measure", 0, 2)
         before = None if base.training_start or kinds else judge(model, held_out)
         reporter.step("measure", 1, 2)
@@ -197,6 +199,7 @@ def _train(request: FinetuneRequest, model: nn.Module, material: Material, out: 
         device,
         request.resume,
         lambda step, steps, _: reporter.step("train", step, steps),
+        reporter.check,
     )
 
 

@@ -21,6 +21,7 @@ from changen2.raster.reading import open_raster
 from changen2.training.digitized import read_digitized
 from changen2.training.image_files import IMAGES, read_values
 from changen2.training.places import IGNORE, PlacePair, read_pairs, tells_classes
+from changen2.training.watched import Check
 
 EVERY = 5
 """Every so manieth pair of a folder is held out, where its list/val.txt does not say which."""
@@ -69,19 +70,19 @@ def read_material(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
             code="bad_value",
         )
     reporter.step("read", 0, 1)
-    return _read_folder(request) if request.pairs else _read_rasters(request, base, reporter)
+    return _read_folder(request, reporter.check) if request.pairs else _read_rasters(request, base, reporter)
 
 
-def _read_folder(request: FinetuneRequest) -> Material:
+def _read_folder(request: FinetuneRequest, check: Check) -> Material:
     root, warnings = Path(str(request.pairs)), []
     if request.object_class is None and holds_classes(root):
-        pairs = read_pairs(root, request.gsd, EVERY, read_date=_unknown)
+        pairs = read_pairs(root, request.gsd, EVERY, read_date=_unknown, check=check)
         warnings.append(
             f"The semantic maps in {root} hold classes, not masks of objects, and are left out: it is learned from "
             "the changes alone. Name the class to look for (--object-class) to learn from them too."
         )
     else:
-        pairs = read_pairs(root, request.gsd, EVERY, request.object_class)
+        pairs = read_pairs(root, request.gsd, EVERY, request.object_class, check=check)
     gsds = sorted({pair.before.gsd for pair in pairs})
     return Material(pairs, float(np.median(gsds)), {"pairs": str(root), "count": len(pairs)}, tuple(warnings))
 

@@ -89,7 +89,7 @@ class MaskSource:
         own = Grid.of(dataset).beside(grid)
         self._knows_all = dataset.nodata == 0 and own == grid
         if own != grid:
-            check_overlap(own, grid)
+            check_overlap(own, grid, path, "the image")
             outside = mask_outside(dataset)
             self._reader = self._stack.enter_context(warp(dataset, grid, Resampling.nearest, **outside))
 

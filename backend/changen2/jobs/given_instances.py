@@ -51,13 +51,7 @@ class NumberedRaster:
                 hint="Export the band with the numbers, or give the instances as polygons.",
                 code="bad_instances",
             )
-        if (own.crs is None) != (grid.crs is None):
-            raise InputError(
-                f"Only one of the image and its instances {path} has a coordinate reference system.",
-                hint="Assign it its CRS (in QGIS: Raster > Projections > Assign projection).",
-                code="no_overlap",
-            )
-        check_overlap(own, grid)
+        check_overlap(own, grid, path, "the image")
         self.notes: list[str] = []
         self._reader = self._dataset
         if own != grid:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ MADE_BY = frozenset({"versions", "edition"})
 class Journal:
     """One line that says which job this is, then one line a finished block.
 
+    A line that was cut off (a full disk, a loss of power) is dropped: its block is done again.
+
     Args:
         folder: the run's work folder.
         job: what the result depends on; a journal of another job is refused. Credentials are neither kept nor compared:
@@ -36,12 +39,12 @@ class Journal:
         self._path = folder / NAME
         self.blocks: list[dict[str, int]] = []
         wanted = redacted(job)
-        if not self._path.exists():
+        lines = _whole_lines(self._path)
+        if not lines:
             with disk_errors(self._path):
-                self._path.write_text(json.dumps(wanted) + "\n", encoding="utf8")
+                self._path.write_text(json.dumps(wanted) + "\n", encoding="utf8", newline="\n")
             return
-        head, *lines = self._path.read_text(encoding="utf8").splitlines()
-        begun = json.loads(head)
+        begun = json.loads(lines[0])
         if begun != wanted:
             differing = sorted(key for key in {*begun, *wanted} if begun.get(key) != wanted.get(key))
             hint = "Run it with the same inputs and settings, or start anew with --overwrite."
@@ -55,7 +58,9 @@ class Journal:
                 hint=hint,
                 code="other_job",
             )
-        self.blocks = [json.loads(line) for line in lines if line.endswith("}")]
+        with disk_errors(self._path):
+            os.truncate(self._path, sum(map(len, lines)))
+        self.blocks = [json.loads(line) for line in lines[1:]]
 
     @property
     def done(self) -> set[tuple[int, int]]:
@@ -65,7 +70,7 @@ class Journal:
     def add(self, **block: int) -> None:
         """Note a block as finished, after everything it wrote is on disk."""
         self.blocks.append(block)
-        with disk_errors(self._path), self._path.open("a", encoding="utf8") as file:
+        with disk_errors(self._path), self._path.open("a", encoding="utf8", newline="\n") as file:
             file.write(json.dumps(block) + "\n")
 
 
@@ -92,5 +97,10 @@ def stamps(paths: Iterable[str | None]) -> dict[str, list[float]]:
 
 def has_finished_blocks(work: Path) -> bool:
     """Tell whether a work folder holds something to go on from."""
-    path = work / NAME
-    return path.exists() and len(path.read_text(encoding="utf8").splitlines()) > 1
+    return len(_whole_lines(work / NAME)) > 1
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file with their ends, but for one that was cut off; none where there is no file."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]

@@ -64,14 +64,8 @@ class LabelSource:
         own = own.beside(self.grid)
         self.classes = classes or _own_classes(self._dataset) or OPEN_EARTH_MAP
         self.is_warped = own != self.grid
-        if self.is_warped and (own.crs is None) != (self.grid.crs is None):
-            raise InputError(
-                f"Only one of the image and its labels {path} has a coordinate reference system.",
-                hint="Assign it its CRS (in QGIS: Raster > Projections > Assign projection).",
-                code="no_overlap",
-            )
         if self.is_warped:
-            check_overlap(own, self.grid)
+            check_overlap(own, self.grid, path, "the image")
         self.notes: list[str] = []
         self._object = _object_class(self._dataset, self.classes) if may_be_mask and _is_mask(self._dataset) else None
         if self._object is not None:

@@ -70,7 +70,8 @@ def train_changestar(
         config: a YAML file, see :class:`changen2.training.config.TrainingConfig`.
         resume: go on from the checkpoint in the configured folder.
         on_progress: told of every step, stage ``train``.
-        is_cancelled: asked there too; a cancelled run leaves a checkpoint to resume from.
+        is_cancelled: asked there too, and at every image that is read and every held-out pair that is made or looked
+            at; a run that is cancelled once it trains leaves a checkpoint to resume from.
         name: adds the detector to the installed models; a run that has ended is added by resuming it with a name.
         overwrite: replace an installed model of that name.
 
@@ -106,9 +107,10 @@ def train_landcover(
     """
     settings, given = _read(config, LANDCOVER), Naming(name, overwrite)
     losses: dict[str, float] = {}
-    tell = _teller(Reporter(on_progress, is_cancelled), losses)
-    imagery = landcover_train.read_imagery(settings)
-    pairs = landcover_train.held_out_pairs(imagery, settings)
+    reporter = Reporter(on_progress, is_cancelled)
+    tell = _teller(reporter, losses)
+    imagery = landcover_train.read_imagery(settings, reporter.check)
+    pairs = landcover_train.held_out_pairs(imagery, settings, reporter.check)
     watch = Watch(lambda model: score(model, pairs), settings.look_every, settings.patience)
     known = _hold_change(pairs)
     model = landcover_train.train(settings, imagery, resume, tell, watch if settings.look_every and known else None)
@@ -175,8 +177,8 @@ def _train_changestar(
 ) -> dict[str, Any]:
     losses: dict[str, float] = {}
     tell = _teller(reporter, losses, here.rank == 0)
-    imagery = read_imagery(config)
-    pairs = held_out_pairs(imagery, config)
+    imagery = read_imagery(config, reporter.check)
+    pairs = held_out_pairs(imagery, config, check=reporter.check)
     watch = Watch(lambda model: score(model, pairs), config.look_every, config.patience)
     known = _hold_change(pairs)
     watched = watch if config.look_every and known else None

@@ -211,16 +211,9 @@ class AlignedRaster:
         )
 
     def _warped(self) -> WarpedVRT:
-        grid, own = self._grid, self.own_grid
-        if (own.crs is None) != (grid.crs is None):
-            without = self._dataset.name if own.crs is None else "the before raster"
-            raise InputError(
-                f"Only one of the two rasters has a coordinate reference system: {without} has none.",
-                hint="Assign it its CRS (in QGIS: Raster > Projections > Assign projection).",
-                code="no_overlap",
-            )
+        check_crs(self.own_grid, self._grid, self._dataset.name, "the raster that gives the grid")
         source, destination = self._validity.to_warp()
-        return warp(source, grid, Resampling.bilinear, **destination)
+        return warp(source, self._grid, Resampling.bilinear, **destination)
 
 
 def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destination: object) -> WarpedVRT:
@@ -266,22 +259,45 @@ def mask_outside(dataset: DatasetReader) -> dict[str, object]:
     return {"nodata": dataset.nodata}
 
 
-def check_overlap(after: Grid, before: Grid) -> None:
-    """Refuse two rasters that share no ground.
+def check_crs(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> None:
+    """Refuse two rasters of which only one has a CRS: where the other lies nobody can tell.
+
+    Args:
+        own: grid of the one.
+        grid: of the other.
+        name: of the one, for the message.
+        base: of the other.
 
     Raises:
         InputError: ``no_overlap``.
     """
-    bounds = _bounds_in(before.crs, after.beside(before))
-    left, bottom, right, top = before.bounds()
+    if (own.crs is None) != (grid.crs is None):
+        without, other = (name, base) if own.crs is None else (base, name)
+        raise InputError(
+            f"Only one of two rasters has a coordinate reference system: {without} has none, {other} has one.",
+            hint="Assign it its CRS (in QGIS: Raster > Projections > Assign projection).",
+            code="no_overlap",
+        )
+
+
+def check_overlap(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> None:
+    """Refuse two rasters that share no ground, or of which nobody can tell.
+
+    Args, Raises:
+        As of :func:`check_crs`.
+    """
+    check_crs(own, grid, name, base)
+    own = own.beside(grid)
+    bounds = _bounds_in(grid.crs, own)
+    left, bottom, right, top = grid.bounds()
 
     def apart(bounds: Bounds) -> bool:
         return bounds[0] >= right or bounds[2] <= left or bounds[1] >= top or bounds[3] <= bottom
 
-    if apart(bounds) and apart(_bounds_in(unbroken(before), after.beside(before))):
+    if apart(bounds) and apart(_bounds_in(unbroken(grid), own)):
         raise InputError(
-            f"The two rasters do not overlap: in the {'CRS' if before.crs else 'pixels'} of the before raster they "
-            f"cover {_spoken((left, bottom, right, top))} and {_spoken(bounds)}.",
+            f"The two rasters do not overlap: in {'one CRS' if grid.crs else 'pixels'} {base} covers "
+            f"{_spoken((left, bottom, right, top))} and {name} {_spoken(bounds)}.",
             hint="Check that both show the same place and carry the right CRS.",
             code="no_overlap",
         )

@@ -77,13 +77,13 @@ class Classes:
         """Whether both maps say something of a grid's ground; without CRS only the very grid is known to be there."""
         for path in (self.before, self.after):
             with open_raster(path) as dataset:
-                own = Grid.of(dataset)
+                own = Grid.of(dataset).beside(grid)
             if own == grid:
                 continue
             if own.crs is None or grid.crs is None:
                 return False
             try:
-                check_overlap(own, grid)
+                check_overlap(own, grid, path, "the change map")
             except InputError:
                 return False
         return True
@@ -96,10 +96,10 @@ def open_classes(path: Path, grid: Grid, files: ExitStack) -> DatasetReader:
         InputError: it cannot be read, or ``no_overlap``.
     """
     dataset = files.enter_context(open_raster(path))
-    own = Grid.of(dataset)
+    own = Grid.of(dataset).beside(grid)
     if own == grid:
         return dataset
-    check_overlap(own, grid)
+    check_overlap(own, grid, path, "the change map")
     return files.enter_context(warp(dataset, grid, Resampling.nearest, nodata=UNKNOWN_CLASS))
 
 

@@ -22,6 +22,7 @@ from changen2.training.losses import masked_log_loss
 from changen2.training.measure import detect
 from changen2.training.places import BUILDING, IGNORE, PlacePair
 from changen2.training.run import OnStep, Run
+from changen2.training.watched import Check, Watched, go_on
 
 SOURCE = "own"
 """Name of the pairs in a configuration's mix."""
@@ -80,6 +81,7 @@ def finetune(
     device: torch.device,
     resumed: bool = False,
     on_step: OnStep | None = None,
+    check_cancel: Check = go_on,
 ) -> Trained:
     """Train all of a detector but its backbone.
 
@@ -90,13 +92,14 @@ def finetune(
         device: where to train.
         resumed: go on from the checkpoint in ``config.out``, if there is one.
         on_step: progress; may raise :class:`changen2.errors.Cancelled`, which leaves a checkpoint.
+        check_cancel: called before each held-out pair is looked at; may do so too.
 
     Raises:
         InputError: pairs without change to learn from or to hold out.
     """
     check(pairs)
     torch.set_num_threads(config.threads)
-    held_out = [pair for pair in pairs if pair.before.held_out]
+    held_out = Watched([pair for pair in pairs if pair.before.held_out], check_cancel)
     # A few pairs tell less of a normal picture than all that the model saw before.
     measured = loop.is_measured(model)
     state = loop.begin(model.to(device), config)

@@ -13,6 +13,7 @@ from changen2.training.loop import Imagery
 from changen2.training.measure import Counts, count, detect, f1
 from changen2.training.mix import draw_from, mix_of, part
 from changen2.training.pairs import Pair
+from changen2.training.watched import Check, Watched, go_on
 
 DrawPair = Callable[[Imagery, TrainingConfig, np.random.Generator], Pair]
 
@@ -25,14 +26,19 @@ def draw_pair(imagery: Imagery, config: TrainingConfig, rng: np.random.Generator
     return draw_from(imagery, config, rng, cut_pair, make_pair)
 
 
-def held_out_pairs(imagery: Imagery, config: TrainingConfig, draw: DrawPair = draw_pair) -> list[Pair]:
+def held_out_pairs(
+    imagery: Imagery, config: TrainingConfig, draw: DrawPair = draw_pair, check: Check = go_on
+) -> Sequence[Pair]:
     """Make ``config.held_out_pairs`` pairs of held-out places by the training's own rules and mix.
 
     Sources without a held-out place are left out of the mix; where none has one, no pair is made.
+    ``check`` is called before each is made, and later before each is looked at; it may raise to cancel.
     """
     kept = part(imagery, held_out=True)
-    rngs = (np.random.default_rng((FIRST, index)) for index in range(config.held_out_pairs))
-    return [draw(kept, config, rng) for rng in rngs] if mix_of(kept, config) else []
+    if not mix_of(kept, config):
+        return []
+    numbers = Watched(range(config.held_out_pairs), check)
+    return Watched([draw(kept, config, np.random.default_rng((FIRST, number))) for number in numbers], check)
 
 
 def score(model: nn.Module, pairs: Sequence[Pair]) -> float:

@@ -12,6 +12,7 @@ from changen2.errors import InputError
 from changen2.scenes.classes import BACKGROUND, CLASSES
 from changen2.training.image_files import read_values
 from changen2.training.places import IGNORE, Bytes, Place, PlacePair, read_images, read_manifest, read_pairs
+from changen2.training.watched import Check, go_on
 
 NUMBERS = {name: number for number, (name, _) in CLASSES.items() if number != BACKGROUND}
 """The five classes by name."""
@@ -19,7 +20,7 @@ NUMBERS = {name: number for number, (name, _) in CLASSES.items() if number != BA
 KNOWN = ", ".join(f"{number} {name}" for name, number in NUMBERS.items())
 
 
-def read_class_pairs(root: Path, gsd: float | None = None) -> list[PlacePair]:
+def read_class_pairs(root: Path, gsd: float | None = None, check: Check = go_on) -> list[PlacePair]:
     """Pairs in the LEVIR-CD layout whose ``semantic_A`` and ``semantic_B`` hold classes, generated ones too.
 
     The label alone tells what changed, also where no class is known. The classes' numbers are those of the five, 0 and
@@ -28,6 +29,7 @@ def read_class_pairs(root: Path, gsd: float | None = None) -> list[PlacePair]:
     Args:
         root: the folder.
         gsd: metres per pixel, see :func:`changen2.training.places.read_pairs`.
+        check: called before each pair; may raise to cancel.
 
     Raises:
         InputError: ``bad_class`` for classes that are none of the five, or the folder is not whole.
@@ -38,7 +40,7 @@ def read_class_pairs(root: Path, gsd: float | None = None) -> list[PlacePair]:
             hint="Give class maps of both dates; `changen2 generate --kind S9` writes them.",
             code="missing_file",
         )
-    pairs = read_pairs(root, gsd, read_date=partial(read_classes, _legend(root)))
+    pairs = read_pairs(root, gsd, read_date=partial(read_classes, _legend(root)), check=check)
     _check_any([date for pair in pairs for date in (pair.before, pair.after)], root)
     return pairs
 

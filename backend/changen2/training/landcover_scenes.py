@@ -19,6 +19,7 @@ from changen2.training.draw_scenes import write_layers
 from changen2.training.landcover import region_change
 from changen2.training.landcover_folders import read_class_pairs
 from changen2.training.places import IGNORE, Bytes, PlacePair
+from changen2.training.watched import Check, go_on
 
 SIZE = 256
 GSDS = (0.4, 0.6, 0.9, 1.3, 1.9)
@@ -55,14 +56,14 @@ def write_scene(folder: Path, index: int) -> None:
     write_layers(folder, f"{index:05d}_{round(gsd * 100)}", arrays)
 
 
-def read_scenes(root: Path, gsd: float | None = None) -> list[PlacePair]:
+def read_scenes(root: Path, gsd: float | None = None, check: Check = go_on) -> list[PlacePair]:
     """Read drawn scenes: what the label does not mark, both class maps tell.
 
     Args, Raises:
         As :func:`changen2.training.landcover_folders.read_class_pairs`.
     """
     scenes = []
-    for pair in read_class_pairs(root, gsd):
+    for pair in read_class_pairs(root, gsd, check):
         change = region_change(pair.before.label, pair.after.label, pair.change.label == 1)
         scenes.append(replace(pair, change=replace(pair.change, label=change)))
     return scenes

@@ -39,6 +39,7 @@ from changen2.training.pairs import Pair
 from changen2.training.places import IGNORE
 from changen2.training.run import OnStep, Run, Watch
 from changen2.training.sources import read_source
+from changen2.training.watched import Check, Watched, go_on
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +47,14 @@ PAIRS = {"landcover_scenes": read_scenes}
 """Readers of folders of pairs that are known by their name."""
 
 
-def read_imagery(config: TrainingConfig) -> Imagery:
-    """Read all that a configuration names. The dates of a folder of pairs also serve as single dates."""
+def read_imagery(config: TrainingConfig, check: Check = go_on) -> Imagery:
+    """Read all that a configuration names; see :func:`changen2.training.loop.read_imagery`."""
     pairs = {
-        name: PAIRS.get(name, read_class_pairs)(config.folder(name), config.gsds.get(name)) for name in config.pairs
+        name: PAIRS.get(name, read_class_pairs)(config.folder(name), config.gsds.get(name), check)
+        for name in config.pairs
     }
     places = {}
-    for name in config.sources:
+    for name in Watched(list(config.sources), check):
         if name in pairs:
             places[name] = [place for pair in pairs[name] for place in (pair.before, pair.after)]
         else:
@@ -63,7 +65,7 @@ def read_imagery(config: TrainingConfig) -> Imagery:
         teacher = fresh(config)
         loop.begin_with(teacher, config.teacher)
         for name in places:
-            places[name] = fill_unknown(teacher, places[name])
+            places[name] = fill_unknown(teacher, Watched(places[name], check))
             logger.info("the teacher has labelled %s", name)
     return Imagery(places, pairs)
 
@@ -139,9 +141,9 @@ def fresh(config: TrainingConfig) -> ChangeStarLandCover:
     return model
 
 
-def held_out_pairs(imagery: Imagery, config: TrainingConfig) -> list[Pair]:
+def held_out_pairs(imagery: Imagery, config: TrainingConfig, check: Check = go_on) -> Sequence[Pair]:
     """Pairs of held-out places by the training's own rules, the same every time."""
-    return held_out.held_out_pairs(imagery, config, draw_pair)
+    return held_out.held_out_pairs(imagery, config, draw_pair, check)
 
 
 def train(

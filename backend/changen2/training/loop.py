@@ -28,6 +28,7 @@ from changen2.training.places import Place, PlacePair, read_pairs
 from changen2.training.run import OnStep, Run, Watch
 from changen2.training.sources import read_source
 from changen2.training.teacher import fill_unknown
+from changen2.training.watched import Check, Watched, go_on
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +41,19 @@ class Imagery:
     pairs: dict[str, list[PlacePair]]
 
 
-def read_imagery(config: TrainingConfig) -> Imagery:
-    """Read all that a configuration names. The dates of a folder of pairs also serve as single dates."""
+def read_imagery(config: TrainingConfig, check: Check = go_on) -> Imagery:
+    """Read all that a configuration names. The dates of a folder of pairs also serve as single dates.
+
+    ``check`` is called before each source and image; it may raise to cancel.
+    """
     pairs = {
-        name: read_pairs(config.folder(name), config.gsds.get(name), object_class=config.object_classes.get(name))
+        name: read_pairs(
+            config.folder(name), config.gsds.get(name), object_class=config.object_classes.get(name), check=check
+        )
         for name in config.pairs
     }
     places = {}
-    for name in config.sources:
+    for name in Watched(list(config.sources), check):
         if name in pairs:
             places[name] = [place for pair in pairs[name] for place in (pair.before, pair.after)]
         else:
@@ -56,7 +62,7 @@ def read_imagery(config: TrainingConfig) -> Imagery:
         torch.set_num_threads(config.threads)
         teacher = load_exported(config.teacher, config)
         for name in places:
-            places[name] = fill_unknown(teacher, places[name])
+            places[name] = fill_unknown(teacher, Watched(places[name], check))
             logger.info("the teacher has labelled %s", name)
     return Imagery(places, pairs)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from changen2.errors import InputError
 from changen2.training.image_files import IMAGES, Bytes, Mask, metres_per_pixel, read_rgb, read_values
+from changen2.training.watched import Check, Watched, go_on
 
 BACKGROUND, BUILDING, IGNORE = 0, 1, 255
 
@@ -76,7 +77,9 @@ def _mask(values: NDArray[Any], known: Mask, path: Path) -> Bytes:
     return np.where(known, values != 0, IGNORE).astype(np.uint8)
 
 
-def read_images(root: Path, gsd: float | None = None, read_label: ReadLabel = read_mask) -> list[Place]:
+def read_images(
+    root: Path, gsd: float | None = None, read_label: ReadLabel = read_mask, check: Check = go_on
+) -> list[Place]:
     """Labelled images of single dates: ``images`` and ``masks`` with equal file names.
 
     Every tenth is held out; of fewer than ten the last.
@@ -85,13 +88,14 @@ def read_images(root: Path, gsd: float | None = None, read_label: ReadLabel = re
         root: the folder.
         gsd: metres per pixel; None where each image is georeferenced, or its name tells as that of a pair does.
         read_label: makes a label of a mask; by default any value but 0 is a building.
+        check: called before each image; may raise to cancel.
 
     Raises:
         InputError: ``missing_file``, ``bad_value`` or ``unreadable``; the folder or an image in it is not whole.
     """
     paths = _images(root, "labelled images", ("images", "masks"))
     places = []
-    for index, path in enumerate(paths):
+    for index, path in enumerate(Watched(paths, check)):
         (image, seen), label = read_rgb(path), read_label(layer_path(root, "masks", path))
         _check_sizes(root, path, seen, label)
         held_out = _is_held_out(index, len(paths), EVERY)
@@ -105,6 +109,7 @@ def read_pairs(
     every: int = EVERY,
     object_class: int | None = None,
     read_date: ReadLabel | None = None,
+    check: Check = go_on,
 ) -> list[PlacePair]:
     """Pairs in the LEVIR-CD layout: A, B and label with equal file names; any value of label but 0 is change.
 
@@ -120,6 +125,7 @@ def read_pairs(
         object_class: the class of the semantic maps that is looked for (255 is not known); None where they are plain
             masks, in which any value but 0 is an object.
         read_date: makes a label of a semantic map in another way.
+        check: called before each pair; may raise to cancel.
 
     Raises:
         InputError: ``missing_file``, ``bad_value`` or ``unreadable``; the folder or a pair in it is not whole.
@@ -134,7 +140,7 @@ def read_pairs(
         )
     read_date = read_date or partial(_read_objects, object_class, tells_classes(root))
     pairs = []
-    for index, path in enumerate(paths):
+    for index, path in enumerate(Watched(paths, check)):
         held_out = _is_held_out(index, len(paths), every) if named is None else path.stem in named
         pairs.append(_read_pair(root, path, gsd or _gsd(path), held_out, read_date))
     return pairs

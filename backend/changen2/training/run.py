@@ -85,6 +85,7 @@ class Run:
         seconds: spent on steps.
         sums: losses since they were last logged.
         best: the highest score of the averaged weights on what is held out, and the step that had it.
+        looked: the last step at which that was scored.
     """
 
     model: nn.Module
@@ -95,6 +96,7 @@ class Run:
     seconds: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
     best: tuple[float, int] | None = None
+    looked: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ def save(run: Run, path: Path) -> None:
         "step": run.step,
         "samples": run.samples,
         "seconds": run.seconds,
+        "looked": run.looked,
     }
     _write(state if run.best is None else {**state, "best": run.best}, path)
 
@@ -141,6 +144,7 @@ def restore(run: Run, path: Path) -> None:
     run.optimizer.load_state_dict(state["optimizer"])
     run.step, run.seconds = state["step"], state["seconds"]
     run.samples, run.best = state.get("samples", 0), state.get("best")
+    run.looked = state.get("looked", run.step)
 
 
 def average(run: Run, keep: float) -> None:
@@ -213,13 +217,15 @@ def train(
     began = saved = time.monotonic()
     log = Log(config.out) if leads else None
     try:
+        if watch and _is_due(run, watch, config):  # it was cancelled there
+            _look(run, watch, log, config.out / BEST)
         while run.step < config.steps and not _gave_up(run, watch):
             _step(run, config, losses, learning_rate(run.step), settle)
             now = time.monotonic()
             run.seconds, began = run.seconds + now - began, now
             logged = run.step % LOG_EVERY == 0 or run.step == config.steps
             means = _mean_losses(run, log) if logged else {}
-            if watch and (run.step % watch.every == 0 or run.step == config.steps):
+            if watch and _is_due(run, watch, config):
                 _look(run, watch, log, config.out / BEST)
             if on_step:
                 on_step(run.step, config.steps, means)
@@ -265,6 +271,11 @@ def _look(run: Run, watch: Watch, log: Log | None, best: Path) -> None:
         run.best = (score, run.step)
         if log:
             _write(run.average.state_dict(), best)
+    run.looked = run.step
+
+
+def _is_due(run: Run, watch: Watch, config: Settings) -> bool:
+    return run.looked < run.step and (run.step % watch.every == 0 or run.step == config.steps)
 
 
 def _gave_up(run: Run, watch: Watch | None) -> bool:

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pyogrio
@@ -9,7 +10,9 @@ from affine import Affine
 from rasterio.windows import Window
 
 from changen2.errors import Cancelled, InputError
+from changen2.jobs.detect import estimate
 from changen2.jobs.progress import Reporter
+from changen2.protocol import EstimateRequest
 from changen2.raster.output_folder import WORK_FOLDER
 from changen2.raster.reading import AlignedRaster
 
@@ -257,6 +260,17 @@ class TestResume:
         assert (read(again["outputs"]["change"]) == read(whole["outputs"]["change"])).all()
         assert again["summary"]["polygons"] == whole["summary"]["polygons"]
 
+    def test_a_run_goes_on_from_another_working_folder(self, pair, tmp_path, difference, interrupted, monkeypatch):
+        interrupted()
+        asked = (tmp_path / "run" / WORK_FOLDER / "request.json").read_text()
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        seen = []
+        written = [os.path.relpath(path) for path in pair]
+        difference(*written, "../run", reporter=Reporter(seen.append), resume=True)
+        assert next(step for step in seen if step.stage == "detect").done > 0
+        assert str(tmp_path / "run") == json.loads(asked)["params"]["out_dir"]
+
     @pytest.mark.parametrize("options", [{}, {"gsd": 0.4}])
     def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(
         self, pair, tmp_path, difference, interrupted, options
@@ -395,6 +409,16 @@ class TestBadInput:
         far = write_raster("far.tif", scene[1], transform=Affine(0.5, 0, 600_000, 0, -0.5, 5_200_000))
         refused("no_overlap", pair[0], far)
         refused("no_overlap", pair[0], write_raster("plain.png", scene[1]))
+
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_a_crs_on_one_date_alone_even_where_the_numbers_overlap(self, scene, write_raster, refused, order):
+        placed = write_raster("placed.tif", scene[0], transform=Affine(1, 0, 0, 0, -1, scene[0].shape[1]))
+        bare = write_raster("bare.png", scene[1])
+        pair = [placed, bare][::order]
+        refused("no_overlap", *pair)
+        with pytest.raises(InputError, match=f"{bare} has none, {placed} has one") as caught:
+            estimate(EstimateRequest(before=str(pair[0]), after=str(pair[1])))
+        assert "Assign" in caught.value.hint
 
     @pytest.mark.parametrize("bands", ["7", "1,2", "0,1,2", "1,2,3,4"])
     def test_unknown_band(self, pair, refused, bands):

@@ -226,3 +226,12 @@ def test_it_can_be_cancelled(truth, write_raster):
     with pytest.raises(Cancelled):
         evaluate(path, path, is_cancelled=cancelled)
     assert len(asked) == 4
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_map_and_a_reference_of_which_one_has_no_crs_are_not_compared(truth, write_raster, order):
+    placed = write_raster("placed.tif", truth, transform=Affine(1, 0, 0, 0, -1, truth.shape[1]))
+    bare = write_raster("bare.png", truth)
+    with pytest.raises(InputError, match=r"has none, .* has one") as caught:
+        evaluate(*[placed, bare][::order])
+    assert caught.value.code == "no_overlap" and "Assign" in caught.value.hint

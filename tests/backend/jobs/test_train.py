@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from changen2.cli import app
-from changen2.errors import InputError
+from changen2.errors import Cancelled, InputError
 from changen2.jobs.detect import detect
 from changen2.jobs.models import info, verify
 from changen2.jobs.register import card_of_training
@@ -82,6 +82,37 @@ def test_the_end_of_a_run_is_calibrated_on_what_is_held_out(config):
     shipped = load_exported(made["weights"], load_config(path)).state_dict()
     moved = shipped["change.classify.bias"] - average["change.classify.bias"]
     assert moved.item() == pytest.approx(made["bias_from_calibration"], abs=1e-6)
+
+
+@pytest.mark.parametrize("train", [train_changestar, train_landcover])
+def test_a_training_can_be_cancelled_in_all_it_does_and_ends_as_one_that_was_not(config, tmp_path, train):
+    network = {train_changestar: "buildings", train_landcover: "landcover"}[train]
+    if train is train_landcover:
+        for index in range(10):
+            write_scene(tmp_path / "landcover_scenes", index)
+    given = {"network": network, "look_every": 1, "patience": 9, "gsds": {"own": 0.5}}
+    given["pairs"] = {"own" if train is train_changestar else "landcover_scenes": 1.0}
+    asked = 0
+
+    def count():
+        nonlocal asked
+        asked += 1
+        return False
+
+    whole = train(config(**given, out=str(tmp_path / "whole")), is_cancelled=count)
+    # 10 pairs are read; 3 are made, looked at after each of the two steps, calibrated with and measured with.
+    assert asked >= 10 + 3 * (1 + 2 + 2 + 1)
+    again = config(**given)
+    for last in range(asked):
+        left = iter(range(last))
+        try:
+            made = train(again, resume=True, is_cancelled=lambda left=left: next(left, None) is None)
+        except Cancelled:
+            continue
+        break
+    assert made["sha256"] == whole["sha256"] and made["held_out_f1"] == whole["held_out_f1"]
+    looks = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in looks if "held_out" in line] == [1, 2]
 
 
 def test_land_cover_is_trained_on_scenes_with_classes(config, tmp_path):

@@ -149,12 +149,12 @@ def test_degrees_go_on_beyond_180(write_raster, left, turn):
     noise = np.random.default_rng(3).integers(60, 100, (3, 800, 600)).astype(np.uint8)
     path = write_raster("degrees.tif", noise, crs="EPSG:4326", transform=degrees)
     own = grids_of(path)[0]
-    check_overlap(own, MERCATOR)
-    check_overlap(MERCATOR, own)
+    check_overlap(own, MERCATOR, path, "the other")
+    check_overlap(MERCATOR, own, "the other", path)
     assert valid_on(path, MERCATOR).mean() > 0.99
     # The same ground in degrees that are counted the other way round.
     other = replace(own, transform=Affine.translation(turn if left < 0 else -turn, 0) @ own.transform)
-    check_overlap(own, other)
+    check_overlap(own, other, path, "the other")
     assert valid_on(path, other).all()
     with pytest.raises(InputError, match="do not overlap"):
-        check_overlap(replace(own, transform=Affine.translation(3, 0) @ own.transform), MERCATOR)
+        check_overlap(replace(own, transform=Affine.translation(3, 0) @ own.transform), MERCATOR, path, "the other")

@@ -1,0 +1,83 @@
+"""Paths of a request mean the same from every working folder; what GDAL alone can tell stays as it is."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from changen2.paths import absolute, absolute_source, absolute_unless_words
+from changen2.protocol import DetectRequest, FinetuneRequest, GenerateRequest, SimulateRequest, SynthesizeRequest
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working folder with a file in it, and a link to a folder elsewhere."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "a.tif").write_text("a")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "written", ["a.tif", "./a.tif", "../here/a.tif", "x/../a.tif", "{here}/a.tif", "{here}//a.tif"]
+)
+def test_one_file_has_one_name_however_it_is_written(here, written):
+    assert absolute(written.format(here=here)) == absolute_source(written.format(here=here)) == str(here / "a.tif")
+
+
+def test_links_are_not_followed_and_their_neighbours_are_those_of_the_target(here, tmp_path):
+    (tmp_path / "far" / "folder").mkdir(parents=True)
+    (tmp_path / "far" / "a.tif").write_text("another")
+    try:
+        Path("link").symlink_to(tmp_path / "far" / "folder")
+    except OSError:
+        pytest.skip("links are not allowed here")
+    assert absolute("link/b.tif") == str(here / "link" / "b.tif")
+    assert Path(absolute("link/../a.tif")).read_text() == Path("link/../a.tif").read_text() == "another"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "/vsicurl/https://example.org/a.tif",
+        "/vsizip/a.zip/a.tif",
+        "https://example.org/a.tif",
+        "s3://folder/a.tif",
+        'NETCDF:"a.nc":height',
+        "GPKG:a.gpkg:roads",
+        "type=xyz&url=https://example.org/{z}/{x}/{y}.png",
+        "<VRTDataset/>",
+        "",
+    ],
+)
+def test_what_is_no_local_file_stays(here, source):
+    assert absolute_source(source) == source
+
+
+def test_the_name_of_a_layer_stays(here):
+    assert absolute_source("b.gpkg|layername=../roads/b") == f"{here / 'b.gpkg'}|layername=../roads/b"
+
+
+def test_words_stay_even_beside_files_of_their_name(here):
+    Path("auto").write_text("a file")
+    for words in ("auto", "create,remove", "Edit, create", "host:8786", "tcp://host:8786"):
+        assert absolute_unless_words(words) == words
+    assert absolute_unless_words("a.tif") == str(here / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("schema", "given"),
+    [
+        (DetectRequest, {"before": "a.tif", "after": "a.tif", "out_dir": "o", "aoi": "a.tif", "dask": "a.tif"}),
+        (SimulateRequest, {"labels": "a.tif", "out_dir": "o", "events": "a.tif", "instances": "a.tif"}),
+        (SynthesizeRequest, {"image": "a.tif", "out_dir": "o", "events": "a.tif", "classes": "a.tif"}),
+        (GenerateRequest, {"image_dir": "i", "out_dir": "o", "labels": "l", "transitions": "a.tif"}),
+        (FinetuneRequest, {"out_dir": "o", "pairs": "p", "before": "a.tif", "changes": "a.tif"}),
+    ],
+)
+def test_requests_hold_whole_paths(here, schema, given):
+    rest = {"pairs": 1} if schema is GenerateRequest else {"name": "mine"} if schema is FinetuneRequest else {}
+    request = schema.model_validate({**given, **rest})
+    for name in given:
+        assert getattr(request, name) == os.path.join(here, given[name])  # noqa: PTH118
