@@ -7,7 +7,6 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio._path import _parse_path
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
@@ -84,6 +83,9 @@ def _with_alpha(dataset: DatasetReader, bands: tuple[int, ...], nodata: tuple[fl
         SubElement(root, "SRS").text = dataset.crs.to_wkt()
     SubElement(root, "GeoTransform").text = ", ".join(map(repr, dataset.transform.to_gdal()))
 
+    # A URL is known to GDAL by another name; what else has a name, such as a table of a GeoPackage, by that.
+    name = dataset.files[0] if "://" in dataset.name else dataset.name
+
     def band_of(kind: str, colour: str) -> Element:
         element = SubElement(root, "VRTRasterBand", dataType=kind)
         SubElement(element, "ColorInterp").text = colour
@@ -91,7 +93,7 @@ def _with_alpha(dataset: DatasetReader, bands: tuple[int, ...], nodata: tuple[fl
 
     def source_in(element: Element, kind: str, band: int) -> Element:
         source = SubElement(element, kind)
-        SubElement(source, "SourceFilename", relativeToVRT="0").text = _parse_path(dataset.name).as_vsi()
+        SubElement(source, "SourceFilename", relativeToVRT="0").text = name
         SubElement(source, "SourceBand").text = str(band)
         return source
 
