@@ -74,8 +74,9 @@ def apply_drawn(
         first_number: number of the first event.
 
     Returns:
-        One event for each polygon of this step, in their order; ``from_class`` is the class that most of its
-        pixels had, ``area`` counts the pixels burnt (0 outside the map or between pixel centres).
+        One event for each polygon of this step, in their order; ``area`` counts the pixels that it gives another class
+        than they had (0 outside the map, between pixel centres, and where all have its class already), ``from_class``
+        is the class that most of these had.
     """
     happened = []
     for number, drawn in enumerate((event for event in events if event.step == step), first_number):
@@ -87,7 +88,7 @@ def apply_drawn(
             inside &= values != NODATA
             if not inside.any():
                 continue
-            counts += np.bincount(values[inside], minlength=256)
+            counts += np.bincount(values[inside & (values != drawn.to_class)], minlength=256)
             values[inside] = drawn.to_class
             then.write(part, values)
             if on_mark:

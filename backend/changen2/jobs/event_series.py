@@ -160,13 +160,21 @@ class EventSeries:
         target.close()
 
     def _keep(self, event: Event, step: int, geometry: BaseGeometry, origin: str) -> None:
-        if event.area == 0:
-            self.warnings.append(f"An event ({event.kind}, step {step}) covers the centre of no labelled pixel.")
         names = self._classes.names
+        if event.area == 0:
+            self.warnings.append(no_change(event, step, names[event.to_class]))
         before = None if event.from_class is None else names.get(event.from_class)
         self.rows.append(
             EventRow(geometry, event.kind, names[event.to_class], step, before, event.area, origin)
         )  # fmt: skip
+
+
+def no_change(event: Event, step: int, to_class: str) -> str:
+    """What to say of an event that changes nothing."""
+    return (
+        f"A drawn event ({event.kind}, step {step}) changes no pixel: none with a label has its centre in it, or all "
+        f"of them are {to_class} already."
+    )
 
 
 def by_rules(rules: Rules, seed: int, on_block: Callable[[int, int], None]) -> Happen:

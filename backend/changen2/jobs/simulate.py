@@ -19,7 +19,7 @@ from changen2.gpcm.simulation import KINDS, Event, Rules
 from changen2.gpcm.transitions import default_transitions, read_transitions
 from changen2.jobs.change_events import EventRow, MarkRaster, footprints, read_events, to_grid, write_events
 from changen2.jobs.condition import INSTANCES
-from changen2.jobs.event_series import Happen, by_rules
+from changen2.jobs.event_series import Happen, by_rules, no_change
 from changen2.jobs.image_series import SourceImage
 from changen2.jobs.instance_raster import InstanceLabels, OnBlock, Removals, find_instances
 from changen2.jobs.label_series import LabelRaster, LabelSource, copy_labels, write_change
@@ -303,9 +303,7 @@ class _Series:
         for event, drawn in zip(events, [e for e in self._plan.drawn or [] if e.step == step], strict=True):
             self._keep(event, step, to_grid(drawn.geometry, self._grid), "drawn")
             if event.area == 0:
-                self._plan.warnings.append(
-                    f"A drawn event ({event.kind}, step {step}) covers the centre of no labelled pixel."
-                )
+                self._plan.warnings.append(no_change(event, step, self._source.classes.names[event.to_class]))
 
     def _keep(self, event: Event, step: int, geometry: Any, origin: str) -> None:
         names = self._source.classes.names

