@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ _POLYGONS, _CHANGE = "change.gpkg", "change.tif"
 _MANIFESTS = ("vectorize_manifest.json", "manifest.json")
 """Beside the polygons of another threshold, and beside those of the run's own."""
 
-_CHANGED = "SELECT CAST(last_change AS TEXT) AS changed FROM gpkg_contents WHERE table_name = '{table}'"
+_CHANGED = "SELECT CAST(last_change AS TEXT) AS changed FROM gpkg_contents WHERE table_name = 'change'"
 
 
 def ogr_source(path: str, table: str = TABLE) -> str:
@@ -70,37 +70,36 @@ def _polygon_files(folder: str | Path) -> list[Path]:
     return sorted((path for path in files if path.exists()), key=_last_change)
 
 
-def is_copy(copy: Path, original: Path, table: str = TABLE) -> bool:
-    """Whether a file is a copy of these polygons, perhaps changed since, and not of others that they have replaced."""
-    if not copy.exists():
-        return False
-    made = str(_manifest_of(original).get("began") or _last_change(original, table))
-    return _moment(_last_change(copy, table)) >= _moment(made)
+def copy_of(original: Path) -> Path:
+    """Where the copy of a file of polygons is that QGIS shows in its stead.
+
+    It bears the name of the result that it is a copy of: of another one that has replaced it there is none yet.
+    """
+    made = max(str(manifest.get("began") or "") for manifest in _manifests_of(original))
+    name = hashlib.sha256(made.encode()).hexdigest()[:8]
+    return original.with_name(f"{original.stem}_display_{name}.gpkg")
 
 
-def _last_change(path: Path, table: str = TABLE) -> str:
+def _last_change(path: Path) -> str:
     """When a GeoPackage's polygons were last changed, as it says itself: its file's time changes when it is read."""
-    subset = _CHANGED.format(table=table)
-    contents = QgsVectorLayer(f"{ogr_source(str(path), table)}|subset={subset}", "contents", "ogr")
+    contents = QgsVectorLayer(f"{ogr_source(str(path))}|subset={_CHANGED}", "contents", "ogr")
     return next((str(row["changed"]) for row in contents.getFeatures()), "")
-
-
-def _moment(text: str) -> datetime:
-    """A time as manifests and GeoPackages write it; long ago where there is none."""
-    try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(timezone.utc)
-    except ValueError:
-        return datetime.min.replace(tzinfo=timezone.utc)
 
 
 def _manifest_of(polygons: Path) -> dict[str, Any]:
     """What made a file of polygons; empty where nothing tells."""
+    return next(filter(None, _manifests_of(polygons)), {})
+
+
+def _manifests_of(polygons: Path) -> list[dict[str, Any]]:
+    """What is said beside a file of polygons, in the order of `_MANIFESTS`; each empty where it is missing."""
+    found: list[dict[str, Any]] = []
     for name in _MANIFESTS:
         try:
-            return dict(json.loads(polygons.with_name(name).read_text(encoding="utf8")))
+            found.append(dict(json.loads(polygons.with_name(name).read_text(encoding="utf8"))))
         except (OSError, ValueError, TypeError):  # none, or one from elsewhere
-            continue
-    return {}
+            found.append({})
+    return found
 
 
 def _number(manifest: dict[str, Any], part: str, name: str) -> float:

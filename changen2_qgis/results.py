@@ -27,7 +27,7 @@ from qgis.PyQt.QtGui import QTransform
 
 from .inputs import PixelFrame
 from .layer_metadata import carry_manifest, read_manifest
-from .polygon_files import TABLE, is_copy, made_before, marks_of, marks_of_run, ogr_source
+from .polygon_files import TABLE, copy_of, made_before, marks_of, marks_of_run, ogr_source
 from .styles import set_probability_threshold, style_as_seen, style_detection_layer
 
 __all__ = [
@@ -372,10 +372,10 @@ def display_polygons(path: str, raster: QgsRasterLayer | None, table: str = TABL
     to_map = _to_map(raster)
     if to_map is None:
         return path, ""
-    copy = os.path.splitext(path)[0] + "_display.gpkg"
-    if not is_copy(Path(copy), Path(path), table):
-        _write_turned(path, table, to_map, copy)
-    return copy, ogr_source(path, table)
+    copy = copy_of(Path(path))
+    if not copy.exists():
+        _write_turned(path, table, to_map, str(copy))
+    return str(copy), ogr_source(path, table)
 
 
 def _write_turned(path: str, table: str, to_map: QTransform, copy: str) -> None:

@@ -23,6 +23,7 @@ from qgis.PyQt.QtWidgets import (
 from .errors import InputError
 from .group_panel import open_folder, tool_button
 from .icons import own_icon, qgis_icon
+from .layer_metadata import read_manifest
 from .results import DetectionGroup, add_run_folder, detection_groups, ogr_source
 from .run_folders import Run, can_go_on, drawn_points, find_runs, runs_folder
 from .series_results import add_series_group, series_groups
@@ -200,9 +201,11 @@ def _add_detection(project: QgsProject, run: Run, title: str) -> QgsLayerTreeGro
     node = add_run_folder(project, str(run.folder), title)
     points = drawn_points(run.folder)
     if points is not None:
-        from .sample_points import TABLE, add_points  # with numpy, which opening the dock need not wait for
+        from .sample_points import TABLE, add_points, drawn_over  # with numpy, which opening the dock need not wait for
 
-        add_points(DetectionGroup(node), ogr_source(str(points), TABLE))
+        source = ogr_source(str(points), TABLE)
+        if drawn_over(source, read_manifest(run.folder).get("summary", {}).get("valid_px")):
+            add_points(DetectionGroup(node), source)
     return node
 
 

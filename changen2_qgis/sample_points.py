@@ -239,6 +239,18 @@ def _write(
         raise InputError(f"The points cannot be written to {path}: {message}", "Choose another output folder.")
 
 
+def drawn_over(source: str, valid_pixels: int | None) -> bool:
+    """Whether points were drawn over a map, at whatever threshold, and not over one that it has replaced.
+
+    Args:
+        source: of the points' layer; one that cannot be opened was drawn over none.
+        valid_pixels: of the map; None where that is not known, and any may be its points.
+    """
+    layer = QgsVectorLayer(source, "Points", "ogr")
+    strata = {feature["map"]: feature["stratum_pixels"] for feature in layer.getFeatures()}
+    return layer.isValid() and valid_pixels in (None, sum(strata.values()))
+
+
 def add_points(group: DetectionGroup, source: str) -> QgsVectorLayer:
     """Add a sample at the top of a detection's group, ready to label; an earlier one moves out of the way.
 

@@ -17,7 +17,7 @@ from qgis.core import (
     QgsVectorLayerUtils,
 )
 
-from changen2_qgis.results import add_detection_group, add_run_folder, describe, detection_groups
+from changen2_qgis.results import DetectionGroup, add_detection_group, add_run_folder, describe, detection_groups
 from changen2_qgis.styles import first_value_at, set_probability_threshold, style_detection_layer
 
 gdal.UseExceptions()
@@ -385,16 +385,22 @@ def test_what_was_drawn_over_images_without_crs_comes_back_with_the_threshold(pr
     assert group.layer("polygons").featureCount() == 2
 
 
-def test_results_that_replace_others_in_their_folder_are_shown(project, pixels):
+@pytest.mark.parametrize("marked_meanwhile", [False, True])
+def test_results_that_replace_others_in_their_folder_are_shown(project, pixels, marked_meanwhile):
+    # As after another threshold, which was written into the folder of the run itself.
+    (pixels / "vectorize_manifest.json").write_text((pixels / "manifest.json").read_text())
     add_run_folder(project, str(pixels), "Change")
-    project.clear()
+    if marked_meanwhile:
+        (group,) = detection_groups(project)
+        draw(group.layer("polygons"), DRAWN)
+    else:
+        project.clear()
     (pixels / "change.gpkg").unlink()
     write_polygons(pixels / "change.gpkg", ((1, 2, 3, 4), (5, 6, 7, 8)), None)
     manifest = json.loads((pixels / "manifest.json").read_text())
     manifest["began"] = (datetime.now(timezone.utc) + timedelta(hours=1)).isoformat()
     (pixels / "manifest.json").write_text(json.dumps(manifest))
-    add_run_folder(project, str(pixels), "Change")
-    (group,) = detection_groups(project)
+    group = DetectionGroup(add_run_folder(project, str(pixels), "Change"))
     assert group.layer("polygons").extent() == QgsRectangle(1, -8, 7, -2)
 
 

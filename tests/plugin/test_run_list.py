@@ -141,6 +141,30 @@ def test_a_detection_is_added_with_the_points_that_were_drawn_last(project, runs
     assert group.layer("points").source().startswith(str(detection / "points to label (2)"))
 
 
+@pytest.mark.parametrize(("valid_pixels", "added"), [(103, True), (600, False)])
+def test_points_over_a_map_that_was_replaced_are_not_added(project, runs, detection, valid_pixels, added):
+    raster = QgsRasterLayer(str(detection / "change_probability.tif"), "map")
+    (detection / "points to label").mkdir()
+    path = detection / "points to label" / "sample_points.gpkg"
+    write_points([(0, 1, 0), (5, 1, 1)], (100, 3), raster, path)
+    manifest = json.loads((detection / "manifest.json").read_text())
+    manifest["summary"]["valid_px"] = valid_pixels
+    (detection / "manifest.json").write_text(json.dumps(manifest))
+    runs.refresh()
+    QTest.mouseClick(runs.add, Qt.MouseButton.LeftButton)
+    (group,) = detection_groups(project)
+    assert (group.layer("points") is not None) == added
+
+
+def test_points_that_cannot_be_read_do_not_keep_a_detection_away(project, runs, detection):
+    (detection / "points to label").mkdir()
+    (detection / "points to label" / "sample_points.gpkg").write_text("broken")
+    runs.refresh()
+    QTest.mouseClick(runs.add, Qt.MouseButton.LeftButton)
+    (group,) = detection_groups(project)
+    assert group.layer("points") is None
+
+
 def test_what_cannot_be_added_is_explained(project, runs, synthesis, qtbot):
     (synthesis / "labels_t1.tif").unlink()
     runs.refresh()

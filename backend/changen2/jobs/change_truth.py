@@ -27,10 +27,22 @@ VECTORS = {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml"}
 SIDE = 1024
 """Rows and columns of the windows in which a map without a description is looked through."""
 
+MOST_NUMBERS = 32
+"""More values than this, and a map of bytes may be a probability; fewer number classes, or degrees of damage."""
+
+UNLIKELY = lowest_change_value(0.05)
+"""Below this, or without data, is most of a map in which most did not change."""
+
+ROUNDING = 1e-3
+"""How far fractions may reach beyond 0..1, as warped ones do."""
+
 MASK, PROBABILITY = "0/1 map", "change probability"
 """What a change map may be."""
 
-BY_VALUES = "no band description tells what the map is; its values are taken for a change probability."
+BY_VALUES = (
+    "no band description tells what the map is; its values are taken for a change probability. Where they number "
+    "something, give a map of 0 and 1."
+)
 FAR = "no polygon of the reference lies anywhere near: taken for no change; check both coordinate systems."
 
 Mask = NDArray[np.bool_]
@@ -43,8 +55,9 @@ class ChangeMap:
     """An open 0/1 map, or a change probability at a threshold; use as a context manager.
 
     A probability is stored as detection writes it, which the band's description tells; without one, also of the parts
-    of a virtual mosaic, it is bytes of more than two values beside a nodata value of 0. Fractions of 0..1 are one too.
-    In a 0/1 map whatever is not zero is change, and, as in a reference, a nodata value of 0 says that nothing changed.
+    of a virtual mosaic, it is bytes of many values, half of them or more next to no change, beside a nodata value of 0.
+    Fractions of 0..1 are one too. In a 0/1 map whatever is not zero is change, and, as in a reference, a nodata value
+    of 0 says that nothing changed.
 
     Attributes:
         grid: of the map.
@@ -92,26 +105,24 @@ class ChangeMap:
         """Return a probability in steps of 1 / ``LEVELS``, ``[h, w]``, meaningless where the map says nothing."""
         values, valid = self._band.read(self._dataset, window)
         fractions = values.astype(np.float64) - 1 if self._is_stored else values.astype(np.float64) * LEVELS
-        return np.rint(np.where(valid, fractions, 0)).astype(np.int64)
+        return np.rint(np.where(valid, fractions, 0)).clip(0, LEVELS).astype(np.int64)
 
     def _looks_probable(self, check: Callable[[], None]) -> bool:
         if self._band.floating:
             return self._holds_fractions(check)
         if self._band.dtype != np.uint8 or self._dataset.nodata != 0 or self._band.has_colors:
             return False
-        seen: set[int] = set()
+        counts = np.zeros(256, np.int64)
         for known in self._known(check):
-            seen.update(np.unique(known).tolist())
-            if len(seen) > 2:
-                return True
-        return False
+            counts += np.bincount(known, minlength=256)
+        return bool(np.count_nonzero(counts) > MOST_NUMBERS and 2 * counts[:UNLIKELY].sum() >= counts.sum())
 
     def _holds_fractions(self, check: Callable[[], None]) -> bool:
         least, most, fractions = 0.0, 1.0, False
         for known in self._known(check):
             fractions = fractions or bool((known != np.rint(known)).any())
             least, most = float(known.min(initial=least)), float(known.max(initial=most))
-        if fractions and (least < 0 or most > 1):
+        if fractions and (least < -ROUNDING or most > 1 + ROUNDING):
             raise InputError(
                 f"{self._band.path} holds fractions from {least:g} to {most:g}: it is no 0/1 map, and a change "
                 "probability is from 0 to 1.",

@@ -50,7 +50,8 @@ def files_of(request: FinetuneRequest) -> list[str | None]:
     if not request.pairs:
         return rasters
     root = Path(request.pairs)
-    listed = [root / "manifest.json", *(path for layer in (*LAYERS, "list") for path in (root / layer).glob("*"))]
+    images = (path for layer in LAYERS for path in (root / layer).glob("*") if path.suffix.lower() in IMAGES)
+    listed = [root / "manifest.json", *(root / "list").glob("*.txt"), *images]
     return [*rasters, *(str(path) for path in sorted(listed))]
 
 

@@ -20,7 +20,7 @@ from changen2.gpcm.classes import OPEN_EARTH_MAP, ClassTable
 from changen2.gpcm.labels import NODATA, Box, Labels, Readable, change, whole
 from changen2.jobs.change_map import CHANGE_COLORS
 from changen2.raster.grid import Grid
-from changen2.raster.reading import PIXEL_SPACE, UNREADABLE_HINT, check_overlap, mask_outside, open_raster
+from changen2.raster.reading import UNREADABLE_HINT, check_overlap, mask_outside, open_raster, warp
 from changen2.raster.vectors import class_tags, read_class_tags
 from changen2.raster.writing import WindowedRaster
 
@@ -71,7 +71,7 @@ class LabelSource:
         if self._object is not None:
             name = self.classes.names[self._object]
             self.notes.append(f"{path} is a mask of 0 and 255: 255 is taken for {name} ({self._object}).")
-        self._reader = self._warped(own) if self.is_warped else self._dataset
+        self._reader = self._warped() if self.is_warped else self._dataset
         self._known = np.zeros(256, bool)
         self._known[[*self.classes.names, NODATA]] = True
 
@@ -106,8 +106,8 @@ class LabelSource:
         valid = valid & np.isfinite(values)
         if not self.notes and (valid & (values == NODATA)).any():
             self.notes.append(
-                f"{self._dataset.name} has no nodata value and holds {NODATA}, which is no class: it is taken for "
-                "not known."
+                f"{self._dataset.name} holds {NODATA}, which is no class and not its nodata value: it is taken for not "
+                "known."
             )
         kept = np.where(valid, values, np.int16(NODATA))  # of int8 too, which cannot hold it
         outside = (kept < 0) | (kept > NODATA) | (kept != np.floor(kept))
@@ -123,20 +123,12 @@ class LabelSource:
             )
         return labels
 
-    def _warped(self, own: Grid) -> WarpedVRT:
+    def _warped(self) -> WarpedVRT:
         nodata = self._dataset.nodata
-        outside: dict[str, Any] = {"add_alpha": True} if nodata is None else {"nodata": nodata}
-        return WarpedVRT(
-            self._dataset,
-            src_crs=own.crs or PIXEL_SPACE,
-            src_transform=own.transform,
-            crs=self.grid.crs or PIXEL_SPACE,
-            transform=self.grid.transform,
-            width=self.grid.width,
-            height=self.grid.height,
-            resampling=Resampling.nearest,
-            **(outside if self._object is None else mask_outside(self._dataset)),
-        )
+        outside: dict[str, object] = {"add_alpha": True} if nodata is None else {"nodata": nodata}
+        if self._object is not None:
+            outside = mask_outside(self._dataset)
+        return warp(self._dataset, self.grid, Resampling.nearest, **outside)
 
 
 class LabelRaster:

@@ -24,8 +24,8 @@ def truth():
 
 @pytest.fixture
 def stored(truth):
-    """A probability as detection stores it, right at 0.5, with a column that is nodata."""
-    values = np.random.default_rng(3).integers(1, 100, truth.shape).astype(np.uint8) + truth * 150
+    """A probability as detection stores it, mostly next to none, right at 0.5, with a column that is nodata."""
+    values = (1 + np.random.default_rng(3).random(truth.shape) ** 6 * 98).astype(np.uint8) + truth * 150
     values[:, :, 0] = 0
     return values
 
@@ -102,6 +102,14 @@ def test_bytes_without_a_description_are_told_by_their_values(truth, stored, wri
     assert mask["taken_for"] == MASK and mask["f1"] == 1 and mask["warnings"] == []
 
 
+@pytest.mark.parametrize("count", [3, 60])
+def test_numbers_of_something_are_a_mask(truth, write_raster, count):
+    # Degrees of damage, or objects one by one, as strips of what changed.
+    numbers = truth * (1 + np.arange(160) * count // 160).astype(np.uint8)
+    found = evaluate(write_raster("numbers.tif", numbers, nodata=0), write_raster("label.tif", truth))
+    assert found["taken_for"] == MASK and found["f1"] == 1
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_fractions_are_a_probability(truth, stored, write_raster, kind):
     label = write_raster("label.tif", truth)
@@ -110,6 +118,8 @@ def test_fractions_are_a_probability(truth, stored, write_raster, kind):
     found = evaluate(write_raster("fractions.tif", fractions), label)
     described = evaluate(describe(write_raster("described.tif", stored, nodata=0)), label)
     assert len(found.pop("warnings")) == 1 and described.pop("warnings") == [] and found == described
+    fractions[:, 50, 60] = 1 + 1e-6
+    assert evaluate(write_raster("rounded.tif", fractions), label)["f1"] == 1
     whole = evaluate(write_raster("whole.tif", truth.astype(kind)), label)
     assert whole["taken_for"] == MASK and whole["f1"] == 1
     with pytest.raises(InputError, match="from 0 to 1"):
