@@ -250,6 +250,7 @@ def test_a_cancelled_run_goes_on_and_only_as_it_was_asked_for(pairs, tmp_path):
         finetune_model("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **SHORT)
     with pytest.raises(InputError, match="other values of steps"):
         finetune_model("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, resume=True, **SHORT)
+    (pairs / "A" / "tank_0.png.aux.xml").write_text("<PAMDataset/>")  # as QGIS leaves it, who only looks
     (pairs / "list").mkdir()
     (pairs / "list" / "val.txt").write_text("tank_0.png\n")  # now another one is held out
     with pytest.raises(InputError, match=r"have changed \(1, .*val.txt"):

@@ -14,10 +14,10 @@ from changen2.raster.grid import Grid
 from changen2.scenes.sample import write_sample
 
 
-def written(path: Path, values: np.ndarray, transform: Affine, **profile: object) -> Path:
+def written(path: Path, values: np.ndarray, transform: Affine, crs: str = "EPSG:32633", **profile: object) -> Path:
     with rasterio.open(
         path, "w", driver="GTiff", height=values.shape[0], width=values.shape[1], count=1, dtype=values.dtype,
-        crs="EPSG:32633", transform=transform, **profile,
+        crs=crs, transform=transform, **profile,
     ) as target:  # fmt: skip
         target.write(values, 1)
     return path
@@ -32,6 +32,15 @@ def test_labels_on_another_grid_are_taken_by_nearest_neighbour(tmp_path: Path) -
         seen = source.read(Box(0, 0, 12, 16))
     assert np.array_equal(seen[:, 2:14], np.kron(values, np.ones((4, 4), np.uint8)))
     assert (seen[:, :2] == NODATA).all() and (seen[:, 14:] == NODATA).all()
+
+
+@pytest.mark.parametrize("left", [179.968, -180.032])
+def test_labels_may_count_degrees_from_the_other_side(tmp_path: Path, left: float) -> None:
+    values = np.random.default_rng(1).integers(0, 9, (64, 64), np.uint8)
+    path = written(tmp_path / "l.tif", values, Affine(0.001, 0, left, 0, -0.001, 10), "EPSG:4326")
+    other = Affine(0.001, 0, -179.968 - 0.064 if left > 0 else 179.968, 0, -0.001, 10)
+    with LabelSource(path, Grid(rasterio.crs.CRS.from_epsg(4326), other, 64, 64)) as source:
+        assert np.array_equal(source.read(Box(0, 0, 64, 64)), values)
 
 
 def test_floats_with_gaps(tmp_path: Path) -> None:
