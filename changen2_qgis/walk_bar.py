@@ -58,6 +58,8 @@ class WalkBar(QWidget):
         self._canvas = canvas
         self._group_id = ""
         self._ids: list[int] = []
+        self._may_differ = True  # the ids from those of the layer
+        self._watched: set[str] = set()  # ids of the layers that tell so
         self._at = -1
         self._shown = QgsGeometry()  # the shape of the place that was shown last
         self._highlight: QgsHighlight | None = None
@@ -117,6 +119,7 @@ class WalkBar(QWidget):
         self._group_id = "" if group is None else group.id
         self._at = -1
         self._ids = []
+        self._may_differ = True
         self._clear_highlight()
         self._read_ids()
         self._show_position()
@@ -135,10 +138,33 @@ class WalkBar(QWidget):
         layer = self._layer()
         if layer is None:
             self._ids, self._at = [], -1
-        elif set(self._ids) != set(layer.allFeatureIds()):  # drawn, deleted, or numbered by saving
-            before, self._ids = self._ids, self.in_order(layer)
-            return self._at < 0 or self._find_place(layer, before)
-        return True
+            return True
+        self._watch(layer)
+        if not self._may_differ and len(self._ids) == layer.featureCount():  # of 100,000 places asked at every step
+            return True
+        self._may_differ = False
+        if set(self._ids) == set(layer.allFeatureIds()):
+            return True
+        before, self._ids = self._ids, self.in_order(layer)
+        return self._at < 0 or self._find_place(layer, before)
+
+    def _watch(self, layer: QgsVectorLayer) -> None:
+        """Be told when places are drawn or deleted, numbered by saving, or replaced by those of another file."""
+        if layer.id() in self._watched:
+            return
+        self._watched.add(layer.id())
+        for signal in (
+            layer.featureAdded,
+            layer.featuresDeleted,
+            layer.afterCommitChanges,
+            layer.afterRollBack,
+            layer.subsetStringChanged,
+            layer.dataSourceChanged,
+        ):
+            signal.connect(self._expect_others)
+
+    def _expect_others(self) -> None:
+        self._may_differ = True
 
     def _find_place(self, layer: QgsVectorLayer, before: list[int]) -> bool:
         shown = before[self._at]
