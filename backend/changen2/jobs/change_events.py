@@ -95,18 +95,7 @@ def read_events(
     for number, geometry in enumerate(geometries, 1):
         row = {name: _text(values[number - 1]) for name, values in columns.items()}
         event = _event(row, number, geometry, classes, background)
-        if event.step > MOST_STEPS:
-            raise InputError(
-                f"Feature {number} happens at step {event.step}; a series has at most {MOST_STEPS} steps.",
-                hint="Steps count from 1, one for each image of the series; they are no years.",
-                code="bad_step",
-            )
-        if steps is not None and event.step > steps:
-            raise InputError(
-                f"Feature {number} happens at step {event.step}, but the series has {steps}.",
-                hint="Give more steps or change the feature's step.",
-                code="bad_step",
-            )
+        _check_step(event.step, number, steps)
         # What reaches over the raster's edge is cut there, so that areas are of what happens on it.
         inside = geometry if geometry.within(frame) else polygonal(geometry.intersection(frame))
         if inside.area > 0:
@@ -122,6 +111,21 @@ def read_events(
     if missed:
         repairs.append(f"{missed} of {missed + len(drawn)} polygons lie outside the raster and were left out.")
     return drawn, repairs
+
+
+def _check_step(step: int, number: int, steps: int | None) -> None:
+    if step > MOST_STEPS:
+        raise InputError(
+            f"Feature {number} happens at step {step}; a series has at most {MOST_STEPS} steps.",
+            hint="Steps count from 1, one for each image of the series; they are no years.",
+            code="bad_step",
+        )
+    if steps is not None and step > steps:
+        raise InputError(
+            f"Feature {number} happens at step {step}, but the series has {steps}.",
+            hint="Give more steps or change the feature's step.",
+            code="bad_step",
+        )
 
 
 def footprints(marks: Path, change: Path, events: list[Event]) -> Iterator[tuple[Event, BaseGeometry]]:
