@@ -11,12 +11,12 @@ from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
 from .backend import Backend
-from .detect_page import DetectPage
 from .errors import SetupError
-from .lazy_page import LazyPage
+from .pages.detect_page import DetectPage
+from .pages.lazy_page import LazyPage
+from .pages.run_page import RunPage
+from .pages.setup_page import SetupPage
 from .run_folders import Run
-from .run_page import RunPage
-from .setup_page import SetupPage
 
 MINIMUM_WIDTH = 350
 """Pixels at which no control is cut off."""
@@ -61,7 +61,7 @@ class ChangeDock(QgsDockWidget):
         backend.known_models.changed.connect(self._models_changed)
 
     def _make_synthesize(self, parent: QWidget) -> QWidget:
-        from .synthesize_page import SynthesizePage
+        from .pages.synthesize_page import SynthesizePage
 
         page = SynthesizePage(self._iface, self._backend, parent)
         page.backend_failed.connect(self._backend_failed)
@@ -76,7 +76,7 @@ class ChangeDock(QgsDockWidget):
         self.pages.setCurrentWidget(self.detect)
 
     def _make_runs(self, parent: QWidget) -> QWidget:
-        from .run_list import RunList
+        from .pages.run_list import RunList
 
         page = RunList(parent)
         page.run_again.connect(self.run_again)
@@ -112,7 +112,7 @@ class ChangeDock(QgsDockWidget):
             self.synthesize.content.form.set_models(models)
 
     def _make_models(self, parent: QWidget) -> QWidget:
-        from .models_page import ModelsPage
+        from .pages.models_page import ModelsPage
 
         return ModelsPage(self._iface, self._backend, parent)
 

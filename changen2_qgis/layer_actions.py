@@ -9,8 +9,8 @@ from qgis.gui import QgisInterface
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 from qgis.PyQt.QtWidgets import QAction
 
-from .group_panel import open_folder
 from .icons import own_icon, qgis_icon
+from .pages.group_panel import open_folder
 from .results import FOLDER, ROLE, run_folder
 from .run_folders import read_run
 from .swipe_tool import Side, Swipe

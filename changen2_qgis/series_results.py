@@ -26,7 +26,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtXml import QDomDocument
 
-from .event_style import style_events
+from .events.style import style_events
 from .layer_metadata import carry_manifest, read_manifest
 from .results import (
     FOLDER,

@@ -21,6 +21,17 @@ MAY_IMPORT = {
     "reports": {"diffusion", "models", "raster", "gpcm", "training", "scenes", "jobs", "protocol"},
 }
 
+# What jobs have in common, and which of it each may import beside itself. None imports a job.
+PARTS_MAY_IMPORT = {
+    "runs": set(),
+    "detection": {"runs"},
+    "cluster": {"runs", "detection"},
+    "synthesis": {"runs", "detection"},
+    "evaluation": {"runs", "detection", "synthesis"},
+    "generation": {"runs", "detection", "cluster", "synthesis"},
+    "learning": {"runs", "generation"},
+}
+
 
 def imports(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
@@ -44,6 +55,13 @@ def test_the_backend_imports_downwards(path):
         return
     used = {name.split(".")[1] for name in names if name.startswith("changen2.")}
     assert used <= MAY_IMPORT[part] | {part, "errors", "__version__", "VERSION"}
+
+
+@pytest.mark.parametrize("part", sorted(path.parent.name for path in (BACKEND / "jobs").glob("*/__init__.py")))
+def test_parts_of_jobs_import_downwards(part):
+    paths = (BACKEND / "jobs" / part).rglob("*.py")
+    names = {name for path in paths for name in imports(path) if name.startswith("changen2.jobs.")}
+    assert {name.split(".")[2] for name in names} <= PARTS_MAY_IMPORT[part] | {part}
 
 
 @pytest.mark.parametrize("path", sources(BACKEND / "raster") + sources(BACKEND / "scenes"))

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from changen2 import __version__
 from changen2.errors import Cancelled, Changen2Error
-from changen2.jobs.progress import Progress, Reporter
+from changen2.jobs.runs.progress import Progress, Reporter
 from changen2.protocol import (
     BAD_INPUT,
     INVALID_REQUEST,

@@ -185,7 +185,7 @@ class AssessAccuracy(BackendAlgorithm):
                 if layer is not None:
                     request[f"classes_{date}"] = _map_path(layer, folder, f"classes_{date}")
             if points is not None:
-                from ..sample_points import export_points
+                from ..review.sample_points import export_points
 
                 request["points"] = export_points(points, prediction, folder.inputs)
         names = [] if reference is None else [reference.name()]
@@ -194,8 +194,8 @@ class AssessAccuracy(BackendAlgorithm):
 
     def do_job(self, job: AssessJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
         """Ask the backend, and write what it says as a page."""
-        from ..assessment import LAYER_NAME, in_words, style_assessment
-        from ..assessment_page import report
+        from ..review.assessment import LAYER_NAME, in_words, style_assessment
+        from ..review.assessment_page import report
 
         where = {"out_dir": str(job.folder.path), "overwrite": job.folder.overwrite}
         with job.folder.removed_on_error():

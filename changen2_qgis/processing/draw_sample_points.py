@@ -142,7 +142,15 @@ class DrawSamplePoints(BackendAlgorithm):
 
     def do_job(self, job: SampleJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback) -> dict[str, Any]:
         """Count the strata, draw, write."""
-        from ..sample_points import STRATA, TABLE, count_strata, draw_places, sample_sizes, style_points, write_points
+        from ..review.sample_points import (
+            STRATA,
+            TABLE,
+            count_strata,
+            draw_places,
+            sample_sizes,
+            style_points,
+            write_points,
+        )
 
         pixels = count_strata(job.path, _teller(feedback, 0))
         for name, count in zip(STRATA, pixels):

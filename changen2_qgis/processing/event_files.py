@@ -17,8 +17,8 @@ from qgis.core import (
 )
 
 from ..errors import InputError
-from ..event_export import EventMapping, FieldOrValue, export_events, usual_mapping
-from ..event_layer import LAYER
+from ..events.export import EventMapping, FieldOrValue, export_events, usual_mapping
+from ..events.layer import LAYER
 from ..inputs import describe, direct_path, has_other_crs, polygons_path, with_layer_crs
 from .base import RunFolder, advanced
 
@@ -175,6 +175,6 @@ def style_change(layer: QgsMapLayer) -> None:
 
 def style_events_layer(layer: QgsMapLayer) -> None:
     """Events as drawn ones look, with their step."""
-    from ..event_style import style_events
+    from ..events.style import style_events
 
     style_events(layer)

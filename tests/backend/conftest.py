@@ -8,7 +8,7 @@ from affine import Affine
 from torch import nn
 
 from changen2.jobs import detect as job
-from changen2.jobs.progress import Reporter
+from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesize import run_with
 from changen2.models.detection import Detection
 from changen2.models.predictor import Predictor
@@ -48,7 +48,7 @@ class Difference(nn.Module):
 @pytest.fixture
 def difference(monkeypatch):
     """Run the detect job with the difference model: ``difference(before, after, out, **options)``."""
-    monkeypatch.setattr("changen2.jobs.detection_plan.card_of", lambda name, task="detect": CARD)
+    monkeypatch.setattr("changen2.jobs.detection.plan.card_of", lambda name, task="detect": CARD)
 
     def run(before, after, out, reporter=None, **options):
         given = {"before": str(before), "after": str(after), "out_dir": str(out), **options}

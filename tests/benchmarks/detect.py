@@ -27,8 +27,8 @@ from affine import Affine
 from rasterio.windows import Window
 
 from changen2.jobs import detect as job
-from changen2.jobs.detection_plan import Plan
-from changen2.jobs.progress import Reporter
+from changen2.jobs.detection.plan import Plan
+from changen2.jobs.runs.progress import Reporter
 from changen2.models.detection import Detection
 from changen2.models.devices import devices
 from changen2.models.predictor import Predictor

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from changen2.jobs.generate_look import Look
+from changen2.jobs.generation.look import Look
 from changen2.training.places import IGNORE, Place, PlacePair
 
 SIZE = 256

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from changen2.jobs.generate_look import Look
+from changen2.jobs.generation.look import Look
 from changen2.training.crops import Crop, resample
 from changen2.training.places import BUILDING, IGNORE, Place, PlacePair
 from changen2.training.sources import read_source

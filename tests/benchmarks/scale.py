@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from changen2.errors import InputError
-from changen2.jobs.dask_cluster import Crew
-from changen2.jobs.dask_detect import ClusterPredictor, rows_of
+from changen2.jobs.cluster.crew import Crew
+from changen2.jobs.cluster.detection import ClusterPredictor, rows_of
 from changen2.jobs.detect import detect
-from changen2.jobs.detection_plan import make_plan
+from changen2.jobs.detection.plan import make_plan
 from changen2.jobs.generate import generate
 from changen2.models.devices import devices
 from changen2.models.predictor import QUANTUM
@@ -111,7 +111,7 @@ class FreeCrew(Crew):
 def client_seconds(pair: tuple[Path, Path], out: Path, side: int) -> tuple[float, dict[str, object]]:
     """Seconds that the client spends on blending, writing and polygons for a whole pair, and what it found."""
     from changen2.jobs.detect import run_plan
-    from changen2.jobs.progress import Reporter
+    from changen2.jobs.runs.progress import Reporter
     from changen2.raster.output_folder import OutputFolder
     from changen2.raster.reading import gdal_environment
 

@@ -35,7 +35,7 @@ from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.gpcm.synthesis import Generator
-from changen2.jobs.progress import Progress, Reporter
+from changen2.jobs.runs.progress import Progress, Reporter
 from changen2.jobs.synthesize import run_with
 from changen2.models.generator_tiny import TinyGenerator
 from changen2.models.registry import ModelCard, card_of, load_model

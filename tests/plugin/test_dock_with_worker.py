@@ -9,9 +9,9 @@ from qgis.core import QgsProject, QgsRasterLayer, QgsRectangle, QgsReferencedRec
 from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtWidgets import QMainWindow
 
-from changen2_qgis.detect_page import DetectPage
-from changen2_qgis.extent_picker import RECTANGLE
+from changen2_qgis.pages.detect_page import DetectPage
 from changen2_qgis.results import detection_groups
+from changen2_qgis.widgets.extent_picker import RECTANGLE
 
 PATIENCE_MS = 120_000
 """Two cores, a cold start of torch, and other work on the machine."""

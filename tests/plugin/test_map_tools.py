@@ -6,8 +6,8 @@ from qgis.gui import QgsMapCanvas, QgsMapToolPan
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 
-from changen2_qgis.extent_picker import CANVAS, POLYGONS, RECTANGLE, WHOLE, ExtentPicker
 from changen2_qgis.map_tools import ExtentDrawing
+from changen2_qgis.widgets.extent_picker import CANVAS, POLYGONS, RECTANGLE, WHOLE, ExtentPicker
 
 UTM = QgsCoordinateReferenceSystem("EPSG:32633")
 

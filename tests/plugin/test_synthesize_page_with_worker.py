@@ -9,10 +9,10 @@ from qgis.core import QgsApplication, QgsProject, QgsRectangle, QgsReferencedRec
 from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtWidgets import QMainWindow
 
-from changen2_qgis.event_source import DRAW, SIMULATE
+from changen2_qgis.events.source import DRAW, SIMULATE
+from changen2_qgis.pages.synthesize_page import SynthesizePage
 from changen2_qgis.processing.provider import Changen2Provider
 from changen2_qgis.series_results import series_groups
-from changen2_qgis.synthesize_page import SynthesizePage
 
 PATIENCE_MS = 480_000
 """Two cores, a cold start of torch, and other work on the machine."""

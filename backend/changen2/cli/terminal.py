@@ -21,7 +21,7 @@ from rich.progress import Progress as ProgressBar
 from rich.text import Text
 
 from changen2.errors import Cancelled, Changen2Error, InputError
-from changen2.jobs.progress import Progress
+from changen2.jobs.runs.progress import Progress
 
 UNLIMITED = 100_000
 """Columns of what is no terminal, where nothing has to fit."""

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from changen2.errors import Changen2Error
-from changen2.jobs.change_places import (
+from changen2.jobs.evaluate import calibration_to_keep, evaluate
+from changen2.jobs.evaluation.compare import objects_report
+from changen2.jobs.evaluation.places import (
     FALSE,
     FOUND_SHARE,
     HIT,
@@ -26,11 +28,9 @@ from changen2.jobs.change_places import (
     outcome_of,
     place_shares,
 )
-from changen2.jobs.change_truth import ChangeMap, open_truth
-from changen2.jobs.compare import objects_report
-from changen2.jobs.evaluate import calibration_to_keep, evaluate
-from changen2.jobs.manifest import versions, write_manifest
-from changen2.jobs.progress import Reporter
+from changen2.jobs.evaluation.truth import ChangeMap, open_truth
+from changen2.jobs.runs.manifest import versions, write_manifest
+from changen2.jobs.runs.progress import Reporter
 from changen2.models.store import amend_card, amendable_card
 from changen2.protocol import EvaluateRequest
 from changen2.raster.grid import Grid

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from changen2.errors import InputError
-from changen2.jobs.calibrated import scaling_of
-from changen2.jobs.change_map import Decoder, DetectionMaps, polygons_of
-from changen2.jobs.dask_cluster import crew
-from changen2.jobs.dask_detect import ClusterPredictor, Date
-from changen2.jobs.detection_plan import Plan, make_plan
-from changen2.jobs.journal import Journal, note_request, stamps
-from changen2.jobs.manifest import describe_input, versions, write_manifest
-from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
-from changen2.jobs.run_folder import run_folder
+from changen2.jobs.cluster.crew import crew
+from changen2.jobs.cluster.detection import ClusterPredictor, Date
+from changen2.jobs.detection.calibrated import scaling_of
+from changen2.jobs.detection.change_map import Decoder, DetectionMaps, polygons_of
+from changen2.jobs.detection.plan import Plan, make_plan
+from changen2.jobs.runs.folder import run_folder
+from changen2.jobs.runs.journal import Journal, note_request, stamps
+from changen2.jobs.runs.manifest import describe_input, versions, write_manifest
+from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.devices import choose_device, choose_precision, default_threads
 from changen2.models.predictor import Predictor
 from changen2.models.registry import load_model

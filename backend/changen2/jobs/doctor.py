@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from changen2.jobs.manifest import versions
+from changen2.jobs.runs.manifest import versions
 
 SCARCE_MEMORY = 3e9
 SCARCE_DISK = 2e9

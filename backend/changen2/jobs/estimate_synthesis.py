@@ -15,14 +15,14 @@ import numpy as np
 from changen2.gpcm.labels import Box
 from changen2.gpcm.regions import Region
 from changen2.gpcm.synthesis import Generator, Synthesizer
-from changen2.jobs import synthesis_rates
-from changen2.jobs.event_series import Step
-from changen2.jobs.image_drawing import plan_regions
-from changen2.jobs.label_series import as_window
-from changen2.jobs.model_defaults import settled
-from changen2.jobs.overlays import SparseRaster
-from changen2.jobs.progress import Reporter
-from changen2.jobs.synthesis_plan import Inputs, let_happen, open_inputs, sampling
+from changen2.jobs.runs.progress import Reporter
+from changen2.jobs.synthesis import rates
+from changen2.jobs.synthesis.event_series import Step
+from changen2.jobs.synthesis.image_drawing import plan_regions
+from changen2.jobs.synthesis.label_series import as_window
+from changen2.jobs.synthesis.model_defaults import settled
+from changen2.jobs.synthesis.overlays import SparseRaster
+from changen2.jobs.synthesis.plan import Inputs, let_happen, open_inputs, sampling
 from changen2.models.generator_published import PublishedGenerator
 from changen2.models.generator_tiny import TinyGenerator
 from changen2.models.registry import ModelCard, card_of, load_model
@@ -100,7 +100,7 @@ def run_with(
         tiles = sum(len(region.windows((0, 0))) for region in chain(*regions))
         looks = _looks(request, form, series.steps, regions)
         if looks and load is not None:
-            synthesis_rates.try_out(request, card, load, inputs.image, work, reporter)
+            rates.try_out(request, card, load, inputs.image, work, reporter)
         return {
             "width": inputs.area.window.width,
             "height": inputs.area.window.height,
@@ -119,9 +119,9 @@ def run_with(
 
 
 def _seconds(request: SynthesizeRequest, card: ModelCard, inputs: Inputs, looks: int, steps: int) -> float | None:
-    rates = synthesis_rates.known(request, card)
+    measured = rates.known(request, card)
     pixels = 0 if request.patches else steps * inputs.area.window.width * inputs.area.window.height
-    parts = [(looks, rates.seconds_per_look), (pixels, rates.seconds_per_pixel)]
+    parts = [(looks, measured.seconds_per_look), (pixels, measured.seconds_per_pixel)]
     if any(amount and rate is None for amount, rate in parts):
         return None
     return round(sum(amount * (rate or 0.0) for amount, rate in parts), 2)

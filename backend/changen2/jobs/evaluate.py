@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from changen2.errors import InputError
-from changen2.jobs import labelled_points
-from changen2.jobs.change_truth import ChangeMap
-from changen2.jobs.compare import Comparison, compare, matched, merged, objects_report
-from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.jobs.evaluation import labelled_points
+from changen2.jobs.evaluation.compare import Comparison, compare, matched, merged, objects_report
+from changen2.jobs.evaluation.truth import ChangeMap
+from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.store import amend_card, amendable_card
 from changen2.raster.accuracy import scores_with_intervals
 from changen2.raster.calibration import calibration, ece_interval

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from changen2.errors import InputError
-from changen2.jobs.calibrated import written_threshold
-from changen2.jobs.finetune_material import Material, files_of, read_material
-from changen2.jobs.journal import stamps
-from changen2.jobs.manifest import redacted, versions, write_manifest
-from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
-from changen2.jobs.register import require_free
-from changen2.jobs.run_folder import is_unfinished
+from changen2.jobs.detection.calibrated import written_threshold
+from changen2.jobs.learning.material import Material, files_of, read_material
+from changen2.jobs.learning.register import require_free
+from changen2.jobs.runs.folder import is_unfinished
+from changen2.jobs.runs.journal import stamps
+from changen2.jobs.runs.manifest import redacted, versions, write_manifest
+from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models import store
 from changen2.models.changestar import ChangeStar
 from changen2.models.devices import choose_device, default_threads

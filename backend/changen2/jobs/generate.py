@@ -16,15 +16,15 @@ from typing import Any
 import torch
 
 from changen2.gpcm.synthesis import Generator
-from changen2.jobs.dask_cluster import Crew, crew
-from changen2.jobs.generate_files import LAYERS, Delivery, make_files
-from changen2.jobs.generate_plan import DatasetPlan, make_plan, orders, with_view_shift
-from changen2.jobs.generate_sources import Source
-from changen2.jobs.journal import Journal, stamps
-from changen2.jobs.manifest import versions, write_manifest
-from changen2.jobs.model_defaults import settled
-from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
-from changen2.jobs.run_folder import run_folder
+from changen2.jobs.cluster.crew import Crew, crew
+from changen2.jobs.generation.files import LAYERS, Delivery, make_files
+from changen2.jobs.generation.plan import DatasetPlan, make_plan, orders, with_view_shift
+from changen2.jobs.generation.sources import Source
+from changen2.jobs.runs.folder import run_folder
+from changen2.jobs.runs.journal import Journal, stamps
+from changen2.jobs.runs.manifest import versions, write_manifest
+from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
+from changen2.jobs.synthesis.model_defaults import settled
 from changen2.models.registry import ModelCard, card_of, load_model
 from changen2.protocol import GenerateRequest, validate
 from changen2.raster.reading import gdal_environment

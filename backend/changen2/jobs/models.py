@@ -12,8 +12,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from changen2.errors import InputError
-from changen2.jobs.calibrated import written_threshold
-from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.jobs.detection.calibrated import written_threshold
+from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models import store
 from changen2.models.catalogue import PublishedModel
 from changen2.models.registry import ModelCard, cards, load_model

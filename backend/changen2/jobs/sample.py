@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 
 from changen2.errors import InputError
-from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.protocol import SampleRequest, validate
 from changen2.raster.output_folder import OutputFolder
 from changen2.raster.reading import gdal_environment

@@ -15,19 +15,19 @@ from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.drawn import DrawnEvent, apply_drawn
 from changen2.gpcm.labels import Box, Labels, Readable
-from changen2.gpcm.simulation import KINDS, Event, Rules
-from changen2.gpcm.transitions import default_transitions, read_transitions
-from changen2.jobs.change_events import EventRow, MarkRaster, footprints, read_events, to_grid, write_events
-from changen2.jobs.condition import INSTANCES
-from changen2.jobs.event_series import Happen, by_rules, no_change
-from changen2.jobs.image_series import SourceImage
-from changen2.jobs.instance_raster import InstanceLabels, OnBlock, Removals, find_instances
-from changen2.jobs.label_series import LabelRaster, LabelSource, copy_labels, write_change
-from changen2.jobs.manifest import describe_input, versions, write_manifest
-from changen2.jobs.overlays import FirstLabels
-from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
-from changen2.jobs.run_folder import SERIES, check_apart, drop, is_unfinished, series_there
-from changen2.protocol import EventRules, SimulateRequest, validate
+from changen2.gpcm.simulation import KINDS, Event
+from changen2.jobs.runs.folder import SERIES, check_apart, drop, is_unfinished, series_there
+from changen2.jobs.runs.manifest import describe_input, versions, write_manifest
+from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
+from changen2.jobs.synthesis.condition import INSTANCES
+from changen2.jobs.synthesis.event_rules import make_rules
+from changen2.jobs.synthesis.event_series import Happen, by_rules, no_change
+from changen2.jobs.synthesis.events import EventRow, MarkRaster, footprints, read_events, to_grid, write_events
+from changen2.jobs.synthesis.image_series import SourceImage
+from changen2.jobs.synthesis.instance_raster import InstanceLabels, OnBlock, Removals, find_instances
+from changen2.jobs.synthesis.label_series import LabelRaster, LabelSource, copy_labels, write_change
+from changen2.jobs.synthesis.overlays import FirstLabels
+from changen2.protocol import SimulateRequest, validate
 from changen2.raster.area import Area
 from changen2.raster.grid import Grid
 from changen2.raster.output_folder import OutputFolder
@@ -202,37 +202,6 @@ class _Plan:
             )
         self.drawn, self.warnings = read_events(request.events, source.grid, source.classes, request.steps, background)
         self.steps = request.steps or max(event.step for event in self.drawn)
-
-
-def make_rules(request: EventRules, classes: ClassTable, kinds: tuple[str, ...], background: int) -> Rules:
-    """What a request lets happen.
-
-    Raises:
-        InputError: contradicting counts, an unknown class, no transition table.
-    """
-    if request.least > request.most:
-        raise InputError(
-            f"At least {request.least} and at most {request.most} objects a step.",
-            hint="The least number must not exceed the most.",
-            code="bad_value",
-        )
-    if request.object_classes is not None:
-        objects = frozenset(classes.resolve(part) for part in request.object_classes.split(",") if part.strip())
-    else:
-        named = {index for index, name in classes.names.items() if name.casefold() == "building"}
-        objects = frozenset(named or set(classes.names) - {background})
-    transitions = None
-    if "edit" in kinds:
-        given = request.transitions
-        transitions = read_transitions(given, classes) if given else default_transitions(classes)
-    return Rules(
-        kinds=kinds,
-        object_classes=objects,
-        background=background,
-        count=(request.least, request.most),
-        edit_probability=request.edit_probability,
-        transitions=transitions,
-    )
 
 
 class _Series:

@@ -15,19 +15,19 @@ import numpy as np
 import shapely
 
 from changen2.gpcm.synthesis import Generator
-from changen2.jobs import synthesis_rates
-from changen2.jobs.change_events import EventRow, write_events
-from changen2.jobs.event_series import EventSeries
-from changen2.jobs.found_buildings import FOUND
-from changen2.jobs.image_drawing import Drawing, DrawingPlan
-from changen2.jobs.journal import note_request
-from changen2.jobs.label_series import LabelRaster, copy_labels, write_change
-from changen2.jobs.manifest import describe_input, versions, write_manifest
-from changen2.jobs.model_defaults import settled
-from changen2.jobs.overlays import Cropped
-from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
-from changen2.jobs.run_folder import SERIES, drop, run_folder, series_there
-from changen2.jobs.synthesis_plan import Inputs, files_of, let_happen, make_drawing_plan, open_inputs
+from changen2.jobs.runs.folder import SERIES, drop, run_folder, series_there
+from changen2.jobs.runs.journal import note_request
+from changen2.jobs.runs.manifest import describe_input, versions, write_manifest
+from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
+from changen2.jobs.synthesis import rates
+from changen2.jobs.synthesis.event_series import EventSeries
+from changen2.jobs.synthesis.events import EventRow, write_events
+from changen2.jobs.synthesis.found_buildings import FOUND
+from changen2.jobs.synthesis.image_drawing import Drawing, DrawingPlan
+from changen2.jobs.synthesis.label_series import LabelRaster, copy_labels, write_change
+from changen2.jobs.synthesis.model_defaults import settled
+from changen2.jobs.synthesis.overlays import Cropped
+from changen2.jobs.synthesis.plan import Inputs, files_of, let_happen, make_drawing_plan, open_inputs
 from changen2.models.registry import ModelCard, card_of, load_model
 from changen2.protocol import SynthesizeRequest, validate
 from changen2.raster.area import Area
@@ -91,7 +91,7 @@ def run_with(
             drawing = Drawing(plan, generator, folder.work, reporter)
             note_request(folder.work, "synthesize", request)
             names += drawing.run()
-            synthesis_rates.remember(request, card, drawing.rates)
+            rates.remember(request, card, drawing.rates)
             rows = _rows_inside(series.rows, inputs.area)
             write_events(folder.work / "change_events.gpkg", rows, inputs.area.grid)
             summary = {

@@ -11,8 +11,8 @@ from typing import Any
 from torch import nn
 
 from changen2.errors import InputError
-from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
-from changen2.jobs.register import held_out_note, register, require_free
+from changen2.jobs.learning.register import held_out_note, register, require_free
+from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models import store
 from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.training import landcover_train

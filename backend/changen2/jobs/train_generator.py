@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.training.export import digest, export_weights
 from changen2.training.generator import autoencoder, latents, rsdit
 from changen2.training.generator.config import AutoencoderConfig, RSDiTConfig, load_run_config

@@ -13,9 +13,9 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from changen2.errors import InputError
-from changen2.jobs.change_map import CHANGE_COLORS, NODATA, binary, polygons_of
-from changen2.jobs.manifest import describe_input, versions, write_manifest
-from changen2.jobs.progress import IsCancelled, OnProgress, Reporter
+from changen2.jobs.detection.change_map import CHANGE_COLORS, NODATA, binary, polygons_of
+from changen2.jobs.runs.manifest import describe_input, versions, write_manifest
+from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.protocol import VectorizeRequest, validate
 from changen2.raster.grid import Grid
 from changen2.raster.output_folder import OutputFolder

@@ -25,8 +25,8 @@ from changen2.gpcm.labels import Box
 from changen2.gpcm.libraries import ArrayLibrary, Elsewhere
 from changen2.gpcm.regions import CELL, Region
 from changen2.gpcm.synthesis import Generator, Settings, Synthesizer
-from changen2.jobs.exemplar_libraries import exemplars_for, look_of_pixels
-from changen2.jobs.image_series import mirrored_read
+from changen2.jobs.synthesis.exemplar_libraries import exemplars_for, look_of_pixels
+from changen2.jobs.synthesis.image_series import mirrored_read
 
 Picture = NDArray[np.uint8]
 Labels = NDArray[np.uint8]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from skimage.filters import threshold_otsu
 
 from changen2.errors import Changen2Error, InputError
-from changen2.jobs.calibrated import scaling_of, written_threshold
+from changen2.jobs.detection.calibrated import scaling_of, written_threshold
 from changen2.models.registry import ModelCard, cards, load_model, weights_path
 from changen2.raster.calibration import calibration, tally
 from changen2.training import ablation

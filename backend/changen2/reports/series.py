@@ -16,8 +16,8 @@ from rasterio.features import shapes
 from shapely.geometry import shape
 from shapely.ops import unary_union
 
-from changen2.jobs.change_events import EventRow, write_events
-from changen2.jobs.progress import Reporter
+from changen2.jobs.runs.progress import Reporter
+from changen2.jobs.synthesis.events import EventRow, write_events
 from changen2.jobs.synthesize import run_with
 from changen2.protocol import SynthesizeRequest, validate
 from changen2.raster.grid import Grid

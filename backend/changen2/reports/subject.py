@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.synthesis import Generator
-from changen2.jobs.condition import generator_table
+from changen2.jobs.synthesis.condition import generator_table
 from changen2.models.devices import choose_precision
 from changen2.models.generator_tiny import TinyGenerator
 from changen2.models.registry import ModelCard, card_of, load_model

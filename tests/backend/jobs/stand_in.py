@@ -14,13 +14,13 @@ def load():
 
 def pretend_version(version):
     """Let this process say that it runs another version of changen2."""
-    from changen2.jobs import dask_cluster, dask_staff
+    from changen2.jobs.cluster import crew, staff
 
-    dask_cluster.__version__ = dask_staff.__version__ = version
+    crew.__version__ = staff.__version__ = version
 
 
 def forget_changen2():
     """Let this process no longer find what it is asked for, as where changen2 is not installed."""
-    from changen2.jobs import dask_staff
+    from changen2.jobs.cluster import staff
 
-    del dask_staff._facts
+    del staff._facts

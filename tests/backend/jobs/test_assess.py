@@ -10,7 +10,7 @@ import shapely
 
 from changen2.errors import Cancelled, InputError
 from changen2.jobs import assess
-from changen2.jobs.progress import Reporter
+from changen2.jobs.runs.progress import Reporter
 from changen2.protocol import EvaluateRequest, validate
 
 

@@ -11,7 +11,7 @@ from rasterio.windows import Window
 
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.detect import estimate
-from changen2.jobs.progress import Reporter
+from changen2.jobs.runs.progress import Reporter
 from changen2.protocol import EstimateRequest
 from changen2.raster.output_folder import WORK_FOLDER
 from changen2.raster.reading import AlignedRaster
@@ -504,7 +504,7 @@ def test_a_change_head_with_classes_tells_them(pair, tmp_path, monkeypatch):
         overlap=32, licence="none", sha256="", classes=classes("other", "building"),
         change_classes=classes("none", "intact", "minor", "major", "destroyed"),
     )  # fmt: skip
-    monkeypatch.setattr("changen2.jobs.detection_plan.card_of", lambda name, task="detect": card)
+    monkeypatch.setattr("changen2.jobs.detection.plan.card_of", lambda name, task="detect": card)
     monkeypatch.setattr(job, "load_predictor", lambda plan: Predictor(Damage(), torch.device("cpu"), torch.float32, 1))
     result = job.detect(*pair, tmp_path / "run")
     levels = read(result["outputs"]["change_class"])

@@ -6,15 +6,16 @@ import pytest
 import shapely
 
 from changen2.errors import InputError
-from changen2.jobs import estimate_synthesis, synthesis_rates
-from changen2.jobs.progress import Reporter
+from changen2.jobs import estimate_synthesis
+from changen2.jobs.runs.progress import Reporter
+from changen2.jobs.synthesis import rates
 from changen2.protocol import EstimateSynthesisRequest, validate
 
 
 @pytest.fixture
 def estimate(monkeypatch, flat_card, flat_generator):
     """Estimate with the flat generator; nothing was measured yet."""
-    monkeypatch.setattr(synthesis_rates, "_rates", {})
+    monkeypatch.setattr(rates, "_rates", {})
 
     def run(image, trial=False, **options):
         given = {key: str(value) if hasattr(value, "parts") else value for key, value in options.items()}

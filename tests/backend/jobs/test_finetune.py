@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 from changen2.cli import app
 from changen2.errors import Cancelled, InputError
-from changen2.jobs import finetune_material
 from changen2.jobs.detect import detect
 from changen2.jobs.finetune import finetune_model
+from changen2.jobs.learning import material
 from changen2.jobs.models import list_models, verify
-from changen2.jobs.progress import Reporter
+from changen2.jobs.runs.progress import Reporter
 from changen2.models import store
 from changen2.models.catalogue import CATALOGUE
 from changen2.models.changestar import ChangeStar
@@ -68,7 +68,7 @@ def detect_on(pairs, tmp_path, model):
 
 def read_material(root, **options):
     request = validate(FinetuneRequest, {"name": "x", "out_dir": "x", "pairs": str(root), "gsd": 0.5, **options})
-    return finetune_material.read_material(request, card_of("tiny"), Reporter())
+    return material.read_material(request, card_of("tiny"), Reporter())
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from PIL import Image
 
 from changen2.errors import Cancelled, InputError
 from changen2.jobs import generate as job
-from changen2.jobs.progress import Reporter
+from changen2.jobs.runs.progress import Reporter
 from changen2.models.registry import ModelCard
 from changen2.protocol import GenerateRequest, validate
 from changen2.raster.vectors import class_tags

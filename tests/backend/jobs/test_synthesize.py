@@ -13,7 +13,7 @@ from shapely.geometry import Polygon, box
 
 from changen2.errors import Cancelled, InputError
 from changen2.gpcm import regions
-from changen2.jobs.progress import Reporter
+from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesize import synthesize
 
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)

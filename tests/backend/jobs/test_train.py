@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from changen2.cli import app
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.detect import detect
+from changen2.jobs.learning.register import card_of_training
 from changen2.jobs.models import info, verify
-from changen2.jobs.register import card_of_training
 from changen2.jobs.train import train_changestar, train_landcover
 from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.models.registry import card_of, load_model

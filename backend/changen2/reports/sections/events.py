@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from changen2.jobs.condition import INSTANCES
+from changen2.jobs.synthesis.condition import INSTANCES
 from changen2.models.rsdit_tiny import BACKGROUND, BUILDING, LAND, ROAD, VEGETATION, WATER
 from changen2.reports.drawing import INITS
 from changen2.reports.held_out import SOUTH_TYROL, Tile

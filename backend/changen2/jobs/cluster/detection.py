@@ -1,0 +1,180 @@
+"""Detection on a Dask cluster: each task is one row of a block's tiles; the client blends and writes as it always does.
+
+A row of tiles is a block of its own whose sums are added to those of the whole block. Sums are whole numbers, so the
+pixels are those of one machine with the same number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from changen2.jobs.cluster.crew import Crew, once_a_process
+from changen2.jobs.detection.plan import Plan
+from changen2.models.devices import choose_device, choose_precision
+from changen2.models.predictor import Predictor
+from changen2.models.registry import ModelCard, load_model
+from changen2.raster.blending import BlockSums, Carry
+from changen2.raster.grid import Grid
+from changen2.raster.pipeline import WriteCore, core_of, read_block, sum_block
+from changen2.raster.radiometry import Stretch
+from changen2.raster.reading import AlignedRaster, gdal_environment
+from changen2.raster.tiles import Block, TileGrid
+
+PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
+DEFAULT_THREADS = 1
+"""Of torch in each task: a cluster's cores are filled by workers, and every worker must add up in the same order."""
+
+
+@dataclass(frozen=True)
+class Date:
+    """A raster as every worker opens it: under the same path, with the same radiometry.
+
+    Attributes:
+        path: absolute where it is a local file; every worker must reach it.
+        grid: what it is read on.
+        bands: the three that are seen.
+        stretch: measured once, by the client.
+    """
+
+    path: str
+    grid: Grid
+    bands: tuple[int, int, int]
+    stretch: Stretch
+
+    @classmethod
+    def of(cls, path: str, grid: Grid, raster: AlignedRaster) -> Date:
+        """An open raster as a value that travels."""
+        there = str(Path(path).absolute()) if Path(path).exists() else path
+        return cls(there, grid, raster.bands, raster.stretch)
+
+    def open(self) -> AlignedRaster:
+        """Open it."""
+        return AlignedRaster(self.path, self.grid, self.bands, self.stretch)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What a worker needs to run the model.
+
+    Attributes:
+        card: the model's.
+        device, precision: as asked for.
+        threads: of torch.
+        batch_size: None chooses by device.
+        tile: rows, columns of a tile.
+    """
+
+    card: ModelCard
+    device: str
+    precision: str
+    threads: int
+    batch_size: int | None
+    tile: tuple[int, int]
+
+    def ready(self) -> Predictor:
+        """The model on this worker's device, loaded once a process."""
+        torch.set_num_threads(self.threads)
+        device = choose_device(self.device)
+        precision = choose_precision(self.precision, device)
+
+        def load() -> Predictor:
+            batch = self.batch_size or (1 if device.type == "cpu" else 8)
+            predictor = Predictor(load_model(self.card), device, precision, batch)
+            predictor.probe(self.tile)
+            return predictor
+
+        key = (self.card.name, self.card.sha256, str(device), str(precision), self.batch_size, self.tile)
+        return once_a_process(key, load)
+
+
+def describe(detector: Detector) -> tuple[str, str, int]:
+    """Device, precision and batch size that a worker ends up with; runs there."""
+    predictor = detector.ready()
+    return str(predictor.device), str(predictor.precision).removeprefix("torch."), predictor.batch_size
+
+
+def look(
+    detector: Detector, dates: tuple[Date, Date], planes: int, block: Block
+) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+    """Sums and valid mask of what a block's tiles look at; runs on a worker."""
+    predictor = detector.ready()
+    with gdal_environment(), dates[0].open() as before, dates[1].open() as after:
+        pixels = read_block(before, after, block)
+    return sum_block(pixels, predictor.predict, planes, predictor.batch_size, lambda _: None).sums, pixels.valid
+
+
+class ClusterPredictor:
+    """Stands for the models of a cluster's workers where a job has one of its own.
+
+    Args:
+        plan: of the detection.
+        crew: the workers.
+        check: raises to cancel.
+
+    Attributes:
+        precision, batch_size: those of the first worker asked; all are told to use the same. fp16 that nobody asked for
+            becomes fp32 where a task may come to a worker without GPU, which cannot compute in it.
+        device: that of the first worker asked; where none was asked for, each uses the best of its own.
+    """
+
+    def __init__(self, plan: Plan, crew: Crew, check: Callable[[], None]) -> None:
+        request = plan.request
+        threads = request.threads or DEFAULT_THREADS
+        # What a run notes about itself, and is resumed by, counts the threads here.
+        torch.set_num_threads(threads)
+        tile = plan.tiles.rows.tile, plan.tiles.columns.tile
+        asked = Detector(plan.card, request.device, request.precision, threads, request.batch_size, tile)
+        ((device, precision, self.batch_size),) = crew.in_order(describe, [asked], check)
+        anywhere = request.device == "auto" and not crew.on_gpus
+        if precision == "float16" and request.precision == "auto" and anywhere:
+            precision = "float32"
+        self.device, self.precision = torch.device(device), getattr(torch, precision)
+        self._detector = replace(asked, batch_size=self.batch_size, precision=PRECISIONS[precision])
+        self._crew, self._check, self._planes = crew, check, plan.planes
+
+    def probe(self, tile: tuple[int, int]) -> int:
+        """Planes that the model returns; the workers probed their memory when they loaded it."""
+        return self._planes
+
+    def run_tiles(
+        self,
+        before: Date,
+        after: Date,
+        blocks: list[Block],
+        *,
+        carry: Carry,
+        write_core: WriteCore,
+        on_tiles: Callable[[int], None],
+    ) -> None:
+        """Run the model over the wanted tiles of blocks, as ``changen2.raster.pipeline.run_tiles`` does here."""
+        task = partial(look, self._detector, (before, after), self._planes)
+        rows = (row for block in blocks for row in rows_of(block))
+        seen = self._crew.in_order(task, rows, self._check)
+        done_above = 0
+        for block in blocks:
+            sums, valid = BlockSums(block, self._planes), np.zeros((block.reach.height, block.reach.width), bool)
+            for row in rows_of(block):
+                part_sums, part_valid = next(seen)
+                top = row.decided.row_off - block.decided.row_off
+                sums.sums[:, top : top + row.decided.height] += part_sums
+                top = row.reach.row_off - block.reach.row_off
+                valid[top : top + row.reach.height] = part_valid
+                on_tiles(len(block.column_tiles))
+            if block.i > done_above:
+                done_above = block.i
+                carry.forget_above(block.i)
+            write_core(block, carry.finish(sums), core_of(block, valid))
+
+
+def rows_of(block: Block) -> Iterator[Block]:
+    """A block's wanted rows of tiles, each as a block of its own."""
+    grid = TileGrid(replace(block.grid.rows, tiles_per_block=1), block.grid.columns)
+    return (Block(grid, row, block.j, block.wanted) for row in block.row_tiles)

@@ -1,0 +1,1 @@
+"""The parts of a detection that other jobs need as well."""

@@ -1,0 +1,120 @@
+"""What a detection means for its rasters: grid, area, working resolution and tiles, checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rasterio.windows import Window
+
+from changen2.errors import InputError
+from changen2.jobs.detection.calibrated import written_threshold
+from changen2.jobs.detection.resolution import resampling_factor, suits
+from changen2.models.registry import ModelCard, card_of
+from changen2.protocol import DetectRequest
+from changen2.raster.area import Area
+from changen2.raster.grid import Grid
+from changen2.raster.ground import ground_sampling_distance
+from changen2.raster.reading import check_overlap, open_raster
+from changen2.raster.resampling import source_window
+from changen2.raster.tiles import TileGrid
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a request means for these rasters, decided before anything is computed.
+
+    Attributes:
+        request: as validated.
+        card: the model's card.
+        grid: the reference grid, that of ``before``.
+        area: what of it is asked for.
+        gsd: true metres of its pixels, None without CRS.
+        factor: pixels of the working grid per pixel of the reference grid, along a side.
+        work_grid: the grid the model sees.
+        wanted: the window of the working grid that is needed.
+        tiles: the tiles over the working grid.
+        warnings: what the user should know.
+    """
+
+    request: DetectRequest
+    card: ModelCard
+    grid: Grid
+    area: Area
+    gsd: float | None
+    factor: float
+    work_grid: Grid
+    wanted: Window
+    tiles: TileGrid
+    warnings: list[str]
+
+    @property
+    def threshold(self) -> float:
+        """The written probability from which a pixel counts as change: the user's, else the card's."""
+        return written_threshold(self.card) if self.request.threshold is None else self.request.threshold
+
+    @property
+    def planes(self) -> int:
+        """Values per pixel that the model returns."""
+        return planes_of(self.card)
+
+
+def make_plan(request: DetectRequest) -> Plan:
+    """Check a request against its rasters.
+
+    Raises:
+        InputError: whatever cannot work, before anything is computed or written.
+    """
+    card = card_of(request.model)
+    with open_raster(request.before) as dataset:
+        grid = Grid.of(dataset)
+    grid.require_north_up(request.before)
+    with open_raster(request.after) as dataset:
+        check_overlap(Grid.of(dataset), grid, request.after, request.before)
+    area = Area.choose(grid, request.bounds, request.aoi)
+    gsd = ground_sampling_distance(grid)
+    factor = _scale_factor(request, card, gsd)
+    work_grid = grid if factor == 1 else grid.scaled(factor)
+    wanted = area.window if factor == 1 else source_window(area.window, factor, work_grid.height, work_grid.width)
+    tile_size = request.tile_size or card.tile_size
+    tiles = TileGrid.plan(
+        work_grid.height,
+        work_grid.width,
+        tile_size,
+        min(card.overlap, tile_size // 2) if request.overlap is None else request.overlap,
+        planes_of(card),
+    )
+    warnings = _gsd_warnings(card, gsd, factor)
+    return Plan(request, card, grid, area, gsd, factor, work_grid, wanted, tiles, warnings)
+
+
+def planes_of(card: ModelCard) -> int:
+    """Return the channels of all heads: one sigmoid for one class beside background, else a channel a class."""
+    semantic = 1 if len(card.classes) <= 2 else len(card.classes)
+    return max(1, len(card.change_classes)) + 2 * semantic
+
+
+def _scale_factor(request: DetectRequest, card: ModelCard, gsd: float | None) -> float:
+    if request.gsd is None:
+        return 1.0
+    if gsd is None:
+        raise InputError(
+            f"--gsd {request.gsd} needs the ground size of a pixel, and {request.before} has no coordinate system.",
+            hint="Assign the raster its CRS, or leave --gsd out.",
+            code="bad_value",
+        )
+    target = card.gsd_native if request.gsd == "auto" else request.gsd
+    if request.gsd == "auto" and card.gsd_min <= gsd <= card.gsd_max:
+        return 1.0
+    return resampling_factor(gsd, target)
+
+
+def _gsd_warnings(card: ModelCard, gsd: float | None, factor: float) -> list[str]:
+    if gsd is None:
+        return ["The raster has no coordinate system: areas are in pixels and the ground resolution is unknown."]
+    seen = gsd / factor
+    if suits(card, seen):
+        return []
+    return [
+        f"The model sees pixels of {seen:.2f} m; it was trained at {card.gsd_min:g} to {card.gsd_max:g} m, so expect "
+        "worse results. Working at the resolution that suits the model (--gsd auto) may help."
+    ]

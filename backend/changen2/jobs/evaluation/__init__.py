@@ -1,0 +1,1 @@
+"""How a change map compares with what is true."""

@@ -1,0 +1,246 @@
+"""One change map against what is true there: pixels, places, probabilities and classes, counted block by block."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from changen2.errors import InputError
+from changen2.jobs.detection.change_map import LEVELS
+from changen2.jobs.evaluation.places import FOUND_SHARE, Shares, least_pixels, outcome_of, place_shares
+from changen2.jobs.evaluation.truth import PROBABILITY, VECTORS, ChangeMap, Truth, open_truth
+from changen2.jobs.runs.progress import Reporter
+from changen2.raster.accuracy import confusion, place_scores_with_intervals
+from changen2.raster.calibration import tally_levels
+from changen2.raster.grid import Grid
+from changen2.raster.reading import open_raster
+from changen2.raster.semantic_accuracy import Pairs, states, tally_states, tally_transitions
+from changen2.raster.vectors import UNKNOWN_CLASS, Classes, open_classes, read_class_tags
+
+UNIT = 256
+"""Side in pixels of the blocks that are resampled for the intervals of a single map."""
+
+GROUPS = 64
+"""Of blocks, for the interval of a single map's calibration."""
+
+MAPS = {".tif", ".tiff", ".png"}
+
+REFERENCES = MAPS | VECTORS | {".bmp", ".gif", ".img", ".jp2", ".vrt"}
+"""Endings of what may be a reference: beside it lie parts of shapefiles, world files and overviews."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A change map, its reference, and where there are classes of both the class maps of either date.
+
+    Attributes:
+        prediction, reference: of change.
+        said, true: class maps before and after, of the prediction and of the reference; None: no classes.
+    """
+
+    prediction: Path
+    reference: Path
+    said: tuple[Path, Path] | None = None
+    true: tuple[Path, Path] | None = None
+
+
+@dataclass
+class Comparison:
+    """What one map is found to be.
+
+    Attributes:
+        confusion: ``[blocks, 4]``; blocks without a known pixel are left out.
+        taken_for: what the map is, see ``ChangeMap``.
+        levels: pixels by stored probability and truth, of a probability: ``[GROUPS, 255, 2]``, each of a share of the
+            blocks.
+        states, transitions: of each block, where there are classes.
+        class_names: by number.
+        places: shares of known places that are reported, and of reported places that are known.
+        notes: what a person should know.
+    """
+
+    confusion: NDArray[np.float64]
+    taken_for: str
+    levels: NDArray[np.float64] | None = None
+    states: list[Pairs] = field(default_factory=list)
+    transitions: list[Pairs] = field(default_factory=list)
+    class_names: Mapping[int, str] = field(default_factory=dict)
+    places: tuple[Shares, Shares] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def matched(
+    prediction: Path, reference: Path, classes_before: str | Path | None, classes_after: str | Path | None
+) -> Iterator[Matched]:
+    """Pair maps with their references: two files, two folders, or two folders in the layout of a data set.
+
+    Raises:
+        InputError: ``bad_value`` or ``missing_file``.
+    """
+    given = (classes_before, classes_after)
+    if any(given) and not all(given):
+        raise InputError(
+            "The classes of one date only are given.", hint="Give both --classes-before and --classes-after."
+        )
+    if not prediction.is_dir():
+        beside = Classes.beside(prediction) if all(given) else None
+        if all(given) and beside is None:
+            raise InputError(
+                f"{prediction.parent} holds no class maps to compare.",
+                hint="Detect with a model that tells classes; semantic_before.tif and semantic_after.tif lie beside.",
+                code="missing_file",
+            )
+        true = (Path(str(classes_before)), Path(str(classes_after))) if all(given) else None
+        yield Matched(prediction, reference, (beside.before, beside.after) if beside else None, true)
+        return
+    if not reference.is_dir():
+        raise InputError(
+            f"{prediction} is a folder but {reference} is none.",
+            hint="Give two folders, or two files.",
+            code="bad_value",
+        )
+    yield from _in_folders(prediction, reference)
+
+
+def _in_folders(prediction: Path, reference: Path) -> Iterator[Matched]:
+    roots = (prediction, reference)
+    laid_out = all((root / "label").is_dir() for root in roots)
+    with_classes = laid_out and all((root / f"semantic_{date}").is_dir() for root in roots for date in "AB")
+    maps, truths = (root / "label" if laid_out else root for root in roots)
+    there = {path.stem: path for path in sorted(truths.iterdir()) if path.suffix.lower() in REFERENCES}
+    found = sorted(path for path in maps.iterdir() if path.suffix.lower() in MAPS)
+    missing = [path.name for path in found if path.stem not in there]
+    if missing or not found:
+        raise InputError(
+            f"{truths} has no reference for {', '.join(missing[:3])}." if missing else f"{maps} holds no map.",
+            hint="Each prediction needs a reference of the same name.",
+            code="missing_file",
+        )
+    for path in found:
+        said, true = (
+            (_named(root / "semantic_A", path), _named(root / "semantic_B", path)) if with_classes else None
+            for root in roots
+        )
+        yield Matched(path, there[path.stem], said, true)
+
+
+def _named(folder: Path, path: Path) -> Path:
+    found = sorted(one for one in folder.glob(f"{glob.escape(path.stem)}.*") if one.suffix.lower() in REFERENCES)
+    if not found:
+        raise InputError(f"{folder} has no {path.name}.", hint="Each map needs its classes.", code="missing_file")
+    return found[0]
+
+
+def compare(
+    pair: Matched, threshold: float, objects: bool, min_area: float = 0.0, check: Callable[[], None] = lambda: None
+) -> Comparison:
+    """Compare one map with its reference.
+
+    Args:
+        pair: what to compare; the reference may lie on another grid.
+        threshold: for a probability.
+        objects: also count connected places.
+        min_area: m² (pixels without CRS) below which a place is not counted.
+        check: called for each block; may raise to cancel.
+    """
+    with ExitStack() as stack:
+        mapped = stack.enter_context(ChangeMap(pair.prediction, threshold, check))
+        grid, notes = mapped.grid, list(mapped.notes)
+        truth = open_truth(pair.reference, grid, notes)
+        classes = _ClassMaps(pair, grid, stack) if pair.said and pair.true else None
+        result = Comparison(np.zeros((0, 4)), mapped.taken_for, notes=notes)
+        if mapped.taken_for == PROBABILITY:
+            result.levels = np.zeros((GROUPS, LEVELS + 1, 2))
+        rows = []
+        for number, window in enumerate(grid.windows(UNIT)):
+            check()
+            predicted, valid = mapped(window)
+            true, known = truth(window)
+            known = valid & known
+            if classes:
+                known &= classes.count(window, predicted, true, known, result)
+            if not known.any():
+                continue
+            rows.append(confusion(predicted, true, known))
+            if result.levels is not None:
+                result.levels[number % GROUPS] += tally_levels(mapped.levels(window)[known], true[known])
+        result.confusion = np.array(rows).reshape(-1, 4)
+        if classes:
+            result.class_names = classes.names
+        if objects and rows:
+            result.places = _places(mapped, truth, least_pixels(grid, min_area), check)
+    return result
+
+
+class _ClassMaps:
+    """Class maps of both dates, of a prediction and of its reference, on the prediction's grid."""
+
+    def __init__(self, pair: Matched, grid: Grid, stack: ExitStack) -> None:
+        paths = [*(pair.said or ()), *(pair.true or ())]
+        self._readers = [open_classes(path, grid, stack) for path in paths]
+        self.names: dict[int, str] = {}
+        for path in paths:
+            with open_raster(path) as dataset:
+                self.names |= read_class_tags(dataset.tags())
+
+    def count(
+        self,
+        window: Window,
+        predicted: NDArray[np.bool_],
+        true: NDArray[np.bool_],
+        known: NDArray[np.bool_],
+        result: Comparison,
+    ) -> NDArray[np.bool_]:
+        """Add a block's classes to the result, and return where they are known."""
+        values = [reader.read(1, window=window) for reader in self._readers]
+        said, so = values[:2], values[2:]
+        for where, maps in ((predicted, said), (true, so)):
+            for one in maps:
+                known = known & ~(where & (one == UNKNOWN_CLASS))
+        said_states = states(said[0], predicted)[known], states(said[1], predicted)[known]
+        true_states = states(so[0], true)[known], states(so[1], true)[known]
+        if known.any():
+            result.states.append(tally_states(np.concatenate(said_states), np.concatenate(true_states)))
+            result.transitions.append(tally_transitions(said_states, true_states))
+        return known
+
+
+def _places(mapped: ChangeMap, truth: Truth, least: int, check: Callable[[], None]) -> tuple[Shares, Shares]:
+    def outcomes(window: Window) -> NDArray[np.uint8]:
+        check()
+        return outcome_of(*mapped(window), *truth(window))
+
+    return place_shares(outcomes, (mapped.grid.height, mapped.grid.width), least, Reporter())
+
+
+def merged(parts: list[Pairs]) -> Pairs:
+    """Counts of several blocks as one."""
+    codes = np.concatenate([codes for codes, _ in parts])
+    counts = np.concatenate([counts for _, counts in parts])
+    found, place = np.unique(codes, return_inverse=True)
+    return found, np.bincount(place, weights=counts, minlength=len(found)).astype(np.int64)
+
+
+def objects_report(places: list[tuple[Shares, Shares]]) -> dict[str, Any]:
+    """Return how many places there are and how many are right, of all maps together.
+
+    A known place is found where at least half of it is reported, a reported one is right where at least half of it is
+    known to have changed. Intervals are over the maps, or over the places of a single one.
+    """
+    hits = [[shares >= FOUND_SHARE for shares in each] for each in zip(*places, strict=True)]
+    paired = len(places) > 1
+    if paired:
+        known, reported = (np.array([[hit.size, hit.sum()] for hit in each], np.float64) for each in hits)
+    else:
+        known, reported = (np.stack([np.ones(hit.size), hit], axis=1) for (hit,) in hits)
+    counts = (int(count) for units in (known, reported) for count in units.sum(axis=0))
+    named = dict(zip(("known", "found", "reported", "right"), counts, strict=True))
+    return named | place_scores_with_intervals(known, reported, paired)

@@ -1,0 +1,237 @@
+"""How right a change map is, and how much changed, from points that a person labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyproj import Transformer
+from rasterio.windows import Window
+
+from changen2.errors import InputError
+from changen2.jobs.evaluation.truth import ChangeMap
+from changen2.raster.area_estimates import Sample, area_adjusted
+from changen2.raster.grid import Grid
+from changen2.raster.ground import row_areas_m2
+
+REFERENCE_FIELD = "reference"
+STRATUM_FIELD = "map"
+SIZE_FIELD = "stratum_pixels"
+
+CLASSES = ("no change", "change")
+
+SIDE = 1024
+"""Rows and columns of the windows in which a map is measured."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """A sample as it is read.
+
+    Attributes:
+        places: x, y in the map's CRS ``[n, 2]``.
+        labels: 0, 1, or NaN where nobody has looked yet ``[n]``.
+        strata: of each, a number; NaN where it has none ``[n]``; None: not told.
+        sizes: pixels of each one's stratum ``[n]``; None: not told.
+    """
+
+    places: NDArray[np.float64]
+    labels: NDArray[np.float64]
+    strata: NDArray[np.float64] | None
+    sizes: NDArray[np.float64] | None
+
+
+def estimate(mapped: ChangeMap, path: Path) -> dict[str, Any]:
+    """Estimate accuracy and areas of a change map from labelled points.
+
+    The points are a random sample of the pixels of each stratum. With the fields ``map`` (the stratum) and
+    ``stratum_pixels`` (its size) they count as they were drawn, whatever the map says by now; with ``map`` alone the
+    map must still say the same; with neither, the strata are the map's two classes.
+
+    Args:
+        mapped: the map.
+        path: of the points, which have a field ``reference``, 0 or 1; points without a label are left out.
+
+    Returns:
+        ``points`` on the map, ``matrix`` of them (row on the map, column in reality), ``strata_differ``: whether the
+        map says something else than when they were drawn, ``area_unit`` (``m2``, or ``px`` without CRS), and of
+        `area_adjusted` a list of ``value``, ``low`` and ``high``, or None where no point tells.
+
+    Raises:
+        InputError: bad points, too few of them, or strata whose sizes are not known.
+    """
+    points = _read(path, mapped.grid)
+    pixels, area, in_metres = _measure(mapped)
+    said, ground = _look(mapped, points.places, in_metres)
+    labelled, on_map = np.isfinite(points.labels), said >= 0
+    if not (labelled & on_map).any():
+        raise InputError(
+            f"None of the {len(said):,} points of {path} is labelled and lies on the map.",
+            hint=f"Label points on it in the field {REFERENCE_FIELD!r}: 1 (change) or 0 (no change).",
+            code="bad_value",
+        )
+    stratum, sizes, names = _strata(points, said, labelled & on_map, pixels, path)
+    counted = labelled & (stratum >= 0)
+    _check_enough(np.bincount(stratum[counted], minlength=len(sizes)), names)
+    _check_not_too_many(np.bincount(stratum[stratum >= 0], minlength=len(sizes)), sizes, names, path)
+    true = np.where(labelled, points.labels, 0).astype(np.int64)
+    sample = Sample(stratum[counted], sizes, said[counted], true[counted], ground[counted])
+    matrix = np.zeros((2, 2), np.int64)
+    np.add.at(matrix, (said[labelled & on_map], true[labelled & on_map]), 1)
+    return {
+        "points": int(matrix.sum()),
+        "matrix": matrix.tolist(),
+        "strata_differ": bool((stratum != said)[counted & on_map].any()),
+        "area_unit": "m2" if in_metres else "px",
+        **{
+            name: [None if value is None else asdict(value) for value in values]
+            for name, values in area_adjusted(sample, area).items()
+        },
+    }
+
+
+def _measure(mapped: ChangeMap) -> tuple[NDArray[np.float64], float, bool]:
+    """Pixels of no change and of change, the area of both together, and whether that is in m²."""
+    pixels, area, in_metres = np.zeros(2), 0.0, True
+    for window in mapped.grid.windows(SIDE):
+        changed, valid = mapped(window)
+        pixels += [np.count_nonzero(valid & ~changed), np.count_nonzero(valid & changed)]
+        if not valid.any():
+            continue  # nothing is there, be it on the ellipsoid or beside it
+        areas = row_areas_m2(mapped.grid.crop(window))
+        in_metres = in_metres and areas is not None
+        area += 0.0 if areas is None else float(np.count_nonzero(valid, axis=1) @ areas)
+    return pixels, area if in_metres else float(pixels.sum()), in_metres
+
+
+def _look(
+    mapped: ChangeMap, places: NDArray[np.float64], in_metres: bool
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """What the map says at each place, -1 where nothing, and the area of its pixel there, 0 where it has none."""
+    grid = mapped.grid
+    said, ground = np.full(len(places), -1), np.zeros(len(places))
+    for number, place in enumerate(places):
+        if not np.isfinite(place).all():
+            continue  # the map's CRS has no place for it
+        column, row = (int(np.floor(value)) for value in ~grid.transform @ tuple(place))
+        if not (0 <= column < grid.width and 0 <= row < grid.height):
+            continue
+        window = Window(column, row, 1, 1)
+        changed, valid = mapped(window)
+        if valid[0, 0]:
+            areas = row_areas_m2(grid.crop(window)) if in_metres else np.ones(1)
+            said[number], ground[number] = changed[0, 0], 0.0 if areas is None else areas[0]
+    return said, ground
+
+
+def _strata(
+    points: Points, said: NDArray[np.int64], seen: NDArray[np.bool_], pixels: NDArray[np.float64], path: Path
+) -> tuple[NDArray[np.int64], NDArray[np.float64], Sequence[str]]:
+    """The stratum of each point, from 0 and -1 where it counts for none; the size of each stratum, and where it is."""
+    if points.strata is None or points.sizes is None:
+        moved = 0 if points.strata is None else np.count_nonzero((points.strata != said)[seen])
+        if moved:
+            raise InputError(
+                f"At {moved:,} of {np.count_nonzero(seen):,} labelled points of {path} the map no longer says what it "
+                f"said when they were drawn (field {STRATUM_FIELD!r}), and how large their strata were is not known.",
+                hint="Move the threshold back to that of the sample, or draw and label a new one: it keeps the sizes.",
+                code="bad_value",
+            )
+        return said, pixels, [f"on the map's {name}" for name in CLASSES]
+    known = np.isfinite(points.strata)
+    if not known[np.isfinite(points.labels)].all():
+        raise InputError(
+            f"Labelled points of {path} have no stratum in the field {STRATUM_FIELD!r}.",
+            hint="Points that were added by hand are no random sample: delete them, or remove their labels.",
+            code="bad_value",
+        )
+    numbers, index = np.unique(points.strata[known], return_inverse=True)
+    told = [np.unique(points.sizes[known][index == stratum]) for stratum in range(len(numbers))]
+    if any(len(sizes) != 1 or not sizes[0] > 0 for sizes in told):
+        raise InputError(
+            f"The field {SIZE_FIELD!r} of {path} does not hold one number of pixels for each stratum.",
+            hint=f"All points with the same {STRATUM_FIELD!r} need the same one, of the whole stratum.",
+            code="bad_value",
+        )
+    stratum = np.full(len(said), -1)
+    stratum[known] = index
+    return stratum, np.concatenate(told), [f"in stratum {number:g}" for number in numbers]
+
+
+def _check_enough(counts: NDArray[np.int64], strata: Sequence[str]) -> None:
+    few = [stratum for stratum, count in zip(strata, counts, strict=True) if count < 2]
+    if few:
+        raise InputError(
+            f"Fewer than two labelled points lie {' and '.join(few)}; the sample has {counts.sum()}.",
+            hint="Label a stratified sample: some dozens of points in each stratum, such as a class of the map.",
+            code="bad_value",
+        )
+
+
+def _check_not_too_many(
+    counts: NDArray[np.int64], sizes: NDArray[np.float64], strata: Sequence[str], path: Path
+) -> None:
+    for count, size, where in zip(counts, sizes, strata, strict=True):
+        if count > size:
+            raise InputError(
+                f"{count:,} points of {path} lie {where}, which has {size:,.0f} pixels: no pixel is drawn twice.",
+                hint=f"Give the whole stratum's pixels in {SIZE_FIELD!r}; keep a single point in each pixel.",
+                code="bad_value",
+            )
+
+
+def _read(path: Path, grid: Grid) -> Points:
+    if not path.exists():
+        raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
+    try:
+        meta, _, wkb, columns = pyogrio.raw.read(path, columns=[REFERENCE_FIELD, STRATUM_FIELD, SIZE_FIELD])
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise InputError(f"{path} cannot be read: {error}", hint="Give a point layer.", code="unreadable") from error
+    geometries = shapely.from_wkb(np.zeros(0, object) if wkb is None else wkb)
+    there = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
+    if not there.any():
+        raise InputError(f"{path} holds no point.", hint="Give a layer of labelled points.", code="bad_value")
+    fields = {name: values[there] for name, values in zip(meta["fields"], columns, strict=True)}
+    if REFERENCE_FIELD not in fields:
+        raise InputError(
+            f"{path} has no field {REFERENCE_FIELD!r}.",
+            hint="Add one: 1 where there is change, 0 where there is none.",
+            code="bad_value",
+        )
+    # A sample is labelled by and by; a point without a label is null, which a column of numbers holds as NaN.
+    labels = _numbers(fields[REFERENCE_FIELD])
+    known = np.isfinite(labels) if labels is not None else np.zeros(0, bool)
+    if labels is None or not np.isin(labels[known], (0, 1)).all():
+        held = sorted({str(value) for value in fields[REFERENCE_FIELD]})
+        raise InputError(
+            f"Field {REFERENCE_FIELD!r} of {path} holds {', '.join(held[:5])}; allowed are 0 and 1.",
+            hint="Label each point 1 (change) or 0 (no change).",
+            code="bad_value",
+        )
+    # A field "map" of words is somebody else's.
+    strata, sizes = (_numbers(fields[name]) if name in fields else None for name in (STRATUM_FIELD, SIZE_FIELD))
+    if strata is None and sizes is not None:
+        raise InputError(
+            f"{path} tells the sizes of strata ({SIZE_FIELD!r}), but not by a number which point is in which.",
+            hint=f"Add the field {STRATUM_FIELD!r}, a whole number, or remove {SIZE_FIELD!r}.",
+            code="bad_value",
+        )
+    places = shapely.get_coordinates(shapely.centroid(geometries[there]))
+    if grid.crs is not None and meta["crs"]:
+        transformer = Transformer.from_crs(meta["crs"], grid.crs.to_wkt(), always_xy=True)
+        places = np.stack(transformer.transform(places[:, 0], places[:, 1]), axis=1)
+    return Points(places, labels, strata, sizes)
+
+
+def _numbers(values: NDArray[Any]) -> NDArray[np.float64] | None:
+    """A column as numbers, NaN where there is none; None where it holds words."""
+    try:
+        return np.array([np.nan if value is None else value for value in values], np.float64)
+    except ValueError:
+        return None

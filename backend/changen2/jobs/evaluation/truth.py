@@ -1,0 +1,250 @@
+"""What a change map says and what is true there, window by window on the map's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+from shapely.geometry.base import BaseGeometry
+
+from changen2.errors import InputError
+from changen2.jobs.detection.change_map import DESCRIPTIONS, LEVELS, lowest_change_value
+from changen2.raster.area import Area, read_polygons
+from changen2.raster.grid import Grid
+from changen2.raster.reading import check_overlap, mask_outside, open_raster, warp
+
+VECTORS = {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml"}
+
+SIDE = 1024
+"""Rows and columns of the windows in which a map without a description is looked through."""
+
+MOST_NUMBERS = 32
+"""More values than this, and a map of bytes may be a probability; fewer number classes, or degrees of damage."""
+
+UNLIKELY = lowest_change_value(0.05)
+"""Below this, or without data, is most of a map in which most did not change."""
+
+ROUNDING = 1e-3
+"""How far fractions may reach beyond 0..1, as warped ones do."""
+
+MASK, PROBABILITY = "0/1 map", "change probability"
+"""What a change map may be."""
+
+BY_VALUES = (
+    "no band description tells what the map is; its values are taken for a change probability. Where they number "
+    "something, give a map of 0 and 1."
+)
+FAR = "no polygon of the reference lies anywhere near: taken for no change; check both coordinate systems."
+
+Mask = NDArray[np.bool_]
+
+Truth = Callable[[Window], tuple[Mask, Mask]]
+"""Window of the map → where there is change, and where that is known, each ``[h, w]``."""
+
+
+class ChangeMap:
+    """An open 0/1 map, or a change probability at a threshold; use as a context manager.
+
+    A probability is stored as detection writes it, which the band's description tells; without one, also of the parts
+    of a virtual mosaic, it is bytes of many values, half of them or more next to no change, beside a nodata value of 0.
+    Fractions of 0..1 are one too. In a 0/1 map whatever is not zero is change, and, as in a reference, a nodata value
+    of 0 says that nothing changed.
+
+    Attributes:
+        grid: of the map.
+        taken_for: ``MASK`` or ``PROBABILITY``.
+        notes: what a person should know of that.
+
+    Args:
+        path: of the map.
+        threshold: 0..1, for a probability.
+        check: called for each window that is looked through; may raise to cancel.
+
+    Raises:
+        InputError: it cannot be read, or holds other fractions. Reading: ``bad_band``, see ``_Band``.
+    """
+
+    def __init__(self, path: str | Path, threshold: float, check: Callable[[], None] = lambda: None) -> None:
+        self._dataset = open_raster(path)
+        self._band = _Band(path, self._dataset)
+        self._threshold = threshold
+        self.grid = Grid.of(self._dataset)
+        self.notes: list[str] = []
+        self._is_stored = _is_described(path, self._dataset)
+        self.taken_for = PROBABILITY if self._is_stored else MASK
+        if not self._is_stored and self._looks_probable(check):
+            self._is_stored = not self._band.floating
+            self.taken_for = PROBABILITY
+            self.notes.append(BY_VALUES)
+
+    def __enter__(self) -> ChangeMap:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._dataset.close()
+
+    def __call__(self, window: Window) -> tuple[Mask, Mask]:
+        """Return where there is change, and where the map says anything, each ``[h, w]``."""
+        values, valid = self._band.read(self._dataset, window)
+        if self.taken_for == MASK:
+            return values != 0, self._band.finite(values) if self._dataset.nodata == 0 else valid
+        return values >= (lowest_change_value(self._threshold) if self._is_stored else self._threshold), valid
+
+    def levels(self, window: Window) -> NDArray[np.int64]:
+        """Return a probability in steps of 1 / ``LEVELS``, ``[h, w]``, meaningless where the map says nothing."""
+        values, valid = self._band.read(self._dataset, window)
+        fractions = values.astype(np.float64) - 1 if self._is_stored else values.astype(np.float64) * LEVELS
+        return np.rint(np.where(valid, fractions, 0)).clip(0, LEVELS).astype(np.int64)
+
+    def _looks_probable(self, check: Callable[[], None]) -> bool:
+        if self._band.floating:
+            return self._holds_fractions(check)
+        if self._band.dtype != np.uint8 or self._dataset.nodata != 0 or self._band.has_colors:
+            return False
+        counts = np.zeros(256, np.int64)
+        for known in self._known(check):
+            counts += np.bincount(known, minlength=256)
+        return bool(np.count_nonzero(counts) > MOST_NUMBERS and 2 * counts[:UNLIKELY].sum() >= counts.sum())
+
+    def _holds_fractions(self, check: Callable[[], None]) -> bool:
+        least, most, fractions = 0.0, 1.0, False
+        for known in self._known(check):
+            fractions = fractions or bool((known != np.rint(known)).any())
+            least, most = float(known.min(initial=least)), float(known.max(initial=most))
+        if fractions and (least < -ROUNDING or most > 1 + ROUNDING):
+            raise InputError(
+                f"{self._band.path} holds fractions from {least:g} to {most:g}: it is no 0/1 map, and a change "
+                "probability is from 0 to 1.",
+                hint="Scale it to 0..1, or make it 0 where nothing changed and 1 elsewhere.",
+                code="bad_value",
+            )
+        return fractions
+
+    def _known(self, check: Callable[[], None]) -> Iterator[NDArray[Any]]:
+        for window in self.grid.windows(SIDE):
+            check()
+            values, valid = self._band.read(self._dataset, window)
+            yield values[valid]
+
+
+class _Band:
+    """The one band of a map; where an image format wants three, all are the same."""
+
+    def __init__(self, path: str | Path, dataset: DatasetReader) -> None:
+        self.path = path
+        colors = dataset.colorinterp
+        self._numbers = [number for number, color in enumerate(colors, 1) if color != ColorInterp.alpha] or [1]
+        self.has_colors = colors[self._numbers[0] - 1] == ColorInterp.palette
+        self.dtype = np.dtype(dataset.dtypes[self._numbers[0] - 1])
+        self.floating = self.dtype.kind == "f"
+
+    def read(self, reader: DatasetReader, window: Window) -> tuple[NDArray[Any], Mask]:
+        """Return values and where they are neither NaN nor masked, each ``[h, w]``; the reader may be a warped one.
+
+        Raises:
+            InputError: ``bad_band`` where there are several bands that differ.
+        """
+        first, *others = reader.read(self._numbers, window=window)
+        if not all(np.array_equal(first, other, equal_nan=self.floating) for other in others):
+            raise InputError(
+                f"{self.path} has {len(self._numbers)} bands that differ: it is an image rather than a map of change.",
+                hint="Give a raster of one band; gdal_translate -b NUMBER IN OUT takes one out of several.",
+                code="bad_band",
+            )
+        return first, self.finite(first) & (reader.dataset_mask(window=window) > 0)
+
+    def finite(self, values: NDArray[Any]) -> Mask:
+        """Return where there are numbers ``[h, w]``."""
+        return np.isfinite(values) if self.floating else np.ones(values.shape, bool)
+
+
+def _is_described(path: str | Path, dataset: DatasetReader) -> bool:
+    """Whether a description says that a probability is stored; a virtual mosaic keeps none, but its parts do."""
+    stored = DESCRIPTIONS["change_probability"].partition(":")[0]
+    if dataset.driver == "VRT" and not any(dataset.descriptions) and len(dataset.files) > 1:
+        with open_raster(dataset.files[1]) as part:
+            return (part.descriptions[0] or "").startswith(stored)
+    return (dataset.descriptions[0] or "").startswith(stored)
+
+
+def open_truth(reference: str | Path, grid: Grid, notes: list[str] | None = None) -> Truth:
+    """Open a reference on a change map's grid.
+
+    Args:
+        reference: a raster whose non-zero valid pixels are change (on any grid or CRS, warped by nearest
+            neighbour), or a polygon layer of changes, outside which nothing changed. A nodata value of 0, as rasters
+            of drawn polygons often have it, says that nothing changed, not that it is unknown; NaN is unknown.
+        grid: of the change map.
+        notes: takes what a person should know of it.
+
+    Raises:
+        InputError: it cannot be read, or is a raster that lies elsewhere. Reading: ``bad_band``, see ``_Band``.
+    """
+    path = Path(reference)
+    if path.suffix.lower() in VECTORS:
+        return _polygon_truth(path, grid, [] if notes is None else notes)
+    return _RasterTruth(path, grid)
+
+
+class _RasterTruth:
+    def __init__(self, path: Path, grid: Grid) -> None:
+        self._dataset = open_raster(path)
+        self._band = _Band(path, self._dataset)
+        own = Grid.of(self._dataset).beside(grid)
+        check_overlap(own, grid, path, "the change map")
+        self._reader = self._dataset
+        self._knows_all = own == grid and self._dataset.nodata == 0
+        if own != grid:
+            self._reader = warp(self._dataset, grid, Resampling.nearest, **mask_outside(self._dataset))
+
+    def __call__(self, window: Window) -> tuple[Mask, Mask]:
+        values, valid = self._band.read(self._reader, window)
+        return values != 0, self._band.finite(values) if self._knows_all else valid
+
+
+def _polygon_truth(path: Path, grid: Grid, notes: list[str]) -> Truth:
+    grid.require_north_up("The change map")
+    polygons = _polygons_of(path, grid)
+    if polygons is not None and not _meets_surroundings(polygons, grid):
+        notes.append(FAR)
+    area = Area(grid, grid.window, polygons) if polygons else None
+
+    def truth(window: Window) -> tuple[Mask, Mask]:
+        nothing = np.zeros((window.height, window.width), bool)
+        burnt = area.mask(window) if area else None
+        return nothing if burnt is None else burnt, ~nothing
+
+    return truth
+
+
+def _polygons_of(path: Path, grid: Grid) -> list[BaseGeometry] | None:
+    """The polygons of a layer, empty where none can be brought to the grid; None: the layer has no feature at all."""
+    try:
+        return read_polygons(path, grid)
+    except InputError as error:
+        if error.code == "no_overlap":
+            return []
+        if error.code == "empty_extent" and pyogrio.read_info(path)["features"] == 0:
+            return None
+        raise
+
+
+def _meets_surroundings(polygons: list[BaseGeometry], grid: Grid) -> bool:
+    """Whether the extent of polygons reaches a grid, or the ground beside it that is as large again on every side."""
+    if not polygons:
+        return False
+    left, bottom, right, top = grid.bounds()
+    width, height = right - left, top - bottom
+    around = shapely.box(left - width, bottom - height, right + width, top + height)
+    return bool(around.intersects(shapely.box(*shapely.total_bounds(polygons))))

@@ -1,0 +1,118 @@
+"""What a fine-tuning learns from: a folder of pairs, or two rasters and the changes between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from changen2.errors import InputError
+from changen2.jobs.generation.files import LAYERS
+from changen2.jobs.runs.manifest import describe_input
+from changen2.jobs.runs.progress import Reporter
+from changen2.models.card import ModelCard
+from changen2.protocol import FinetuneRequest
+from changen2.raster.grid import Grid
+from changen2.raster.ground import ground_sampling_distance
+from changen2.raster.reading import open_raster
+from changen2.training.digitized import read_digitized
+from changen2.training.image_files import IMAGES, read_values
+from changen2.training.places import IGNORE, PlacePair, read_pairs, tells_classes
+from changen2.training.watched import Check
+
+EVERY = 5
+"""Every so manieth pair of a folder is held out, where its list/val.txt does not say which."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is learned from.
+
+    Attributes:
+        pairs: with the held-out ones.
+        gsd: metres per pixel.
+        sources: what the manifest tells of the inputs.
+        warnings: what was taken for granted.
+    """
+
+    pairs: list[PlacePair]
+    gsd: float
+    sources: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+def files_of(request: FinetuneRequest) -> list[str | None]:
+    """The files that a request learns from."""
+    rasters = [request.before, request.after, request.changes, request.aoi]
+    if not request.pairs:
+        return rasters
+    root = Path(request.pairs)
+    images = (path for layer in LAYERS for path in (root / layer).glob("*") if path.suffix.lower() in IMAGES)
+    listed = [root / "manifest.json", *(root / "list").glob("*.txt"), *images]
+    return [*rasters, *(str(path) for path in sorted(listed))]
+
+
+def read_material(request: FinetuneRequest, base: ModelCard, reporter: Reporter) -> Material:
+    """Read the pairs from a folder, or cut them out of two rasters.
+
+    Raises:
+        InputError: neither or both are given, or they cannot be read.
+    """
+    rasters = {name: getattr(request, name) for name in ("before", "after", "changes")}
+    missing = [name for name, path in rasters.items() if not path]
+    if bool(request.pairs) == (len(missing) < 3) or (not request.pairs and missing):
+        raise InputError(
+            "Give a folder of pairs, or two rasters and the changes between them"
+            + (f"; {', '.join(missing)} is missing." if 0 < len(missing) < 3 and not request.pairs else "."),
+            hint="A folder of pairs holds A, B and label; or give before, after and changes.",
+            code="bad_value",
+        )
+    reporter.step("read", 0, 1)
+    return _read_folder(request, reporter.check) if request.pairs else _read_rasters(request, base, reporter)
+
+
+def _read_folder(request: FinetuneRequest, check: Check) -> Material:
+    root, warnings = Path(str(request.pairs)), []
+    if request.object_class is None and holds_classes(root):
+        pairs = read_pairs(root, request.gsd, EVERY, read_date=_unknown, check=check)
+        warnings.append(
+            f"The semantic maps in {root} hold classes, not masks of objects, and are left out: it is learned from "
+            "the changes alone. Name the class to look for (--object-class) to learn from them too."
+        )
+    else:
+        pairs = read_pairs(root, request.gsd, EVERY, request.object_class, check=check)
+    gsds = sorted({pair.before.gsd for pair in pairs})
+    return Material(pairs, float(np.median(gsds)), {"pairs": str(root), "count": len(pairs)}, tuple(warnings))
+
+
+def _read_rasters(request: FinetuneRequest, base: ModelCard, reporter: Reporter) -> Material:
+    before, after, changes = (str(path) for path in (request.before, request.after, request.changes))
+    with open_raster(before) as dataset:
+        known = request.gsd or ground_sampling_distance(Grid.of(dataset))
+    gsd = known or base.gsd_native
+    pairs = read_digitized(
+        before, after, changes, gsd, aoi=request.aoi, bands=request.bands, bands_after=request.bands_after,
+        on_tile=lambda done, total: reporter.step("read", done, total),
+    )  # fmt: skip
+    assumed = (
+        f"The image before does not tell its pixel size; {gsd:g} m is assumed, for which {base.name} was made. Give "
+        "the metres per pixel (--gsd) if it is another: what the model will be used on is judged by it."
+    )
+    sources = {"before": describe_input(before), "after": describe_input(after), "changes": changes}
+    return Material(pairs, gsd, {**sources, "tiles": len(pairs)}, () if known else (assumed,))
+
+
+def holds_classes(root: Path) -> bool:
+    """Whether a folder's semantic maps hold classes: by its manifest, or by numbers other than 0, 1 and 255."""
+    if tells_classes(root):
+        return True
+    maps = (path for layer in ("semantic_A", "semantic_B") for path in sorted((root / layer).glob("*")))
+    values = (read_values(path) for path in maps if path.suffix.lower() in IMAGES)
+    return any(not np.isin(numbers[known], (0, 1, IGNORE)).all() for numbers, known in values)
+
+
+def _unknown(path: Path) -> NDArray[np.uint8]:
+    return np.full(read_values(path)[0].shape, IGNORE, np.uint8)

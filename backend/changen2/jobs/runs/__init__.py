@@ -1,0 +1,1 @@
+"""What every job keeps of its run: progress, journal, manifest and folder."""

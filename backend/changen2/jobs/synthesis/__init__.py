@@ -1,0 +1,1 @@
+"""The parts of simulation and synthesis: events, labels and images of a series."""

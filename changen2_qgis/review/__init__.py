@@ -1,0 +1,1 @@
+"""Looking through a finished detection: threshold, places, sample, assessment."""

@@ -1,0 +1,69 @@
+"""A manifest and a journal say what made a result, but keep no password, key or signature."""
+
+import json
+import stat
+
+import pytest
+
+from changen2.errors import InputError
+from changen2.jobs.runs.journal import REQUEST, Journal, note_request
+from changen2.jobs.runs.manifest import redact, redacted, write_manifest
+from changen2.protocol import SynthesizeRequest
+
+SOURCES = [
+    "/vsicurl/https://ada:hush@store.example/a.tif",
+    "/vsicurl?max_retry=3&url=https%3A%2F%2Fada%3Ahush%40store.example%2Fa.tif",
+    "/vsicurl/https://store.example/a.tif?X-Amz-Credential=hush&X-Amz-Signature=hush&X-Amz-Security-Token=hush",
+    "/vsicurl/https://store.example/a.tif?sp=r&sig=hush%3D",
+    "/vsicurl/https://store.example/a.tif?GoogleAccessId=hush&Signature=hush&Key-Pair-Id=hush",
+    "/vsicurl?header.Authorization=Bearer%20hush&url=https%3A%2F%2Fstore.example%2Fa.tif%3Ftoken%3Dhush",
+    "https://store.example/a.tif?subscription-key=hush&api_key=hush&AWSAccessKeyId=hush",
+    "PG:host=db dbname='gis' user='ada' password='hush hush' table='r'",
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_credentials_are_redacted(source):
+    assert "hush" not in redact(source)
+    assert redact(redact(source)) == redact(source)
+
+
+@pytest.mark.parametrize(
+    "source", ["/home/ada/key figures/monkey.tif", "/vsicurl/https://store.example/a.tif?v=2", "C:\\user\\labels.tif"]
+)
+def test_what_is_no_credential_stays(source):
+    assert redact(source) == source
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_no_text_of_a_manifest_holds_credentials(tmp_path, source):
+    request = SynthesizeRequest(image=source, labels=source, instances=source, aoi=source, out_dir="out")
+    content = {
+        "parameters": request.model_dump(),
+        "files": {source: [1, 2.5]},
+        "warnings": (f"{source} was warped.",),
+        "source": [{"image": tmp_path / "ä.tif", "gsd_m": None, "is_warped": True}],
+    }
+    write_manifest(tmp_path / "manifest.json", content)
+    text = (tmp_path / "manifest.json").read_text(encoding="utf8")
+    assert "hush" not in text
+    read = json.loads(text)
+    assert read["parameters"] == json.loads(json.dumps(redacted(request.model_dump())))
+    assert read["source"] == [{"image": str(tmp_path / "ä.tif"), "gsd_m": None, "is_warped": True}]
+
+
+def test_a_source_that_was_signed_anew_is_the_same_job(tmp_path):
+    signed = "/vsicurl/https://store.example/{}.tif?sig={}"
+    Journal(tmp_path, {"parameters": {"labels": signed.format("a", "hush")}}).add(i=0, j=0)
+    assert "hush" not in (tmp_path / "journal.jsonl").read_text(encoding="utf8")
+    assert Journal(tmp_path, {"parameters": {"labels": signed.format("a", "other")}}).done == {(0, 0)}
+    with pytest.raises(InputError, match="differs"):
+        Journal(tmp_path, {"parameters": {"labels": signed.format("b", "hush")}})
+
+
+def test_the_request_for_the_rest_of_a_run_is_complete_and_for_the_user_alone(tmp_path):
+    request = SynthesizeRequest(image=SOURCES[0], out_dir="out")
+    note_request(tmp_path, "synthesize", request)
+    kept = json.loads((tmp_path / REQUEST).read_text(encoding="utf8"))
+    assert SynthesizeRequest(**kept["params"]) == request.model_copy(update={"resume": True})
+    assert stat.S_IMODE((tmp_path / REQUEST).stat().st_mode) & 0o077 == 0
