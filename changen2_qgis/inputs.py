@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -20,9 +21,11 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransformContext,
     QgsFeature,
+    QgsFeatureRequest,
     QgsFeatureSource,
     QgsFields,
     QgsMapLayer,
+    QgsProcessingFeatureSource,
     QgsProviderRegistry,
     QgsRasterLayer,
     QgsRectangle,
@@ -190,6 +193,17 @@ def with_layer_crs(path: str, layer: QgsRasterLayer, folder: Path, name: str) ->
     return str(target)
 
 
+def features_of(source: QgsFeatureSource) -> Iterable[QgsFeature]:
+    """All features of a layer or of an algorithm's source, also those whose shape is not valid.
+
+    Processing itself stops at such a shape, by an exception that leaves C++ through Python and ends QGIS; the backend
+    repairs them.
+    """
+    if isinstance(source, QgsProcessingFeatureSource):
+        return source.getFeatures(QgsFeatureRequest(), QgsProcessingFeatureSource.FlagSkipGeometryValidityChecks)
+    return source.getFeatures()
+
+
 def polygons_path(layer: QgsVectorLayer, source: QgsFeatureSource, before: QgsRasterLayer, folder: Path) -> str:
     """A file with the polygons of a layer as the user sees them.
 
@@ -234,7 +248,7 @@ def _export_polygons(source: QgsFeatureSource, frame: PixelFrame | None, folder:
     crs = source.sourceCrs() if frame is None else QgsCoordinateReferenceSystem()
     kind = QgsWkbTypes.multiType(QgsWkbTypes.flatType(source.wkbType()))
     writer = QgsVectorFileWriter.create(str(target), QgsFields(), kind, crs, QgsCoordinateTransformContext(), options)
-    for feature in source.getFeatures():
+    for feature in features_of(source):
         # Only the shapes matter; attributes such as the fid of an unsaved feature would be refused.
         copy, geometry = QgsFeature(), feature.geometry()
         if frame is not None:

@@ -16,7 +16,7 @@ from qgis.core import (
 )
 
 from ..errors import InputError
-from ..inputs import PixelFrame
+from ..inputs import PixelFrame, features_of
 from .layer import event_fields, new_event, open_events_file, read_only, sound_polygon
 from .objects import transformed
 from .style import EVENTS
@@ -78,7 +78,7 @@ def export_events(
     Raises:
         InputError: there is no polygon, a feature says no event or step, or the file cannot be written.
     """
-    rows = [_row(feature, mapping) for feature in layer.getFeatures()]
+    rows = [_row(feature, mapping) for feature in features_of(layer)]
     if not rows:
         raise InputError("There are no change events.", "Draw at least one polygon.", "no_events")
     image_crs = image_layer.crs()
@@ -115,7 +115,7 @@ def take_events(layer: QgsVectorLayer, source: QgsFeatureSource, mapping: EventM
         InputError: a polygon says no event or step, or the layer cannot be edited.
     """
     mapping = mapping or usual_mapping(source.fields())
-    rows = [_row(feature, mapping) for feature in source.getFeatures()]
+    rows = [_row(feature, mapping) for feature in features_of(source)]
     if not layer.isEditable() and not layer.startEditing():
         raise read_only(layer)
     features = []

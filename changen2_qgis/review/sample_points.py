@@ -39,7 +39,7 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QVariant
 
 from ..errors import InputError
-from ..inputs import PixelFrame
+from ..inputs import PixelFrame, features_of
 from ..results import ROLE, DetectionGroup
 
 TABLE = "sample_points"
@@ -185,7 +185,7 @@ def export_points(source: QgsFeatureSource, raster: QgsRasterLayer, folder: Path
     to_pixels = PixelFrame.of(raster).to_pixels()
     points = []
     labelled = 0
-    for feature in source.getFeatures():
+    for feature in features_of(source):
         if feature.geometry().isNull():
             continue
         label = _label(feature[index], feature.id())

@@ -9,6 +9,7 @@ from osgeo import gdal, ogr
 from qgis.core import (
     QgsApplication,
     QgsFeature,
+    QgsFeatureRequest,
     QgsGeometry,
     QgsProcessingContext,
     QgsProcessingFeatureSourceDefinition,
@@ -84,10 +85,11 @@ class Listening(QgsProcessingFeedback):
         self.warnings.append(warning)
 
 
-def synthesize(backend, parameters):
-    """Results, whether it succeeded, what it said, its context."""
+def synthesize(backend, parameters, invalid=QgsFeatureRequest.InvalidGeometryCheck.GeometryNoCheck):
+    """Results, whether it succeeded, what it said, its context; `invalid`: what Processing does with such polygons."""
     algorithm = SynthesizeChange(backend).create()
     context, feedback = QgsProcessingContext(), Listening()
+    context.setInvalidGeometryCheck(invalid)
     context.setProject(QgsProject.instance())
     acceptable, reason = algorithm.checkParameterValues(parameters, context)
     assert acceptable, reason
@@ -154,6 +156,23 @@ def test_unsaved_events_travel_with_the_run(backend, image, drawn, tmp_path):
     assert [Path(path).name for path in results["SERIES"]] == ["image_t1.tif", "image_t2.tif"]
     assert (results["STEP_COUNT"], results["CHANGED_PIXELS"]) == (2, 14)
     assert feedback.warnings == ["The model sees other pixels."]
+
+
+@pytest.mark.parametrize("invalid", ["GeometrySkipInvalid", "GeometryAbortOnInvalid"])
+def test_polygons_that_cross_themselves_are_left_to_the_backend_whatever_processing_does_with_such(
+    backend, image, drawn, tmp_path, invalid
+):
+    crossed = QgsFeature(drawn.fields())
+    ring = "500000 4999990, 500006 4999980, 500006 4999990, 500000 4999980, 500000 4999990"
+    crossed.setGeometry(QgsGeometry.fromWkt(f"Polygon(({ring}))"))
+    crossed.setAttributes(["remove", None, 1])
+    drawn.addFeature(crossed)
+    parameters = {"IMAGE": image, "EVENTS": drawn, "AOI": drawn, "OUTPUT_FOLDER": str(tmp_path / "r")}
+    check = getattr(QgsFeatureRequest.InvalidGeometryCheck, invalid)
+    _, succeeded, feedback, _ = synthesize(backend, parameters, check)
+    assert succeeded, feedback.errors
+    asked = backend.asked[0][1]
+    assert len(features(asked["events"])) == QgsVectorLayer(asked["aoi"]).featureCount() == 3
 
 
 def test_selected_polygons_with_other_fields(backend, image, tmp_path):
