@@ -6,7 +6,8 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import Iterable
+import threading
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +34,10 @@ POINTS_FILE = "sample_points.gpkg"
 """In a folder of points, which lies in that of the run."""
 
 _DATED = re.compile(r"(\d{4}-\d\d-\d\d \d\d-\d\d) (\w+) ?(.*)")
+
+
+_named: set[Path] = set()
+_naming = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,17 @@ def runs_folder(project: QgsProject) -> Path:
 def new_run_folder(project: QgsProject, name: str, now: datetime) -> Path:
     """A folder that does not exist yet, with date and name: "2026-11-23 10-05 detect north to north_2020".
 
+    None is named twice, for a run makes its folder only when it writes: another may have waited for it meanwhile.
+
     Args:
         project: decides where.
         name: what is run on what; characters that some file systems refuse are replaced.
         now: the time of the run.
     """
-    return _unused(runs_folder(project) / f"{now:%Y-%m-%d %H-%M} {_plain(name)}".rstrip())
+    with _naming:
+        folder = _unused(runs_folder(project) / f"{now:%Y-%m-%d %H-%M} {_plain(name)}".rstrip(), _named)
+        _named.add(folder)
+    return folder
 
 
 def read_run(folder: Path) -> Run | None:
@@ -160,10 +170,10 @@ def _plain(name: str) -> str:
     return re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(" .")[:80]
 
 
-def _unused(base: Path) -> Path:
+def _unused(base: Path, taken: Container[Path] = ()) -> Path:
     """The folder, or the same with the first number that is free: "north (2)"."""
     folder, count = base, 1
-    while folder.exists():
+    while folder.exists() or folder in taken:
         count += 1
         folder = base.with_name(f"{base.name} ({count})")
     return folder

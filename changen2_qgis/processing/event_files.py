@@ -103,12 +103,23 @@ def declare_event_mapping(algorithm: QgsProcessingAlgorithm) -> None:
 def event_mapping(
     algorithm: QgsProcessingAlgorithm, parameters: dict[str, Any], context: QgsProcessingContext, fields: QgsFields
 ) -> EventMapping:
-    """How the fields of EVENTS are read: one value for all where given, else the named or the usual field."""
+    """How the fields of EVENTS are read: one value for all where given, else the named or the usual field.
+
+    Raises:
+        InputError: there is no field of that name.
+    """
     usual = usual_mapping(fields)
     found = []
     for (name, *_), otherwise in zip(MAPPING, (usual.event, usual.to_class, usual.step)):
         value = algorithm.parameterAsString(parameters, f"{name}_VALUE", context).strip()
         field = algorithm.parameterAsString(parameters, f"{name}_FIELD", context)
+        if field and fields.lookupField(field) < 0:
+            raise InputError(
+                f"The change events have no field {field!r}, which {name}_FIELD names; "
+                f"they have {', '.join(fields.names()) or 'none'}.",
+                f"Name one of these, or leave {name}_FIELD empty.",
+                "bad_value",
+            )
         chosen = FieldOrValue(value=value) if value else FieldOrValue(field=field)
         found.append(chosen if value or field else otherwise)
     return EventMapping(*found)

@@ -588,8 +588,10 @@ def test_run_folders_are_new_and_beside_the_project(tmp_path, qgis_new_project):
     now = datetime(2026, 11, 23, 10, 5)
     first = new_run_folder(project, "detect a/b to c:d", now)
     assert first == tmp_path / "Changen2 runs" / "2026-11-23 10-05 detect a_b to c_d"
-    first.mkdir(parents=True)
-    assert new_run_folder(project, "detect a/b to c:d", now).name.endswith("(2)")
+    second = new_run_folder(project, "detect a/b to c:d", now)
+    assert second.name.endswith("(2)"), "the first run will make its folder only when it writes"
+    second.with_name(f"{first.name} (3)").mkdir(parents=True)
+    assert new_run_folder(project, "detect a/b to c:d", now).name.endswith("(4)")
 
 
 def test_runs_of_an_unsaved_project_are_not_temporary(qgis_new_project):

@@ -202,6 +202,15 @@ def test_selected_polygons_with_other_fields(backend, image, tmp_path):
     assert not {"init", "label_guidance"} & set(asked)  # the model's card knows best
 
 
+def test_a_field_that_the_events_lack_is_refused_with_those_that_there_are(backend, image, drawn, tmp_path):
+    parameters = {"IMAGE": image, "EVENTS": drawn, "STEP_FIELD": "year", "OUTPUT_FOLDER": str(tmp_path / "r")}
+    _, succeeded, feedback, _ = synthesize(backend, parameters)
+    assert not succeeded and backend.asked == []
+    (error,) = feedback.errors
+    assert "no field 'year'" in error and "event, to_class, step" in error and "STEP_FIELD" in error
+    assert not (tmp_path / "r").exists()
+
+
 def test_kinds_to_simulate_labels_an_extent_and_finer_settings(backend, image, write_raster, tmp_path):
     labels = write_raster(tmp_path / "labels.tif", np.ones((1, SIDE, SIDE), np.uint8))
     parameters = {
@@ -312,6 +321,19 @@ def test_an_image_that_is_no_file_is_written_first(backend, image, drawn, tmp_pa
     written = backend.asked[0][1]["image"]
     assert written == str(tmp_path / "r" / "inputs" / "image.tif")
     np.testing.assert_array_equal(gdal.Open(written).ReadAsArray(), gdal.Open(image).ReadAsArray()[0])
+
+
+def test_runs_that_wait_for_each_other_have_folders_of_their_own(backend, image, qgis_new_project, tmp_path):
+    QgsProject.instance().write(str(tmp_path / "town.qgz"))
+    parameters = {"IMAGE": image, "SIMULATE": ["remove"]}
+    context, feedback = QgsProcessingContext(), Listening()
+    context.setProject(QgsProject.instance())
+    algorithms = [SynthesizeChange(backend).create() for _ in range(2)]
+    assert all(algorithm.prepare(parameters, context, feedback) for algorithm in algorithms)
+    first, second = (
+        Path(algorithm.runPrepared(parameters, context, feedback)["OUTPUT_FOLDER"]) for algorithm in algorithms
+    )
+    assert first != second and first.parent == second.parent == tmp_path / "Changen2 runs"
 
 
 def test_the_real_worker_draws_inside_the_change_only(run, real_backend, drawn, image, tmp_path):
