@@ -1,7 +1,9 @@
-"""The classes of a label raster as its file tells them."""
+"""The classes of a label raster as its file tells them, and a table of classes for one that tells none."""
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
 from typing import Any
 
 from osgeo import gdal
@@ -32,3 +34,12 @@ def classes_of(layer: QgsRasterLayer | None) -> list[dict[str, Any]]:
         }
         for index, name in sorted(names.items())
     ]
+
+
+def write_class_table(classes: list[dict[str, Any]], path: Path) -> str:
+    """Write classes, ``{"index", "name", "color"}`` of each, to a CSV as the backend reads it; give its path."""
+    with path.open("w", encoding="utf8", newline="") as lines:
+        table = csv.writer(lines)
+        table.writerow(("index", "name", "colour"))
+        table.writerows((entry["index"], entry["name"], entry.get("color", "")) for entry in classes)
+    return str(path)

@@ -98,7 +98,6 @@ class EventSource(QWidget):
         self.bar.set_labels(labels)
         for kind, box in self.kinds.items():
             box.setEnabled(labels is not None or kind == "remove")
-        self.preview.setEnabled(labels is not None)
         self.changed.emit()
 
     def set_classes(self, classes: list[dict[str, Any]]) -> None:

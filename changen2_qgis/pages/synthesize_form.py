@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer
@@ -11,7 +12,7 @@ from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QSpinBox, QToolButton, QVBoxLayout, QWidget
 
 from ..events.source import SIMULATE, EventSource
-from ..label_classes import classes_of
+from ..label_classes import classes_of, write_class_table
 from ..processing.synthesize_change import QUALITIES as STEPS_OF
 from ..results import given_rasters
 from ..settings import Settings
@@ -239,14 +240,23 @@ class SynthesizeForm(QWidget):
         """Choose the quality that comes nearest to a number of diffusion steps."""
         choose(self.quality, min(STEPS_OF, key=lambda name: abs(STEPS_OF[name] - steps)))
 
-    def simulation(self) -> dict[str, Any]:
-        """Parameters of `changen2:simulateevents` for the events that would be simulated."""
-        return {
-            "LABELS": self.labels.layer(),
+    def simulation(self, folder: Path) -> dict[str, Any]:
+        """Parameters of `changen2:simulateevents` for the events that would be simulated.
+
+        Args:
+            folder: takes the table of the model's classes, which the run takes where the labels name none.
+        """
+        labels = self.labels.layer()
+        parameters: dict[str, Any] = {
             "SIMULATE": self.events.simulated(),
             "STEPS": max(1, self.steps.value()),
             "SEED": self.seed.seed(),
         }
+        if labels is None:
+            return {**parameters, "IMAGE": self.image.layer()}
+        if not classes_of(labels):
+            parameters["CLASSES"] = write_class_table(self._known_classes(), folder / "classes.csv")
+        return {**parameters, "LABELS": labels}
 
     # What follows what
 
@@ -267,10 +277,12 @@ class SynthesizeForm(QWidget):
 
     def _offer_classes(self) -> None:
         """Those that the labels name, else those that the model knows."""
-        known = [entry for entry in self.card().get("classes", ()) if entry["name"] != CONTOUR]
-        classes = classes_of(self.labels.layer()) or known
+        classes = classes_of(self.labels.layer()) or self._known_classes()
         if classes:
             self.events.set_classes(classes)
+
+    def _known_classes(self) -> list[dict[str, Any]]:
+        return [entry for entry in self.card().get("classes", ()) if entry["name"] != CONTOUR]
 
     def _follow_source(self) -> None:
         """Drawn events say themselves how many steps there are."""

@@ -7,14 +7,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from qgis.core import Qgis, QgsProject, QgsRasterLayer
+from qgis.core import Qgis, QgsGeometry, QgsProject, QgsRasterLayer
 from qgis.gui import QgisInterface
 from qgis.PyQt.QtWidgets import QWidget
 
 from ..backend import Backend
 from ..background import AlgorithmRun, project_context
 from ..errors import PluginError
-from ..events.preview import show_events
+from ..events.preview import area_of, show_events
 from ..processing.synthesize_change import SynthesizeChange
 from ..results import style_detection_layer
 from ..run_folders import Run, new_run_folder
@@ -124,21 +124,37 @@ class SynthesizePage(RunPage):
     # Simulated events, before any image is drawn
 
     def _preview(self) -> None:
-        image, labels = self.form.image.layer(), self.form.labels.layer()
-        if image is None or labels is None:
-            self._warn("Choose the image that changes, and its labels.")
+        form = self.form
+        if problem := form.problem():
+            self._warn(problem)
             return
-        folder = tempfile.mkdtemp(prefix="simulate-", dir=self._scratch.name)
-        run = AlgorithmRun("changen2:simulateevents", {**self.form.simulation(), "OUTPUT_FOLDER": folder}, self)
-        image_id, labels_id = image.id(), labels.id()  # either may have been removed when the events are there
+        image, labels = form.image.layer(), form.labels.layer()
+        folder = Path(tempfile.mkdtemp(prefix="simulate-", dir=self._scratch.name))
+        try:
+            area = area_of(form.extent, image.crs())
+        except PluginError as error:
+            self._warn(str(error))
+            return
+        parameters = {**form.simulation(folder), "OUTPUT_FOLDER": str(folder / "series")}
+        # Either may have been removed when the events are there.
+        image_id, labels_id = image.id(), None if labels is None else labels.id()
         self._start(
-            run, lambda outputs, warnings: self._show_events(outputs, warnings, image_id, labels_id), self._tell
+            AlgorithmRun("changen2:simulateevents", parameters, self),
+            lambda outputs, warnings: self._show_events(outputs, warnings, image_id, labels_id, area),
+            self._tell,
         )
 
-    def _show_events(self, outputs: dict[str, Any], warnings: list[str], image_id: str, labels_id: str) -> None:
+    def _show_events(
+        self,
+        outputs: dict[str, Any],
+        warnings: list[str],
+        image_id: str,
+        labels_id: str | None,
+        area: QgsGeometry | None,
+    ) -> None:
         project, source = QgsProject.instance(), self.form.events
-        image, labels = project.mapLayer(image_id), project.mapLayer(labels_id)
-        if image is None or labels is None:
+        image, labels = project.mapLayer(image_id), project.mapLayer(labels_id or "")
+        if image is None or (labels is None and labels_id is not None):
             self._warn(
                 "The image or the labels of the simulated events are no longer in the project. "
                 "Choose them again, and simulate anew."
@@ -147,13 +163,14 @@ class SynthesizePage(RunPage):
         folder = new_run_folder(project, f"events on {image.name()}", datetime.now())
         try:
             classes = source.bar.choice.classes()
-            layer = show_events(outputs["EVENTS_OUT"], labels, image, classes, folder, source.bar.layer())
+            layer = show_events(outputs["EVENTS_OUT"], labels, image, classes, folder, source.bar.layer(), area)
         except PluginError as error:
-            self._warn(str(error))
+            self._warn(" ".join([str(error), *warnings]))
             return
         source.show_drawn(layer)
         count = layer.featureCount()
-        text = f"{count} event{'' if count == 1 else 's'} simulated. Edit them as you like, then run."
+        where = "" if area is None else " in the area"
+        text = f"{count} event{'' if count == 1 else 's'} simulated{where}. Edit them as you like, then run."
         self._tell(" ".join([text, *warnings]), Qgis.MessageLevel.Warning if warnings else Qgis.MessageLevel.Info)
 
     def shut_down(self) -> None:

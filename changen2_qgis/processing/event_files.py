@@ -8,9 +8,11 @@ from typing import Any
 from qgis.core import (
     QgsFields,
     QgsMapLayer,
+    QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingParameterField,
+    QgsProcessingParameterMapLayer,
     QgsProcessingParameterString,
     QgsRasterLayer,
     QgsVectorLayer,
@@ -57,6 +59,15 @@ def labels_path(layer: QgsRasterLayer, folder: RunFolder) -> str:
     return _raster_file(layer, folder, "labels")
 
 
+def image_path(layer: QgsRasterLayer, folder: RunFolder) -> str:
+    """An image layer as a file.
+
+    Raises:
+        InputError: it is none, or broken.
+    """
+    return _raster_file(layer, folder, "image")
+
+
 def instances_path(layer: QgsMapLayer, image: QgsRasterLayer, folder: RunFolder) -> str:
     """A layer of instances, a raster of their numbers or polygons, as a file. Main thread.
 
@@ -73,11 +84,21 @@ def _raster_file(layer: QgsRasterLayer, folder: RunFolder, name: str) -> str:
     path = raster_path(layer, folder, name)
     if path is None:
         raise InputError(
-            f"The {name} {describe(layer)} are no raster file.",
+            f"The layer {describe(layer)} is no raster file, as the {name} must be.",
             "Export the layer as a GeoTIFF (right click > Export > Save As, raw data) and choose that.",
             "unreadable",
         )
     return path
+
+
+def instances_parameter() -> QgsProcessingParameterMapLayer:
+    """INSTANCES: what stands on an image without labels."""
+    return QgsProcessingParameterMapLayer(
+        "INSTANCES",
+        "Objects to remove without labels (numbered raster or polygons)",
+        optional=True,
+        types=[QgsProcessing.SourceType.TypeRaster, QgsProcessing.SourceType.TypeVectorPolygon],
+    )
 
 
 def declare_event_mapping(algorithm: QgsProcessingAlgorithm) -> None:

@@ -25,11 +25,15 @@ from qgis.core import (
     QgsRasterLayer,
 )
 
+from ..errors import InputError
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
 from .event_files import (
     declare_event_mapping,
     events_path,
+    image_path,
+    instances_parameter,
+    instances_path,
     labels_path,
     shown_events,
     style_change,
@@ -54,6 +58,9 @@ maps between them, and the events as polygons. No image is drawn and no model ru
 Give polygons to let drawn events happen instead; they have the fields event (create, remove or edit), to_class (name
 or number) and step (from 1; without it 1).
 
+Without labels, give an image instead: objects that it shows are removed here and there, those of a layer of instances,
+if you give one, else regions of even colour.
+
 The polygons of the events have the same fields: edit them and give them to “Synthesize change” to draw images.
 
 The same seed gives the same series."""
@@ -64,7 +71,8 @@ class SimulateJob:
     """One run, as prepared on the main thread."""
 
     folder: RunFolder
-    labels: QgsRasterLayer
+    raster: QgsRasterLayer
+    """The labels, or the image."""
     request: dict[str, Any]
     """What goes to the backend, less the folder."""
 
@@ -94,7 +102,8 @@ class SimulateEvents(BackendAlgorithm):
         number = QgsProcessingParameterNumber
         polygons = QgsProcessing.SourceType.TypeVectorPolygon
         for parameter in (
-            QgsProcessingParameterRasterLayer("LABELS", "Labels (raster of class numbers)"),
+            QgsProcessingParameterRasterLayer("LABELS", "Labels (raster of class numbers)", optional=True),
+            QgsProcessingParameterRasterLayer("IMAGE", "Image, where there are no labels", optional=True),
             kinds_parameter("Events to simulate", list(KINDS)),
             QgsProcessingParameterFeatureSource("EVENTS", "Drawn events instead (polygons)", [polygons], optional=True),
             number(
@@ -113,6 +122,7 @@ class SimulateEvents(BackendAlgorithm):
             ),
         ):
             self.addParameter(parameter)
+        self.addParameter(advanced(instances_parameter()))
         declare_event_mapping(self)
         declare_event_rules(self)
         self.addParameter(
@@ -131,24 +141,51 @@ class SimulateEvents(BackendAlgorithm):
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> SimulateJob:
         """The backend's request, with drawn events exported."""
-        labels = self.parameterAsRasterLayer(parameters, "LABELS", context)
+        raster = self._raster(parameters, context)
         given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
         project = context.project() or QgsProject.instance()
         folder = RunFolder(
             Path(os.path.abspath(given))
             if given
-            else new_run_folder(project, f"simulate on {labels.name()}", datetime.now()),
+            else new_run_folder(project, f"simulate on {raster.name()}", datetime.now()),
             self.parameterAsBoolean(parameters, "OVERWRITE", context),
         )
         with folder.removed_on_error():
-            request = {"labels": labels_path(labels, folder), **event_rules(self, parameters, context)}
+            request = {**self._ground(parameters, context, raster, folder), **event_rules(self, parameters, context)}
             if parameters.get("STEPS") not in (None, ""):
                 request["steps"] = self.parameterAsInt(parameters, "STEPS", context)
             if parameters.get("EVENTS") is not None:
-                request["events"] = events_path(self, parameters, context, labels, folder)
+                request["events"] = events_path(self, parameters, context, raster, folder)
             elif kinds := kinds_of(self, parameters, context):
                 request["events"] = kinds
-        return SimulateJob(folder, labels.clone(), request)
+        return SimulateJob(folder, raster.clone(), request)
+
+    def _raster(self, parameters: dict[str, Any], context: QgsProcessingContext) -> QgsRasterLayer:
+        """The labels, or the image."""
+        labels, image = (self.parameterAsRasterLayer(parameters, name, context) for name in ("LABELS", "IMAGE"))
+        if (labels is None) == (image is None):
+            raise InputError(
+                "Neither labels nor an image is given." if labels is None else "Both labels and an image are given.",
+                "Give labels, or an image whose objects are to be removed.",
+                "bad_value",
+            )
+        if image is None and parameters.get("INSTANCES") is not None:
+            raise InputError(
+                "Both labels and instances are given, but instances are removed only where there are no labels.",
+                "Leave the instances out, or give an image instead of the labels.",
+                "bad_value",
+            )
+        return labels if image is None else image
+
+    def _ground(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, raster: QgsRasterLayer, folder: RunFolder
+    ) -> dict[str, str]:
+        """What things happen to, for the backend: classes, or the instances of an image."""
+        if parameters.get("LABELS") is not None:
+            return {"labels": labels_path(raster, folder)}
+        instances = self.parameterAsLayer(parameters, "INSTANCES", context)
+        found = "auto" if instances is None else instances_path(instances, raster, folder)
+        return {"labels": image_path(raster, folder), "instances": found}
 
     def do_job(
         self, job: SimulateJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -163,7 +200,7 @@ class SimulateEvents(BackendAlgorithm):
             "LABELS_OUT": (outputs[f"labels_t{steps}"], "Labels after the last step", style_labels),
             "CHANGE": (outputs[f"change_t{steps - 1}_t{steps}"], "Change in the last step", style_change),
             "EVENTS_OUT": (
-                shown_events(outputs["change_events"], job.labels),
+                shown_events(outputs["change_events"], job.raster),
                 "Events that happened",
                 style_events_layer,
             ),

@@ -27,7 +27,6 @@ from qgis.core import (
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterFolderDestination,
-    QgsProcessingParameterMapLayer,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
@@ -49,6 +48,7 @@ from .detect_change import PRECISIONS, parse_bands
 from .event_files import (
     declare_event_mapping,
     events_path,
+    instances_parameter,
     instances_path,
     labels_path,
     raster_path,
@@ -189,12 +189,7 @@ class SynthesizeChange(BackendAlgorithm):
             QgsProcessingParameterBand(
                 "BANDS", "Bands: red, green, blue, or one", None, "IMAGE", optional=True, allowMultiple=True
             ),
-            QgsProcessingParameterMapLayer(
-                "INSTANCES",
-                "Objects to remove without labels (numbered raster or polygons)",
-                optional=True,
-                types=[QgsProcessing.SourceType.TypeRaster, QgsProcessing.SourceType.TypeVectorPolygon],
-            ),
+            instances_parameter(),
             classes_parameter(),
             choice("SAMPLER", "Sampler", list(SAMPLERS), defaultValue="dpmpp", usesStaticStrings=True),
             number(

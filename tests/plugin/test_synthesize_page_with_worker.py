@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from osgeo import gdal
-from qgis.core import QgsApplication, QgsProject, QgsRectangle, QgsReferencedRectangle
+from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsRectangle, QgsReferencedRectangle
 from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtWidgets import QMainWindow
 
@@ -17,6 +17,8 @@ from changen2_qgis.series_results import series_groups
 PATIENCE_MS = 480_000
 """Two cores, a cold start of torch, and other work on the machine."""
 
+
+KINDS = {"create", "remove"}
 
 BUILDING = 4
 """In the sample scene's labels."""
@@ -78,6 +80,27 @@ def test_simulated_events_lie_on_the_objects_of_the_labels(page, qtbot):
             place = feature.geometry().pointOnSurface().asPoint()
             column, row = int((place.x() - extent.xMinimum()) / size), int((extent.yMaximum() - place.y()) / size)
             assert (values[row, column] == BUILDING) == (feature["event"] == "remove")
+
+
+@pytest.mark.parametrize("known", ["numbers of classes", "the image alone"])
+def test_a_run_takes_the_events_that_were_simulated_without_names_of_classes(page, known, qtbot, tmp_path):
+    if not page.form.card():
+        pytest.skip("no generator is installed")
+    labels = None
+    if known == "numbers of classes":
+        given = gdal.Open(page.form.labels.layer().source())
+        path = str(tmp_path / "numbers.tif")
+        bare = gdal.GetDriverByName("GTiff").Create(path, given.RasterXSize, given.RasterYSize)
+        bare.SetGeoTransform(given.GetGeoTransform())
+        bare.SetProjection(given.GetProjection())
+        bare.WriteArray(given.ReadAsArray())
+        bare = None
+        labels = QgsProject.instance().addMapLayer(QgsRasterLayer(path, "numbers"))
+    page.form.labels.set_layer(labels)
+    layer = simulate(page, qtbot)
+    assert {feature["event"] for feature in layer.getFeatures()} == ({"remove"} if labels is None else KINDS)
+    count = page.form.events.bar.totals()[0]
+    qtbot.waitUntil(lambda: page._estimate_text.startswith(f"{count} events change"), timeout=PATIENCE_MS)
 
 
 def test_a_series_is_drawn_where_events_are_and_nowhere_else(page, real_backend, qtbot):

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from osgeo import gdal, ogr
 from qgis.core import (
+    NULL,
     QgsApplication,
+    QgsFeature,
     QgsGeometry,
     QgsPointXY,
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
+    QgsReferencedRectangle,
     QgsVectorLayer,
 )
 from qgis.gui import QgsMapCanvas, QgsMapToolPan, QgsMessageBar
@@ -537,6 +540,64 @@ def test_simulated_events_come_to_the_map_to_be_edited_before_any_image(page, im
     assert source.bar.totals() == (2, 2)
 
 
+def preview(page, qtbot, steps=3):
+    """The layer of simulated events."""
+    source = page.form.events
+    source.way.setCurrentIndex(SIMULATE)
+    page.form.steps.setValue(steps)
+    source.preview.click()
+    qtbot.waitUntil(lambda: not page.bar.running, timeout=10000)
+    return source.bar.layer()
+
+
+def test_events_are_simulated_with_the_classes_of_the_run(page, image, labels, backend, write_raster, tmp_path, qtbot):
+    qtbot.waitUntil(lambda: page.form.labels.layer() is labels)
+    preview(page, qtbot)
+    assert "classes" not in backend.last("simulate")  # the labels name them
+    unnamed = QgsRasterLayer(write_raster(tmp_path / "unnamed.tif", np.zeros((1, 8, 8), np.uint8)), "unnamed")
+    page.form.labels.set_layer(QgsProject.instance().addMapLayer(unnamed))
+    preview(page, qtbot)
+    table = Path(backend.last("simulate")["classes"]).read_text().splitlines()
+    assert table == ["index,name,colour", "0,background,#bebebe", "1,water,#4285c8", "4,building,#cc3c34"]
+
+
+def test_without_labels_removal_is_simulated_on_the_image(page, image, backend, qtbot):
+    qtbot.waitUntil(lambda: page.form.image.layer() is image)
+    layer = preview(page, qtbot)
+    asked = backend.last("simulate")
+    assert (asked["labels"], asked["instances"], asked["events"]) == (image.source(), "auto", ["remove"])
+    assert [feature["to_class"] for feature in layer.getFeatures()] == [NULL] * 3  # not the class of an instance
+
+
+@pytest.mark.parametrize("way", ["rectangle", "polygons"])
+def test_only_simulated_events_that_would_be_drawn_are_shown(page, image, labels, window, way, qtbot):
+    """Those of the three steps lie beside each other, 10 m apart."""
+    qtbot.waitUntil(lambda: page.form.labels.layer() is labels)
+    place = QgsRectangle(500012, 4999980, 500017.5, 5000000)  # of the second step; it ends where a pixel ends
+    extent = page.form.extent
+    if way == "rectangle":
+        extent.show_rectangle(QgsReferencedRectangle(place, image.crs()))
+    else:
+        area = QgsVectorLayer("Polygon?crs=EPSG:32633", "area", "memory")
+        feature = QgsFeature()
+        feature.setGeometry(QgsGeometry.fromRect(place))
+        area.dataProvider().addFeature(feature)
+        extent.show_polygons(QgsProject.instance().addMapLayer(area))
+    layer = preview(page, qtbot)
+    assert [feature["step"] for feature in layer.getFeatures()] == [2]
+    assert window.iface.messageBar().currentItem().text().startswith("1 event simulated in the area.")
+
+
+def test_simulated_events_of_which_none_would_be_drawn_are_said_and_not_shown(page, image, labels, window, qtbot):
+    qtbot.waitUntil(lambda: page.form.labels.layer() is labels)
+    nothing = QgsRectangle(500150, 4999850, 500160, 4999860)
+    page.form.extent.show_rectangle(QgsReferencedRectangle(nothing, image.crs()))
+    assert preview(page, qtbot) is None and page.form.events.way.currentIndex() == SIMULATE
+    text = window.iface.messageBar().currentItem().text()
+    assert text.startswith("None of the 3 events that were simulated lies in the area.")
+    assert find_event_layers(QgsProject.instance()) == []
+
+
 def test_drawn_events_survive_a_simulation(page, image, labels, qtbot):
     qtbot.waitUntil(lambda: page.form.image.layer() is image)
     drawn = draw(page, 1)
@@ -586,8 +647,6 @@ def test_polygons_of_another_layer_go_with_their_mapping(page, image, backend, q
 
 
 def add_polygon(layer, kind):
-    from qgis.core import QgsFeature
-
     feature = QgsFeature(layer.fields())
     feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(500020, 4999960, 500030, 4999970)))
     feature["kind"] = kind
@@ -672,7 +731,7 @@ def test_events_are_not_simulated_for_no_image(page, image, labels, backend, win
     page.form.image.set_layer(None)
     page.form.events.way.setCurrentIndex(SIMULATE)
     page.form.events.preview.click()
-    assert window.iface.messageBar().currentItem().text() == "Choose the image that changes, and its labels."
+    assert window.iface.messageBar().currentItem().text() == "Choose the image that changes."
     assert not page.bar.running
 
 

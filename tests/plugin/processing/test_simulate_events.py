@@ -55,7 +55,7 @@ def draw(raster, rows, crs="EPSG:32633"):
 def test_the_contract_names_parameters_and_outputs(provider):
     algorithm = provider.algorithm("simulateevents")
     parameters = {definition.name() for definition in algorithm.parameterDefinitions()}
-    assert {"LABELS", "EVENTS", "SIMULATE", "STEPS", "SEED", "CLASSES", "OUTPUT_FOLDER"} <= parameters
+    assert {"LABELS", "IMAGE", "INSTANCES", "EVENTS", "SIMULATE", "STEPS", "SEED", "CLASSES"} <= parameters
     outputs = {definition.name(): definition.type() for definition in algorithm.outputDefinitions()}
     assert outputs["LABELS_OUT"] == outputs["CHANGE"] == "outputRaster"
     assert outputs["EVENTS_OUT"] == "outputVector"
@@ -113,6 +113,36 @@ def test_labels_without_crs_take_events_where_they_are_drawn_and_give_them_back_
     shown = {details.name: source for source, details in made.context.layersToLoadOnCompletion().items()}
     extent = QgsVectorLayer(shown["Events that happened"], "events", "ogr").extent()
     assert (extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()) == (40, -20, 60, -8)
+
+
+@pytest.mark.parametrize(("probability", "count"), [(0, 0), (1, 2)])
+def test_without_labels_instances_of_the_image_are_removed(run, tmp_path, write_raster, probability, count):
+    image = write_raster(tmp_path / "town.tif", np.random.default_rng(3).integers(60, 140, (3, 96, 128), np.uint8))
+    houses = draw(image, [((10, 10, 22, 22), None, None, None), ((80, 50, 92, 62), None, None, None)])
+    parameters = {"IMAGE": image, "INSTANCES": houses, "SIMULATE": ["remove"], "REMOVAL_PROBABILITY": probability}
+    made = run("simulateevents", {**parameters, "OUTPUT_FOLDER": str(tmp_path / "r")})
+    houses.rollBack()
+    assert made.succeeded, made.error
+    assert made.results["EVENT_COUNT"] == count == len(events_of(made.results["EVENTS_OUT"]))
+    assert (pixels(made.results["CHANGE"]) == 1).sum() == count * 12 * 12
+
+
+def test_without_instances_the_image_itself_shows_what_may_go(run, tmp_path, write_raster):
+    picture = np.full((3, 96, 128), 90, np.uint8)
+    picture[:, 30:50, 30:50] = 220
+    image = write_raster(tmp_path / "town.tif", picture)
+    parameters = {"IMAGE": image, "REMOVAL_PROBABILITY": 1, "OUTPUT_FOLDER": str(tmp_path / "r")}
+    made = run("simulateevents", parameters)
+    assert made.succeeded, made.error
+    assert {event for event, *_ in events_of(made.results["EVENTS_OUT"])} == {"remove"}
+    assert (pixels(made.results["CHANGE"]) == 1)[35:45, 35:45].all()
+
+
+@pytest.mark.parametrize("given", [(), ("LABELS", "IMAGE"), ("LABELS", "INSTANCES")])
+def test_it_is_either_labels_or_an_image_with_instances(run, labels, tmp_path, given):
+    parameters = dict.fromkeys(given, labels)
+    made = run("simulateevents", {**parameters, "OUTPUT_FOLDER": str(tmp_path / "r")})
+    assert not made.succeeded and "labels" in made.error and not (tmp_path / "r").exists()
 
 
 def test_the_toolbox_shows_classes_and_events_in_their_colours(run, labels, tmp_path):
