@@ -22,12 +22,32 @@ from ..events.layer import create_event_layer
 from ..inputs import PixelFrame
 from ..layer_metadata import read_manifest
 from ..processing.event_files import shown_events
+from ..processing.synthesize_change import QUALITIES as STEPS_OF
 from ..results import input_path, layer_of_file
 from ..run_folders import Run, new_run_folder
 from ..series_results import timeline_of
 from ..widgets.extent_picker import ExtentPicker
 from ..widgets.form_rows import choose
 from ..widgets.raster_picker import RasterPicker
+
+USUAL = {"precision": "auto", "batch_size": None, "threads": None}
+USUAL_OF_DETECTION = {"tile_size": None, "overlap": None, **USUAL}
+USUAL_OF_SYNTHESIS = {
+    "object_classes": None,
+    "background": "0",
+    "least": 1,
+    "most": 5,
+    "edit_probability": 0.3,
+    "removal_probability": 0.1,
+    "transitions": None,
+    "classes": None,
+    "instances": None,
+    "exemplar_level": 0.2,
+    "guidance_ratio": 1.0,
+    "patches": False,
+    **USUAL,
+}
+"""What the pages have no control for, and what a run takes of it unless told."""
 
 if TYPE_CHECKING:
     from .detect_form import DetectForm
@@ -60,6 +80,9 @@ def fill_detect_form(form: DetectForm, run: Run) -> list[str]:
     form.resolution.setCurrentIndex(AS_IMAGES if gsd is None else AS_MODEL if gsd == "auto" else OTHER)
     if isinstance(gsd, (int, float)):
         form.pixel_size.setValue(gsd)
+        gsd = form.pixel_size.value()
+    chosen = {"threshold": round(form.threshold.value(), 2), "min_area": form.min_area.value(), "gsd": gsd}
+    missing += _differences(given, {**chosen, **USUAL_OF_DETECTION})
     return missing + _show_area(form.extent, given, form.before.layer(), run)
 
 
@@ -82,30 +105,31 @@ def fill_synthesize_form(form: SynthesizeForm, run: Run) -> list[str]:
     choose(form.start, given.get("init", "noise"))
     form.set_sampling_steps(int(given.get("sampling_steps", 20)))
     form.bands.choose(inputs["image"]["bands"])
-    form.seed.number.setValue(int(given.get("seed", 0)))
+    form.seed.number.setValue(min(int(given.get("seed", 0)), form.seed.number.maximum()))
     form.dates.show_timeline(timeline_of(run.folder, manifest))
     missing += _show_area(form.extent, given, form.image.layer(), run)
     missing += _show_events(form, given, run)
     form.steps.setValue(int(given.get("steps") or 0))
-    return missing + _without_control(form, given)
+    usual = {**USUAL_OF_SYNTHESIS, "label_guidance": form.card().get("label_guidance") or 1.0}
+    if given.get("instances") == "auto":  # as without
+        usual["instances"] = "auto"
+    chosen = {"sampling_steps": STEPS_OF[form.quality.currentData()], "seed": form.seed.seed()}
+    return missing + _differences(given, {**chosen, **usual})
 
 
-def _without_control(form: SynthesizeForm, given: dict[str, Any]) -> list[str]:
-    """Say what the run was given, by the toolbox or a terminal, that the page knows one value of only."""
-    usual = {
-        "instances": "auto",
-        "removal probability": 0.1,
-        "label guidance": form.card().get("label_guidance") or 1.0,
-        "exemplar level": 0.2,
-        "guidance ratio": 1.0,
-        "patches": False,
-    }
-    told = {name: given.get(name.replace(" ", "_")) for name in usual}
-    return [
-        f"The run had {name} {value}; here it is {usual[name]}. For the same use the Processing toolbox."
-        for name, value in told.items()
-        if value is not None and value != usual[name]
+def _differences(given: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """Say what the run was given, by the toolbox or a terminal, that the page cannot be: by name and value.
+
+    Args:
+        given: parameters of the run.
+        here: what the page gives instead; None for what the backend takes by itself.
+    """
+    told = [
+        f"{name.replace('_', ' ')} {given[name]} (here {'the usual' if value is None else value})"
+        for name, value in here.items()
+        if given.get(name) is not None and given[name] != value
     ]
+    return [f"The run had {', '.join(told)}: for the same use the Processing toolbox."] if told else []
 
 
 def _show_raster(picker: RasterPicker, given: dict[str, Any], run: Run) -> list[str]:

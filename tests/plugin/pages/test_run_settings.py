@@ -234,11 +234,52 @@ def test_a_simulated_synthesis_comes_back(synthesize_form, synthesis, project, t
     assert {name: parameters[name] for name in expected} == expected
 
 
-def test_what_the_page_has_no_control_for_is_said(synthesize_form, synthesis):
-    usual = {"label_guidance": 5.0, "exemplar_level": 0.2, "guidance_ratio": 1.0, "patches": False}
-    run = synthesis(simulate="remove", events=None, model="tiny", **{**usual, "exemplar_level": 0.4})
-    (missing,) = fill_synthesize_form(synthesize_form, run)
-    assert "exemplar level 0.4" in missing and "0.2" in missing and "toolbox" in missing
+WITHOUT_CONTROL = {
+    "object_classes": "road",
+    "background": "land",
+    "least": 0,
+    "most": 1,
+    "edit_probability": 0.01,
+    "removal_probability": 0.5,
+    "transitions": "/tables/transitions.csv",
+    "classes": "/tables/classes.csv",
+    "instances": "/towns/houses.gpkg",
+    "sampling_steps": 2,
+    "seed": 2**40,
+    "exemplar_level": 0.4,
+    "label_guidance": 2.0,
+    "guidance_ratio": 0.5,
+    "patches": True,
+    "precision": "fp32",
+    "batch_size": 3,
+    "threads": 1,
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_CONTROL)
+def test_what_a_synthesis_had_that_the_page_cannot_have_is_said(synthesize_form, synthesis, name):
+    value = WITHOUT_CONTROL[name]
+    (missing,) = fill_synthesize_form(synthesize_form, synthesis(simulate="remove", events=None, **{name: value}))
+    assert f"{name.replace('_', ' ')} {value} (here " in missing and "toolbox" in missing
+
+
+def test_all_that_a_synthesis_had_is_said_at_once(synthesize_form, synthesis):
+    (missing,) = fill_synthesize_form(synthesize_form, synthesis(simulate="remove", events=None, **WITHOUT_CONTROL))
+    assert missing.count("(here ") == len(WITHOUT_CONTROL)
+    assert "sampling steps 2 (here 8)" in missing and "object classes road (here the usual)" in missing
+
+
+def test_of_what_is_as_usual_nothing_is_said(synthesize_form, synthesis):
+    usual = {"label_guidance": 5.0, "exemplar_level": 0.2, "guidance_ratio": 1.0, "patches": False, "least": 1}
+    rules = {"most": 5, "edit_probability": 0.3, "removal_probability": 0.1, "background": "0", "instances": "auto"}
+    run = synthesis(simulate="remove", events=None, transitions=None, precision="auto", threads=None, **usual, **rules)
+    assert fill_synthesize_form(synthesize_form, run) == []
+
+
+def test_what_a_detection_had_that_the_page_cannot_have_is_said(detect_form, detection):
+    given = {"tile_size": 256, "overlap": 0, "precision": "fp32", "threshold": 0.125, "min_area": 2.5, "gsd": 0.125}
+    (missing,) = fill_detect_form(detect_form, detection(model="big", **given))
+    assert [name for name, value in given.items() if f"{name.replace('_', ' ')} {value} (here " in missing] == [*given]
 
 
 @pytest.mark.parametrize("crs", [32633, None])
