@@ -12,7 +12,7 @@ from qgis.PyQt.QtWidgets import QAction
 from .icons import own_icon, qgis_icon
 from .pages.group_panel import open_folder
 from .results import FOLDER, ROLE, run_folder
-from .run_folders import read_run
+from .run_folders import FORMS, Run, read_run
 from .swipe_tool import Side, Swipe
 
 MENU = "Changen2"
@@ -49,6 +49,7 @@ class LayerActions(QObject):
         for action in (self.open, self.again):
             for kind in TYPES:
                 iface.addCustomActionForLayerType(action, MENU, kind, False)
+        iface.currentLayerChanged.connect(self._show_possible)
         project = QgsProject.instance()
         project.layersAdded.connect(self._offer)
         self._offer(list(project.mapLayers().values()))
@@ -57,6 +58,7 @@ class LayerActions(QObject):
         """Take everything back."""
         self._swiping.stop()
         QgsProject.instance().layersAdded.disconnect(self._offer)
+        self._iface.currentLayerChanged.disconnect(self._show_possible)
         self._iface.removeToolBarIcon(self.swipe)
         self._iface.removePluginRasterMenu(MENU, self.swipe)
         for action in (self.open, self.again):
@@ -82,13 +84,23 @@ class LayerActions(QObject):
         folder = self._folder()
         self._warn(open_folder(folder) if folder else "This layer is no longer in the group of its run.")
 
-    def _run_again(self) -> None:
+    def _run(self) -> Run | None:
         folder = self._folder()
-        run = read_run(Path(folder)) if folder else None
-        if run is not None and run.finished:
+        return read_run(Path(folder)) if folder else None
+
+    def _show_possible(self, _: QgsMapLayer | None) -> None:
+        """No page can be filled with a run of the toolbox alone; where a run is gone, that is said when asked for."""
+        run = self._run()
+        self.again.setEnabled(run is None or run.kind in FORMS)
+
+    def _run_again(self) -> None:
+        run = self._run()
+        if run is None or not run.finished:
+            self._warn("The settings of this layer's run are gone: its folder or the manifest in it was removed.")
+        elif run.kind in FORMS:
             self.run_again.emit(run)
         else:
-            self._warn("The settings of this layer's run are gone: its folder or the manifest in it was removed.")
+            self._warn("No page has settings for this kind of run: run it again in the Processing toolbox.")
 
     # Swiping
 

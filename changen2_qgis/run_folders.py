@@ -33,6 +33,9 @@ POINTS_FOLDER = "points to label"
 POINTS_FILE = "sample_points.gpkg"
 """In a folder of points, which lies in that of the run."""
 
+FORMS = ("detect", "synthesize")
+"""Kinds of runs whose settings a page can be filled with."""
+
 _DATED = re.compile(r"(\d{4}-\d\d-\d\d \d\d-\d\d) (\w+) ?(.*)")
 
 

@@ -24,7 +24,7 @@ from ..errors import InputError
 from ..icons import own_icon, qgis_icon
 from ..layer_metadata import read_manifest
 from ..results import DetectionGroup, add_run_folder, detection_groups, ogr_source
-from ..run_folders import Run, can_go_on, drawn_points, find_runs, runs_folder
+from ..run_folders import FORMS, Run, can_go_on, drawn_points, find_runs, runs_folder
 from ..series_results import add_series_group, series_groups
 from .group_panel import open_folder, tool_button
 
@@ -34,9 +34,6 @@ KINDS = {
     "synthesize": ("Synthesis", "synthesize"),
     "simulate": ("Simulation", "synthesize"),
 }
-
-FORMS = ("detect", "synthesize")
-"""Kinds whose settings a page can be filled with."""
 
 
 class RunList(QWidget):

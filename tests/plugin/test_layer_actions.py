@@ -1,10 +1,12 @@
 """Entries in the menus of results, and the swipe button, with what QGIS's window offers for them."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 from qgis.core import QgsProject, QgsVectorLayer
 from qgis.gui import QgsMapCanvas, QgsMessageBar
+from qgis.PyQt.QtCore import QObject, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
 from qgis.PyQt.QtWidgets import QMainWindow
 
@@ -12,10 +14,13 @@ from changen2_qgis.layer_actions import LayerActions, run_folder_of, sides_of
 from changen2_qgis.series_results import add_series_group, series_groups
 
 
-class Window:
+class Window(QObject):
     """The part of QGIS's interface that the actions use; menus are kept as lists."""
 
+    currentLayerChanged = pyqtSignal(object)
+
     def __init__(self, qtbot):
+        super().__init__()
         self.window = QMainWindow()
         qtbot.addWidget(self.window)
         self.canvas = QgsMapCanvas(self.window)
@@ -32,6 +37,11 @@ class Window:
 
     def messageBar(self):
         return self.bar
+
+    def click(self, layer):
+        """As in the Layers panel."""
+        self.active = layer
+        self.currentLayerChanged.emit(layer)
 
     def activeLayer(self):
         return self.active
@@ -127,6 +137,19 @@ def test_a_run_without_manifest_is_explained(actions, iface, images, tmp_path, q
     with qtbot.assertNotEmitted(actions.run_again):
         actions.again.trigger()
     assert "manifest" in iface.bar.currentItem().text()
+
+
+@pytest.mark.parametrize("kind", ["detect", "synthesize", "simulate"])
+def test_running_again_is_offered_where_a_page_has_the_settings(actions, iface, project, images, tmp_path, kind, qtbot):
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps({**manifest, "job": kind}))
+    iface.click(images[1])
+    assert actions.again.isEnabled() == (kind != "simulate")
+    iface.click(project.addMapLayer(QgsVectorLayer("Polygon?crs=EPSG:32633", "Mine", "memory")))
+    assert actions.again.isEnabled()
+    iface.active = images[1]
+    actions.again.trigger()
+    assert (iface.bar.currentItem() is not None) == (kind == "simulate")
 
 
 def test_two_selected_layers_are_swiped_the_lower_one_on_the_left(actions, iface, images):
