@@ -328,6 +328,18 @@ def test_the_real_worker_refuses_with_a_next_step(real_backend, tmp_path):
     assert caught.value.code and caught.value.hint
 
 
+@pytest.mark.parametrize("code", ["consent_needed", "unknown_model"])
+def test_the_next_step_is_one_in_qgis(real_backend, code):
+    name = "nobodys"
+    if code == "consent_needed":
+        asked = (card["name"] for card in real_backend.request("models", {})["models"] if not card["consent"])
+        name = next(asked, None) or pytest.skip("all licences were agreed to on this machine")
+    with pytest.raises(BackendError) as caught:
+        real_backend.request("download_model", {"name": name, "accept_licence": False})
+    assert caught.value.code == code
+    assert "Models page" in caught.value.hint and "changen2 models" not in caught.value.hint
+
+
 def test_the_real_worker_killed_while_idle_is_replaced(real_backend):
     first = real_backend.hello().pid
     os.kill(first, signal.SIGKILL)
