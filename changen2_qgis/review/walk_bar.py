@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from qgis.core import (
     QgsCoordinateTransform,
+    QgsCsException,
     QgsFeature,
     QgsFeatureRequest,
     QgsGeometry,
@@ -36,7 +37,7 @@ class WalkBar(QWidget):
     Subclasses say which layer of a result, in which order, what is open, and write the answers.
 
     Signals:
-        refused: an answer could not be written; carries the message.
+        refused: an answer could not be written, or a place not be shown; carries the message.
     """
 
     refused = pyqtSignal(str)
@@ -205,9 +206,17 @@ class WalkBar(QWidget):
         self._show_position(feature)
 
     def _zoom_to(self, layer: QgsVectorLayer, feature: QgsFeature) -> None:
-        to_map = QgsCoordinateTransform(layer.crs(), self._canvas.mapSettings().destinationCrs(), QgsProject.instance())
-        self._canvas.setExtent(to_map.transformBoundingBox(self.surroundings(layer, feature)))
         self._clear_highlight()
+        crs = self._canvas.mapSettings().destinationCrs()
+        to_map = QgsCoordinateTransform(layer.crs(), crs, QgsProject.instance())
+        try:
+            self._canvas.setExtent(to_map.transformBoundingBox(self.surroundings(layer, feature)))
+        except QgsCsException:
+            self.refused.emit(
+                f"This {self.WHAT} lies outside the project's CRS ({crs.userFriendlyIdentifier()}): "
+                "choose another one to see it (Project > Properties > CRS)."
+            )
+            return
         self._highlight = QgsHighlight(self._canvas, feature, layer)
         layer.willBeDeleted.connect(self._clear_highlight)  # it is painted from the layer, which may go at any time
         self._highlight.setColor(QColor("#00b7ff"))

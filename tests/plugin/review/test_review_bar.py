@@ -1,7 +1,15 @@
 """Going through changed places: what is shown of one, and what stays of it when its layer goes."""
 
 import pytest
-from qgis.core import QgsFeature, QgsGeometry, QgsProject, QgsRectangle, QgsVectorFileWriter, QgsVectorLayer
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsFeature,
+    QgsGeometry,
+    QgsProject,
+    QgsRectangle,
+    QgsVectorFileWriter,
+    QgsVectorLayer,
+)
 from qgis.gui import QgsHighlight, QgsMapCanvas
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
@@ -54,6 +62,18 @@ def test_the_largest_place_comes_first_and_is_outlined(bar, canvas):
     QTest.mouseClick(bar.next, Qt.MouseButton.LeftButton)
     assert canvas.extent().contains(QgsRectangle(0, 0, 10, 10))
     assert len(highlights(canvas)) == 1
+
+
+def test_a_place_on_the_other_side_of_the_globe_that_the_map_shows_is_told(bar, canvas, places, qtbot):
+    canvas.setDestinationCrs(QgsCoordinateReferenceSystem.fromProj("+proj=ortho +lat_0=0 +lon_0=-165"))
+    before = canvas.extent()
+    with qtbot.waitSignal(bar.refused) as signal:
+        QTest.mouseClick(bar.next, Qt.MouseButton.LeftButton)
+    assert "outside the project's CRS" in signal.args[0] and canvas.extent() == before
+    assert bar.position.text() == "1 of 2" and highlights(canvas) == []
+    canvas.setDestinationCrs(places.crs())
+    QTest.mouseClick(bar.next, Qt.MouseButton.LeftButton)
+    assert bar.position.text() == "2 of 2" and len(highlights(canvas)) == 1
 
 
 def test_the_outline_goes_with_its_layer(bar, canvas, places):
