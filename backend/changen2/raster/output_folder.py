@@ -29,7 +29,7 @@ class OutputFolder:
 
     Files are made in ``work`` and moved into place by ``publish``; meanwhile no other run works there. Leaving the
     ``with`` block by an error removes the work folder, and the folders that this run made and nobody else has used,
-    unless there is work to go on from and the error is not the input's, or this run was going on itself.
+    unless there is work to go on from: what is finished stays, whatever went wrong with the rest.
 
     Attributes:
         path: the folder.
@@ -124,9 +124,7 @@ class OutputFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A file that could not be read in the middle of a run may be readable later: a share that was away.
-        spoilt = isinstance(error, InputError) and error.code != "unreadable" and not self.goes_on
-        if error is not None and not spoilt and self._resumable(self.work):
+        if error is not None and self._resumable(self.work):
             self._lock.release()
             return
         self._clear()

@@ -103,9 +103,12 @@ def test_a_run_that_was_allowed_to_replace_results_may_do_so_when_it_goes_on(tmp
     assert (tmp_path / "change.tif").read_text() == "new"
 
 
-@pytest.mark.parametrize(("code", "kept"), [("unreadable", True), ("no_valid_pixels", False)])
-def test_what_is_finished_stays_where_an_input_could_not_be_read_on(tmp_path, code, kept):
-    with pytest.raises(InputError), OutputFolder(tmp_path / "run", resumable=begun) as folder:
-        (folder.work / "step").write_text("1")
-        raise InputError("a share was away", code=code)
-    assert (folder.work / "step").exists() is kept
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize(
+    "error", [InputError("no weights", code="missing_file"), JobError("lost"), ValueError("a bug")]
+)
+def test_what_is_finished_stays_whatever_goes_wrong_with_the_rest(tmp_path, error, finished):
+    with pytest.raises(type(error)), OutputFolder(tmp_path / "run", resumable=begun) as folder:
+        (folder.work / ("step" if finished else "half")).write_text("1")
+        raise error
+    assert (folder.work / "step").exists() is (tmp_path / "run").exists() is finished
