@@ -64,6 +64,32 @@ def test_one_run_at_a_time_works_in_a_folder(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_results_of_a_run_that_has_ended_since_the_look_are_not_replaced(tmp_path, resume):
+    with OutputFolder(tmp_path) as first:
+        late = OutputFolder(tmp_path, resume=resume, resumable=begun)
+        (first.work / "change.tif").write_text("the first's")
+        first.publish(["change.tif"])
+    with pytest.raises(InputError, match=r"holds change\.tif") as caught, late:
+        pytest.fail("it began")
+    assert caught.value.code == "not_empty"
+    assert [path.name for path in tmp_path.iterdir()] == ["change.tif"]
+    with OutputFolder(tmp_path, overwrite=True):  # nobody is at work any more
+        assert (tmp_path / "change.tif").read_text() == "the first's"
+
+
+def test_what_a_run_that_has_stopped_since_the_look_has_finished_is_not_lost(tmp_path):
+    with pytest.raises(JobError), OutputFolder(tmp_path, resumable=begun) as first:
+        late = OutputFolder(tmp_path, resumable=begun)
+        (first.work / "step").write_text("500")
+        raise JobError("it failed")
+    with pytest.raises(InputError, match="unfinished run") as caught, late:
+        pytest.fail("it began")
+    assert caught.value.code == "not_empty"
+    with OutputFolder(tmp_path, resume=True, resumable=begun) as folder:
+        assert folder.goes_on and (folder.work / "step").read_text() == "500"
+
+
 def unfinished(path):
     """Leave an unfinished run."""
     with pytest.raises(JobError), OutputFolder(path, resumable=begun) as folder:
