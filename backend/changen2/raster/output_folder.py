@@ -11,6 +11,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from changen2.errors import InputError
+from changen2.raster.writing import disk_error, is_disk_error
 
 WORK_FOLDER = ".changen2-work"
 """Where a run keeps what is not finished, inside its output folder (the same file system, so a rename is atomic)."""
@@ -50,6 +51,7 @@ class OutputFolder:
         InputError: ``not_empty`` where it holds anything and ``overwrite`` is not true; ``bad_out_dir``
             where it cannot be made; ``busy`` where another run is at work. What the folder holds is looked at when this
             is made, so that a refusal comes early, and again once no other run can work there.
+        JobError: ``disk``, for an error inside the ``with`` block that says that a file cannot be written.
     """
 
     def __init__(
@@ -132,13 +134,16 @@ class OutputFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        failure = disk_error(self.path, error) if error is not None and is_disk_error(error) else None
         if error is not None and self._resumable(self.work):
             self._lock.release()
-            return
-        self._clear()
-        self._let_go()
-        if error is not None:
-            self._unmake()
+        else:
+            self._clear()
+            self._let_go()
+            if error is not None:
+                self._unmake()
+        if failure is not None:
+            raise failure from error
 
     def _let_go(self) -> None:
         """Let others work here; a work folder that holds nothing else goes."""

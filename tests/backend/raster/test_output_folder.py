@@ -1,5 +1,8 @@
 """What may lie in an output folder before a run, what a run that fails leaves there, and who may work in it."""
 
+import errno
+import os
+
 import pytest
 
 from changen2.errors import InputError, JobError
@@ -138,3 +141,21 @@ def test_what_is_finished_stays_whatever_goes_wrong_with_the_rest(tmp_path, erro
         (folder.work / ("step" if finished else "half")).write_text("1")
         raise error
     assert (folder.work / "step").exists() is (tmp_path / "run").exists() is finished
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_said_and_what_is_finished_stays(tmp_path, number):
+    with (
+        pytest.raises(JobError, match=f"run cannot be written.*{os.strerror(number)}") as caught,
+        OutputFolder(tmp_path / "run", resumable=begun) as folder,
+    ):
+        (folder.work / "step").write_text("1")
+        raise OSError(number, os.strerror(number))
+    assert caught.value.code == "disk" and (folder.work / "step").exists()
+
+
+@pytest.mark.parametrize("error", [ConnectionError("reset"), TypeError("a bug"), RuntimeError("a bug")])
+def test_what_is_no_matter_of_the_disk_stays_what_it_is(tmp_path, error):
+    with pytest.raises(type(error)) as caught, OutputFolder(tmp_path / "run"):
+        raise error
+    assert caught.value is error
