@@ -31,7 +31,7 @@ class Changen2Error(Exception):
 
 
 class InputError(Changen2Error):
-    """A file, parameter or combination that cannot work; nothing was done."""
+    """A file, parameter or combination that cannot work; it is told before anything is done, wherever it can be."""
 
     exit_code = 2
     default_code = "bad_input"

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from changen2.errors import Cancelled, Changen2Error, InputError
 from changen2.paths import absolute, absolute_source, absolute_unless_words
+from changen2.refusals import refusal
 
 PROTOCOL = 1
 
@@ -32,10 +33,17 @@ def _split(value: object) -> object:
 Folder = Annotated[str, AfterValidator(absolute)]
 Source = Annotated[str, AfterValidator(absolute_source)]
 SourceOrWords = Annotated[str, AfterValidator(absolute_unless_words)]
-Bands = Annotated[tuple[int, ...] | None, BeforeValidator(_split)]
+Bands = Annotated[
+    tuple[int, ...] | None, BeforeValidator(_split), Field(description="numbers of bands, such as 4 or 1,2,3")
+]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-DeviceName = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
+DeviceName = Annotated[
+    str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda, cuda:N (such as cuda:0) or mps")
+]
+BoundsGiven = Annotated[
+    tuple[float, float, float, float] | None, Field(description="four finite numbers: left, bottom, right, top")
+]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -55,10 +63,10 @@ GroundSampling = Annotated[Literal["auto"] | Annotated[float, Field(gt=0)] | Non
 class Request(BaseModel):
     """Parameters of a request; unknown ones are refused, so that a typing error is not ignored.
 
-    Paths are made absolute, so that a run is the same run from another working folder.
+    Paths are made absolute, so that a run is the same run from another working folder. No number is infinite or NaN.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DetectRequest(Request):
@@ -89,7 +97,7 @@ class DetectRequest(Request):
     after: Source
     out_dir: Folder
     model: str = "tiny"
-    bounds: tuple[float, float, float, float] | None = None
+    bounds: BoundsGiven = None
     aoi: Source | None = None
     bands: Bands = None
     bands_after: Bands = None
@@ -235,7 +243,7 @@ class SynthesizeRequest(EventRules):
     exemplar_level: Annotated[float, Field(gt=0, le=1)] = 0.2
     label_guidance: Annotated[float, Field(ge=1, le=10)] | None = None
     model: str = "tiny"
-    bounds: tuple[float, float, float, float] | None = None
+    bounds: BoundsGiven = None
     aoi: Source | None = None
     bands: Bands = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
@@ -480,17 +488,7 @@ def validate(schema: type[Request], params: dict[str, Any]) -> Any:
     try:
         return schema.model_validate(params)
     except ValidationError as error:
-        problems = []
-        for detail in error.errors(include_url=False):
-            place = ".".join(str(part) for part in detail["loc"] if not str(part).startswith(("function", "literal")))
-            given = "" if detail["type"] == "missing" else f" (given: {detail['input']!r:.80})"
-            problems.append(f"{place}: {detail['msg']}{given}")
-        code = "bad_band" if any(problem.startswith("bands") for problem in problems) else "bad_value"
-        raise InputError(
-            "; ".join(dict.fromkeys(problems)) + ".",
-            hint=f"Allowed parameters: {', '.join(schema.model_fields)}.",
-            code=code,
-        ) from error
+        raise refusal(schema, params, error) from error
 
 
 def encode(message: dict[str, Any]) -> bytes:

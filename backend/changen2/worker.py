@@ -133,19 +133,27 @@ class Worker:
 
     def _read(self) -> None:
         """Read requests; at the end of stdin the client is gone, and so are we."""
-        while line := self._incoming.readline(LINE_LIMIT + 1):
-            if len(line) > LINE_LIMIT:
-                while line and not line.endswith(b"\n"):
-                    line = self._incoming.readline(LINE_LIMIT)
-                self._refuse(None, PARSE_ERROR, f"A message is longer than {LINE_LIMIT} bytes.", "parse_error")
-                continue
-            if line.strip():
-                self._take(line)
+        try:
+            while line := self._incoming.readline(LINE_LIMIT + 1):
+                if len(line) > LINE_LIMIT:
+                    while line and not line.endswith(b"\n"):
+                        line = self._incoming.readline(LINE_LIMIT)
+                    self._refuse(None, PARSE_ERROR, f"A message is longer than {LINE_LIMIT} bytes.", "parse_error")
+                    continue
+                if line.strip():
+                    self._take(line)
+        except BrokenPipeError:
+            pass  # nobody hears us either
+        except BaseException:  # deaf, it could be neither cancelled nor ended
+            traceback.print_exc()
+            os._exit(1)
         os._exit(0)
 
     def _take(self, line: bytes) -> None:
         try:
             parsed = json.loads(line)
+        except RecursionError:
+            return self._refuse(None, PARSE_ERROR, "The line is nested too deeply.", "parse_error")
         except ValueError as error:
             return self._refuse(None, PARSE_ERROR, f"The line is not JSON: {error}.", "parse_error")
         try:
@@ -182,10 +190,7 @@ class Worker:
         return self._waiting.put(message)
 
     def _answer(self, message: Message, schema: type[Request], answer: Callable[[Any], dict[str, Any]]) -> None:
-        try:
-            self._send({"id": message.id, "result": answer(validate(schema, message.params))})
-        except Changen2Error as error:
-            self._send({"id": message.id, "error": error_body(error)})
+        self._send({"id": message.id, **_reply(schema, message.params, answer)})
 
     def _cancel(self, identity: int | str) -> bool:
         """Stop a job; one that still waits for another is answered at once, for its client will not wait long."""
@@ -212,21 +217,11 @@ class Worker:
         def on_progress(progress: Progress) -> None:
             self._notify("progress", {"id": message.id, **progress._asdict()})
 
-        try:
-            request = validate(schema, message.params)
-            reply = {"result": function(request, Reporter(on_progress, event.is_set))}
-        except Changen2Error as error:
-            reply = {"error": error_body(error)}
-        except MemoryError:
-            reply = {"error": _error(JOB_FAILED, "The machine ran out of memory.", "out_of_memory")}
-        except Exception as error:  # the process's edge: a bug must reach the person as a message, not as silence
-            traceback.print_exc()
-            text = f"The backend failed unexpectedly: {type(error).__name__}: {error}"
-            reply = {"error": _error(JOB_FAILED, text, "internal")}
-        finally:
-            with self._state:
-                self._cancelled.pop(message.id, None)  # type: ignore[arg-type]
-                self._running = None
+        reporter = Reporter(on_progress, event.is_set)
+        reply = _reply(schema, message.params, lambda request: function(request, reporter))
+        with self._state:
+            self._cancelled.pop(message.id, None)  # type: ignore[arg-type]
+            self._running = None
         self._send({"id": message.id, **reply})
 
     def _refuse(self, identity: int | str | None, code: int, text: str, name: str) -> None:
@@ -273,6 +268,20 @@ def main() -> None:
         worker.serve()
     except BrokenPipeError:
         os._exit(0)
+
+
+def _reply(schema: type[Request], params: dict[str, Any], answer: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """The result of what was asked for, or the error that came instead."""
+    try:
+        return {"result": answer(validate(schema, params))}
+    except Changen2Error as error:
+        return {"error": error_body(error)}
+    except MemoryError:
+        return {"error": _error(JOB_FAILED, "The machine ran out of memory.", "out_of_memory")}
+    except Exception as error:  # the process's edge: a bug must reach the person as a message, not as silence
+        traceback.print_exc()
+        text = f"The backend failed unexpectedly: {type(error).__name__}: {error}"
+        return {"error": _error(JOB_FAILED, text, "internal")}
 
 
 def _error(code: int, message: str, name: str) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """The real worker process, spoken to as QGIS does."""
 
+import io
 import json
 import subprocess
 import sys
 
 import pytest
+
+from changen2.worker import Worker
 
 
 class Client:
@@ -67,6 +70,9 @@ def test_it_speaks_first(shared):
         (b'{"jsonrpc": "2.0", "id": 6, "method": "dance"}\n', -32601, 6),
         (b'{"jsonrpc": "2.0", "id": 7, "method": "detect", "params": {"before": 3}}\n', -32602, 7),
         (b'{"x": "' + b"y" * 2_000_000 + b'"}\n', -32700, None),
+        (b"[" * 100_000 + b"]" * 100_000 + b"\n", -32700, None),
+        (b"9" * 10_000 + b"\n", -32700, None),
+        (b'"\xff"\n', -32700, None),
     ],
 )
 def test_what_it_cannot_take_is_answered_with_a_code(shared, line, code, identity):
@@ -74,6 +80,29 @@ def test_what_it_cannot_take_is_answered_with_a_code(shared, line, code, identit
     reply = shared.until(lambda message: "error" in message)
     assert reply["id"] == identity and reply["error"]["code"] == code
     assert reply["error"]["message"] and reply["error"]["data"]["code"]
+
+
+def test_a_bug_is_answered_also_while_it_reads(shared, tmp_path):
+    """It can be cancelled and asked afterwards."""
+    nested = 400
+    while nested < 100_000:  # deep enough to be parsed and not to be looked at, wherever that is
+        value = b"[" * nested + b"]" * nested
+        shared.send(b'{"jsonrpc": "2.0", "id": "n", "method": "models", "params": {"x": ' + value + b"}}\n")
+        assert shared.until(lambda message: "error" in message)["error"]["data"]["code"]
+        nested *= 2
+    shared.request("after", "models")
+    assert shared.answer("after")["result"]["models"]
+
+
+def test_a_worker_that_cannot_read_any_more_ends(monkeypatch):
+    class Broken(io.BytesIO):
+        def readline(self, size=-1):
+            raise OSError("the pipe is broken")
+
+    ended = []
+    monkeypatch.setattr("changen2.worker.os._exit", ended.append)
+    Worker(Broken(), io.BytesIO())._read()
+    assert ended[0] == 1
 
 
 def test_bad_input_names_value_and_next_step(shared, tmp_path):

@@ -66,9 +66,9 @@ def detect(
         ``outputs`` (name → path), ``summary`` and ``warnings``.
 
     Raises:
-        InputError: bad input; nothing is left behind.
-        JobError: the job failed; nothing is left behind.
-        Cancelled: ``is_cancelled`` said so.
+        InputError: bad input; nothing is left behind but finished blocks, if any: ``resume`` goes on after them.
+        JobError: the job failed; as above.
+        Cancelled: ``is_cancelled`` said so; as above.
     """
     given = {"before": str(before), "after": str(after), "out_dir": str(out_dir), **options}
     request = validate(DetectRequest, given)
@@ -129,6 +129,7 @@ def run_plan(
         run_blocks = _runner(plan, predictor, before, after, shift, planes)
         _compute(plan, predictor, run_blocks, maps, journal, folder.work, reporter)
         if maps.valid_px == 0:
+            journal.discard()
             raise InputError(
                 "No pixel is valid on both dates in the area asked for.",
                 hint="Check the nodata values of both rasters, and that the extent lies where both have data.",

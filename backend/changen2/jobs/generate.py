@@ -65,8 +65,8 @@ def generate(
         ``outputs`` (name → path), ``summary`` and ``warnings``.
 
     Raises:
-        InputError: bad input; nothing is left behind.
-        JobError: the job failed; finished pairs are kept and ``resume`` goes on after them.
+        InputError: bad input; nothing is left behind but finished pairs, if any: ``resume`` goes on after them.
+        JobError: the job failed; as above.
         Cancelled: ``is_cancelled`` said so; as above.
     """
     paths = ("labels", "classes", "transitions")

@@ -36,6 +36,7 @@ def sample(
 
     Raises:
         InputError: bad input, ``too_large`` among it: more than there is memory for; nothing is left behind.
+        JobError: ``disk``: the disk is full; as above.
     """
     request = validate(SampleRequest, {"out_dir": str(out_dir), **options})
     return run(request, Reporter(on_progress, is_cancelled))

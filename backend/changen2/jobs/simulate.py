@@ -70,6 +70,7 @@ def simulate(
 
     Raises:
         InputError: bad input; nothing is left behind.
+        JobError: ``disk``: the disk is full; as above.
         Cancelled: ``is_cancelled`` said so.
     """
     given = {

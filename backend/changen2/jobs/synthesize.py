@@ -58,8 +58,8 @@ def synthesize(
         ``outputs`` (name → path), ``summary`` and ``warnings``.
 
     Raises:
-        InputError: bad input; nothing is left behind.
-        JobError: the job failed; finished steps are kept and ``resume`` goes on after them.
+        InputError: bad input; nothing is left behind but finished steps, if any: ``resume`` goes on after them.
+        JobError: the job failed; as above.
         Cancelled: ``is_cancelled`` said so; as above.
     """
     paths = ("events", "labels", "instances", "classes", "transitions", "aoi")

@@ -146,8 +146,8 @@ class Grid:
                 hint="Give left, bottom, right, top in the CRS of the before raster.",
                 code="no_overlap",
             )
-        c0, c1 = (min(max(round(column), 0), self.width) for column in columns)
-        r0, r1 = (min(max(round(row), 0), self.height) for row in rows)
+        c0, c1 = (round(min(max(column, 0), self.width)) for column in columns)
+        r0, r1 = (round(min(max(row, 0), self.height)) for row in rows)
         if c1 <= c0 or r1 <= r0:
             raise InputError(
                 f"The extent {_spoken(bounds)} is {c1 - c0} × {r1 - r0} pixels: at least one is needed.",

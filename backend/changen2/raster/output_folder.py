@@ -11,6 +11,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from changen2.errors import InputError
+from changen2.raster.writing import disk_error, is_disk_error
 
 WORK_FOLDER = ".changen2-work"
 """Where a run keeps what is not finished, inside its output folder (the same file system, so a rename is atomic)."""
@@ -29,7 +30,7 @@ class OutputFolder:
 
     Files are made in ``work`` and moved into place by ``publish``; meanwhile no other run works there. Leaving the
     ``with`` block by an error removes the work folder, and the folders that this run made and nobody else has used,
-    unless there is work to go on from and the error is not the input's, or this run was going on itself.
+    unless there is work to go on from: what is finished stays, whatever went wrong with the rest.
 
     Attributes:
         path: the folder.
@@ -48,7 +49,9 @@ class OutputFolder:
 
     Raises:
         InputError: ``not_empty`` where it holds anything and ``overwrite`` is not true; ``bad_out_dir``
-            where it cannot be made; ``busy`` where another run is at work.
+            where it cannot be made; ``busy`` where another run is at work. What the folder holds is looked at when this
+            is made, so that a refusal comes early, and again once no other run can work there.
+        JobError: ``disk``, for an error inside the ``with`` block that says that a file cannot be written.
     """
 
     def __init__(
@@ -66,24 +69,26 @@ class OutputFolder:
         self._made: list[Path] = []
         self._resumable = resumable
         self._unfinished = unfinished or resumable
-        self._resume = resume
-        self.goes_on = self._is_resumed()
+        self._resume, self._overwrite = resume, overwrite
+        self._replaces = None if replaces is None else set(replaces)
         self._lock = FileLock(self.work / LOCK, timeout=0, thread_local=False)
-        self._check(overwrite, None if replaces is None else set(replaces))
+        self.goes_on = self._is_resumed()
+        self._check()
 
     def _is_resumed(self) -> bool:
         return self._resume and self._resumable(self.work)
 
-    def _check(self, overwrite: bool | None, replaces: set[str] | None) -> None:
+    def _check(self) -> None:
+        """Refuse to replace what this run may not."""
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file, not a folder.", hint="Name a new folder.", code="bad_out_dir")
         # What an unfinished run was allowed to replace when it began it may replace when it goes on.
-        if not self.path.is_dir() or overwrite or self.goes_on:
+        if not self.path.is_dir() or self._overwrite or self.goes_on:
             return
         names = {entry.name for entry in self.path.iterdir()} - {WORK_FOLDER, ASIDE_FOLDER, INPUTS_FOLDER}
-        there = sorted(names if replaces is None else names & replaces)
+        there = sorted(names if self._replaces is None else names & self._replaces)
         if there:
-            allow = "" if overwrite is None else ", or allow overwriting (--overwrite)"
+            allow = "" if self._overwrite is None else ", or allow overwriting (--overwrite)"
             raise InputError(
                 f"{self.path} already holds {', '.join(there[:3])}{' …' if len(there) > 3 else ''}.",
                 hint=f"Choose a new folder{allow}.",
@@ -105,9 +110,6 @@ class OutputFolder:
             self.work.mkdir(parents=True, exist_ok=True)
             with suppress(NotImplementedError):  # a file system without locks
                 self._lock.acquire()
-            self.goes_on = self._is_resumed()  # another run may have ended since
-            if not self.goes_on:
-                self._clear()
         except Timeout:
             raise InputError(
                 f"Another run is at work in {self.path}.", hint="Wait for it, or choose another folder.", code="busy"
@@ -119,23 +121,36 @@ class OutputFolder:
                 hint="Choose a folder that you may write to.",
                 code="bad_out_dir",
             ) from error
+        self.goes_on = self._is_resumed()  # another run may have ended since
+        try:
+            self._check()
+        except InputError:
+            self._let_go()
+            raise
+        if not self.goes_on:
+            self._clear()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A file that could not be read in the middle of a run may be readable later: a share that was away.
-        spoilt = isinstance(error, InputError) and error.code != "unreadable" and not self.goes_on
-        if error is not None and not spoilt and self._resumable(self.work):
+        failure = disk_error(self.path, error) if error is not None and is_disk_error(error) else None
+        if error is not None and self._resumable(self.work):
             self._lock.release()
-            return
-        self._clear()
+        else:
+            self._clear()
+            self._let_go()
+            if error is not None:
+                self._unmake()
+        if failure is not None:
+            raise failure from error
+
+    def _let_go(self) -> None:
+        """Let others work here; a work folder that holds nothing else goes."""
         self._lock.release()
-        with suppress(OSError):  # somebody else has begun there
+        with suppress(OSError):  # somebody else has begun there, or there is work to go on from
             (self.work / LOCK).unlink(missing_ok=True)
             self.work.rmdir()
-        if error is not None:
-            self._unmake()
 
     def _clear(self) -> None:
         """Remove what is in the work folder, but for the lock."""

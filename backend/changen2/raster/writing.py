@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from rasterio.windows import Window
 
 from changen2.errors import JobError
 from changen2.raster.grid import Grid
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says where there is no room: on the disk, for the user, for so large a file."""
 
 Colors = dict[int, tuple[int, int, int, int]]
 
@@ -155,11 +159,40 @@ def disk_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except Exception as error:
+        if not isinstance(error, OSError) and not is_disk_error(error):
+            raise
+        raise disk_error(path, error) from error
+
+
+def is_disk_error(error: BaseException | None) -> bool:
+    """Tell whether an error that nobody has explained is one of a file that could not be written.
+
+    Readers explain what is wrong with an input, so that what else GDAL says is of one of the run's own files.
+    """
     # A copy raises GDAL's own errors, which rasterio does not wrap.
-    except (RasterioError, CPLE_BaseError, DataSourceError, DataLayerError, OSError) as error:
-        free = shutil.disk_usage(path.parent).free / 1e9 if path.parent.exists() else 0.0
-        raise JobError(
-            f"{path.name} cannot be written: {error} ({free:.1f} GB are free there).",
-            hint="Free some disk space or choose another output folder.",
-            code="disk",
-        ) from error
+    if isinstance(error, (RasterioError, CPLE_BaseError, DataSourceError, DataLayerError)):
+        return True
+    if isinstance(error, OSError):
+        return error.errno in FULL
+    if isinstance(error, TypeError):  # so says rasterio of a new file that stayed empty
+        return "not recognized as being in a supported file format" in str(error)
+    # Torch has no error of its own for a checkpoint that does not fit.
+    return isinstance(error, RuntimeError) and "inline_container" in str(error)
+
+
+def disk_error(path: Path, error: BaseException) -> JobError:
+    """Say of a file, or of a run's folder, that it cannot be written.
+
+    Args:
+        path: of the file or folder.
+        error: what went wrong; where rasterio names the one before it only, that one is said.
+    """
+    folder = path if path.is_dir() else path.parent
+    free = shutil.disk_usage(folder).free / 1e9 if folder.exists() else 0.0
+    why = error.__cause__ if isinstance(error, RasterioError) and error.__cause__ else error
+    return JobError(
+        f"{path.name} cannot be written: {why} ({free:.1f} GB are free there).",
+        hint="Free some disk space or choose another output folder.",
+        code="disk",
+    )

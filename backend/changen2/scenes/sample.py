@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import rasterio
 import scipy.ndimage
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
+from rasterio.io import MemoryFile
 
 from changen2.scenes.classes import CLASSES
 from changen2.scenes.pair import ScenePair, draw_pair
@@ -102,13 +102,16 @@ def _write(path: Path, bands: NDArray[np.uint8], transform: Affine, date: str, *
         "transform": transform, "compress": "deflate", "predictor": 2, "tiled": True,
         "blockxsize": 256, "blockysize": 256,
     }  # fmt: skip
-    with rasterio.open(path, "w", **profile) as target:
-        target.write(bands)
-        target.update_tags(DESCRIPTION="Simulated scene drawn by code; no real place.", SIMULATED="yes")
-        if date:
-            target.update_tags(TIFFTAG_DATETIME=date.replace("-", ":") + " 10:30:00")
-        if count == 3:
-            target.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-        if classes:
-            target.write_colormap(1, {index: (*colour, 255) for index, (_, colour) in CLASSES.items()})
-            target.update_tags(1, **{f"CLASS_{index}": name for index, (name, _) in CLASSES.items()})
+    # Made in memory: GDAL keeps to itself what goes wrong when it closes a file, such as a full disk.
+    with MemoryFile() as made:
+        with made.open(**profile) as target:
+            target.write(bands)
+            target.update_tags(DESCRIPTION="Simulated scene drawn by code; no real place.", SIMULATED="yes")
+            if date:
+                target.update_tags(TIFFTAG_DATETIME=date.replace("-", ":") + " 10:30:00")
+            if count == 3:
+                target.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+            if classes:
+                target.write_colormap(1, {index: (*colour, 255) for index, (_, colour) in CLASSES.items()})
+                target.update_tags(1, **{f"CLASS_{index}": name for index, (name, _) in CLASSES.items()})
+        path.write_bytes(made.getbuffer())

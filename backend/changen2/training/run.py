@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from changen2.errors import InputError
+from changen2.raster.writing import disk_errors
 from changen2.training import distributed
 
 logger = logging.getLogger(__name__)
@@ -132,8 +133,9 @@ def save(run: Run, path: Path) -> None:
 
 
 def _write(state: dict[str, Any], path: Path) -> None:
-    torch.save(state, path.with_suffix(".part"))
-    path.with_suffix(".part").replace(path)
+    with disk_errors(path):
+        torch.save(state, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
 
 
 def restore(run: Run, path: Path) -> None:

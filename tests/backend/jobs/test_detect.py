@@ -334,14 +334,15 @@ class TestResume:
         for key in ("polygons", "change_px", "valid_px", "change_area_m2"):
             assert again["summary"][key] == whole["summary"][key]
 
-    def test_finished_blocks_stay_when_a_raster_cannot_be_read_on(self, pair, tmp_path, difference, monkeypatch):
+    @pytest.mark.parametrize("code", ["unreadable", "missing_file"])
+    def test_finished_blocks_stay_when_it_cannot_go_on(self, pair, tmp_path, difference, monkeypatch, code):
         monkeypatch.setattr("changen2.raster.tiles.BLOCK_PIXELS", 128)
         read_window, reads = AlignedRaster.read, []
 
         def flaky(self, window):
             reads.append(window)
             if len(reads) > 8:
-                raise InputError("the share is away", code="unreadable")
+                raise InputError("the share is away", code=code)
             return read_window(self, window)
 
         with monkeypatch.context() as broken:

@@ -31,6 +31,18 @@ def test_an_extent_without_pixels_is_refused(bounds, code):
     assert caught.value.code == code
 
 
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=4, max_size=4))
+def test_an_extent_of_any_size_is_cut_or_refused(bounds):
+    try:
+        window = GRID.window_of(tuple(bounds))
+    except InputError as error:
+        assert error.code in ("no_overlap", "empty_extent")
+    else:
+        assert 0 <= window.col_off < window.col_off + window.width <= GRID.width
+        assert 0 <= window.row_off < window.row_off + window.height <= GRID.height
+    assert GRID.window_of((-1e308, -1e308, 1e308, 1e308)) == GRID.window
+
+
 def test_a_south_up_grid_has_the_same_bounds():
     flipped = Grid(UTM, Affine(0.5, 0, 100, 0, 0.5, 885), 40, 30)
     assert flipped.bounds() == GRID.bounds()

@@ -1,5 +1,8 @@
 """What may lie in an output folder before a run, what a run that fails leaves there, and who may work in it."""
 
+import errno
+import os
+
 import pytest
 
 from changen2.errors import InputError, JobError
@@ -64,6 +67,32 @@ def test_one_run_at_a_time_works_in_a_folder(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_results_of_a_run_that_has_ended_since_the_look_are_not_replaced(tmp_path, resume):
+    with OutputFolder(tmp_path) as first:
+        late = OutputFolder(tmp_path, resume=resume, resumable=begun)
+        (first.work / "change.tif").write_text("the first's")
+        first.publish(["change.tif"])
+    with pytest.raises(InputError, match=r"holds change\.tif") as caught, late:
+        pytest.fail("it began")
+    assert caught.value.code == "not_empty"
+    assert [path.name for path in tmp_path.iterdir()] == ["change.tif"]
+    with OutputFolder(tmp_path, overwrite=True):  # nobody is at work any more
+        assert (tmp_path / "change.tif").read_text() == "the first's"
+
+
+def test_what_a_run_that_has_stopped_since_the_look_has_finished_is_not_lost(tmp_path):
+    with pytest.raises(JobError), OutputFolder(tmp_path, resumable=begun) as first:
+        late = OutputFolder(tmp_path, resumable=begun)
+        (first.work / "step").write_text("500")
+        raise JobError("it failed")
+    with pytest.raises(InputError, match="unfinished run") as caught, late:
+        pytest.fail("it began")
+    assert caught.value.code == "not_empty"
+    with OutputFolder(tmp_path, resume=True, resumable=begun) as folder:
+        assert folder.goes_on and (folder.work / "step").read_text() == "500"
+
+
 def unfinished(path):
     """Leave an unfinished run."""
     with pytest.raises(JobError), OutputFolder(path, resumable=begun) as folder:
@@ -103,9 +132,30 @@ def test_a_run_that_was_allowed_to_replace_results_may_do_so_when_it_goes_on(tmp
     assert (tmp_path / "change.tif").read_text() == "new"
 
 
-@pytest.mark.parametrize(("code", "kept"), [("unreadable", True), ("no_valid_pixels", False)])
-def test_what_is_finished_stays_where_an_input_could_not_be_read_on(tmp_path, code, kept):
-    with pytest.raises(InputError), OutputFolder(tmp_path / "run", resumable=begun) as folder:
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize(
+    "error", [InputError("no weights", code="missing_file"), JobError("lost"), ValueError("a bug")]
+)
+def test_what_is_finished_stays_whatever_goes_wrong_with_the_rest(tmp_path, error, finished):
+    with pytest.raises(type(error)), OutputFolder(tmp_path / "run", resumable=begun) as folder:
+        (folder.work / ("step" if finished else "half")).write_text("1")
+        raise error
+    assert (folder.work / "step").exists() is (tmp_path / "run").exists() is finished
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_said_and_what_is_finished_stays(tmp_path, number):
+    with (
+        pytest.raises(JobError, match=f"run cannot be written.*{os.strerror(number)}") as caught,
+        OutputFolder(tmp_path / "run", resumable=begun) as folder,
+    ):
         (folder.work / "step").write_text("1")
-        raise InputError("a share was away", code=code)
-    assert (folder.work / "step").exists() is kept
+        raise OSError(number, os.strerror(number))
+    assert caught.value.code == "disk" and (folder.work / "step").exists()
+
+
+@pytest.mark.parametrize("error", [ConnectionError("reset"), TypeError("a bug"), RuntimeError("a bug")])
+def test_what_is_no_matter_of_the_disk_stays_what_it_is(tmp_path, error):
+    with pytest.raises(type(error)) as caught, OutputFolder(tmp_path / "run"):
+        raise error
+    assert caught.value is error

@@ -73,6 +73,11 @@ class Journal:
         with disk_errors(self._path), self._path.open("a", encoding="utf8", newline="\n") as file:
             file.write(json.dumps(block) + "\n")
 
+    def discard(self) -> None:
+        """Forget all that is finished: nothing of it is worth going on from."""
+        self.blocks = []
+        self._path.unlink(missing_ok=True)
+
 
 def note_request(work: Path, method: str, request: BaseModel) -> None:
     """Keep what was asked for beside the journal, so that whoever finds the unfinished run can ask for the rest of it.

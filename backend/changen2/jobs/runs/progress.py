@@ -43,6 +43,7 @@ class Reporter:
         self._on_progress = on_progress or (lambda _: None)
         self._is_cancelled = is_cancelled or (lambda: False)
         self._stage, self._began, self._told = "", 0.0, 0.0
+        self._there = 0  # units that were done when the stage's clock started, by an earlier run
 
     @property
     def is_cancelled(self) -> IsCancelled:
@@ -57,16 +58,18 @@ class Reporter:
     def step(self, stage: str, done: int, total: int) -> None:
         """Report ``done`` of ``total`` units; the stage's first report starts its clock.
 
+        What is done by then took an earlier run's time, and says nothing about the time that remains.
+
         Raises:
             Cancelled: where the caller asked for it.
         """
         self.check()
         now = time.monotonic()
         if stage != self._stage:
-            self._stage, self._began, self._told = stage, now, 0.0
+            self._stage, self._began, self._told, self._there = stage, now, 0.0, done
         if now - self._told < self.INTERVAL_S and done != total:
             return
         self._told = now
-        spent = now - self._began
-        known = total > 0 and done > 0 and spent > self.FIRST_GUESS_S
-        self._on_progress(Progress(stage, done, total, round(spent / done * (total - done), 1) if known else None))
+        spent, mine = now - self._began, done - self._there
+        known = total > 0 and mine > 0 and spent > self.FIRST_GUESS_S
+        self._on_progress(Progress(stage, done, total, round(spent / mine * (total - done), 1) if known else None))

@@ -117,6 +117,29 @@ def test_a_finished_data_set_is_written_though_its_workers_have_left(tmp_path, m
     assert left and json.loads((tmp_path / "out" / "manifest.json").read_text())["workers"] == 3
 
 
+@pytest.mark.parametrize("at_work", [1, 2])
+def test_what_is_drawn_stays_when_a_task_is_refused(tmp_path, make, monkeypatch, at_work):
+    """As by a worker that has joined without the model's weights."""
+    whole, draw = make("whole"), job.make_files
+
+    def without_weights(workshop, order):
+        if order.number == 40:
+            raise InputError("Its weights are missing.", code="missing_file")
+        return draw(workshop, order)
+
+    @contextmanager
+    def threads(*asked):
+        with ThreadPoolExecutor(at_work) as pool:
+            yield Crew(pool, lambda: at_work)
+
+    with monkeypatch.context() as joined, pytest.raises(InputError, match="weights are missing"):
+        joined.setattr(job, "make_files", without_weights)
+        joined.setattr(job, "crew", threads)
+        make("part")
+    assert len(list((tmp_path / "part/.changen2-work/A").iterdir())) == 40
+    assert make("part", resume=True) == whole
+
+
 def test_a_check_that_raises_ends_the_work(cluster):
     def cancel():
         raise Cancelled()
