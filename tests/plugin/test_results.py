@@ -18,7 +18,7 @@ from qgis.core import (
 )
 
 from changen2_qgis.results import DetectionGroup, add_detection_group, add_run_folder, describe, detection_groups
-from changen2_qgis.styles import first_value_at, set_probability_threshold, style_detection_layer
+from changen2_qgis.styles import first_value_at, set_probability_threshold, style_as_seen, style_detection_layer
 
 gdal.UseExceptions()
 WIDTH, HEIGHT = 40, 30
@@ -480,6 +480,22 @@ def test_the_images_that_were_taken_along_are_found(project, tmp_path, take_alon
     images = group.images()
     assert [image.source() for image in images] == [str(there / "before.tif"), str(there / "after.tif")]
     assert [image in project.mapLayers().values() for image in images] == [in_project] * 2
+
+
+@pytest.mark.parametrize("bands", [[1], [1, 1, 1]])
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (0.0001, -0.1)])
+def test_an_image_looks_the_same_whether_its_values_are_scaled_or_not(tmp_path, bands, scale, offset):
+    values = np.tile(np.linspace(0, 250, WIDTH).round().astype(np.uint8), (HEIGHT, 1))
+    path = write_raster(tmp_path / "image.tif", values, 255)
+    dataset = gdal.Open(path, gdal.GA_Update)
+    dataset.GetRasterBand(1).SetScale(scale)
+    dataset.GetRasterBand(1).SetOffset(offset)
+    dataset = None
+    image = QgsRasterLayer(path, "image", "gdal")
+    style_as_seen(image, {"bands": bands, "stretch": {"low": [50] * len(bands), "high": [200] * len(bands)}})
+    block = image.renderer().block(1, image.extent(), WIDTH, HEIGHT)
+    grey = np.array([block.color(0, column) & 255 for column in range(WIDTH)])
+    np.testing.assert_allclose(grey, np.clip((values[0] - 50.0) / 150, 0, 1) * 255, atol=1.01)
 
 
 def test_area_label_reads_as_a_person_writes_it(run):
