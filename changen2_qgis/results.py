@@ -7,7 +7,6 @@ all as custom properties, so nothing has to be remembered outside the project fi
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PureWindowsPath
@@ -16,7 +15,6 @@ from typing import Any, NamedTuple
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsLayerTreeGroup,
-    QgsLayerTreeNode,
     QgsMapLayer,
     QgsProject,
     QgsRasterLayer,
@@ -28,6 +26,7 @@ from qgis.PyQt.QtGui import QTransform
 from .inputs import PixelFrame
 from .layer_metadata import carry_manifest, read_manifest
 from .polygon_files import TABLE, copy_of, made_before, marks_of, marks_of_run, ogr_source
+from .result_groups import FOLDER, ROLE, own_layers, result_nodes, run_folder, unfold
 from .styles import set_probability_threshold, style_as_seen, style_detection_layer
 
 __all__ = [
@@ -59,12 +58,8 @@ LAYERS = (
 )
 
 _ID = "changen2/detection"
-FOLDER = "changen2/folder"
-"""Property of a group that is a result: its run folder when it was added; `run_folder` says where that is now."""
 _THRESHOLD = "changen2/threshold"
 _TITLE = "changen2/title"
-ROLE = "changen2/role"
-"""Property of a layer that is part of a result: what it shows."""
 _ORIGINAL = "changen2/original"
 """Property of polygons that are shown by a copy: the original when they were added; see `_original_of`."""
 
@@ -87,7 +82,7 @@ class DetectionGroup:
 
     @property
     def id(self) -> str:
-        """Stable identity, kept in the project file."""
+        """Stable identity, kept in the project file; see `result_nodes`."""
         return str(self.node.customProperty(_ID))
 
     @property
@@ -119,11 +114,7 @@ class DetectionGroup:
 
     def layer(self, role: str) -> QgsMapLayer | None:
         """The layer of a role of `LAYERS`, or None where the user has removed it."""
-        for tree_layer in self.node.findLayers():
-            layer = tree_layer.layer()
-            if layer is not None and layer.customProperty(ROLE) == role:
-                return layer
-        return None
+        return next((layer for layer in own_layers(self.node) if layer.customProperty(ROLE) == role), None)
 
     def images(self) -> tuple[QgsRasterLayer, QgsRasterLayer] | None:
         """The images before and after: layers of the project, else their files; None where these have gone."""
@@ -233,7 +224,7 @@ def add_detection_group(
     polygons = next((layer for role, layer, _ in layers if role == "polygons"), None)
     # Whole before it is shown: the Layers panel builds each legend once, and counts features when all is in place.
     node = QgsLayerTreeGroup(f"{title}: {describe(summary or _count(polygons))}")
-    node.setCustomProperty(_ID, uuid.uuid4().hex)
+    node.setCustomProperty(_ID, layers[0][1].id())
     node.setCustomProperty(_TITLE, title)
     node.setCustomProperty(_THRESHOLD, threshold)
     folder = os.path.dirname(os.path.abspath(next(iter(outputs.values()))))
@@ -272,7 +263,7 @@ def add_run_folder(project: QgsProject, folder: str, title: str) -> QgsLayerTree
 
 def detection_groups(project: QgsProject) -> list[DetectionGroup]:
     """All detection results in the project, from the top of the layer tree down."""
-    return [DetectionGroup(node) for node in project.layerTreeRoot().findGroups(True) if node.customProperty(_ID)]
+    return [DetectionGroup(node) for node in result_nodes(project, _ID)]
 
 
 def given_rasters(project: QgsProject) -> list[QgsRasterLayer]:
@@ -296,40 +287,6 @@ def describe(summary: dict[str, Any]) -> str:
     if area is None:
         return places
     return f"{places}, {area / 10000:,.2f} ha" if area >= 10000 else f"{places}, {area:,.0f} m²"
-
-
-def unfold(node: QgsLayerTreeGroup) -> None:
-    """Show what is in a new group: the Layers panel of QGIS 3.22 folds it until its state changes."""
-    for expanded in (False, True):
-        node.setExpanded(expanded)
-
-
-def run_folder(node: QgsLayerTreeNode) -> str:
-    """The run folder of a result's group: where its layers lie now, for a project is moved with its runs.
-
-    QGIS keeps the layers' paths relative to the project, and so finds them again; not those in properties. A folder
-    that has another name by now is known by its manifest, which names the files of the layers that were found again.
-    """
-    kept = str(node.customProperty(FOLDER))
-    layers = [tree_layer.layer() for tree_layer in node.findLayers() if tree_layer.layer() is not None]
-    files = [Path(layer.source().split("|")[0]) for layer in layers if layer.customProperty(ROLE) is not None]
-    name = PureWindowsPath(kept).name  # takes both kinds of slashes
-    for folder in dict.fromkeys(parent for file in files for parent in file.parents if parent.name == name):
-        if folder.is_dir():
-            return str(folder)
-    for file in files:
-        for folder in list(file.parents)[:2]:  # files of another threshold lie one deeper
-            if file.name in _named_in_manifest(folder):
-                return str(folder)
-    return kept
-
-
-def _named_in_manifest(folder: Path) -> set[str]:
-    """The files that a run has left in a folder; none where it is no run's."""
-    try:
-        return {PureWindowsPath(path).name for path in read_manifest(folder)["outputs"].values()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # no manifest, or one from elsewhere
-        return set()
 
 
 def _original_of(layer: QgsVectorLayer) -> str:

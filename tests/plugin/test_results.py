@@ -9,6 +9,7 @@ import pytest
 from osgeo import gdal, ogr, osr
 from qgis.core import (
     QgsGeometry,
+    QgsLayerDefinition,
     QgsLayerTreeLayer,
     QgsProject,
     QgsRasterLayer,
@@ -17,7 +18,15 @@ from qgis.core import (
     QgsVectorLayerUtils,
 )
 
-from changen2_qgis.results import DetectionGroup, add_detection_group, add_run_folder, describe, detection_groups
+from changen2_qgis.result_groups import FOLDER
+from changen2_qgis.results import (
+    DetectionGroup,
+    add_detection_group,
+    add_run_folder,
+    describe,
+    detection_groups,
+    find_group,
+)
 from changen2_qgis.styles import first_value_at, set_probability_threshold, style_as_seen, style_detection_layer
 
 gdal.UseExceptions()
@@ -480,6 +489,31 @@ def test_the_images_that_were_taken_along_are_found(project, tmp_path, take_alon
     images = group.images()
     assert [image.source() for image in images] == [str(there / "before.tif"), str(there / "after.tif")]
     assert [image in project.mapLayers().values() for image in images] == [in_project] * 2
+
+
+@pytest.mark.parametrize("into_the_original", [True, False])
+def test_a_copy_of_a_group_is_a_result_of_its_own(project, run, tmp_path, into_the_original):
+    node = add_detection_group(project, run, "Change")
+    definition = str(tmp_path / "change.qlr")
+    assert QgsLayerDefinition.exportLayerDefinition(definition, [node])[0]
+    place = node if into_the_original else project.layerTreeRoot()  # where QGIS pastes what is copied and selected
+    assert QgsLayerDefinition.loadLayerDefinition(definition, project, place)[0]
+    copy = next(child for child in place.children() if child.customProperty(FOLDER) and child != node)
+    if not into_the_original:  # to the top, as it comes from a newer QGIS
+        parent = copy.parent()
+        parent.insertChildNode(0, copy.clone())
+        parent.removeChildNode(copy)
+        copy = parent.children()[0]
+    original = DetectionGroup(node)
+    identity = original.id
+    groups = {group.id: group for group in detection_groups(project)}
+    assert len(groups) == 2 and groups[identity].node == node
+    (other,) = (group for group in groups.values() if group.id != identity)
+    assert other.node == copy and other.layer("polygons").id() != original.layer("polygons").id()
+    assert find_group(project, other.id).node == copy
+    project.removeMapLayer(original.layer("polygons").id())
+    assert original.layer("polygons") is None and other.layer("polygons") is not None
+    assert {group.id for group in detection_groups(project)} == set(groups)
 
 
 @pytest.mark.parametrize("bands", [[1], [1, 1, 1]])
