@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
+    QgsExpression,
     QgsLayerTreeGroup,
     QgsMapLayer,
     QgsProject,
@@ -60,6 +61,8 @@ LAYERS = (
 _ID = "changen2/detection"
 _THRESHOLD = "changen2/threshold"
 _TITLE = "changen2/title"
+_NAMED = "changen2/named"
+"""Property of a group: the name that it was last given here; it has another one where the user has renamed it."""
 _ORIGINAL = "changen2/original"
 """Property of polygons that are shown by a copy: the original when they were added; see `_original_of`."""
 
@@ -138,7 +141,9 @@ class DetectionGroup:
         """Restyle the probability layer; nothing is computed."""
         layer = self.layer("change_probability")
         if layer is not None:
+            opacity = layer.opacity()  # perhaps the user's
             set_probability_threshold(layer, threshold)
+            layer.setOpacity(opacity)
 
     def set_review(self, feature_id: int, state: str) -> bool:
         """Write the review state of one polygon; False where the layer refuses the change.
@@ -167,23 +172,25 @@ class DetectionGroup:
     def replace(self, outputs: dict[str, str], threshold: float, summary: dict[str, Any] | None = None) -> Carried:
         """Point the polygons and the binary map at files made with another threshold.
 
-        Review marks that were given at any threshold are carried over to polygons of the same shape. Not to be
-        called during an edit session, see `edited`.
+        Review marks that were given at any threshold are carried over to polygons of the same shape. What the user
+        has made of the layers stays: their look and their filter, and the group's name if it is the user's. Not to
+        be called during an edit session, see `edited`.
         """
         carried = Carried(0, 0)
         change, polygons = self.layer("change"), self.layer("polygons")
         if change is not None and "change" in outputs:
-            change.setDataSource(outputs["change"], change.name(), "gdal")
-            style_detection_layer(change, "change")
+            _point_at(change, outputs["change"])
         if polygons is not None and "polygons" in outputs:
             marks = {**self._marks_of_run(), **marks_of(polygons)}
             path, original = display_polygons(outputs["polygons"], self.layer("change_probability"))
-            polygons.setDataSource(ogr_source(path), polygons.name(), "ogr")
+            shown = polygons.subsetString()
+            _point_at(polygons, ogr_source(path))  # unfiltered, for all marks to be carried and all places counted
             polygons.setCustomProperty(_ORIGINAL, original)
-            style_detection_layer(polygons, "polygons")
             carried = self._carry_reviews(polygons, marks)
         self.node.setCustomProperty(_THRESHOLD, threshold)
-        self.node.setName(f"{self.node.customProperty(_TITLE)}: {describe(summary or _count(polygons))}")
+        _name(self.node, summary or _count(polygons))
+        if polygons is not None and "polygons" in outputs:
+            _filter(polygons, shown)
         self.show_threshold(threshold)
         return carried
 
@@ -223,9 +230,10 @@ def add_detection_group(
     layers = list(_open_layers(outputs, threshold))
     polygons = next((layer for role, layer, _ in layers if role == "polygons"), None)
     # Whole before it is shown: the Layers panel builds each legend once, and counts features when all is in place.
-    node = QgsLayerTreeGroup(f"{title}: {describe(summary or _count(polygons))}")
+    node = QgsLayerTreeGroup()
     node.setCustomProperty(_ID, layers[0][1].id())
     node.setCustomProperty(_TITLE, title)
+    _name(node, summary or _count(polygons))
     node.setCustomProperty(_THRESHOLD, threshold)
     folder = os.path.dirname(os.path.abspath(next(iter(outputs.values()))))
     node.setCustomProperty(FOLDER, folder)
@@ -240,6 +248,29 @@ def add_detection_group(
     project.layerTreeRoot().insertChildNode(0, node)
     unfold(node)
     return node
+
+
+def _name(node: QgsLayerTreeGroup, summary: dict[str, Any]) -> None:
+    """Call a group by its title and what was found, unless the user calls it otherwise."""
+    if node.name() == node.customProperty(_NAMED, ""):
+        name = f"{node.customProperty(_TITLE)}: {describe(summary)}"
+        node.setCustomProperty(_NAMED, name)
+        node.setName(name)
+
+
+def _point_at(layer: QgsRasterLayer | QgsVectorLayer, source: str) -> None:
+    """Show another file of the same kind in a layer, which keeps its look; one whose file had gone gets ours."""
+    had_gone = not layer.isValid()
+    layer.setDataSource(source, layer.name(), layer.providerType())
+    if had_gone:
+        style_detection_layer(layer, layer.customProperty(ROLE))
+
+
+def _filter(layer: QgsVectorLayer, wanted: str) -> None:
+    """Filter a layer, unless its table lacks a field of the filter: SQLite would take the name for a text."""
+    known = {field.name().lower() for field in layer.fields()}
+    if {name.lower() for name in QgsExpression(wanted).referencedColumns()} <= known:
+        layer.setSubsetString(wanted)
 
 
 def add_run_folder(project: QgsProject, folder: str, title: str) -> QgsLayerTreeGroup:

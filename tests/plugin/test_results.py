@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 from osgeo import gdal, ogr, osr
 from qgis.core import (
+    QgsFillSymbol,
     QgsGeometry,
     QgsLayerDefinition,
     QgsLayerTreeLayer,
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
+    QgsSingleSymbolRenderer,
     QgsVectorLayer,
     QgsVectorLayerUtils,
 )
+from qgis.PyQt.QtXml import QDomDocument
 
 from changen2_qgis.result_groups import FOLDER
 from changen2_qgis.results import (
@@ -329,6 +332,77 @@ def test_another_threshold_swaps_the_files_and_keeps_reviews_of_unchanged_polygo
     assert group.layer("change").source() == other["change"]
     assert group.threshold == pytest.approx(0.7)
     assert group.name == "Change: 2 changed places, 38 m²"
+
+
+@pytest.fixture
+def other(project, run, tmp_path):
+    """The files of another threshold: the first place as before, the second one smaller."""
+    boxes = ((500002, 4999990, 500006, 4999995), (500010, 4999990, 500012, 4999994))
+    files = write_run(tmp_path / "run" / "threshold 0.70", boxes=boxes)
+    return {role: files[role] for role in ("change", "polygons")}
+
+
+def look(layer):
+    """All of a layer's style as text."""
+    document = QDomDocument()
+    layer.exportNamedStyle(document)
+    return document.toString()
+
+
+def test_another_threshold_changes_the_places_and_no_look(project, run, other):
+    group = DetectionGroup(add_detection_group(project, run, "Change"))
+    polygons, change = group.layer("polygons"), group.layer("change")
+    before = look(polygons), look(change)
+    group.replace(other, 0.7)
+    assert polygons.source().startswith(other["polygons"])
+    assert (look(polygons), look(change)) == before
+
+
+def test_another_threshold_leaves_to_the_user_what_the_user_has_changed(project, run, other):
+    node = add_detection_group(project, run, "Change")
+    group = DetectionGroup(node)
+    polygons, change, probability = (group.layer(role) for role in ("polygons", "change", "change_probability"))
+    node.setName("North block, for the mayor")
+    polygons.setName("Houses built")
+    polygons.setRenderer(QgsSingleSymbolRenderer(QgsFillSymbol.createSimple({"color": "#0000ff"})))
+    polygons.setLabelsEnabled(False)
+    polygons.setOpacity(0.5)
+    polygons.setFieldAlias(polygons.fields().indexFromName("area_m2"), "Fläche")
+    for raster in (change, probability):
+        raster.setOpacity(0.4)
+    before = look(polygons), look(change)
+    group.replace(other, 0.7)
+    assert group.name == "North block, for the mayor" and polygons.name() == "Houses built"
+    assert (look(polygons), look(change)) == before
+    assert probability.opacity() == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(("wanted", "shown"), [('"area_m2" > 10', 1), ("\"owner\" = 'town'", 2)])
+def test_a_filter_stays_at_another_threshold_where_it_can_and_hides_no_mark(project, run, other, wanted, shown):
+    dataset = ogr.Open(run["polygons"], 1)
+    dataset.GetLayer(0).CreateField(ogr.FieldDefn("owner", ogr.OFTString))
+    dataset = None
+    group = DetectionGroup(add_detection_group(project, run, "Change"))
+    polygons = group.layer("polygons")
+    for place in polygons.getFeatures():
+        group.set_review(place.id(), "confirmed")
+    assert polygons.setSubsetString(wanted)
+    group.replace(other, 0.7)
+    assert group.count == shown and group.name == "Change: 2 changed places, 28 m²"
+    polygons.setSubsetString("")
+    assert [place["review"] for place in polygons.getFeatures()] == ["confirmed", "unreviewed"]
+
+
+def test_layers_whose_files_had_gone_look_like_results_at_another_threshold(project, run, other):
+    group = DetectionGroup(add_detection_group(project, run, "Change"))
+    polygons, change = group.layer("polygons"), group.layer("change")
+    before = [item.label() for item in polygons.renderer().legendSymbolItems()]
+    for layer, provider in ((polygons, "ogr"), (change, "gdal")):
+        layer.setDataSource("/nowhere/at.all", layer.name(), provider)
+        assert not layer.isValid()
+    group.replace(other, 0.7)
+    assert [item.label() for item in polygons.renderer().legendSymbolItems()] == before
+    assert [label for label, _ in change.renderer().legendSymbologyItems()] == ["Change", "No change"]
 
 
 def test_polygons_of_a_raster_without_crs_are_flipped_onto_it(project, tmp_path):
