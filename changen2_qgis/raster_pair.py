@@ -17,7 +17,7 @@ from qgis.core import (
 )
 
 from .errors import InputError
-from .inputs import direct_path, has_other_crs, with_layer_crs
+from .inputs import as_seen, image_path, is_seen_otherwise
 from .rendering import ground_resolution, render_layer
 
 
@@ -25,13 +25,13 @@ class RasterPair:
     """Two raster layers; `before` gives the grid.
 
     Raises:
-        InputError: one of them is broken.
+        InputError: one of them is broken, or its nodata values cannot be told.
     """
 
     def __init__(self, before: QgsRasterLayer, after: QgsRasterLayer) -> None:
         self.before = before
         self.after = after
-        self._paths = {"before": direct_path(before), "after": direct_path(after)}
+        self._paths = {"before": image_path(before), "after": image_path(after)}
 
     def direct_paths(self) -> dict[str, str]:
         """Both images as the backend opens them.
@@ -40,7 +40,7 @@ class RasterPair:
             InputError: one must be written to a file first, see `files`.
         """
         for role, layer in (("before", self.before), ("after", self.after)):
-            if self._paths[role] is None or has_other_crs(layer):
+            if self._paths[role] is None or is_seen_otherwise(layer):
                 raise InputError(f"The {role} image will be written to a file first.", "Run to see what it takes.")
         return {role: path for role, path in self._paths.items() if path is not None}
 
@@ -84,8 +84,8 @@ class RasterPair:
         for role, layer in (("before", self.before), ("after", self.after)):
             path = self._paths[role]
             if path is not None:
-                earlier = kept(f"{role}.vrt") if has_other_crs(layer) else None
-                files[role] = earlier or with_layer_crs(path, layer, folder, role)
+                earlier = kept(f"{role}.vrt") if is_seen_otherwise(layer) else None
+                files[role] = earlier or as_seen(path, layer, folder, role)
                 continue
             target = folder / f"{role}.tif"
             if kept(target.name) is None:

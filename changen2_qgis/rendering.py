@@ -27,6 +27,7 @@ from qgis.core import (
 
 from .errors import Cancelled, InputError
 from .inputs import describe
+from .layer_nodata import write_nodata
 
 BLOCK = 256
 """Side in pixels of the squares that are looked at for emptiness: a web map's usual tile."""
@@ -186,6 +187,7 @@ def render(
     if feedback.isCanceled():
         path.unlink(missing_ok=True)
         raise Cancelled
+    write_nodata(layer, str(path))
     blank = blank_share(path)
     if blank == 1.0:
         path.unlink()

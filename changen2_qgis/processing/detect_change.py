@@ -32,6 +32,7 @@ from qgis.core import (
 
 from ..errors import InputError
 from ..inputs import bounds
+from ..layer_nodata import clone
 from ..raster_pair import RasterPair
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, advanced
@@ -195,7 +196,7 @@ class DetectChange(BackendAlgorithm):
             keep_inputs=True,
         )
         folder.layers.update(before=before.name(), after=after.name())
-        pair = RasterPair(before.clone(), after.clone())
+        pair = RasterPair(clone(before), clone(after))
         options = self._options(parameters, context)
         where: dict[str, Any] = {}
         if polygons is not None:

@@ -38,6 +38,7 @@ from qgis.core import (
 
 from ..errors import InputError
 from ..inputs import bounds
+from ..layer_nodata import clone
 from ..licences import carry_licence
 from ..raster_pair import moved_extent
 from ..rendering import render_layer
@@ -300,10 +301,10 @@ class SynthesizeChange(BackendAlgorithm):
             window = moved_extent(polygons.sourceExtent(), polygons.sourceCrs(), image.crs())
         elif not extent.isNull():
             request["bounds"] = bounds(extent, image)
-        path = raster_path(image, folder, "image") or folder.kept("image.tif")
+        path = raster_path(image, folder, "image", image=True) or folder.kept("image.tif")
         if path is not None:
             request["image"] = path
-        return SynthesizeJob(image.clone(), folder, window, request, self._timeline(parameters, context))
+        return SynthesizeJob(clone(image), folder, window, request, self._timeline(parameters, context))
 
     def _timeline(self, parameters: dict[str, Any], context: QgsProcessingContext) -> Timeline | None:
         """When the steps are; None where no date is given."""

@@ -20,7 +20,7 @@ from qgis.core import (
 )
 
 from changen2_qgis.errors import Cancelled, InputError
-from changen2_qgis.inputs import PixelFrame, bounds, direct_path, polygons_path, redact, with_layer_crs
+from changen2_qgis.inputs import PixelFrame, as_seen, bounds, direct_path, polygons_path, redact
 from changen2_qgis.raster_pair import RasterPair
 from changen2_qgis.rendering import RenderGrid, blank_share, choose_grid, ground_resolution, render, render_grid
 
@@ -90,19 +90,19 @@ def test_a_broken_layer_is_refused_without_its_password():
 
 def test_a_crs_given_in_qgis_reaches_the_backend(without_crs, tmp_path):
     without_crs.setCrs(UTM)
-    path = with_layer_crs(direct_path(without_crs), without_crs, tmp_path / "run", "before")
+    path = as_seen(direct_path(without_crs), without_crs, tmp_path / "run", "before")
     assert path.endswith("before.vrt")
     assert QgsRasterLayer(path, "copy").crs() == UTM
 
 
 def test_a_picture_that_is_given_a_crs_lies_where_qgis_draws_it(without_crs, tmp_path):
     without_crs.setCrs(UTM)
-    path = with_layer_crs(direct_path(without_crs), without_crs, tmp_path / "run", "before")
+    path = as_seen(direct_path(without_crs), without_crs, tmp_path / "run", "before")
     assert QgsRasterLayer(path, "copy").extent() == QgsRectangle(0, -HEIGHT, WIDTH, 0)
 
 
 def test_a_crs_that_is_the_files_own_needs_no_copy(before, tmp_path):
-    assert with_layer_crs(before.source(), before, tmp_path / "run", "before") == before.source()
+    assert as_seen(before.source(), before, tmp_path / "run", "before") == before.source()
     assert not (tmp_path / "run").exists()
 
 
