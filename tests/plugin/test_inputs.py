@@ -194,12 +194,28 @@ def test_a_web_map_half_there_is_a_warning(tile_server, tmp_path):
 def test_a_web_map_takes_place_and_resolution_from_the_other_image(tile_server, tmp_path, write_raster, pixels):
     path = write_raster(tmp_path / "b.tif", pixels, crs=3857, origin=(-2000.0, 6_700_000.0), pixel_size=8.0)
     pair = RasterPair(QgsRasterLayer(path, "file"), QgsRasterLayer(tile_server, "web", "wms"))
-    with pytest.raises(InputError, match="written to a file first"):
-        pair.direct_paths()
     files = pair.files(QgsRectangle(), tmp_path / "in", pair.ground_resolution, 100, QgsProcessingFeedback())
     written = gdal.Open(files["after"])
     assert (written.RasterXSize, written.RasterYSize) == (WIDTH, HEIGHT)
     assert written.GetGeoTransform()[0] == -2000.0
+
+
+@pytest.mark.parametrize("kind", ["web", "formula"])
+def test_an_estimate_looks_at_an_empty_raster_like_the_one_that_a_run_writes(tile_server, tmp_path, before, kind):
+    layer = QgsRasterLayer(tile_server, "web", "wms") if kind == "web" else virtual_raster(before)
+    extent = QgsRectangle(-2000, 6_700_000, -1000, 6_700_600) if kind == "web" else before.extent()
+    pair = RasterPair(layer, layer)
+    written = pair.files(extent, tmp_path / "run", lambda: 5.0, 100, QgsProcessingFeedback())
+    looked_at, notes = pair.stand_ins(extent, tmp_path / "estimate", lambda: 5.0, 100)
+    first, second = gdal.Open(written["before"]), gdal.Open(looked_at["before"])
+    for told in ("RasterXSize", "RasterYSize", "RasterCount"):
+        assert getattr(first, told) == getattr(second, told)
+    assert first.GetRasterBand(1).DataType == second.GetRasterBand(1).DataType
+    assert second.GetGeoTransform() == pytest.approx(first.GetGeoTransform())
+    assert QgsRasterLayer(looked_at["before"], "looked at").crs() == layer.crs()
+    assert len(notes) == 2 and f"“{layer.name()}” is written to a file of {first.RasterXSize} ×" in notes[0]
+    with pytest.raises(InputError, match="at most"):
+        pair.stand_ins(extent, tmp_path / "estimate", lambda: 5.0, 1e-6)
 
 
 def test_a_web_map_cannot_be_brought_to_an_image_without_crs(tile_server, without_crs, tmp_path):
