@@ -28,6 +28,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProject,
     QgsRasterLayer,
+    QgsRasterRange,
     QgsRectangle,
     QgsReferencedRectangle,
     QgsVectorLayer,
@@ -246,6 +247,20 @@ def test_a_virtual_raster_works_like_any_other(run, scene, virtual, whole, tmp_p
     assert grid(made.results["CHANGE"]) == grid(whole["CHANGE"])
     assert (folder / "inputs" / "after.tif").exists()
     assert any("“virtual”" in info for info in made.feedback.infos)
+
+
+def test_nodata_given_in_qgis_is_not_looked_at(run, scene, tmp_path):
+    path = str(tmp_path / "grey.tif")
+    gdal.Translate(path, scene["before"], bandList=[1])
+    value = int(np.bincount(pixels(path).ravel()).argmax())
+    before = QgsRasterLayer(path)
+    before.dataProvider().setUserNoDataValue(1, [QgsRasterRange(value, value)])
+    made = run(
+        "detectchange",
+        {"BEFORE": before, "AFTER": scene["before"], "OUTPUT_FOLDER": str(tmp_path / "r"), **SENSITIVE},
+    )
+    assert made.succeeded, made.error
+    np.testing.assert_array_equal(pixels(made.results["PROBABILITY"]) == 0, pixels(path) == value)
 
 
 def test_bands_are_taken_in_the_order_given(run, scene, whole, tmp_path):
