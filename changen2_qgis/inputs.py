@@ -1,7 +1,8 @@
 """Makes any QGIS layer a file that the backend can read.
 
 A raster file is passed as it is. Everything else (web maps, virtual rasters, formats that only QGIS's GDAL
-opens) is written to a GeoTIFF first, see `rendering`. Polygons with unsaved edits, filters, another CRS than their
+opens) is written to a GeoTIFF first, see `rendering`. A small virtual raster carries another CRS or nodata value than
+the file's. Polygons with unsaved edits, filters, another CRS than their
 file's or no file of their own are exported to a GeoPackage.
 
 A raster without CRS is worked on in pixels, (column, row) with y down, while QGIS shows it with y up:
@@ -10,11 +11,13 @@ A raster without CRS is worked on in pixels, (column, row) with y down, while QG
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from qgis.core import (
@@ -36,6 +39,7 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QTransform
 
 from .errors import InputError
+from .layer_nodata import has_own_nodata, one_nodata, stored
 
 BACKEND_DRIVERS = frozenset(
     [
@@ -172,23 +176,53 @@ def has_other_crs(layer: QgsMapLayer) -> bool:
     return layer.crs().isValid() and layer.crs() != layer.dataProvider().crs()
 
 
-def with_layer_crs(path: str, layer: QgsRasterLayer, folder: Path, name: str) -> str:
-    """The path, or a VRT over it where the user has given the layer another CRS than its file says."""
-    if not has_other_crs(layer):
+def is_seen_otherwise(layer: QgsRasterLayer) -> bool:
+    """Whether the user has given the layer another CRS or other nodata values than its file has."""
+    return has_other_crs(layer) or has_own_nodata(layer)
+
+
+def image_path(layer: QgsRasterLayer) -> str | None:
+    """As `direct_path`; None also where the layer has nodata values that a virtual raster over the file cannot give.
+
+    Raises:
+        InputError: the layer is broken, or its nodata values cannot be told at all.
+    """
+    path = direct_path(layer)
+    several = path is not None and has_own_nodata(layer) and one_nodata(layer) is None
+    return None if several else path
+
+
+def as_seen(path: str, layer: QgsRasterLayer, folder: Path, name: str, nodata: bool = True) -> str:
+    """The path, or a VRT over it where the user has given the layer another CRS or nodata value than its file has.
+
+    Args:
+        path: the layer's file.
+        layer: whose `image_path` is that file.
+        folder: for the VRT.
+        name: of the VRT.
+        nodata: whether nodata values count.
+    """
+    other_crs, other_nodata = has_other_crs(layer), nodata and has_own_nodata(layer)
+    if not other_crs and not other_nodata:
         return path
     from osgeo import gdal
 
+    options: dict[str, Any] = {}
+    if other_crs:
+        options["outputSRS"] = layer.crs().toWkt()
+        if gdal.Open(path).GetGeoTransform(can_return_null=True) is None:
+            # A picture without place lies where QGIS draws it: below the origin.
+            extent = layer.extent()
+            options["outputBounds"] = [extent.xMinimum(), extent.yMaximum(), extent.xMaximum(), extent.yMinimum()]
+    if other_nodata:
+        value = one_nodata(layer)
+        options["noData"] = "none" if value is None or math.isnan(value) else stored(value, layer)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.vrt"
-    extent = layer.extent()
-    corners = [extent.xMinimum(), extent.yMaximum(), extent.xMaximum(), extent.yMinimum()]
-    placed = gdal.Open(path).GetGeoTransform(can_return_null=True) is not None
-    # A picture without place lies where QGIS draws it: below the origin.
-    where = {} if placed else {"outputBounds": corners}
-    if gdal.Translate(str(target), path, format="VRT", outputSRS=layer.crs().toWkt(), **where) is None:
+    if gdal.Translate(str(target), path, format="VRT", **options) is None:
         raise InputError(
-            f"The CRS of the layer “{layer.name()}” cannot be given to a copy: {gdal.GetLastErrorMsg()}",
-            "Assign the CRS to the file itself (Raster > Projections > Assign Projection).",
+            f"The settings of the layer “{layer.name()}” cannot be given to a copy: {gdal.GetLastErrorMsg()}",
+            "Give them to the file itself (Raster > Projections > Assign Projection, Raster > Conversion > Translate).",
         )
     return str(target)
 

@@ -11,7 +11,7 @@ from qgis.PyQt.QtWidgets import QAction
 
 from .icons import own_icon, qgis_icon
 from .pages.group_panel import open_folder
-from .results import FOLDER, ROLE, run_folder
+from .result_groups import FOLDER, ROLE, run_folder
 from .run_folders import FORMS, Run, read_run
 from .swipe_tool import Side, Swipe
 

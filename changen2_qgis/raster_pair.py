@@ -17,32 +17,21 @@ from qgis.core import (
 )
 
 from .errors import InputError
-from .inputs import direct_path, has_other_crs, with_layer_crs
-from .rendering import ground_resolution, render_layer
+from .inputs import as_seen, image_path, is_seen_otherwise
+from .rendering import ground_resolution, render_layer, write_stand_in
 
 
 class RasterPair:
     """Two raster layers; `before` gives the grid.
 
     Raises:
-        InputError: one of them is broken.
+        InputError: one of them is broken, or its nodata values cannot be told.
     """
 
     def __init__(self, before: QgsRasterLayer, after: QgsRasterLayer) -> None:
         self.before = before
         self.after = after
-        self._paths = {"before": direct_path(before), "after": direct_path(after)}
-
-    def direct_paths(self) -> dict[str, str]:
-        """Both images as the backend opens them.
-
-        Raises:
-            InputError: one must be written to a file first, see `files`.
-        """
-        for role, layer in (("before", self.before), ("after", self.after)):
-            if self._paths[role] is None or has_other_crs(layer):
-                raise InputError(f"The {role} image will be written to a file first.", "Run to see what it takes.")
-        return {role: path for role, path in self._paths.items() if path is not None}
+        self._paths = {"before": image_path(before), "after": image_path(after)}
 
     def window(self, extent: QgsRectangle, polygons: QgsFeatureSource | None) -> QgsRectangle:
         """Where to look, in the CRS of `before`: the extent, or what the polygons span; null for everywhere."""
@@ -84,14 +73,36 @@ class RasterPair:
         for role, layer in (("before", self.before), ("after", self.after)):
             path = self._paths[role]
             if path is not None:
-                earlier = kept(f"{role}.vrt") if has_other_crs(layer) else None
-                files[role] = earlier or with_layer_crs(path, layer, folder, role)
+                earlier = kept(f"{role}.vrt") if is_seen_otherwise(layer) else None
+                files[role] = earlier or as_seen(path, layer, folder, role)
                 continue
             target = folder / f"{role}.tif"
             if kept(target.name) is None:
                 render_layer(layer, self._window_on(layer, window), target, resolution, max_megapixels, feedback)
             files[role] = str(target)
         return files
+
+    def stand_ins(
+        self, window: QgsRectangle, folder: Path, resolution: Callable[[], float], max_megapixels: float
+    ) -> tuple[dict[str, str], list[str]]:
+        """As `files`, for an estimate: what would be written is an empty virtual raster of the same size.
+
+        Returns:
+            The files, and for each image that would be written a sentence for the user.
+
+        Raises:
+            InputError: as `files`.
+        """
+        files, notes = {}, []
+        for role, layer in (("before", self.before), ("after", self.after)):
+            path = self._paths[role]
+            if path is not None:
+                files[role] = as_seen(path, layer, folder, role)
+                continue
+            target = folder / f"{role}.vrt"
+            notes.append(write_stand_in(layer, self._window_on(layer, window), target, resolution, max_megapixels))
+            files[role] = str(target)
+        return files, notes
 
     def _window_on(self, layer: QgsRasterLayer, window: QgsRectangle) -> QgsRectangle | None:
         """The window in a layer's own CRS; where none is given, what the other image covers."""

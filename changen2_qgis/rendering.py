@@ -27,6 +27,7 @@ from qgis.core import (
 
 from .errors import Cancelled, InputError
 from .inputs import describe
+from .layer_nodata import write_nodata
 
 BLOCK = 256
 """Side in pixels of the squares that are looked at for emptiness: a web map's usual tile."""
@@ -90,7 +91,7 @@ def choose_grid(layer: QgsRasterLayer, window: QgsRectangle | None, resolution: 
             raise InputError(
                 f"The extent lies outside the layer “{layer.name()}”.", "Choose another extent.", "no_overlap"
             )
-    if layer.dataProvider().capabilities() & QgsRasterInterface.Capability.Size:
+    if has_own_pixels(layer):
         return _own_grid(layer, window or layer.extent())
     if window is None:
         raise InputError(
@@ -99,6 +100,11 @@ def choose_grid(layer: QgsRasterLayer, window: QgsRectangle | None, resolution: 
             "empty_extent",
         )
     return render_grid(window, layer.crs(), resolution())
+
+
+def has_own_pixels(layer: QgsRasterLayer) -> bool:
+    """Whether a valid layer has a resolution; a web map has none."""
+    return bool(layer.dataProvider().capabilities() & QgsRasterInterface.Capability.Size)
 
 
 def _own_grid(layer: QgsRasterLayer, window: QgsRectangle) -> RenderGrid:
@@ -174,18 +180,13 @@ def render(
         InputError: too many pixels, the layer gives no picture, or the file cannot be written.
         Cancelled: `feedback` was cancelled.
     """
-    if grid.megapixels > max_megapixels:
-        raise InputError(
-            f"The layer “{layer.name()}” would be rendered to {grid.width} × {grid.height} pixels "
-            f"({grid.megapixels:,.0f} million), at most {max_megapixels:,.0f} million are allowed.",
-            "Choose a smaller extent or a coarser resolution.",
-            "too_large",
-        )
+    _check_size(layer, grid, max_megapixels)
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(layer, grid, path, feedback)
     if feedback.isCanceled():
         path.unlink(missing_ok=True)
         raise Cancelled
+    write_nodata(layer, str(path))
     blank = blank_share(path)
     if blank == 1.0:
         path.unlink()
@@ -197,6 +198,49 @@ def render(
     if blank > 0.1:
         return [f"{blank:.0%} of the picture of “{layer.name()}” is empty; there, no change is looked for."]
     return []
+
+
+def _check_size(layer: QgsRasterLayer, grid: RenderGrid, max_megapixels: float) -> None:
+    if grid.megapixels > max_megapixels:
+        raise InputError(
+            f"The layer “{layer.name()}” would be rendered to {grid.width} × {grid.height} pixels "
+            f"({grid.megapixels:,.0f} million), at most {max_megapixels:,.0f} million are allowed.",
+            "Choose a smaller extent or a coarser resolution.",
+            "too_large",
+        )
+
+
+def write_stand_in(
+    layer: QgsRasterLayer,
+    window: QgsRectangle | None,
+    path: Path,
+    resolution: Callable[[], float],
+    max_megapixels: float,
+) -> str:
+    """Write a virtual raster like what `render_layer` would write, with nothing in it, for an estimate.
+
+    Returns:
+        What will be written, in a sentence for the user.
+
+    Raises:
+        InputError: there is no telling what to render, or it is too large.
+    """
+    from osgeo import gdal  # here, for the plugin to load fast
+
+    grid = choose_grid(layer, window, resolution)
+    _check_size(layer, grid, max_megapixels)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bands, kind = 4, gdal.GDT_Byte
+    if has_own_pixels(layer):  # values, not colours
+        provider = layer.dataProvider()
+        bands, kind = provider.bandCount(), provider.dataType(1)
+        kind = int(getattr(kind, "value", kind))  # QGIS numbers them as GDAL does
+    raster = gdal.GetDriverByName("VRT").Create(str(path), grid.width, grid.height, bands, kind)
+    extent = grid.extent
+    across, down = extent.width() / grid.width, extent.height() / grid.height
+    raster.SetGeoTransform([extent.xMinimum(), across, 0, extent.yMaximum(), 0, -down])
+    raster.SetProjection(layer.crs().toWkt())
+    return f"Before that, “{layer.name()}” is written to a file of {grid.width:,} × {grid.height:,} px."
 
 
 def _write(layer: QgsRasterLayer, grid: RenderGrid, path: Path, feedback: QgsFeedback) -> None:

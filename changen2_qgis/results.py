@@ -7,7 +7,6 @@ all as custom properties, so nothing has to be remembered outside the project fi
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PureWindowsPath
@@ -15,8 +14,8 @@ from typing import Any, NamedTuple
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
+    QgsExpression,
     QgsLayerTreeGroup,
-    QgsLayerTreeNode,
     QgsMapLayer,
     QgsProject,
     QgsRasterLayer,
@@ -28,6 +27,7 @@ from qgis.PyQt.QtGui import QTransform
 from .inputs import PixelFrame
 from .layer_metadata import carry_manifest, read_manifest
 from .polygon_files import TABLE, copy_of, made_before, marks_of, marks_of_run, ogr_source
+from .result_groups import FOLDER, ROLE, own_layers, result_nodes, run_folder, unfold
 from .styles import set_probability_threshold, style_as_seen, style_detection_layer
 
 __all__ = [
@@ -59,12 +59,10 @@ LAYERS = (
 )
 
 _ID = "changen2/detection"
-FOLDER = "changen2/folder"
-"""Property of a group that is a result: its run folder when it was added; `run_folder` says where that is now."""
 _THRESHOLD = "changen2/threshold"
 _TITLE = "changen2/title"
-ROLE = "changen2/role"
-"""Property of a layer that is part of a result: what it shows."""
+_NAMED = "changen2/named"
+"""Property of a group: the name that it was last given here; it has another one where the user has renamed it."""
 _ORIGINAL = "changen2/original"
 """Property of polygons that are shown by a copy: the original when they were added; see `_original_of`."""
 
@@ -87,7 +85,7 @@ class DetectionGroup:
 
     @property
     def id(self) -> str:
-        """Stable identity, kept in the project file."""
+        """Stable identity, kept in the project file; see `result_nodes`."""
         return str(self.node.customProperty(_ID))
 
     @property
@@ -119,11 +117,7 @@ class DetectionGroup:
 
     def layer(self, role: str) -> QgsMapLayer | None:
         """The layer of a role of `LAYERS`, or None where the user has removed it."""
-        for tree_layer in self.node.findLayers():
-            layer = tree_layer.layer()
-            if layer is not None and layer.customProperty(ROLE) == role:
-                return layer
-        return None
+        return next((layer for layer in own_layers(self.node) if layer.customProperty(ROLE) == role), None)
 
     def images(self) -> tuple[QgsRasterLayer, QgsRasterLayer] | None:
         """The images before and after: layers of the project, else their files; None where these have gone."""
@@ -147,7 +141,9 @@ class DetectionGroup:
         """Restyle the probability layer; nothing is computed."""
         layer = self.layer("change_probability")
         if layer is not None:
+            opacity = layer.opacity()  # perhaps the user's
             set_probability_threshold(layer, threshold)
+            layer.setOpacity(opacity)
 
     def set_review(self, feature_id: int, state: str) -> bool:
         """Write the review state of one polygon; False where the layer refuses the change.
@@ -176,23 +172,25 @@ class DetectionGroup:
     def replace(self, outputs: dict[str, str], threshold: float, summary: dict[str, Any] | None = None) -> Carried:
         """Point the polygons and the binary map at files made with another threshold.
 
-        Review marks that were given at any threshold are carried over to polygons of the same shape. Not to be
-        called during an edit session, see `edited`.
+        Review marks that were given at any threshold are carried over to polygons of the same shape. What the user
+        has made of the layers stays: their look and their filter, and the group's name if it is the user's. Not to
+        be called during an edit session, see `edited`.
         """
         carried = Carried(0, 0)
         change, polygons = self.layer("change"), self.layer("polygons")
         if change is not None and "change" in outputs:
-            change.setDataSource(outputs["change"], change.name(), "gdal")
-            style_detection_layer(change, "change")
+            _point_at(change, outputs["change"])
         if polygons is not None and "polygons" in outputs:
             marks = {**self._marks_of_run(), **marks_of(polygons)}
             path, original = display_polygons(outputs["polygons"], self.layer("change_probability"))
-            polygons.setDataSource(ogr_source(path), polygons.name(), "ogr")
+            shown = polygons.subsetString()
+            _point_at(polygons, ogr_source(path))  # unfiltered, for all marks to be carried and all places counted
             polygons.setCustomProperty(_ORIGINAL, original)
-            style_detection_layer(polygons, "polygons")
             carried = self._carry_reviews(polygons, marks)
         self.node.setCustomProperty(_THRESHOLD, threshold)
-        self.node.setName(f"{self.node.customProperty(_TITLE)}: {describe(summary or _count(polygons))}")
+        _name(self.node, summary or _count(polygons))
+        if polygons is not None and "polygons" in outputs:
+            _filter(polygons, shown)
         self.show_threshold(threshold)
         return carried
 
@@ -232,9 +230,10 @@ def add_detection_group(
     layers = list(_open_layers(outputs, threshold))
     polygons = next((layer for role, layer, _ in layers if role == "polygons"), None)
     # Whole before it is shown: the Layers panel builds each legend once, and counts features when all is in place.
-    node = QgsLayerTreeGroup(f"{title}: {describe(summary or _count(polygons))}")
-    node.setCustomProperty(_ID, uuid.uuid4().hex)
+    node = QgsLayerTreeGroup()
+    node.setCustomProperty(_ID, layers[0][1].id())
     node.setCustomProperty(_TITLE, title)
+    _name(node, summary or _count(polygons))
     node.setCustomProperty(_THRESHOLD, threshold)
     folder = os.path.dirname(os.path.abspath(next(iter(outputs.values()))))
     node.setCustomProperty(FOLDER, folder)
@@ -249,6 +248,29 @@ def add_detection_group(
     project.layerTreeRoot().insertChildNode(0, node)
     unfold(node)
     return node
+
+
+def _name(node: QgsLayerTreeGroup, summary: dict[str, Any]) -> None:
+    """Call a group by its title and what was found, unless the user calls it otherwise."""
+    if node.name() == node.customProperty(_NAMED, ""):
+        name = f"{node.customProperty(_TITLE)}: {describe(summary)}"
+        node.setCustomProperty(_NAMED, name)
+        node.setName(name)
+
+
+def _point_at(layer: QgsRasterLayer | QgsVectorLayer, source: str) -> None:
+    """Show another file of the same kind in a layer, which keeps its look; one whose file had gone gets ours."""
+    had_gone = not layer.isValid()
+    layer.setDataSource(source, layer.name(), layer.providerType())
+    if had_gone:
+        style_detection_layer(layer, layer.customProperty(ROLE))
+
+
+def _filter(layer: QgsVectorLayer, wanted: str) -> None:
+    """Filter a layer, unless its table lacks a field of the filter: SQLite would take the name for a text."""
+    known = {field.name().lower() for field in layer.fields()}
+    if {name.lower() for name in QgsExpression(wanted).referencedColumns()} <= known:
+        layer.setSubsetString(wanted)
 
 
 def add_run_folder(project: QgsProject, folder: str, title: str) -> QgsLayerTreeGroup:
@@ -272,7 +294,7 @@ def add_run_folder(project: QgsProject, folder: str, title: str) -> QgsLayerTree
 
 def detection_groups(project: QgsProject) -> list[DetectionGroup]:
     """All detection results in the project, from the top of the layer tree down."""
-    return [DetectionGroup(node) for node in project.layerTreeRoot().findGroups(True) if node.customProperty(_ID)]
+    return [DetectionGroup(node) for node in result_nodes(project, _ID)]
 
 
 def given_rasters(project: QgsProject) -> list[QgsRasterLayer]:
@@ -296,40 +318,6 @@ def describe(summary: dict[str, Any]) -> str:
     if area is None:
         return places
     return f"{places}, {area / 10000:,.2f} ha" if area >= 10000 else f"{places}, {area:,.0f} m²"
-
-
-def unfold(node: QgsLayerTreeGroup) -> None:
-    """Show what is in a new group: the Layers panel of QGIS 3.22 folds it until its state changes."""
-    for expanded in (False, True):
-        node.setExpanded(expanded)
-
-
-def run_folder(node: QgsLayerTreeNode) -> str:
-    """The run folder of a result's group: where its layers lie now, for a project is moved with its runs.
-
-    QGIS keeps the layers' paths relative to the project, and so finds them again; not those in properties. A folder
-    that has another name by now is known by its manifest, which names the files of the layers that were found again.
-    """
-    kept = str(node.customProperty(FOLDER))
-    layers = [tree_layer.layer() for tree_layer in node.findLayers() if tree_layer.layer() is not None]
-    files = [Path(layer.source().split("|")[0]) for layer in layers if layer.customProperty(ROLE) is not None]
-    name = PureWindowsPath(kept).name  # takes both kinds of slashes
-    for folder in dict.fromkeys(parent for file in files for parent in file.parents if parent.name == name):
-        if folder.is_dir():
-            return str(folder)
-    for file in files:
-        for folder in list(file.parents)[:2]:  # files of another threshold lie one deeper
-            if file.name in _named_in_manifest(folder):
-                return str(folder)
-    return kept
-
-
-def _named_in_manifest(folder: Path) -> set[str]:
-    """The files that a run has left in a folder; none where it is no run's."""
-    try:
-        return {PureWindowsPath(path).name for path in read_manifest(folder)["outputs"].values()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # no manifest, or one from elsewhere
-        return set()
 
 
 def _original_of(layer: QgsVectorLayer) -> str:

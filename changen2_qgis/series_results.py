@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,17 +27,8 @@ from qgis.PyQt.QtXml import QDomDocument
 
 from .events.style import style_events
 from .layer_metadata import carry_manifest, read_manifest
-from .results import (
-    FOLDER,
-    ROLE,
-    display_polygons,
-    input_path,
-    layer_of_file,
-    ogr_source,
-    open_raster,
-    run_folder,
-    unfold,
-)
+from .result_groups import FOLDER, ROLE, own_layers, result_nodes, run_folder, unfold
+from .results import display_polygons, input_path, layer_of_file, ogr_source, open_raster
 from .run_folders import INPUTS_FOLDER
 from .styles import style_as_seen, style_detection_layer
 from .temporal import Timeline, set_fixed_range, set_range_by_step
@@ -88,7 +78,7 @@ class SeriesGroup:
 
     @property
     def id(self) -> str:
-        """Stable identity, kept in the project file."""
+        """Stable identity, kept in the project file; see `result_nodes`."""
         return str(self.node.customProperty(_ID))
 
     @property
@@ -136,9 +126,8 @@ class SeriesGroup:
 
     def _layers(self) -> dict[tuple[str, int], QgsMapLayer]:
         found = {}
-        for tree_layer in self.node.findLayers():
-            layer = tree_layer.layer()
-            if layer is not None and layer.customProperty(_STEP) is not None:
+        for layer in own_layers(self.node):
+            if layer.customProperty(_STEP) is not None:
                 found[str(layer.customProperty(ROLE)), int(layer.customProperty(_STEP))] = layer
         return found
 
@@ -178,7 +167,7 @@ def add_series_group(
     ]
     events = _open_events(manifest, folder, layers)
     node = QgsLayerTreeGroup(f"{title}: {describe_series(manifest['summary'])}")
-    node.setCustomProperty(_ID, uuid.uuid4().hex)
+    node.setCustomProperty(_ID, layers[0][1].id())
     node.setCustomProperty(FOLDER, folder)
     node.setCustomProperty(_TIMELINE, timeline.to_text())
     if events is not None:
@@ -203,7 +192,7 @@ def add_series_group(
 
 def series_groups(project: QgsProject) -> list[SeriesGroup]:
     """All series in the project, from the top of the layer tree down."""
-    return [SeriesGroup(node) for node in project.layerTreeRoot().findGroups(True) if node.customProperty(_ID)]
+    return [SeriesGroup(node) for node in result_nodes(project, _ID)]
 
 
 def find_series(project: QgsProject, series_id: str) -> SeriesGroup | None:

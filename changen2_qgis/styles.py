@@ -89,8 +89,8 @@ def style_as_seen(layer: QgsRasterLayer, given: dict[str, Any]) -> None:
 
     Args:
         layer: the image.
-        given: the input's entry in the manifest: `bands`, from 1, and `stretch` with the values drawn black (`low`)
-            and white (`high`), one a band.
+        given: the input's entry in the manifest: `bands`, from 1, and `stretch` with the stored values drawn black
+            (`low`) and white (`high`), one a band.
 
     Raises:
         KeyError: the manifest does not tell.
@@ -100,8 +100,10 @@ def style_as_seen(layer: QgsRasterLayer, given: dict[str, Any]) -> None:
     stretches = []
     for band, least, most in zip(bands, given["stretch"]["low"], given["stretch"]["high"]):
         stretch = QgsContrastEnhancement(provider.dataType(band))
-        stretch.setMinimumValue(least)
-        stretch.setMaximumValue(most)
+        # QGIS draws what a band's scale and offset make of the stored values, such as reflectance.
+        ends = [value * provider.bandScale(band) + provider.bandOffset(band) for value in (least, most)]
+        stretch.setMinimumValue(min(ends))
+        stretch.setMaximumValue(max(ends))
         stretch.setContrastEnhancementAlgorithm(
             QgsContrastEnhancement.ContrastEnhancementAlgorithm.StretchToMinimumMaximum
         )

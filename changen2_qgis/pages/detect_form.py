@@ -78,7 +78,7 @@ class DetectForm(QWidget):
         self.pixel_size.setShowClearButton(False)
         self.pixel_size.setSuffix(" m")
         self.pixel_size.setVisible(False)
-        self.pixel_size.setToolTip("Pixel size on the ground, in metres, at which the model sees the images")
+        self.pixel_size.setToolTip("Pixel size on the ground, in metres, at which images are seen and web maps fetched")
         self.pixel_size.setAccessibleName("Pixel size in metres")
         self.coregister.setToolTip("Find one shift between the two images, down to parts of a pixel, and undo it first")
 

@@ -57,10 +57,10 @@ class DetectPage(RunPage):
         """Choose the only two images."""
         self.form.choose_only_pair()
 
-    def ask_estimate(self) -> tuple[str, dict[str, Any]]:
+    def ask_estimate(self, folder: Path) -> tuple[str, dict[str, Any], list[str]]:
         """See `RunPage`."""
         algorithm = DetectChange(self._backend).create()
-        return "estimate", algorithm.estimate_request(self.form.parameters(), project_context())
+        return "estimate", *algorithm.estimate_request(self.form.parameters(), project_context(), folder)
 
     def describe_estimate(self, estimate: dict[str, Any]) -> str:
         """See `RunPage`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ class RunPage(QWidget):
         super().__init__(parent)
         self._iface = iface
         self._backend = backend
+        self._scratch = tempfile.TemporaryDirectory(prefix="changen2-")  # for estimates and previews
         self._run: AlgorithmRun | None = None
         self._project_left = False  # since the run was started
         self._calls: dict[str, BackgroundCall] = {}  # kept until they are over, one of each kind
@@ -83,8 +85,11 @@ class RunPage(QWidget):
     def choose_layers(self) -> None:
         """Choose for the user where there is no choice."""
 
-    def ask_estimate(self) -> tuple[str, dict[str, Any]]:
-        """The backend's method that estimates, and its parameters.
+    def ask_estimate(self, folder: Path) -> tuple[str, dict[str, Any], list[str]]:
+        """The backend's method that estimates, its parameters, and what is to be said beside the estimate.
+
+        Args:
+            folder: takes what the backend is to look at and is in no file.
 
         Raises:
             PluginError: why there can be none, for the user.
@@ -236,7 +241,7 @@ class RunPage(QWidget):
             self._delay.start()
             return
         try:
-            method, request = self.ask_estimate()
+            method, request, notes = self.ask_estimate(Path(self._scratch.name) / "estimate")
         except (PluginError, QgsCsException) as error:
             self._estimate_text = message_of(error)
             self.bar.say(self._estimate_text)
@@ -246,10 +251,10 @@ class RunPage(QWidget):
             "Estimate",
             lambda task: self._backend.request(method, request, Callbacks(cancelled=task.isCanceled)),
         )
-        call.done.connect(self._show_estimate)
+        call.done.connect(lambda estimate: self._show_estimate(estimate, notes))
 
-    def _show_estimate(self, estimate: dict[str, Any]) -> None:
-        self._estimate_text = "\n".join([self.describe_estimate(estimate), *estimate.get("warnings", ())])
+    def _show_estimate(self, estimate: dict[str, Any], notes: list[str]) -> None:
+        self._estimate_text = "\n".join([self.describe_estimate(estimate), *notes, *estimate.get("warnings", ())])
         if not self.bar.running and not self.form.problem():
             self.bar.say(self._estimate_text)
 
@@ -387,6 +392,7 @@ class RunPage(QWidget):
             call.cancel()
         self.form.extent.drawing.remove()
         self.results.shut_down()
+        self._scratch.cleanup()
 
     def _tell(self, text: str, level: Qgis.MessageLevel = Qgis.MessageLevel.Info) -> None:
         self._iface.messageBar().pushMessage("Changen2", text, level, 0 if level == Qgis.MessageLevel.Warning else 8)

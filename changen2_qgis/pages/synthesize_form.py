@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer
-from qgis.gui import QgsCollapsibleGroupBox, QgsFileWidget, QgsMapCanvas
+from qgis.gui import QgsCollapsibleGroupBox, QgsDoubleSpinBox, QgsFileWidget, QgsMapCanvas
 from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QSpinBox, QToolButton, QVBoxLayout, QWidget
 
 from ..events.source import SIMULATE, EventSource
 from ..label_classes import classes_of, write_class_table
 from ..processing.synthesize_change import QUALITIES as STEPS_OF
+from ..rendering import has_own_pixels
 from ..results import given_rasters
 from ..settings import Settings
 from ..widgets.band_mapping import BandMapping
@@ -63,6 +64,7 @@ class SynthesizeForm(QWidget):
         self.advanced = QgsCollapsibleGroupBox("Dates, drawing and output", self)
         self.dates = DatesPicker(self.advanced)
         self.bands = BandMapping("before", self.advanced)
+        self.resolution = QgsDoubleSpinBox(self.advanced)
         self.device = list_of("What computes: a graphics card is 10 to 100 times faster than the processor", self)
         self.sampler = list_of("How noise becomes an image", self.advanced)
         self.start = list_of("What the drawing of a changed place begins with", self.advanced)
@@ -80,6 +82,13 @@ class SynthesizeForm(QWidget):
         choose(self.quality, self._settings.quality)
         self.model.addItem(self._settings.generator, self._settings.generator)
         self.device.addItem("Automatic", "auto")
+        self.resolution.setRange(0, 1000)
+        self.resolution.setDecimals(2)
+        self.resolution.setSingleStep(0.1)
+        self.resolution.setSuffix(" m")
+        self.resolution.setClearValue(0, "as the model")
+        self.resolution.setToolTip("Pixel size on the ground, in metres, at which a web map is fetched")
+        self.resolution.setEnabled(False)
         fill(self.sampler, SAMPLERS)
         fill(self.start, STARTS)
         self.folder.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
@@ -109,6 +118,7 @@ class SynthesizeForm(QWidget):
         details.addRow(label_for("Interval", self.dates.amount), self.dates)
         for text, control in (
             ("Bands", self.bands),
+            ("Resolution", self.resolution),
             ("Device", self.device),
             ("Sampler", self.sampler),
             ("Start from", self.start),
@@ -144,6 +154,7 @@ class SynthesizeForm(QWidget):
             self.quality.currentIndexChanged,
             self.seed.changed,
             self.bands.changed,
+            self.resolution.valueChanged,
             self.device.currentIndexChanged,
             self.sampler.currentIndexChanged,
             self.start.currentIndexChanged,
@@ -234,6 +245,8 @@ class SynthesizeForm(QWidget):
             parameters["STEPS"] = self.steps.value()
         if self.bands.bands():
             parameters["BANDS"] = self.bands.bands()
+        if self.resolution.isEnabled() and self.resolution.value() > 0:
+            parameters["RENDER_RESOLUTION"] = round(self.resolution.value(), 2)
         return parameters
 
     def set_sampling_steps(self, steps: int) -> None:
@@ -263,6 +276,7 @@ class SynthesizeForm(QWidget):
     def _follow_image(self) -> None:
         image = self.image.layer()
         self.bands.set_layer(image)
+        self.resolution.setEnabled(image is not None and image.isValid() and not has_own_pixels(image))
         self.events.set_image(image)
 
     def _follow_labels(self) -> None:

@@ -39,7 +39,6 @@ class SynthesizePage(RunPage):
     results: SeriesPanel
 
     def __init__(self, iface: QgisInterface, backend: Backend, parent: QWidget | None = None) -> None:
-        self._scratch = tempfile.TemporaryDirectory(prefix="changen2-")  # copies of events for estimates, previews
         bar = RunBar("Synthesize change", "Draw the images that follow from these events")
         bar.cancel.setToolTip("Stop this run; the images that are finished are kept, and it can go on from there")
         super().__init__(
@@ -66,12 +65,10 @@ class SynthesizePage(RunPage):
         """Choose the only image, and its labels."""
         self.form.choose_layers(self._iface.activeLayer())
 
-    def ask_estimate(self) -> tuple[str, dict[str, Any]]:
+    def ask_estimate(self, folder: Path) -> tuple[str, dict[str, Any], list[str]]:
         """See `RunPage`."""
         algorithm = SynthesizeChange(self._backend).create()
-        folder = Path(self._scratch.name) / "estimate"
-        request = algorithm.estimate_request(self.form.parameters(), project_context(), folder)
-        return "estimate_synthesis", request
+        return "estimate_synthesis", *algorithm.estimate_request(self.form.parameters(), project_context(), folder)
 
     def describe_estimate(self, estimate: dict[str, Any]) -> str:
         """See `RunPage`."""
@@ -177,4 +174,3 @@ class SynthesizePage(RunPage):
         """Stop everything that this page has started, and leave nothing on the canvas; for the dock's end."""
         super().shut_down()
         self.form.events.bar.remove()
-        self._scratch.cleanup()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +33,7 @@ from qgis.core import (
 
 from ..errors import InputError
 from ..inputs import bounds
+from ..layer_nodata import clone
 from ..raster_pair import RasterPair
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, advanced
@@ -126,7 +128,7 @@ class DetectChange(BackendAlgorithm):
             yes_no("COREGISTER", "Align the second image to the first", False),
             number(
                 "RENDER_RESOLUTION",
-                "Resolution at which web maps are rendered (m; empty: as the other image)",
+                "Resolution at which web maps are rendered (m; empty: as GSD, else as the other image)",
                 number.Type.Double,
                 None,
                 optional=True,
@@ -164,20 +166,37 @@ class DetectChange(BackendAlgorithm):
         ):
             self.addOutput(output)
 
-    def estimate_request(self, parameters: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any]:
-        """The parameters of the backend's `estimate` for these parameters; writes nothing. Main thread.
+    def estimate_request(
+        self, parameters: dict[str, Any], context: QgsProcessingContext, folder: Path
+    ) -> tuple[dict[str, Any], list[str]]:
+        """The parameters of the backend's `estimate` for these parameters. Main thread.
+
+        Args:
+            parameters: of this algorithm.
+            context: of the call.
+            folder: takes small virtual rasters where the images are no files, or are seen otherwise in QGIS.
+
+        Returns:
+            The parameters, and sentences on what happens before the backend begins.
 
         Raises:
-            InputError: an image must be rendered first, so its size is not known; or something is wrong.
+            InputError: something is wrong.
         """
         before, after = (self.parameterAsRasterLayer(parameters, name, context) for name in ("BEFORE", "AFTER"))
         pair = RasterPair(before, after)
         extent = self.parameterAsExtent(parameters, "EXTENT", context, before.crs())
         if extent.isNull() and parameters.get("AOI") is not None:
             extent = pair.window(extent, self.parameterAsSource(parameters, "AOI", context))
-        paths = pair.direct_paths()
         where = {} if extent.isNull() else {"bounds": bounds(extent, before)}
-        return {**paths, **where, **self._options(parameters, context)}
+        options = self._options(parameters, context)
+        given = self._number(parameters, "RENDER_RESOLUTION", context)
+        paths, notes = pair.stand_ins(
+            extent,
+            folder,
+            lambda: rendered_at(given, options, pair, self.backend.known_models.cards),
+            self.backend.settings.render_megapixels,
+        )
+        return {**paths, **where, **options}, notes
 
     def prepare_job(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -195,7 +214,7 @@ class DetectChange(BackendAlgorithm):
             keep_inputs=True,
         )
         folder.layers.update(before=before.name(), after=after.name())
-        pair = RasterPair(before.clone(), after.clone())
+        pair = RasterPair(clone(before), clone(after))
         options = self._options(parameters, context)
         where: dict[str, Any] = {}
         if polygons is not None:
@@ -257,7 +276,7 @@ class DetectChange(BackendAlgorithm):
             files = job.pair.files(
                 job.window,
                 job.folder.inputs,
-                lambda: self._resolution_for_rendering(job),
+                lambda: rendered_at(job.render_resolution, job.request, job.pair, self.backend.hello().models),
                 self.backend.settings.render_megapixels,
                 feedback,
                 job.folder.kept,
@@ -267,14 +286,6 @@ class DetectChange(BackendAlgorithm):
         summary = result["summary"]
         feedback.pushInfo(f"{summary['model']} on {summary['device']}, {summary['seconds']:.0f} s")
         return self._deliver(result, job, context)
-
-    def _resolution_for_rendering(self, job: DetectJob) -> float:
-        """As asked for, else the other image's, else what the model was made for; metres per pixel."""
-        given = job.render_resolution or job.pair.ground_resolution()
-        if given is not None:
-            return given
-        cards = {card["name"]: card for card in self.backend.hello().models}
-        return float(cards.get(job.request["model"], {}).get("gsd_native") or 0.5)
 
     def _deliver(self, result: dict[str, Any], job: DetectJob, context: QgsProcessingContext) -> dict[str, Any]:
         """Have the results loaded, and name them as the contract does."""
@@ -296,6 +307,27 @@ class DetectChange(BackendAlgorithm):
             "CHANGE_AREA": summary["change_area_m2"],
             **{kind.upper(): path for kind, path in classes.items()},
         }
+
+
+def rendered_at(
+    given: float | None, options: dict[str, Any], pair: RasterPair, cards: Sequence[dict[str, Any]]
+) -> float:
+    """The resolution at which web maps are rendered, in metres per pixel.
+
+    As asked for, else that of the model's view if it is given in metres, else the other image's, else what the model
+    was made for.
+    """
+    seen_at = options.get("gsd")
+    found = given or (seen_at if isinstance(seen_at, float) else None) or pair.ground_resolution()
+    if found is not None:
+        return found
+    return native_resolution(options["model"], "detect", cards)
+
+
+def native_resolution(model: str, task: str, cards: Sequence[dict[str, Any]]) -> float:
+    """Metres per pixel that a model was made for."""
+    card = next((card for card in cards if (card["name"], card.get("task")) == (model, task)), {})
+    return float(card.get("gsd_native") or 0.5)
 
 
 def _bands(name: str, text: str, parent: str) -> QgsProcessingParameterBand:

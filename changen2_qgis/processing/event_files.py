@@ -21,7 +21,7 @@ from qgis.core import (
 from ..errors import InputError
 from ..events.export import EventMapping, FieldOrValue, export_events, usual_mapping
 from ..events.layer import LAYER
-from ..inputs import describe, direct_path, has_other_crs, polygons_path, with_layer_crs
+from ..inputs import as_seen, describe, direct_path, has_other_crs, image_path, is_seen_otherwise, polygons_path
 from .base import RunFolder, advanced
 
 MAPPING = (
@@ -32,22 +32,23 @@ MAPPING = (
 )
 
 
-def raster_path(layer: QgsRasterLayer, folder: RunFolder, name: str) -> str | None:
+def raster_path(layer: QgsRasterLayer, folder: RunFolder, name: str, image: bool = False) -> str | None:
     """A raster layer as a file for the backend; None where it is none and must be rendered.
 
     Args:
         layer: any raster layer.
-        folder: takes a small virtual raster where the layer has another CRS than its file.
+        folder: takes a small virtual raster where the layer has other settings than its file.
         name: of that virtual raster.
+        image: whether nodata values given in QGIS count; in a map they are often a way to hide a class.
 
     Raises:
-        InputError: the layer is broken.
+        InputError: the layer is broken, or its nodata values cannot be told.
     """
     folder.layers[name] = layer.name()
-    path = direct_path(layer)
-    if path is None or not has_other_crs(layer):
+    path = image_path(layer) if image else direct_path(layer)
+    if path is None or not (is_seen_otherwise(layer) if image else has_other_crs(layer)):
         return path
-    return folder.kept(f"{name}.vrt") or with_layer_crs(path, layer, folder.inputs, name)
+    return folder.kept(f"{name}.vrt") or as_seen(path, layer, folder.inputs, name, nodata=image)
 
 
 def labels_path(layer: QgsRasterLayer, folder: RunFolder) -> str:

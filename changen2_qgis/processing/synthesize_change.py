@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,14 +37,15 @@ from qgis.core import (
 
 from ..errors import InputError
 from ..inputs import bounds
+from ..layer_nodata import clone
 from ..licences import carry_licence
 from ..raster_pair import moved_extent
-from ..rendering import render_layer
+from ..rendering import render_layer, write_stand_in
 from ..run_folders import new_run_folder
 from ..temporal import UNITS, Timeline, set_fixed_range
 from ..worker_client import Progress
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
-from .detect_change import PRECISIONS, parse_bands
+from .detect_change import PRECISIONS, native_resolution, parse_bands
 from .event_files import (
     declare_event_mapping,
     events_path,
@@ -107,6 +108,8 @@ class SynthesizeJob:
     """What goes to the backend; without `image` where that must be written first."""
     timeline: Timeline | None
     """When the steps are, where that is given."""
+    render_resolution: float | None
+    """Metres per pixel for a web map, where given."""
 
 
 class SynthesizeChange(BackendAlgorithm):
@@ -240,17 +243,21 @@ class SynthesizeChange(BackendAlgorithm):
 
     def estimate_request(
         self, parameters: dict[str, Any], context: QgsProcessingContext, folder: Path
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], list[str]]:
         """The parameters of the backend's `estimate_synthesis` for these parameters. Main thread.
 
         Args:
             parameters: of this algorithm.
             context: of the call.
-            folder: takes a copy of drawn events.
+            folder: takes a copy of drawn events, and small virtual rasters where a layer is no file or is seen
+                otherwise in QGIS.
+
+        Returns:
+            The parameters, and sentences on what happens before the backend begins.
 
         Raises:
-            InputError: the image must be rendered first, so its size is not known; there are too many polygons to copy
-                them for an estimate; or something is wrong.
+            InputError: what happens depends on a picture that must be rendered first; there are too many polygons to
+                copy them for an estimate; or something is wrong.
         """
         for name in ("EVENTS", "AOI"):
             source = self.parameterAsSource(parameters, name, context)
@@ -260,9 +267,17 @@ class SynthesizeChange(BackendAlgorithm):
                     "Run to see what it takes.",
                 )
         job = self._job_in(RunFolder(folder, overwrite=True), parameters, context)
-        if "image" not in job.request:
-            raise InputError("The image will be written to a file first.", "Run to see what it takes.")
-        return {name: value for name, value in job.request.items() if name != "resume"}
+        request = {name: value for name, value in job.request.items() if name != "resume"}
+        if "image" in request:
+            return request, []
+        if "events" not in request and "labels" not in request:
+            raise InputError(
+                "What can change is found in the image, which will be rendered first.", "Run to see what it takes."
+            )
+        target, window = folder / "image.vrt", None if job.window.isNull() else job.window
+        cards, most = self.backend.known_models.cards, self.backend.settings.render_megapixels
+        note = write_stand_in(job.image, window, target, lambda: _rendered_at(job, cards), most)
+        return {**request, "image": str(target)}, [note]
 
     def prepare_job(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -295,10 +310,17 @@ class SynthesizeChange(BackendAlgorithm):
             window = moved_extent(polygons.sourceExtent(), polygons.sourceCrs(), image.crs())
         elif not extent.isNull():
             request["bounds"] = bounds(extent, image)
-        path = raster_path(image, folder, "image") or folder.kept("image.tif")
+        path = raster_path(image, folder, "image", image=True) or folder.kept("image.tif")
         if path is not None:
             request["image"] = path
-        return SynthesizeJob(image.clone(), folder, window, request, self._timeline(parameters, context))
+        return SynthesizeJob(
+            clone(image),
+            folder,
+            window,
+            request,
+            timeline=self._timeline(parameters, context),
+            render_resolution=self.parameterAsDouble(parameters, "RENDER_RESOLUTION", context) or None,
+        )
 
     def _timeline(self, parameters: dict[str, Any], context: QgsProcessingContext) -> Timeline | None:
         """When the steps are; None where no date is given."""
@@ -388,15 +410,9 @@ class SynthesizeChange(BackendAlgorithm):
         """The image, which is no file, as a GeoTIFF."""
         target = job.folder.inputs / "image.tif"
         window = None if job.window.isNull() else job.window
-        megapixels = self.backend.settings.render_megapixels
-        render_layer(job.image, window, target, lambda: self._resolution_of_model(job), megapixels, feedback)
+        most = self.backend.settings.render_megapixels
+        render_layer(job.image, window, target, lambda: _rendered_at(job, self.backend.hello().models), most, feedback)
         return str(target)
-
-    def _resolution_of_model(self, job: SynthesizeJob) -> float:
-        """Metres per pixel that the model was made for."""
-        cards = [card for card in self.backend.hello().models if card.get("task") == "synthesize"]
-        card = next((card for card in cards if card["name"] == job.request["model"]), {})
-        return float(card.get("gsd_native") or 0.5)
 
     def _deliver(self, result: dict[str, Any], job: SynthesizeJob, context: QgsProcessingContext) -> dict[str, Any]:
         """Have the results loaded, and name them as the contract does."""
@@ -430,6 +446,11 @@ class SynthesizeChange(BackendAlgorithm):
             "STEP_COUNT": steps,
             "CHANGED_PIXELS": sum(summary["changed_px"]),
         }
+
+
+def _rendered_at(job: SynthesizeJob, cards: Sequence[dict[str, Any]]) -> float:
+    """The resolution at which a web map is rendered: as asked for, else what the model was made for."""
+    return job.render_resolution or native_resolution(job.request["model"], "synthesize", cards)
 
 
 def _styled_at(

@@ -14,6 +14,7 @@ from qgis.PyQt.QtWidgets import QLabel, QMenu, QPushButton, QSizePolicy, QVBoxLa
 from ..background import AlgorithmRun
 from ..icons import own_icon
 from ..layer_metadata import read_manifest
+from ..result_groups import own_layers
 from ..results import DetectionGroup, find_group, input_path
 from ..run_folders import assessment_folder, points_folder
 from ..series_results import series_groups
@@ -206,7 +207,7 @@ def comparable_layers(project: QgsProject, group: DetectionGroup) -> list[QgsMap
 
     Of the result's own layers only its points.
     """
-    own = {tree_layer.layerId() for tree_layer in group.node.findLayers()}
+    own = {layer.id() for layer in own_layers(group.node)}
     layers = [tree_layer.layer() for tree_layer in project.layerTreeRoot().findLayers()]
     return [
         layer

@@ -6,7 +6,8 @@ from typing import Any
 
 from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer
 
-from ..results import ROLE, DetectionGroup, open_raster, style_detection_layer
+from ..result_groups import ROLE
+from ..results import DetectionGroup, open_raster, style_detection_layer
 
 LAYER_NAME = "Found, missed, false"
 

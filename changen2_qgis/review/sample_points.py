@@ -40,7 +40,8 @@ from qgis.PyQt.QtCore import QVariant
 
 from ..errors import InputError
 from ..inputs import PixelFrame, features_of
-from ..results import ROLE, DetectionGroup
+from ..result_groups import ROLE
+from ..results import DetectionGroup
 
 TABLE = "sample_points"
 

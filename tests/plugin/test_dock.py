@@ -87,6 +87,7 @@ class AnsweringBackend:
         self.asked = []
         self.set_up_error = None
         self.known_models = KnownModels()
+        self.settings = Settings()
 
     def environment(self):
         if not self.is_set_up:
@@ -324,7 +325,7 @@ class Looking(AnsweringBackend):
 
     def __init__(self):
         super().__init__()
-        self.settings, self.boxes = Settings(), None
+        self.boxes = None
 
     def request(self, method, params, callbacks=None):
         if method == "detect":

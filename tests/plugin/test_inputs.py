@@ -20,7 +20,7 @@ from qgis.core import (
 )
 
 from changen2_qgis.errors import Cancelled, InputError
-from changen2_qgis.inputs import PixelFrame, bounds, direct_path, polygons_path, redact, with_layer_crs
+from changen2_qgis.inputs import PixelFrame, as_seen, bounds, direct_path, polygons_path, redact
 from changen2_qgis.raster_pair import RasterPair
 from changen2_qgis.rendering import RenderGrid, blank_share, choose_grid, ground_resolution, render, render_grid
 
@@ -90,19 +90,19 @@ def test_a_broken_layer_is_refused_without_its_password():
 
 def test_a_crs_given_in_qgis_reaches_the_backend(without_crs, tmp_path):
     without_crs.setCrs(UTM)
-    path = with_layer_crs(direct_path(without_crs), without_crs, tmp_path / "run", "before")
+    path = as_seen(direct_path(without_crs), without_crs, tmp_path / "run", "before")
     assert path.endswith("before.vrt")
     assert QgsRasterLayer(path, "copy").crs() == UTM
 
 
 def test_a_picture_that_is_given_a_crs_lies_where_qgis_draws_it(without_crs, tmp_path):
     without_crs.setCrs(UTM)
-    path = with_layer_crs(direct_path(without_crs), without_crs, tmp_path / "run", "before")
+    path = as_seen(direct_path(without_crs), without_crs, tmp_path / "run", "before")
     assert QgsRasterLayer(path, "copy").extent() == QgsRectangle(0, -HEIGHT, WIDTH, 0)
 
 
 def test_a_crs_that_is_the_files_own_needs_no_copy(before, tmp_path):
-    assert with_layer_crs(before.source(), before, tmp_path / "run", "before") == before.source()
+    assert as_seen(before.source(), before, tmp_path / "run", "before") == before.source()
     assert not (tmp_path / "run").exists()
 
 
@@ -194,12 +194,28 @@ def test_a_web_map_half_there_is_a_warning(tile_server, tmp_path):
 def test_a_web_map_takes_place_and_resolution_from_the_other_image(tile_server, tmp_path, write_raster, pixels):
     path = write_raster(tmp_path / "b.tif", pixels, crs=3857, origin=(-2000.0, 6_700_000.0), pixel_size=8.0)
     pair = RasterPair(QgsRasterLayer(path, "file"), QgsRasterLayer(tile_server, "web", "wms"))
-    with pytest.raises(InputError, match="written to a file first"):
-        pair.direct_paths()
     files = pair.files(QgsRectangle(), tmp_path / "in", pair.ground_resolution, 100, QgsProcessingFeedback())
     written = gdal.Open(files["after"])
     assert (written.RasterXSize, written.RasterYSize) == (WIDTH, HEIGHT)
     assert written.GetGeoTransform()[0] == -2000.0
+
+
+@pytest.mark.parametrize("kind", ["web", "formula"])
+def test_an_estimate_looks_at_an_empty_raster_like_the_one_that_a_run_writes(tile_server, tmp_path, before, kind):
+    layer = QgsRasterLayer(tile_server, "web", "wms") if kind == "web" else virtual_raster(before)
+    extent = QgsRectangle(-2000, 6_700_000, -1000, 6_700_600) if kind == "web" else before.extent()
+    pair = RasterPair(layer, layer)
+    written = pair.files(extent, tmp_path / "run", lambda: 5.0, 100, QgsProcessingFeedback())
+    looked_at, notes = pair.stand_ins(extent, tmp_path / "estimate", lambda: 5.0, 100)
+    first, second = gdal.Open(written["before"]), gdal.Open(looked_at["before"])
+    for told in ("RasterXSize", "RasterYSize", "RasterCount"):
+        assert getattr(first, told) == getattr(second, told)
+    assert first.GetRasterBand(1).DataType == second.GetRasterBand(1).DataType
+    assert second.GetGeoTransform() == pytest.approx(first.GetGeoTransform())
+    assert QgsRasterLayer(looked_at["before"], "looked at").crs() == layer.crs()
+    assert len(notes) == 2 and f"“{layer.name()}” is written to a file of {first.RasterXSize} ×" in notes[0]
+    with pytest.raises(InputError, match="at most"):
+        pair.stand_ins(extent, tmp_path / "estimate", lambda: 5.0, 1e-6)
 
 
 def test_a_web_map_cannot_be_brought_to_an_image_without_crs(tile_server, without_crs, tmp_path):

@@ -8,17 +8,29 @@ import numpy as np
 import pytest
 from osgeo import gdal, ogr, osr
 from qgis.core import (
+    QgsFillSymbol,
     QgsGeometry,
+    QgsLayerDefinition,
     QgsLayerTreeLayer,
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
+    QgsSingleSymbolRenderer,
     QgsVectorLayer,
     QgsVectorLayerUtils,
 )
+from qgis.PyQt.QtXml import QDomDocument
 
-from changen2_qgis.results import DetectionGroup, add_detection_group, add_run_folder, describe, detection_groups
-from changen2_qgis.styles import first_value_at, set_probability_threshold, style_detection_layer
+from changen2_qgis.result_groups import FOLDER
+from changen2_qgis.results import (
+    DetectionGroup,
+    add_detection_group,
+    add_run_folder,
+    describe,
+    detection_groups,
+    find_group,
+)
+from changen2_qgis.styles import first_value_at, set_probability_threshold, style_as_seen, style_detection_layer
 
 gdal.UseExceptions()
 WIDTH, HEIGHT = 40, 30
@@ -322,6 +334,77 @@ def test_another_threshold_swaps_the_files_and_keeps_reviews_of_unchanged_polygo
     assert group.name == "Change: 2 changed places, 38 m²"
 
 
+@pytest.fixture
+def other(project, run, tmp_path):
+    """The files of another threshold: the first place as before, the second one smaller."""
+    boxes = ((500002, 4999990, 500006, 4999995), (500010, 4999990, 500012, 4999994))
+    files = write_run(tmp_path / "run" / "threshold 0.70", boxes=boxes)
+    return {role: files[role] for role in ("change", "polygons")}
+
+
+def look(layer):
+    """All of a layer's style as text."""
+    document = QDomDocument()
+    layer.exportNamedStyle(document)
+    return document.toString()
+
+
+def test_another_threshold_changes_the_places_and_no_look(project, run, other):
+    group = DetectionGroup(add_detection_group(project, run, "Change"))
+    polygons, change = group.layer("polygons"), group.layer("change")
+    before = look(polygons), look(change)
+    group.replace(other, 0.7)
+    assert polygons.source().startswith(other["polygons"])
+    assert (look(polygons), look(change)) == before
+
+
+def test_another_threshold_leaves_to_the_user_what_the_user_has_changed(project, run, other):
+    node = add_detection_group(project, run, "Change")
+    group = DetectionGroup(node)
+    polygons, change, probability = (group.layer(role) for role in ("polygons", "change", "change_probability"))
+    node.setName("North block, for the mayor")
+    polygons.setName("Houses built")
+    polygons.setRenderer(QgsSingleSymbolRenderer(QgsFillSymbol.createSimple({"color": "#0000ff"})))
+    polygons.setLabelsEnabled(False)
+    polygons.setOpacity(0.5)
+    polygons.setFieldAlias(polygons.fields().indexFromName("area_m2"), "Fläche")
+    for raster in (change, probability):
+        raster.setOpacity(0.4)
+    before = look(polygons), look(change)
+    group.replace(other, 0.7)
+    assert group.name == "North block, for the mayor" and polygons.name() == "Houses built"
+    assert (look(polygons), look(change)) == before
+    assert probability.opacity() == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(("wanted", "shown"), [('"area_m2" > 10', 1), ("\"owner\" = 'town'", 2)])
+def test_a_filter_stays_at_another_threshold_where_it_can_and_hides_no_mark(project, run, other, wanted, shown):
+    dataset = ogr.Open(run["polygons"], 1)
+    dataset.GetLayer(0).CreateField(ogr.FieldDefn("owner", ogr.OFTString))
+    dataset = None
+    group = DetectionGroup(add_detection_group(project, run, "Change"))
+    polygons = group.layer("polygons")
+    for place in polygons.getFeatures():
+        group.set_review(place.id(), "confirmed")
+    assert polygons.setSubsetString(wanted)
+    group.replace(other, 0.7)
+    assert group.count == shown and group.name == "Change: 2 changed places, 28 m²"
+    polygons.setSubsetString("")
+    assert [place["review"] for place in polygons.getFeatures()] == ["confirmed", "unreviewed"]
+
+
+def test_layers_whose_files_had_gone_look_like_results_at_another_threshold(project, run, other):
+    group = DetectionGroup(add_detection_group(project, run, "Change"))
+    polygons, change = group.layer("polygons"), group.layer("change")
+    before = [item.label() for item in polygons.renderer().legendSymbolItems()]
+    for layer, provider in ((polygons, "ogr"), (change, "gdal")):
+        layer.setDataSource("/nowhere/at.all", layer.name(), provider)
+        assert not layer.isValid()
+    group.replace(other, 0.7)
+    assert [item.label() for item in polygons.renderer().legendSymbolItems()] == before
+    assert [label for label, _ in change.renderer().legendSymbologyItems()] == ["Change", "No change"]
+
+
 def test_polygons_of_a_raster_without_crs_are_flipped_onto_it(project, tmp_path):
     run = write_run(tmp_path / "pixels", crs=None, boxes=((4, 6, 9, 12),))
     add_detection_group(project, run, "Change")
@@ -480,6 +563,47 @@ def test_the_images_that_were_taken_along_are_found(project, tmp_path, take_alon
     images = group.images()
     assert [image.source() for image in images] == [str(there / "before.tif"), str(there / "after.tif")]
     assert [image in project.mapLayers().values() for image in images] == [in_project] * 2
+
+
+@pytest.mark.parametrize("into_the_original", [True, False])
+def test_a_copy_of_a_group_is_a_result_of_its_own(project, run, tmp_path, into_the_original):
+    node = add_detection_group(project, run, "Change")
+    definition = str(tmp_path / "change.qlr")
+    assert QgsLayerDefinition.exportLayerDefinition(definition, [node])[0]
+    place = node if into_the_original else project.layerTreeRoot()  # where QGIS pastes what is copied and selected
+    assert QgsLayerDefinition.loadLayerDefinition(definition, project, place)[0]
+    copy = next(child for child in place.children() if child.customProperty(FOLDER) and child != node)
+    if not into_the_original:  # to the top, as it comes from a newer QGIS
+        parent = copy.parent()
+        parent.insertChildNode(0, copy.clone())
+        parent.removeChildNode(copy)
+        copy = parent.children()[0]
+    original = DetectionGroup(node)
+    identity = original.id
+    groups = {group.id: group for group in detection_groups(project)}
+    assert len(groups) == 2 and groups[identity].node == node
+    (other,) = (group for group in groups.values() if group.id != identity)
+    assert other.node == copy and other.layer("polygons").id() != original.layer("polygons").id()
+    assert find_group(project, other.id).node == copy
+    project.removeMapLayer(original.layer("polygons").id())
+    assert original.layer("polygons") is None and other.layer("polygons") is not None
+    assert {group.id for group in detection_groups(project)} == set(groups)
+
+
+@pytest.mark.parametrize("bands", [[1], [1, 1, 1]])
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (0.0001, -0.1)])
+def test_an_image_looks_the_same_whether_its_values_are_scaled_or_not(tmp_path, bands, scale, offset):
+    values = np.tile(np.linspace(0, 250, WIDTH).round().astype(np.uint8), (HEIGHT, 1))
+    path = write_raster(tmp_path / "image.tif", values, 255)
+    dataset = gdal.Open(path, gdal.GA_Update)
+    dataset.GetRasterBand(1).SetScale(scale)
+    dataset.GetRasterBand(1).SetOffset(offset)
+    dataset = None
+    image = QgsRasterLayer(path, "image", "gdal")
+    style_as_seen(image, {"bands": bands, "stretch": {"low": [50] * len(bands), "high": [200] * len(bands)}})
+    block = image.renderer().block(1, image.extent(), WIDTH, HEIGHT)
+    grey = np.array([block.color(0, column) & 255 for column in range(WIDTH)])
+    np.testing.assert_allclose(grey, np.clip((values[0] - 50.0) / 150, 0, 1) * 255, atol=1.01)
 
 
 def test_area_label_reads_as_a_person_writes_it(run):

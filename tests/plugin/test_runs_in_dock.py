@@ -19,6 +19,7 @@ from changen2_qgis.known_models import KnownModels
 from changen2_qgis.processing.provider import Changen2Provider
 from changen2_qgis.run_folders import INPUTS_FOLDER, REQUEST_FILE, WORK_FOLDER, read_run, runs_folder
 from changen2_qgis.series_results import series_groups, write_dates
+from changen2_qgis.settings import Settings
 from changen2_qgis.temporal import Timeline
 from changen2_qgis.worker_client import Hello
 
@@ -43,6 +44,7 @@ class KnowingBackend:
     def __init__(self):
         self.asked, self.rest = [], None
         self.known_models = KnownModels()
+        self.settings = Settings()
 
     def request(self, method, params, callbacks=None):
         if method == "synthesize":

@@ -458,6 +458,43 @@ def test_the_estimate_looks_in_the_selected_polygons_of_a_layer(page, image, bac
     assert looked_in[0].GetFeatureCount() == 1
 
 
+@pytest.fixture
+def web_map(window):
+    """A web map as the image, of which nothing is fetched."""
+    source = "type=xyz&zmin=0&zmax=18&url=http://127.0.0.1:9/{z}/{x}/{y}.png"
+    return QgsProject.instance().addMapLayer(QgsRasterLayer(source, "streets", "wms"))
+
+
+def test_a_web_map_has_a_resolution_and_an_estimate(page, web_map, backend, qtbot):
+    page.form.image.set_layer(web_map)
+    draw(page, 1)
+    place = QgsRectangle(500000, 4999000, 501000, 5000000)
+    page.form.extent.show_rectangle(QgsReferencedRectangle(place, web_map.crs()))
+    widths = lambda: [gdal.Open(p["image"]).RasterXSize for p in backend.asked_for("estimate_synthesis")[-1:]]  # noqa: E731
+    qtbot.waitUntil(lambda: "“streets” is written to a file" in page.bar.note.text(), timeout=5000)
+    (native,) = widths()
+    page.form.resolution.setValue(2.0)  # a quarter of the generator's pixels
+    qtbot.waitUntil(lambda: widths() == [pytest.approx(native / 4, abs=1)], timeout=5000)
+    page.form.resolution.setValue(0.01)
+    qtbot.waitUntil(lambda: "coarser resolution" in page.bar.note.text(), timeout=5000)
+
+
+def test_an_image_with_pixels_of_its_own_is_fetched_at_no_other_resolution(page, image, web_map, qtbot):
+    page.form.events.show_simulated(["remove"])
+    page.form.image.set_layer(web_map)
+    page.form.resolution.setValue(2.0)
+    assert page.form.resolution.isEnabled() and page.form.parameters()["RENDER_RESOLUTION"] == 2.0
+    page.form.image.set_layer(image)
+    assert not page.form.resolution.isEnabled() and "RENDER_RESOLUTION" not in page.form.parameters()
+
+
+def test_what_changes_in_a_web_map_that_nothing_is_known_of_is_not_estimated(page, web_map, backend, qtbot):
+    page.form.image.set_layer(web_map)
+    page.form.events.show_simulated(["remove"])
+    qtbot.waitUntil(lambda: "will be rendered first" in page.bar.note.text(), timeout=5000)
+    assert page.bar.run.isEnabled() and not backend.asked_for("estimate_synthesis")
+
+
 def test_many_polygons_are_not_copied_for_an_estimate(page, image, backend, monkeypatch, qtbot):
     monkeypatch.setattr("changen2_qgis.processing.synthesize_change.MANY", 1)
     draw(page, 1, 2)

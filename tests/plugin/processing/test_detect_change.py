@@ -28,6 +28,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProject,
     QgsRasterLayer,
+    QgsRasterRange,
     QgsRectangle,
     QgsReferencedRectangle,
     QgsVectorLayer,
@@ -246,6 +247,20 @@ def test_a_virtual_raster_works_like_any_other(run, scene, virtual, whole, tmp_p
     assert grid(made.results["CHANGE"]) == grid(whole["CHANGE"])
     assert (folder / "inputs" / "after.tif").exists()
     assert any("“virtual”" in info for info in made.feedback.infos)
+
+
+def test_nodata_given_in_qgis_is_not_looked_at(run, scene, tmp_path):
+    path = str(tmp_path / "grey.tif")
+    gdal.Translate(path, scene["before"], bandList=[1])
+    value = int(np.bincount(pixels(path).ravel()).argmax())
+    before = QgsRasterLayer(path)
+    before.dataProvider().setUserNoDataValue(1, [QgsRasterRange(value, value)])
+    made = run(
+        "detectchange",
+        {"BEFORE": before, "AFTER": scene["before"], "OUTPUT_FOLDER": str(tmp_path / "r"), **SENSITIVE},
+    )
+    assert made.succeeded, made.error
+    np.testing.assert_array_equal(pixels(made.results["PROBABILITY"]) == 0, pixels(path) == value)
 
 
 def test_bands_are_taken_in_the_order_given(run, scene, whole, tmp_path):
@@ -513,14 +528,45 @@ def test_its_outputs_feed_other_algorithms_in_a_model(provider, native_algorithm
     assert points.featureCount() == results["CHILD_RESULTS"]["detect"]["POLYGON_COUNT"] > 0
 
 
-def test_the_estimate_takes_the_same_parameters(provider, scene, real_backend):
-    algorithm = DetectChange(real_backend).create()
-    request = algorithm.estimate_request(
-        {"BEFORE": QgsRasterLayer(scene["before"]), "AFTER": QgsRasterLayer(scene["after"]), "GSD": "auto"},
-        QgsProcessingContext(),
-    )
-    estimate = real_backend.request("estimate", request)
-    assert estimate["tiles"] >= 1 and estimate["width"] == QgsRasterLayer(scene["before"]).width()
+@pytest.fixture
+def estimate(real_backend, tmp_path):
+    """A function that gives the backend's estimate for parameters, and what is said beside it."""
+
+    def ask(parameters):
+        algorithm = DetectChange(real_backend).create()
+        request, notes = algorithm.estimate_request(parameters, QgsProcessingContext(), tmp_path / "estimate")
+        return real_backend.request("estimate", request), notes
+
+    return ask
+
+
+def test_the_estimate_takes_the_same_parameters(provider, scene, estimate):
+    before, after = QgsRasterLayer(scene["before"]), QgsRasterLayer(scene["after"])
+    found, notes = estimate({"BEFORE": before, "AFTER": after, "GSD": "auto"})
+    assert found["tiles"] >= 1 and found["width"] == before.width() and notes == []
+
+
+def test_layers_with_a_crs_from_qgis_or_without_a_file_have_an_estimate(provider, scene, virtual, estimate):
+    after = QgsRasterLayer(scene["after"])
+    after.setCrs(QgsCoordinateReferenceSystem("EPSG:32632"))
+    before = QgsProject.instance().mapLayer(virtual)
+    before.setCrs(after.crs())
+    found, notes = estimate({"BEFORE": before, "AFTER": after})
+    assert found["width"] == before.width() and found["tiles"] >= 1
+    assert [note for note in notes if "is written to a file" in note] == notes != []
+
+
+def test_web_maps_are_rendered_at_the_pixel_size_of_the_model_where_that_is_given(provider, estimate):
+    source = "type=xyz&zmin=0&zmax=18&url=http://127.0.0.1:9/{z}/{x}/{y}.png"  # nothing is fetched
+    before, after = (QgsRasterLayer(source, name, "wms") for name in ("old", "new"))
+    extent = QgsReferencedRectangle(QgsRectangle(0, -15000, 30000, 15000), before.crs())
+    parameters = {"BEFORE": before, "AFTER": after, "EXTENT": extent}
+    with pytest.raises(InputError, match="coarser resolution"):
+        estimate({**parameters, "GSD": "1"})
+    found, notes = estimate({**parameters, "GSD": "10"})
+    assert found["width"] == pytest.approx(3000, rel=0.01) and len(notes) == 2
+    found, _ = estimate({**parameters, "GSD": "10", "RENDER_RESOLUTION": 20})
+    assert found["width"] == pytest.approx(1500, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from qgis.gui import QgsHighlight, QgsMapCanvas
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 
-from changen2_qgis.results import ROLE, DetectionGroup
+from changen2_qgis.result_groups import ROLE
+from changen2_qgis.results import DetectionGroup
 from changen2_qgis.review.review_bar import ReviewBar
 
 
