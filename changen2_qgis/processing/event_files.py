@@ -60,13 +60,13 @@ def labels_path(layer: QgsRasterLayer, folder: RunFolder) -> str:
     return _raster_file(layer, folder, "labels")
 
 
-def image_path(layer: QgsRasterLayer, folder: RunFolder) -> str:
+def image_file(layer: QgsRasterLayer, folder: RunFolder) -> str:
     """An image layer as a file.
 
     Raises:
         InputError: it is none, or broken.
     """
-    return _raster_file(layer, folder, "image")
+    return _raster_file(layer, folder, "image", image=True)
 
 
 def instances_path(layer: QgsMapLayer, image: QgsRasterLayer, folder: RunFolder) -> str:
@@ -81,8 +81,8 @@ def instances_path(layer: QgsMapLayer, image: QgsRasterLayer, folder: RunFolder)
     return _raster_file(layer, folder, "instances")
 
 
-def _raster_file(layer: QgsRasterLayer, folder: RunFolder, name: str) -> str:
-    path = raster_path(layer, folder, name)
+def _raster_file(layer: QgsRasterLayer, folder: RunFolder, name: str, image: bool = False) -> str:
+    path = raster_path(layer, folder, name, image)
     if path is None:
         raise InputError(
             f"The layer {describe(layer)} is no raster file, as the {name} must be.",

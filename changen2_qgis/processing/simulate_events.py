@@ -31,7 +31,7 @@ from .base import BackendAlgorithm, RunFolder, Stages, advanced
 from .event_files import (
     declare_event_mapping,
     events_path,
-    image_path,
+    image_file,
     instances_parameter,
     instances_path,
     labels_path,
@@ -185,7 +185,7 @@ class SimulateEvents(BackendAlgorithm):
             return {"labels": labels_path(raster, folder)}
         instances = self.parameterAsLayer(parameters, "INSTANCES", context)
         found = "auto" if instances is None else instances_path(instances, raster, folder)
-        return {"labels": image_path(raster, folder), "instances": found}
+        return {"labels": image_file(raster, folder), "instances": found}
 
     def do_job(
         self, job: SimulateJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback
