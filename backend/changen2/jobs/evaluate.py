@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from changen2.errors import InputError
 from changen2.jobs.evaluation import labelled_points
 from changen2.jobs.evaluation.compare import Comparison, compare, matched, merged, objects_report
 from changen2.jobs.evaluation.truth import ChangeMap
+from changen2.jobs.runs.manifest import read_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.store import amend_card, amendable_card
 from changen2.raster.accuracy import scores_with_intervals
@@ -155,7 +155,7 @@ def calibration_to_keep(name: str, result: dict[str, Any], prediction: Path) -> 
             hint="Give a change_probability.tif and a reference.",
             code="bad_value",
         )
-    made = _manifest_of(prediction)
+    made = read_manifest(prediction if prediction.is_dir() else prediction.parent)
     if made.get("job") == "detect" and made["model"]["name"] != name:
         raise InputError(
             f"{prediction} was made by {made['model']['name']}: how its probabilities are to be scaled says nothing "
@@ -174,9 +174,3 @@ def calibration_to_keep(name: str, result: dict[str, Any], prediction: Path) -> 
         before = made.get("scaling") or {"a": 1.0, "b": 0.0}
         found["platt"] = {"a": scaling["a"] * before["a"], "b": scaling["a"] * before["b"] + scaling["b"]}
     return found
-
-
-def _manifest_of(prediction: Path) -> dict[str, Any]:
-    """What the manifest beside a map says; empty where there is none."""
-    manifest = (prediction if prediction.is_dir() else prediction.parent) / "manifest.json"
-    return json.loads(manifest.read_text(encoding="utf8")) if manifest.is_file() else {}
