@@ -146,8 +146,8 @@ def _changed(step: Step, area: Area) -> tuple[int, float | None]:
     changed = SparseRaster(step.change, area.grid, 0)
     pixels, metres = 0, 0.0
     for block in step.blocks:
-        part = _meet(block, asked)
-        if part is None:
+        part = block.meet(asked)
+        if 0 in part.shape:
             continue
         count = int(np.count_nonzero(changed.read(part)))
         # A pixel's size on the ground varies over a raster in degrees or Web Mercator.
@@ -156,16 +156,6 @@ def _changed(step: Step, area: Area) -> tuple[int, float | None]:
         metres += count * size[0] * size[1] if size else 0.0
     changed.close()
     return pixels, metres if pixel_size_m(area.grid) else None
-
-
-def _meet(box: Box, other: Box) -> Box | None:
-    met = Box(
-        max(box.top, other.top),
-        max(box.left, other.left),
-        min(box.bottom, other.bottom),
-        min(box.right, other.right),
-    )
-    return met if met.top < met.bottom and met.left < met.right else None
 
 
 def _memory(form: type[Form], card: ModelCard, regions: list[Region], from_exemplar: bool) -> int:
