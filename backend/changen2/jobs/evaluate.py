@@ -54,10 +54,10 @@ def evaluate(
 
     Returns:
         ``f1``, ``iou``, ``precision``, ``recall``, ``kappa``, each with ``_low`` and ``_high`` (95 %
-        bootstrap over images, or over blocks of 256² pixels of one map), ``pixels``, ``units``; ``objects``; of a
-        probability ``calibration``, its error with ``_low`` and ``_high``; with classes
-        ``semantic``; with points ``area_adjusted``. ``taken_for``: "0/1 map", "change probability" or, of a folder,
-        "0/1 map or change probability"; ``warnings``.
+        bootstrap over images, or over blocks of 256² pixels of one map), None where nothing defines them;
+        ``pixels``, ``units``; ``objects``; of a probability ``calibration``, its error with ``_low`` and ``_high``;
+        with classes ``semantic``; with points ``area_adjusted``. ``taken_for``: "0/1 map", "change probability" or, of
+        a folder, "0/1 map or change probability"; ``warnings``.
 
     Raises:
         InputError: bad input.
@@ -70,6 +70,7 @@ def evaluate(
         result: dict[str, Any] = {}
         taken_for: set[str] = set()
         notes: dict[str, list[str]] = {}
+        undefined: list[str] = []
         if reference is not None:
             pairs = list(matched(Path(prediction), Path(reference), classes_before, classes_after))
             found = []
@@ -78,6 +79,7 @@ def evaluate(
                 found.append(compare(pair, threshold, objects, min_area, reporter.check))
             reporter.step("score", len(pairs), len(pairs))
             result |= report(found, f"{prediction} and {reference}")
+            undefined = _undefined(found)
             taken_for = {each.taken_for for each in found}
             notes = {str(pair.prediction): each.notes for pair, each in zip(pairs, found, strict=True)}
         if points is not None:
@@ -91,7 +93,7 @@ def evaluate(
                 hint="Give a reference map, a polygon layer, or --points FILE.",
                 code="bad_value",
             )
-        result |= {"taken_for": " or ".join(sorted(taken_for)), "warnings": _warnings(notes)}
+        result |= {"taken_for": " or ".join(sorted(taken_for)), "warnings": _warnings(notes) + undefined}
         if store is not None:
             amend_card(store, calibration=calibration_to_keep(store, result, Path(prediction)))
         return result
@@ -106,6 +108,17 @@ def _warnings(notes: dict[str, list[str]]) -> list[str]:
     return [
         f"{paths[0]}{f' and {len(paths) - 1:,} more' if len(paths) > 1 else ''}: {note}" for note, paths in maps.items()
     ]
+
+
+def _undefined(found: list[Comparison]) -> list[str]:
+    """Why some scores are undefined or say little."""
+    hit, false, missed, _ = np.concatenate([each.confusion for each in found]).sum(axis=0)
+    said = []
+    if hit + missed == 0:
+        said.append("The reference holds no change here: nothing can be found or missed, only reported in vain.")
+    if hit + false == 0:
+        said.append("The map reports no change at all.")
+    return said
 
 
 def report(found: list[Comparison], what: str) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def test_fractions_change_where_they_reach_the_threshold(tmp_path_factory, thres
         with rasterio.open(folder / name, "w", "GTiff", 16, 16, 1, dtype=written.dtype) as out:
             out.write(written, 1)
     found = evaluate(folder / "said.tif", folder / "so.tif", threshold=threshold, objects=False)
-    assert found["pixels"] == 256 and found["kappa"] in (0, 1) and found["taken_for"] == PROBABILITY
+    assert found["pixels"] == 256 and found["kappa"] in (None, 1) and found["taken_for"] == PROBABILITY
     assert found["precision"] == 1 or (values >= threshold).sum() == 0
 
 
@@ -159,8 +159,7 @@ def test_a_layer_without_a_polygon_here_says_that_nothing_changed(truth, write_r
         layer = write_polygons(f"{number}.gpkg", *boxes)
         assert evaluate(said, layer) == evaluate(said, nothing) and evaluate(said, layer)["precision"] == 0
     far = write_polygons("far.gpkg", (90_000, 0, 90_010, 10))
-    (warning,) = evaluate(said, far)["warnings"]
-    assert "coordinate systems" in warning
+    assert any("coordinate systems" in warning for warning in evaluate(said, far)["warnings"])
 
 
 def test_the_layer_of_changes_is_the_reference_unless_another_is_named(truth, write_raster, write_polygons):
