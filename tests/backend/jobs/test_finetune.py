@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from changen2.cli import app
+from changen2.cli.commands import app
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.detect import detect
 from changen2.jobs.finetune import finetune
