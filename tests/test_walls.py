@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 BACKEND = ROOT / "backend" / "changen2"
 PLUGIN = ROOT / "changen2_qgis"
 
-# Each part of the backend and what it may import beside itself, errors and the standard library.
+# Each part of the backend and what it may import beside itself, errors, paths and the standard library.
 MAY_IMPORT = {
     "diffusion": set(),
     "models": {"diffusion"},
@@ -54,7 +54,7 @@ def test_the_backend_imports_downwards(path):
     if part not in MAY_IMPORT:
         return
     used = {name.split(".")[1] for name in names if name.startswith("changen2.")}
-    assert used <= MAY_IMPORT[part] | {part, "errors", "__version__", "VERSION"}
+    assert used <= MAY_IMPORT[part] | {part, "errors", "paths", "__version__", "VERSION"}
 
 
 @pytest.mark.parametrize("part", sorted(path.parent.name for path in (BACKEND / "jobs").glob("*/__init__.py")))

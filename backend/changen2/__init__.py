@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from changen2.jobs.detect import detect
     from changen2.jobs.evaluate import evaluate
+    from changen2.jobs.finetune import finetune
     from changen2.jobs.generate import generate
     from changen2.jobs.simulate import simulate
     from changen2.jobs.synthesize import synthesize
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 __version__ = (Path(__file__).parent / "VERSION").read_text(encoding="utf8").strip()
 
-_JOBS = ("detect", "evaluate", "generate", "simulate", "synthesize", "vectorize")
+_JOBS = ("detect", "evaluate", "finetune", "generate", "simulate", "synthesize", "vectorize")
 
-__all__ = ["__version__", "detect", "evaluate", "generate", "simulate", "synthesize", "vectorize"]
+__all__ = ["__version__", "detect", "evaluate", "finetune", "generate", "simulate", "synthesize", "vectorize"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 WORDS = frozenset({"auto", "create", "remove", "edit"})
@@ -29,10 +30,27 @@ def absolute_source(source: str) -> str:
             is: ``/vsi…``, URLs, subdatasets (``NETCDF:…``), connections.
     """
     path, bar, layer = source.partition("|")
-    told_by_gdal = path.startswith(("/vsi", "<", "{")) or ":" in path[2:]  # C:\ is a drive
-    if told_by_gdal and not os.path.exists(path):  # noqa: PTH110 - also false for what is no path
-        return source
-    return absolute(path) + bar + layer
+    return source if only_gdal_can_tell(path) else absolute(path) + bar + layer
+
+
+def only_gdal_can_tell(source: str) -> bool:
+    """Whether a source is no file of this machine: ``/vsi…``, a URL, a subdataset, a connection."""
+    told = source.startswith(("/vsi", "<", "{")) or ":" in source[2:]  # C:\ is a drive
+    return told and not os.path.exists(source)  # noqa: PTH110 - also false for what is no path
+
+
+def local_file(source: str) -> Path | None:
+    """Return the file or folder that a source is read from; None where there is none on this machine.
+
+    Args:
+        source: a file, also with a layer's name (``roads.gpkg|layername=roads``) or in an archive
+            (``/vsizip/roads.zip/roads.shp``), which is what is returned then.
+    """
+    for given in (source, source.partition("|")[0]):
+        if os.path.exists(given):  # noqa: PTH110 - also false for what is no path
+            return Path(given)
+    inside = Path(re.sub(r"^(/vsi\w+/)+", "", given))
+    return next((path for path in (inside, *inside.parents) if path.is_file()), None)
 
 
 def absolute_unless_words(source: str) -> str:

@@ -217,7 +217,7 @@ class AssessAccuracy(BackendAlgorithm):
             "OUTPUT_FOLDER": str(job.folder.path),
             "REPORT": str(page),
             "WORDS": " ".join(words),
-            **{name.upper(): summary[name] for name in SCORES if name in summary},
+            **{name.upper(): summary[name] for name in SCORES if summary.get(name) is not None},
             **{name.upper(): places[name] for name in ("known", "found", "false") if name in places},
             **{name.upper(): outputs[name] for name in ("assessment", "manifest") if name in outputs},
         }

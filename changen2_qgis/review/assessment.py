@@ -23,12 +23,11 @@ def in_words(summary: dict[str, Any]) -> list[str]:
     said = []
     if "places" in summary:
         said.append(_places(summary["places"]))
-    if "f1" in summary and summary.get("places", {}).get("known", 1):
-        recall, precision = summary["recall"], summary["precision"]
-        said.append(
-            f"{recall:.0%} of the changed area was found, and {precision:.0%} of the reported area did change "
-            f"(F1 {summary['f1']:.2f})."
-        )
+    recall, precision = summary.get("recall"), summary.get("precision")
+    # Both are undefined, that is None, where there is nothing that they could be a share of.
+    if recall is not None and summary.get("places", {}).get("known", 1):
+        right = "no area was reported" if precision is None else f"{precision:.0%} of the reported area did change"
+        said.append(f"{recall:.0%} of the changed area was found, and {right} (F1 {summary['f1']:.2f}).")
     if "area_adjusted" in summary:
         said.append(_from_points(summary["area_adjusted"]))
     return said

@@ -157,6 +157,8 @@ def _point_tables(found: dict[str, Any] | None) -> str:
 
 def _with_interval(found: dict[str, Any], key: str) -> tuple[str, str]:
     value, low, high = (found[f"{key}{end}"] for end in ("", "_low", "_high"))
+    if value is None:
+        return "–", "not defined"
     # A single block, drawn again and again, is always the same.
     return f"{value:.3f}", "interval not known" if low == high and 0 < value < 1 else f"{low:.3f} to {high:.3f}"
 

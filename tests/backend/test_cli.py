@@ -74,6 +74,36 @@ def test_interrupting_exits_with_130_and_leaves_nothing(pair, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+INTERRUPTED = """
+import signal, sys
+
+imported = sys.argv.pop(1)
+
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == imported:
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from changen2.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "imported", ["typer", "changen2.cli.detection", "changen2.jobs.detect", "changen2.jobs.doctor"]
+)
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_interrupting_while_it_starts_is_told_like_any_other_time(pair, tmp_path, imported, as_json):
+    given = ["doctor"] if imported.endswith("doctor") else ["detect", *map(str, pair), "-o", str(tmp_path / "out")]
+    command = [sys.executable, "-c", INTERRUPTED, imported, *given, *as_json]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (130, "Stopped: Cancelled.\n")
+    assert [json.loads(line)["error"]["code"] for line in done.stdout.splitlines()] == ["cancelled"] * len(as_json)
+    assert not (tmp_path / "out").exists()
+
+
 def test_models_and_doctor_speak_json():
     listed = json.loads(changen2("models", "list", "--json").stdout)
     assert "tiny" in {card["name"] for card in listed["models"]}

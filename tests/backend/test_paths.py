@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from changen2.paths import absolute, absolute_source, absolute_unless_words
+from changen2.paths import absolute, absolute_source, absolute_unless_words, local_file, only_gdal_can_tell
 from changen2.protocol import DetectRequest, FinetuneRequest, GenerateRequest, SimulateRequest, SynthesizeRequest
 
 
@@ -53,6 +53,15 @@ def test_links_are_not_followed_and_their_neighbours_are_those_of_the_target(her
 )
 def test_what_is_no_local_file_stays(here, source):
     assert absolute_source(source) == source
+    assert local_file(source) is None and only_gdal_can_tell(source) == bool(source)
+
+
+@pytest.mark.parametrize(
+    "source", ["{here}/a.tif", "a.tif|layername=b", "/vsizip/a.tif", "/vsizip/a.tif/b.shp|layername=c/d",
+               "/vsigzip//vsitar/{here}/a.tif/b/c.gpkg.gz"],
+)  # fmt: skip
+def test_the_file_behind_a_source_is_found(here, source):
+    assert local_file(source.format(here=here)).samefile("a.tif")
 
 
 def test_the_name_of_a_layer_stays(here):

@@ -21,6 +21,9 @@ SCORES = {
 FEW = 10
 """Blocks or maps below which a bootstrap interval says little."""
 
+NONE = "–"
+"""In place of a score that is not defined, as where nothing changed."""
+
 CLASS_SCORES = {"sek": "SeK", "miou": "mIoU", "score": "score of SECOND", "f_scd": "F_scd"}
 
 
@@ -74,7 +77,7 @@ def _classes(semantic: dict[str, Any]) -> Iterator[Table]:
     rows = [(said, *_with_interval(semantic, name)) for name, said in CLASS_SCORES.items()]
     yield _table("Classes of what changed", ("score", "value", "95 % interval"), rows)
     of_class = [
-        (name, *(f"{found[score]:.3f}" for score in ("precision", "recall", "f1", "iou")), f"{found['pixels']:,}")
+        (name, *(_number(found[score]) for score in ("precision", "recall", "f1", "iou")), f"{found['pixels']:,}")
         for name, found in semantic["classes"].items()
     ]
     yield _table("Each class, both dates", ("class", "precision", "recall", "F1", "IoU", "pixels so"), of_class)
@@ -123,8 +126,14 @@ def _points(found: dict[str, Any]) -> Iterator[Table]:
 
 def _with_interval(found: dict[str, Any], name: str) -> tuple[str, str]:
     value, low, high = (found[f"{name}{end}"] for end in ("", "_low", "_high"))
+    if value is None:
+        return NONE, "not defined"
     # A single block, drawn again and again, is always the same.
     return f"{value:.3f}", "interval not known" if low == high and 0 < value < 1 else f"{low:.3f} to {high:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"
 
 
 def _estimate(found: dict[str, float] | None, digits: int = 3) -> tuple[str, str]:

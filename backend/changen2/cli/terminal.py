@@ -71,7 +71,9 @@ Bounds = Annotated[
     tuple[float, float, float, float] | None,
     typer.Option(help="Left, bottom, right, top in the CRS of the (first) raster."),
 ]
-Aoi = Annotated[str | None, typer.Option(help="Vector file; its polygons crop and mask.")]
+Aoi = Annotated[
+    str | None, typer.Option(help="Vector file; its polygons crop and mask. FILE|layername=NAME says which layer.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; the physical cores if left out.")]

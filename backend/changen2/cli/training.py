@@ -101,9 +101,9 @@ def finetune(
 ) -> None:
     """Train a detector further on pairs of your own; the result is a model of its own name."""
     given = locals()
-    from changen2.jobs.finetune import finetune_model
+    from changen2.jobs.finetune import finetune as job
 
-    result = run(finetune_model, given)
+    result = run(job, given)
     if not as_json:
         told = result["summary"]
         was = told["held_out_f1_before"]

@@ -41,6 +41,18 @@ class Box:
             min(max(self.right, 0), shape[1]),
         )
 
+    def meet(self, other: Box) -> Box:
+        """What both have in common (possibly empty)."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        return Box(top, left, max(top, min(self.bottom, other.bottom)), max(left, min(self.right, other.right)))
+
+    def inside(self, outer: Box) -> tuple[slice, slice]:
+        """Rows and columns of this window in an array that holds another one around it."""
+        return (
+            slice(self.top - outer.top, self.bottom - outer.top),
+            slice(self.left - outer.left, self.right - outer.left),
+        )
+
     def blocks(self, side: int = BLOCK) -> Iterator[Box]:
         """Square pieces of at most ``side`` pixels, row by row."""
         for top in range(self.top, self.bottom, side):

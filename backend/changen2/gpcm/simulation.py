@@ -56,7 +56,7 @@ class Event:
         number: from 1 within the step; marks its pixels in the map of events.
         from_class: class before; None for a creation, which may cover several.
         to_class: class after.
-        area: pixels.
+        area: pixels that it changes: those of an edit under an object created in the same step are the creation's.
         box: where.
     """
 
@@ -67,6 +67,9 @@ class Event:
     area: int
     box: Box
 
+
+Covered = tuple[Box, NDArray[np.bool_]]
+"""A window and which of its pixels [h, w] are covered."""
 
 OnMark = Callable[[Box, NDArray[np.int32]], None]
 """Receives each touched window with the number of the event at each pixel (0 = none)."""
@@ -107,10 +110,28 @@ def simulate_step(
     if "edit" not in rules.kinds:
         targets[:] = -1
     targets[removed] = rules.background
-    events = _repaint(now, then, objects, targets, set(removed.tolist()), mark)
+    chosen = np.flatnonzero(targets >= 0)
+    numbers = np.zeros(len(objects), np.int32)
+    numbers[chosen] = np.arange(1, len(chosen) + 1)
+    _repaint(now, then, objects, targets, numbers, mark)
+    created: list[Event] = []
+    lost = np.zeros(len(chosen) + 1, np.int64)
     if "create" in rules.kinds:
-        events += _create(now, then, objects, rules, _generator(seed, step, "create"), len(events), mark)
-    return events
+        created, covered = _create(now, then, objects, rules, _generator(seed, step, "create"), len(chosen), mark)
+        lost += _count_covered(now, objects, numbers, covered, len(chosen))
+    gone = set(removed.tolist())
+    changed = [
+        Event(
+            kind="remove" if int(index) in gone else "edit",
+            number=int(numbers[index]),
+            from_class=int(objects.classes[index]),
+            to_class=int(targets[index]),
+            area=int(objects.areas[index] - lost[numbers[index]]),
+            box=objects.box(int(index)),
+        )
+        for index in chosen
+    ]
+    return changed + created
 
 
 def choose_removed(objects: Objects, rules: Rules, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -140,14 +161,16 @@ def _countable(objects: Objects, rules: Rules) -> NDArray[np.bool_]:
 
 
 def _repaint(
-    now: LabelMap, then: LabelMap, objects: Objects, targets: NDArray[np.int16], removed: set[int], mark: OnMark
-) -> list[Event]:
-    """Give the chosen objects their new class, block by block."""
-    chosen = np.flatnonzero(targets >= 0)
-    numbers = np.zeros(len(objects), np.int32)
-    numbers[chosen] = np.arange(1, len(chosen) + 1)
+    now: LabelMap,
+    then: LabelMap,
+    objects: Objects,
+    targets: NDArray[np.int16],
+    numbers: NDArray[np.int32],
+    mark: OnMark,
+) -> None:
+    """Give the objects that have a target [n] their new class and mark them by their numbers [n], block by block."""
+    boxes = objects.boxes[targets >= 0]
     for box in objects.blocks():
-        boxes = objects.boxes[chosen]
         near = (
             (boxes[:, 0] < box.bottom) & (boxes[:, 2] > box.top) & (boxes[:, 1] < box.right) & (boxes[:, 3] > box.left)
         )
@@ -158,17 +181,6 @@ def _repaint(
         new = targets[ids]
         then.write(box, np.where(new >= 0, new, then.read(box)).astype(np.uint8))
         mark(box, numbers[ids])
-    return [
-        Event(
-            kind="remove" if int(index) in removed else "edit",
-            number=int(numbers[index]),
-            from_class=int(objects.classes[index]),
-            to_class=int(targets[index]),
-            area=int(objects.areas[index]),
-            box=objects.box(int(index)),
-        )
-        for index in chosen
-    ]
 
 
 def _create(
@@ -179,13 +191,14 @@ def _create(
     rng: np.random.Generator,
     before: int,
     mark: OnMark,
-) -> list[Event]:
-    """Copy footprints of existing objects to places where none stands."""
+) -> tuple[list[Event], list[Covered]]:
+    """Copy footprints of existing objects to places where none stands; also return what of the repainted they cover."""
     sides = objects.boxes[:, 2:] - objects.boxes[:, :2]
     candidates = np.flatnonzero(_countable(objects, rules) & (sides.max(axis=1, initial=0) <= MAX_SIDE))
-    if not len(candidates):
-        return []
     events: list[Event] = []
+    covered: list[Covered] = []
+    if not len(candidates):
+        return events, covered
     for _ in range(int(rng.integers(rules.count[0], rules.count[1] + 1))):
         index = int(rng.choice(candidates))
         footprint = objects.footprint(now, index)
@@ -195,11 +208,30 @@ def _create(
         number = before + len(events) + 1
         to_class = int(objects.classes[index])
         values = then.read(box)
+        repainted = footprint & (values != now.read(box))
+        if repainted.any():
+            covered.append((box, repainted))
         values[footprint] = to_class
         then.write(box, values)
         mark(box, np.where(footprint, number, 0).astype(np.int32))
         events.append(Event("create", number, None, to_class, int(objects.areas[index]), box))
-    return events
+    return events, covered
+
+
+def _count_covered(
+    now: LabelMap, objects: Objects, numbers: NDArray[np.int32], covered: list[Covered], count: int
+) -> NDArray[np.int64]:
+    """How many pixels of each event [count + 1] are covered, by the numbers of the objects' events [n]."""
+    lost = np.zeros(count + 1, np.int64)
+    for block in objects.blocks():
+        parts = [(block.meet(box), box, mask) for box, mask in covered]
+        parts = [(part, box, mask) for part, box, mask in parts if 0 not in part.shape]
+        if not parts:
+            continue
+        here = numbers[objects.ids(block, now.read(block))]
+        for part, box, mask in parts:
+            lost += np.bincount(here[part.inside(block)][mask[part.inside(box)]], minlength=count + 1)
+    return lost
 
 
 def _free_place(

@@ -252,7 +252,7 @@ class Synthesizer:
 
     def _decode(self, region: Region, latents: Tensor) -> Iterator[Drawn]:
         for block in region.windows((0, 0)):
-            around = _meet(_grown(block, HALO), region.box)
+            around = _grown(block, HALO).meet(region.box)
             top, left = around.top - region.box.top, around.left - region.box.left
             part = latents[..., top : top + around.shape[0], left : left + around.shape[1]]
             with self._enough_memory(around):
@@ -353,15 +353,6 @@ class Synthesizer:
 
 def _grown(box: Box, reach: int) -> Box:
     return Box(box.top - reach, box.left - reach, box.bottom + reach, box.right + reach)
-
-
-def _meet(box: Box, other: Box) -> Box:
-    return Box(
-        max(box.top, other.top),
-        max(box.left, other.left),
-        min(box.bottom, other.bottom),
-        min(box.right, other.right),
-    )
 
 
 def _cut_padded(picture: NDArray[np.uint8], box: Box, have: Box) -> NDArray[np.uint8]:

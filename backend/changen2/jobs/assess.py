@@ -130,7 +130,6 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
         tally, shares = _write(request, out.work / OUTPUTS["assessment"], reporter)
         places = {"places": vars(Places.of(*shares)), "objects": objects_report([shares])}
         summary = {**scores, **_measured(tally), **places, "threshold": request.threshold}
-        warnings += _warnings(tally)
         manifest = {
             "job": "evaluate",
             "began": began.isoformat(),
@@ -187,12 +186,3 @@ def _measured(tally: _Tally) -> dict[str, Any]:
     pixels = dict(zip(names, tally.pixels.tolist(), strict=True))
     areas = None if tally.areas is None else dict(zip(names, tally.areas.tolist(), strict=True))
     return {"outcome_px": pixels, "outcome_m2": areas}
-
-
-def _warnings(tally: _Tally) -> list[str]:
-    warnings = []
-    if tally.pixels[HIT] + tally.pixels[MISSED] == 0:
-        warnings.append("The reference holds no change here: nothing can be found or missed, only reported in vain.")
-    if tally.pixels[HIT] + tally.pixels[FALSE] == 0:
-        warnings.append("The map reports no change at all.")
-    return warnings

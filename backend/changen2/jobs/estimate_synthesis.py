@@ -17,7 +17,7 @@ from changen2.gpcm.regions import Region
 from changen2.gpcm.synthesis import Generator, Synthesizer
 from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis import rates
-from changen2.jobs.synthesis.event_series import Step
+from changen2.jobs.synthesis.event_series import Step, rows_inside
 from changen2.jobs.synthesis.image_drawing import plan_regions
 from changen2.jobs.synthesis.label_series import as_window
 from changen2.jobs.synthesis.model_defaults import settled
@@ -81,10 +81,11 @@ def run_with(
         reporter: progress and cancel.
 
     Returns:
-        ``width``, ``height``, ``gsd_m``; ``steps``, ``events`` (count by kind), ``changed_px`` and ``changed_m2`` of
-        each step (m² None without CRS); ``tiles``, the windows that are drawn, and ``looks``, how often the generator
-        looks at one; ``memory_bytes``, ``disk_bytes`` (at most, for a moment); ``seconds``, from the last run with the
-        same model on the same device in this process, else from a trial, else None; ``warnings``.
+        ``width``, ``height``, ``gsd_m``; ``steps``; ``events``, count by kind of those that act in what is asked for;
+        ``changed_px`` and ``changed_m2`` of each step (m² None without CRS); ``tiles``, the windows that are drawn, and
+        ``looks``, how often the generator looks at one; ``memory_bytes``, ``disk_bytes`` (at most, for a moment);
+        ``seconds``, from the last run with the same model on the same device in this process, else from a trial, else
+        None; ``warnings``.
 
     Raises:
         InputError: whatever could not work.
@@ -106,7 +107,7 @@ def run_with(
             "height": inputs.area.window.height,
             "gsd_m": inputs.gsd,
             "steps": len(series.steps),
-            "events": dict(Counter(row.event for row in series.rows)),
+            "events": dict(Counter(row.event for row in rows_inside(series.rows, inputs.area))),
             "changed_px": [count for count, _ in changed],
             "changed_m2": [area for _, area in changed],
             "tiles": tiles,
@@ -146,8 +147,8 @@ def _changed(step: Step, area: Area) -> tuple[int, float | None]:
     changed = SparseRaster(step.change, area.grid, 0)
     pixels, metres = 0, 0.0
     for block in step.blocks:
-        part = _meet(block, asked)
-        if part is None:
+        part = block.meet(asked)
+        if 0 in part.shape:
             continue
         count = int(np.count_nonzero(changed.read(part)))
         # A pixel's size on the ground varies over a raster in degrees or Web Mercator.
@@ -156,16 +157,6 @@ def _changed(step: Step, area: Area) -> tuple[int, float | None]:
         metres += count * size[0] * size[1] if size else 0.0
     changed.close()
     return pixels, metres if pixel_size_m(area.grid) else None
-
-
-def _meet(box: Box, other: Box) -> Box | None:
-    met = Box(
-        max(box.top, other.top),
-        max(box.left, other.left),
-        min(box.bottom, other.bottom),
-        min(box.right, other.right),
-    )
-    return met if met.top < met.bottom and met.left < met.right else None
 
 
 def _memory(form: type[Form], card: ModelCard, regions: list[Region], from_exemplar: bool) -> int:

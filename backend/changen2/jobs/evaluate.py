@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from changen2.errors import InputError
 from changen2.jobs.evaluation import labelled_points
 from changen2.jobs.evaluation.compare import Comparison, compare, matched, merged, objects_report
 from changen2.jobs.evaluation.truth import ChangeMap
+from changen2.jobs.runs.manifest import read_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.store import amend_card, amendable_card
 from changen2.raster.accuracy import scores_with_intervals
@@ -54,10 +54,10 @@ def evaluate(
 
     Returns:
         ``f1``, ``iou``, ``precision``, ``recall``, ``kappa``, each with ``_low`` and ``_high`` (95 %
-        bootstrap over images, or over blocks of 256² pixels of one map), ``pixels``, ``units``; ``objects``; of a
-        probability ``calibration``, its error with ``_low`` and ``_high``; with classes
-        ``semantic``; with points ``area_adjusted``. ``taken_for``: "0/1 map", "change probability" or, of a folder,
-        "0/1 map or change probability"; ``warnings``.
+        bootstrap over images, or over blocks of 256² pixels of one map), None where nothing defines them;
+        ``pixels``, ``units``; ``objects``; of a probability ``calibration``, its error with ``_low`` and ``_high``;
+        with classes ``semantic``; with points ``area_adjusted``. ``taken_for``: "0/1 map", "change probability" or, of
+        a folder, "0/1 map or change probability"; ``warnings``.
 
     Raises:
         InputError: bad input.
@@ -70,6 +70,7 @@ def evaluate(
         result: dict[str, Any] = {}
         taken_for: set[str] = set()
         notes: dict[str, list[str]] = {}
+        undefined: list[str] = []
         if reference is not None:
             pairs = list(matched(Path(prediction), Path(reference), classes_before, classes_after))
             found = []
@@ -78,6 +79,7 @@ def evaluate(
                 found.append(compare(pair, threshold, objects, min_area, reporter.check))
             reporter.step("score", len(pairs), len(pairs))
             result |= report(found, f"{prediction} and {reference}")
+            undefined = _undefined(found)
             taken_for = {each.taken_for for each in found}
             notes = {str(pair.prediction): each.notes for pair, each in zip(pairs, found, strict=True)}
         if points is not None:
@@ -91,7 +93,7 @@ def evaluate(
                 hint="Give a reference map, a polygon layer, or --points FILE.",
                 code="bad_value",
             )
-        result |= {"taken_for": " or ".join(sorted(taken_for)), "warnings": _warnings(notes)}
+        result |= {"taken_for": " or ".join(sorted(taken_for)), "warnings": _warnings(notes) + undefined}
         if store is not None:
             amend_card(store, calibration=calibration_to_keep(store, result, Path(prediction)))
         return result
@@ -106,6 +108,17 @@ def _warnings(notes: dict[str, list[str]]) -> list[str]:
     return [
         f"{paths[0]}{f' and {len(paths) - 1:,} more' if len(paths) > 1 else ''}: {note}" for note, paths in maps.items()
     ]
+
+
+def _undefined(found: list[Comparison]) -> list[str]:
+    """Why some scores are undefined or say little."""
+    hit, false, missed, _ = np.concatenate([each.confusion for each in found]).sum(axis=0)
+    said = []
+    if hit + missed == 0:
+        said.append("The reference holds no change here: nothing can be found or missed, only reported in vain.")
+    if hit + false == 0:
+        said.append("The map reports no change at all.")
+    return said
 
 
 def report(found: list[Comparison], what: str) -> dict[str, Any]:
@@ -155,7 +168,7 @@ def calibration_to_keep(name: str, result: dict[str, Any], prediction: Path) -> 
             hint="Give a change_probability.tif and a reference.",
             code="bad_value",
         )
-    made = _manifest_of(prediction)
+    made = read_manifest(prediction if prediction.is_dir() else prediction.parent)
     if made.get("job") == "detect" and made["model"]["name"] != name:
         raise InputError(
             f"{prediction} was made by {made['model']['name']}: how its probabilities are to be scaled says nothing "
@@ -174,9 +187,3 @@ def calibration_to_keep(name: str, result: dict[str, Any], prediction: Path) -> 
         before = made.get("scaling") or {"a": 1.0, "b": 0.0}
         found["platt"] = {"a": scaling["a"] * before["a"], "b": scaling["a"] * before["b"] + scaling["b"]}
     return found
-
-
-def _manifest_of(prediction: Path) -> dict[str, Any]:
-    """What the manifest beside a map says; empty where there is none."""
-    manifest = (prediction if prediction.is_dir() else prediction.parent) / "manifest.json"
-    return json.loads(manifest.read_text(encoding="utf8")) if manifest.is_file() else {}

@@ -29,7 +29,8 @@ from changen2.raster.output_folder import OutputFolder
 from changen2.raster.reading import gdal_environment
 from changen2.raster.writing import disk_errors
 from changen2.training.export import compact
-from changen2.training.finetune import Trained, check, finetune, judge, say_yes_or_no, settings
+from changen2.training.finetune import Trained, check, judge, say_yes_or_no, settings
+from changen2.training.finetune import finetune as train
 from changen2.training.places import BUILDING
 from changen2.training.run import CHECKPOINT
 from changen2.training.watched import Watched
@@ -44,7 +45,7 @@ NOTE = "The held-out pairs also chose the step, the threshold and the calibratio
 """Why a figure of theirs is somewhat better than what other images will show."""
 
 
-def finetune_model(
+def finetune(
     name: str,
     out_dir: str | Path,
     *,
@@ -192,7 +193,7 @@ def _train(request: FinetuneRequest, model: nn.Module, material: Material, out: 
         learning_rate=request.learning_rate, seed=request.seed, threads=request.threads or default_threads(),
     )  # fmt: skip
     device = choose_device(request.device)
-    return finetune(
+    return train(
         model,
         material.pairs,
         config,

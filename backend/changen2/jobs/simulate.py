@@ -27,6 +27,7 @@ from changen2.jobs.synthesis.image_series import SourceImage
 from changen2.jobs.synthesis.instance_raster import InstanceLabels, OnBlock, Removals, find_instances
 from changen2.jobs.synthesis.label_series import LabelRaster, LabelSource, copy_labels, write_change
 from changen2.jobs.synthesis.overlays import FirstLabels
+from changen2.paths import local_file, only_gdal_can_tell
 from changen2.protocol import SimulateRequest, validate
 from changen2.raster.area import Area
 from changen2.raster.grid import Grid
@@ -195,7 +196,7 @@ class _Plan:
                 return
             self.rules = make_rules(request, source.classes, kinds, background)
             return
-        if not Path(request.events).exists():
+        if not only_gdal_can_tell(request.events) and local_file(request.events) is None:
             raise InputError(
                 f"{request.events!r} is neither a list of events nor a file.",
                 hint=f"Events are {', '.join(KINDS)}, parted by commas; or name a vector file of drawn events.",

@@ -20,7 +20,7 @@ from changen2.jobs.runs.journal import note_request
 from changen2.jobs.runs.manifest import describe_input, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.synthesis import rates
-from changen2.jobs.synthesis.event_series import EventSeries
+from changen2.jobs.synthesis.event_series import EventSeries, rows_inside
 from changen2.jobs.synthesis.events import EventRow, write_events
 from changen2.jobs.synthesis.found_buildings import FOUND
 from changen2.jobs.synthesis.image_drawing import Drawing, DrawingPlan
@@ -92,7 +92,7 @@ def run_with(
             note_request(folder.work, "synthesize", request)
             names += drawing.run()
             rates.remember(request, card, drawing.rates)
-            rows = _rows_inside(series.rows, inputs.area)
+            rows = _rows_of_output(series.rows, inputs.area)
             write_events(folder.work / "change_events.gpkg", rows, inputs.area.grid)
             summary = {
                 "steps": len(series.steps),
@@ -145,10 +145,9 @@ def _write_labels(inputs: Inputs, series: EventSeries, work: Path, reporter: Rep
     return names, changed
 
 
-def _rows_inside(rows: list[EventRow], area: Area) -> list[EventRow]:
-    """The events that meet the area asked for, in the coordinates of the outputs."""
-    frame = shapely.box(*area.grid.crop(area.window).bounds())
-    inside = [row for row in rows if row.geometry.intersects(frame)]
+def _rows_of_output(rows: list[EventRow], area: Area) -> list[EventRow]:
+    """The events that act in the area asked for, in the coordinates of the outputs."""
+    inside = rows_inside(rows, area)
     if area.grid.crs is not None:
         return inside
     # Without CRS the pixels of a cropped output count from its own corner.

@@ -14,7 +14,7 @@ from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.jobs.detection.change_map import CHANGE_COLORS, NODATA, binary, polygons_of
-from changen2.jobs.runs.manifest import describe_input, versions, write_manifest
+from changen2.jobs.runs.manifest import describe_input, read_manifest, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.protocol import VectorizeRequest, validate
 from changen2.raster.grid import Grid
@@ -72,6 +72,9 @@ def run(request: VectorizeRequest, reporter: Reporter) -> dict[str, Any]:
         polygons = polygons_of(out.work, source, grid, classes, request.min_area, reporter)
         if not polygons:
             warnings.append(f"No change found at threshold {request.threshold:.2f}.")
+        # Weights that made the probability bind what is made of it.
+        made = read_manifest(source.parent)
+        model = made.get("model") if made.get("job") == "detect" else None
         areas = [polygon.area_m2 for polygon in polygons]
         summary = {
             "polygons": len(polygons),
@@ -80,13 +83,14 @@ def run(request: VectorizeRequest, reporter: Reporter) -> dict[str, Any]:
             "valid_px": valid_px,
             "threshold": request.threshold,
             "device": None,
-            "model": None,
+            "model": model["name"] if model else None,
             "seconds": round(time.monotonic() - clock, 2),
         }
         manifest = {
             "job": "vectorize",
             "began": began.isoformat(),
             "versions": versions(),
+            "model": model,
             "inputs": {"probability": describe_input(source)},
             "parameters": request.model_dump(exclude={"probability"}),
             "summary": summary,

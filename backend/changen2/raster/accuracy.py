@@ -40,7 +40,7 @@ def scores(counts: Confusion) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def scores_with_intervals(units: Confusion, seed: int = 0) -> dict[str, float]:
+def scores_with_intervals(units: Confusion, seed: int = 0) -> dict[str, float | None]:
     """Return pooled scores with 95 % bootstrap intervals over units.
 
     Args:
@@ -48,15 +48,15 @@ def scores_with_intervals(units: Confusion, seed: int = 0) -> dict[str, float]:
         seed: of the bootstrap.
 
     Returns:
-        Each score of ``SCORES``, and the same with ``_low`` and ``_high``; 0 where it is undefined.
+        Each score of ``SCORES``, and the same with ``_low`` and ``_high``; None where it is undefined.
     """
     drawn = _drawn_sums(units, np.random.default_rng(seed))
-    return _with_intervals(scores(units.sum(axis=0)), scores(drawn))
+    return with_intervals(scores(units.sum(axis=0)), scores(drawn))
 
 
 def place_scores_with_intervals(
     known: NDArray[np.float64], reported: NDArray[np.float64], paired: bool, seed: int = 0
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Return precision, recall and F1 of whole places with 95 % bootstrap intervals over units.
 
     Args:
@@ -66,7 +66,7 @@ def place_scores_with_intervals(
         seed: of the bootstrap.
 
     Returns:
-        Each score, and the same with ``_low`` and ``_high``; 0 where it is undefined.
+        Each score, and the same with ``_low`` and ``_high``; None where it is undefined.
     """
     rng = np.random.default_rng(seed)
     if paired:
@@ -75,7 +75,7 @@ def place_scores_with_intervals(
     else:
         of_known, of_reported = _drawn_sums_of_alike(known, rng), _drawn_sums_of_alike(reported, rng)
     pooled = _place_scores(known.sum(axis=0), reported.sum(axis=0))
-    return _with_intervals(pooled, _place_scores(of_known, of_reported))
+    return with_intervals(pooled, _place_scores(of_known, of_reported))
 
 
 def resamples(count: int, rng: np.random.Generator, times: int = RESAMPLES) -> NDArray[np.int64]:
@@ -102,16 +102,28 @@ def _drawn_sums_of_alike(units: NDArray[np.float64], rng: np.random.Generator) -
 
 def _place_scores(known: NDArray[np.float64], reported: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     recall, precision = _ratio(known[..., 1], known[..., 0]), _ratio(reported[..., 1], reported[..., 0])
-    return {"precision": precision, "recall": recall, "f1": _ratio(2 * precision * recall, precision + recall)}
+    # Where none is right, none is, though there be nothing known or nothing reported to take a share of.
+    f1 = np.where((recall == 0) | (precision == 0), 0.0, _ratio(2 * precision * recall, precision + recall))
+    return {"precision": precision, "recall": recall, "f1": f1}
 
 
-def _with_intervals(pooled: dict[str, NDArray[np.float64]], drawn: dict[str, NDArray[np.float64]]) -> dict[str, float]:
-    result: dict[str, float] = {}
+def with_intervals(
+    pooled: dict[str, NDArray[np.float64]], drawn: dict[str, NDArray[np.float64]]
+) -> dict[str, float | None]:
+    """Return scores with the 95 % intervals of their resamples, ``_low`` and ``_high``.
+
+    Args:
+        pooled: each score, NaN where it is undefined; all three are None then.
+        drawn: the same of each resample ``[RESAMPLES]``.
+    """
+    result: dict[str, float | None] = {}
     for name, value in pooled.items():
         # A draw without any change says nothing about how well change is found.
         known = drawn[name][~np.isnan(drawn[name])]
-        low, high = np.quantile(known, (0.025, 0.975)) if known.size else (0.0, 0.0)
-        result |= {name: float(np.nan_to_num(value)), f"{name}_low": float(low), f"{name}_high": float(high)}
+        told: list[float | None] = [None] * 3
+        if known.size and not np.isnan(value):
+            told = [float(value), *(float(end) for end in np.quantile(known, (0.025, 0.975)))]
+        result |= zip((name, f"{name}_low", f"{name}_high"), told, strict=True)
     return result
 
 

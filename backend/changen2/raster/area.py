@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
 from changen2.raster.grid import Bounds, Grid
+from changen2.raster.layers import read_layer
 
 
 class Area:
@@ -66,23 +67,21 @@ class Area:
         return burnt.astype(bool)
 
 
-def read_polygons(path: str | Path, grid: Grid) -> list[BaseGeometry]:
+def read_polygons(path: str | Path, grid: Grid, usual: Sequence[str] = ()) -> list[BaseGeometry]:
     """Read the polygons of any vector file in the grid's coordinates.
 
     Without a CRS on the grid, coordinates are taken as (column, row), whatever the file claims.
 
+    Args:
+        path: of one layer, see :func:`changen2.raster.layers.read_layer`.
+        grid: of the raster.
+        usual: names of the layer that is meant where the file holds several.
+
     Raises:
-        InputError: ``missing_file``, ``unreadable`` or ``empty_extent`` (no polygon in it).
+        InputError: as of ``read_layer``, ``empty_extent`` (no polygon in it) or ``no_overlap``.
     """
-    if not Path(path).exists():
-        raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
-    try:
-        meta, _, wkb, _ = pyogrio.raw.read(path, columns=[])
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise InputError(
-            f"{path} cannot be read as a vector layer: {error}", hint="Export it as GeoPackage.", code="unreadable"
-        ) from error
-    shapes = [] if wkb is None else shapely.from_wkb(wkb)
+    layer = read_layer(path, usual=usual, columns=[])
+    shapes = layer.geometries
     sound = (polygonal(shape) for shape in shapes if shape is not None)
     polygons = [shape for shape in sound if shape.area > 0]
     if not polygons:
@@ -91,7 +90,7 @@ def read_polygons(path: str | Path, grid: Grid) -> list[BaseGeometry]:
             hint="Give a polygon layer; points, lines and tables enclose nothing.",
             code="empty_extent",
         )
-    there = [shape for shape in in_grid_crs(polygons, meta["crs"], grid) if not shape.is_empty]
+    there = [shape for shape in in_grid_crs(polygons, layer.crs, grid) if not shape.is_empty]
     if not there:
         raise InputError(
             f"No polygon of {path} can be brought to the raster's coordinate system, {grid.crs}.",

@@ -21,6 +21,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from changen2.errors import InputError
+from changen2.paths import only_gdal_can_tell
 from changen2.raster.grid import Bounds, Grid
 from changen2.raster.longitudes import crosses_antimeridian, unbroken
 from changen2.raster.radiometry import Stretch, stretch_of
@@ -65,7 +66,7 @@ def open_raster(path: str | Path) -> DatasetReader:
     Raises:
         InputError: ``missing_file`` or ``unreadable``.
     """
-    if not _is_virtual(str(path)) and not Path(path).exists():
+    if not only_gdal_can_tell(str(path)) and not Path(path).exists():
         raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
     try:
         with warnings.catch_warnings():
@@ -322,10 +323,6 @@ def _scale(own: Grid, grid: Grid) -> tuple[float, float]:
     across, down = own_width / abs(pixel.a), own_height / abs(pixel.e)
     # Within a thousandth of 1 it is 1: the plain 2 × 2 kernel, which is what equal resolutions want.
     return tuple(1.0 if abs(scale - 1) < 1e-3 else min(scale, 1.0) for scale in (across, down))  # type: ignore[return-value]
-
-
-def _is_virtual(path: str) -> bool:
-    return path.startswith("/vsi") or (":" in path[2:] and not Path(path).exists())
 
 
 def _spoken(bounds: tuple[float, float, float, float]) -> str:

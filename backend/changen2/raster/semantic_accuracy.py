@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from changen2.raster.accuracy import RESAMPLES
+from changen2.raster.accuracy import RESAMPLES, with_intervals
 
 Labels = NDArray[np.integer]
 Bools = NDArray[np.bool_]
@@ -85,19 +85,15 @@ def semantic_report(units: list[Pairs], transitions: list[Pairs], names: Mapping
     Returns:
         ``miou``, ``sek``, ``score``, ``f_scd``, each with ``_low`` and ``_high``; ``classes``: name → ``precision``,
         ``recall``, ``f1``, ``iou`` and ``pixels`` of the reference, both dates together; ``from_to``: a list of
-        ``from``, ``to`` and the pixels that are so in the ``reference``, in the ``prediction`` and in ``both``.
+        ``from``, ``to`` and the pixels that are so in the ``reference``, in the ``prediction`` and in ``both``. What is
+        undefined is None.
     """
     matrices, present = confusion_of(units)
     pooled = semantic_scores(matrices.sum(axis=0))
     draws = np.random.default_rng(0).multinomial(len(units), np.full(len(units), 1 / len(units)), RESAMPLES)
     drawn = semantic_scores(np.tensordot(draws.astype(np.float64), matrices, 1))
-    result: dict[str, Any] = {}
-    for name, value in pooled.items():
-        known = drawn[name][np.isfinite(drawn[name])]
-        low, high = np.quantile(known, (0.025, 0.975)) if known.size else (0.0, 0.0)
-        result |= {name: float(np.nan_to_num(value)), f"{name}_low": float(low), f"{name}_high": float(high)}
     return {
-        **result,
+        **with_intervals(pooled, drawn),
         "classes": _class_scores(matrices.sum(axis=0), present, names),
         "from_to": _from_to(transitions, names),
     }
@@ -105,8 +101,8 @@ def semantic_report(units: list[Pairs], transitions: list[Pairs], names: Mapping
 
 def _class_scores(
     matrix: NDArray[np.float64], present: NDArray[np.int64], names: Mapping[int, str]
-) -> dict[str, dict[str, float]]:
-    scores = {}
+) -> dict[str, dict[str, float | None]]:
+    scores: dict[str, dict[str, float | None]] = {}
     for index, state in enumerate(present[1:], 1):
         hit, said, true = matrix[index, index], matrix[index].sum(), matrix[:, index].sum()
         values = {
@@ -115,8 +111,8 @@ def _class_scores(
             "f1": _ratio(2 * hit, said + true),
             "iou": _ratio(hit, said + true - hit),
         }
-        rounded = {name: float(np.nan_to_num(value)) for name, value in values.items()}
-        scores[_name(state, names)] = {**rounded, "pixels": int(true)}
+        known = {name: None if np.isnan(value) else float(value) for name, value in values.items()}
+        scores[_name(state, names)] = {**known, "pixels": int(true)}
     return scores
 
 

@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from changen2.errors import InputError
 from changen2.raster.area import Area, read_polygons
 from changen2.raster.grid import Grid
+from changen2.raster.layers import CHANGES
 from changen2.raster.reading import AlignedRaster, open_raster
 from changen2.training.places import IGNORE, Place, PlacePair
 
@@ -54,7 +55,7 @@ def read_digitized(
     with open_raster(before) as dataset:
         grid = Grid.of(dataset)
     grid.require_north_up(before)
-    polygons = read_polygons(changes, grid)
+    polygons = read_polygons(changes, grid, CHANGES)
     drawn, area = Area(grid, grid.window, polygons), Area.choose(grid, aoi=aoi)
     parts = split(area.window, polygons, grid)
     chosen = [order_tiles(tiles(part), drawn, area) for part in parts]

@@ -86,3 +86,8 @@ def test_points_have_their_matrix_and_intervals(tmp_path, write_raster):
     assert "4 labelled points" in text and "user's accuracy of change 0.000" in text
     assert "producer's accuracy of change not known no point tells" in text and "(m²)" in text
     assert "Olofsson et al. 2014, with finite population correction" in text
+
+
+def test_a_score_that_is_not_defined_is_no_number(probability):
+    text = told(evaluate(probability[2], probability[2]))
+    assert "F1 – not defined" in text and "known and found 0 of 0 – not defined" in text

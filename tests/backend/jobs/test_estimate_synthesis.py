@@ -64,6 +64,44 @@ def test_an_extent_takes_less(image, events, estimate):
     assert estimate(image, events=events, patches=True)["disk_bytes"] < 3 * 300 * 700 * 8
 
 
+@pytest.fixture
+def village(write_raster):
+    """Four houses at the western end of the image, and one in the middle."""
+    labels = np.zeros((1, 300, 700), np.uint8)
+    for top, left in ((20, 10), (80, 10), (140, 10), (200, 10), (100, 300)):
+        labels[:, top : top + 20, left : left + 30] = 4
+    return write_raster("village.tif", labels)
+
+
+def test_events_beside_the_extent_do_not_count_and_are_told(image, village, estimate, flat, tmp_path):
+    beside = (500_020, 5_199_850, 500_200, 5_200_000)  # begins where the western houses end
+    given = {"labels": village, "simulate": "remove", "least": 4, "most": 4, "bounds": beside}
+    seed = next(seed for seed in range(50) if not sum(estimate(image, **given, seed=seed)["changed_px"]))
+    told = estimate(image, **given, seed=seed)
+    (warning,) = told["warnings"]
+    assert told["events"] == {} and "None of the 4 simulated events" in warning and "--aoi" in warning
+    found = flat(image, tmp_path / "out", **given, seed=seed)
+    assert found["warnings"] == [warning] and found["summary"]["changed_px"] == [0] and not found["summary"]["events"]
+    inside = estimate(image, **given | {"least": 5, "most": 5})
+    assert inside["events"] == {"remove": 1} and inside["changed_px"] == [600] and not inside["warnings"]
+
+
+def test_within_polygons_events_happen_where_the_whole_raster_has_none(image, village, estimate, tmp_path):
+    path = tmp_path / "aoi.gpkg"
+    place = shapely.to_wkb(np.array([shapely.box(500_020, 5_199_850, 500_200, 5_200_000)], object))
+    pyogrio.raw.write(path, place, field_data=[], fields=[], geometry_type="Polygon", crs="EPSG:32633")
+    told = estimate(image, labels=village, simulate="remove", least=1, most=1, aoi=path)
+    assert told["events"] == {"remove": 1} and told["changed_px"] == [600] and not told["warnings"]
+
+
+def test_drawn_events_beside_the_extent_are_told(image, events, estimate):
+    told = estimate(image, events=events, bounds=(500_330, 5_199_850, 500_350, 5_200_000))
+    assert (
+        told["warnings"] == ["None of the 2 drawn events acts in the extent asked for: nothing changes there."]
+        and not told["events"]
+    )
+
+
 def test_a_start_from_exemplars_takes_more_memory(image, events, estimate):
     noise, exemplar = (estimate(image, events=events, init=init)["memory_bytes"] for init in ("noise", "exemplar"))
     assert exemplar > noise

@@ -235,3 +235,14 @@ def test_a_map_and_a_reference_of_which_one_has_no_crs_are_not_compared(truth, w
     with pytest.raises(InputError, match=r"has none, .* has one") as caught:
         evaluate(*[placed, bare][::order])
     assert caught.value.code == "no_overlap" and "Assign" in caught.value.hint
+
+
+def test_scores_that_nothing_defines_are_null_and_that_is_told(truth, write_raster):
+    some, none = write_raster("some.tif", (truth > 0).astype(np.uint8)), write_raster("none.tif", truth * 0)
+    alike, missed, vain = evaluate(none, none), evaluate(none, some), evaluate(some, none)
+    assert [alike[name] for name in ("f1", "recall", "precision", "iou_low")] == [None] * 4
+    assert alike["objects"]["f1"] is None and json.loads(json.dumps(alike, allow_nan=False)) == alike
+    assert (missed["recall"], missed["precision"], vain["recall"], vain["precision"]) == (0, None, None, 0)
+    no_truth, no_report = alike["warnings"]
+    assert "holds no change" in no_truth and "reports no change" in no_report
+    assert missed["warnings"] == [no_report] and vain["warnings"] == [no_truth]

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from changen2.cli import app
+from changen2.cli.commands import app
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.detect import detect
-from changen2.jobs.finetune import finetune_model
+from changen2.jobs.finetune import finetune
 from changen2.jobs.learning import material
 from changen2.jobs.models import list_models, verify
 from changen2.jobs.runs.progress import Reporter
@@ -98,7 +98,7 @@ def test_any_detector_is_a_start(start, installed, pairs, tmp_path):
     if start in PUBLISHED:
         installed(start)
     base = cards()["detect", start]
-    made = finetune_model("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, model=start, kind="tank", **SHORT)
+    made = finetune("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, model=start, kind="tank", **SHORT)
     card = card_of("tanks")
     assert card.began_with == {"name": start, "sha256": base.sha256} and not card.change_classes
     assert (card.licence, card.noncommercial) == (base.licence, base.noncommercial)
@@ -113,7 +113,7 @@ def test_a_start_without_heads_gets_the_same_from_the_same_seed(installed, pairs
     installed("changestar-vitb-s0")
     given = {"pairs": pairs, "gsd": 0.5, "model": "changestar-vitb-s0", **SHORT}
     for name in ("first", "second"):
-        finetune_model(name, tmp_path / name, **given)
+        finetune(name, tmp_path / name, **given)
         torch.rand(3)
     assert card_of("first").calibration == card_of("second").calibration
 
@@ -131,7 +131,7 @@ def with_classes(pairs):
 
 
 def test_semantic_maps_of_classes_are_left_out_with_a_word(with_classes, tmp_path):
-    made = finetune_model("tanks", tmp_path / "run", pairs=with_classes, gsd=0.5, **SHORT)
+    made = finetune("tanks", tmp_path / "run", pairs=with_classes, gsd=0.5, **SHORT)
     assert "--object-class" in made["warnings"][0]
     material = read_material(with_classes)
     for pair in material.pairs:
@@ -172,7 +172,7 @@ def test_classes_are_told_by_the_manifest_also_where_they_look_like_a_mask(with_
 
 
 def test_both_figures_are_the_best_that_any_threshold_gives(pairs, tmp_path):
-    made = finetune_model("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **SHORT)
+    made = finetune("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **SHORT)
     (held_out,) = [pair for pair in read_material(pairs).pairs if pair.before.held_out]
     for model, key in (("tiny", "held_out_f1_before"), ("tanks", "held_out_f1")):
         scores = f1_by_threshold(judge(load_model(card_of(model)), [held_out]))[1:]
@@ -182,7 +182,7 @@ def test_both_figures_are_the_best_that_any_threshold_gives(pairs, tmp_path):
 
 def test_a_folder_of_pairs_becomes_a_model_that_detects(pairs, tmp_path, folder):
     stages = []
-    made = finetune_model(
+    made = finetune(
         "tanks",
         tmp_path / "run",
         pairs=pairs,
@@ -218,7 +218,7 @@ def draw(path, *boxes, crs=None):
 def test_two_rasters_and_drawn_changes(pair, tmp_path):
     boxes = (500_075, 5_199_920, 500_115, 5_199_950), (500_010, 5_199_960, 500_030, 5_199_990)
     changes = draw(tmp_path / "changes.gpkg", *boxes, crs="EPSG:32633")
-    made = finetune_model("squares", tmp_path / "run", before=pair[0], after=pair[1], changes=changes, **SHORT)
+    made = finetune("squares", tmp_path / "run", before=pair[0], after=pair[1], changes=changes, **SHORT)
     card = card_of("squares")
     assert made["summary"]["gsd_m"] == card.gsd_native == 0.5
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["inputs"]["before"]["crs"] == "EPSG:32633"
@@ -232,7 +232,7 @@ def test_a_pixel_size_is_not_assumed_in_silence(scene, write_raster, tmp_path, g
     ]
     changes = draw(tmp_path / "changes.gpkg", (150, 100, 230, 160), (20, 20, 60, 80))
     given = {"before": dates[0], "after": dates[1], "changes": changes, "gsd": gsd}
-    made = finetune_model("squares", tmp_path / "run", **given, **SHORT)
+    made = finetune("squares", tmp_path / "run", **given, **SHORT)
     assert any("0.5 m is assumed" in text and "--gsd" in text for text in made["warnings"]) == (gsd is None)
     assert made["summary"]["gsd_m"] == (gsd or card_of("tiny").gsd_native)
 
@@ -242,20 +242,20 @@ def test_a_cancelled_run_goes_on_and_only_as_it_was_asked_for(pairs, tmp_path):
         seen = []
         wish = {"on_progress": lambda p: seen.append(p.stage), "is_cancelled": lambda: stage in seen}
         with pytest.raises(Cancelled):
-            finetune_model("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **{**SHORT, "steps": 40}, **wish)
+            finetune("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **{**SHORT, "steps": 40}, **wish)
 
     cancelled_in("train")
     assert not (tmp_path / "run" / "manifest.json").exists()
     with pytest.raises(InputError, match="unfinished run"):
-        finetune_model("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **SHORT)
+        finetune("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **SHORT)
     with pytest.raises(InputError, match="other values of steps"):
-        finetune_model("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, resume=True, **SHORT)
+        finetune("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, resume=True, **SHORT)
     (pairs / "A" / "tank_0.png.aux.xml").write_text("<PAMDataset/>")  # as QGIS leaves it, who only looks
     (pairs / "list").mkdir()
     (pairs / "list" / "val.txt").write_text("tank_0.png\n")  # now another one is held out
     with pytest.raises(InputError, match=r"have changed \(1, .*val.txt"):
-        finetune_model("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, resume=True, **{**SHORT, "steps": 40})
-    anew = finetune_model("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, overwrite=True, **SHORT)
+        finetune("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, resume=True, **{**SHORT, "steps": 40})
+    anew = finetune("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, overwrite=True, **SHORT)
     assert anew["summary"]["steps"] == 2
 
 
@@ -263,7 +263,7 @@ def test_names_that_are_taken_or_no_names_are_refused(pairs, tmp_path):
     given = {"pairs": pairs, "gsd": 0.5, **SHORT}
     for name, code in (("tiny", "name_taken"), ("../tanks", "bad_name"), ("changestar-vitb-s1c1", "name_taken")):
         with pytest.raises(InputError) as caught:
-            finetune_model(name, tmp_path / "run", **given)
+            finetune(name, tmp_path / "run", **given)
         assert caught.value.code == code and not (tmp_path / "run").exists()
 
 
@@ -271,7 +271,7 @@ def test_names_that_are_taken_or_no_names_are_refused(pairs, tmp_path):
 def test_what_is_missing_is_named(pairs, tmp_path, missing):
     given = {"pairs": {}, "after": {"before": "a.tif", "changes": "c.gpkg"}}[missing]
     with pytest.raises(InputError, match="after is missing" if given else "folder of pairs"):
-        finetune_model("tanks", tmp_path / "run", **given, **SHORT)
+        finetune("tanks", tmp_path / "run", **given, **SHORT)
     assert not (tmp_path / "run").exists()
 
 
@@ -279,7 +279,7 @@ def test_pairs_without_change_teach_nothing(pairs, tmp_path):
     for path in (pairs / "label").iterdir():
         Image.fromarray(np.zeros((96, 96), np.uint8)).save(path)
     with pytest.raises(InputError, match="none of these holds a change"):
-        finetune_model("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **SHORT)
+        finetune("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **SHORT)
 
 
 def test_the_command_tells_both_figures_and_what_flatters_them(pairs, tmp_path):
@@ -291,10 +291,10 @@ def test_the_command_tells_both_figures_and_what_flatters_them(pairs, tmp_path):
 
 def test_going_on_replaces_no_model_that_another_run_has_installed(pairs, tmp_path):
     given = {"pairs": pairs, "gsd": 0.5, **SHORT}
-    finetune_model("tanks", tmp_path / "first", **given)
+    finetune("tanks", tmp_path / "first", **given)
     installed = card_of("tanks").sha256
     with pytest.raises(InputError) as caught:
-        finetune_model("tanks", tmp_path / "second", resume=True, **{**given, "seed": 1})
+        finetune("tanks", tmp_path / "second", resume=True, **{**given, "seed": 1})
     assert caught.value.code == "name_taken" and card_of("tanks").sha256 == installed
-    finetune_model("tanks", tmp_path / "second", overwrite=True, **{**given, "seed": 1})
+    finetune("tanks", tmp_path / "second", overwrite=True, **{**given, "seed": 1})
     assert card_of("tanks").sha256 != installed

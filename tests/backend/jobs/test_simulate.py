@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +32,12 @@ def write_labels(path: Path, values: np.ndarray, crs: str | None = CRS, nodata: 
     return path
 
 
-def write_drawn(path: Path, polygons: list, crs: str | None = CRS, **fields: list) -> Path:
+def write_drawn(path: Path, polygons: list, crs: str | None = CRS, layer: str | None = None, **fields: list) -> Path:
     pyogrio.raw.write(
         path, geometry=shapely.to_wkb(np.array(polygons, dtype=object)), geometry_type="Polygon", crs=crs,
         fields=list(fields), field_data=[np.array(v, dtype=object if isinstance(v[0], str) else None)
-                                         for v in fields.values()], driver="GPKG",
+                                         for v in fields.values()], driver="GPKG", layer=layer,
+        append=path.exists(),
     )  # fmt: skip
     return path
 
@@ -241,6 +243,18 @@ def test_bad_events_are_refused(town: Path, tmp_path: Path, fields: dict, option
     with pytest.raises(InputError, match=message):
         simulate(town, tmp_path / "out", events=layer, **options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("written", ["{}", "{}|layername=change_events", "/vsizip/{}.zip/e.gpkg"])
+def test_drawn_events_are_one_layer_of_several(town: Path, tmp_path: Path, written: str) -> None:
+    fields = {"event": ["create"], "to_class": ["road"], "step": [1]}
+    path = write_drawn(tmp_path / "e.gpkg", [at(0, 50, 5, 55)], layer="others", **fields)
+    write_drawn(path, [at(30, 40, 50, 60)], layer="change_events", **fields)
+    with zipfile.ZipFile(f"{path}.zip", "w") as archive:
+        archive.write(path, path.name)
+    simulate(town, tmp_path / "out", events=written.format(path))
+    _, (found,), _ = events_of(tmp_path / "out" / "change_events.gpkg")
+    assert found.equals(at(30, 40, 50, 60))
 
 
 def test_a_drawn_event_that_changes_nothing_is_told(town: Path, tmp_path: Path) -> None:

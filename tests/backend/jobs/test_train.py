@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from changen2.cli import app
+from changen2.cli.commands import app
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.detect import detect
 from changen2.jobs.learning.register import card_of_training

@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import pyogrio
 import pytest
 import rasterio
@@ -6,6 +9,8 @@ from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.jobs.vectorize import vectorize
+
+MANIFESTS = "run/manifest.json", "again/vectorize_manifest.json"
 
 
 def read(path):
@@ -43,6 +48,18 @@ def test_beside_the_detection_it_replaces_only_its_own_outputs(pair, tmp_path, d
     vectorize(detected["change_probability"], tmp_path / "run", threshold=0.9, overwrite=True)
     assert (tmp_path / "run/manifest.json").read_bytes() == before
     assert read(detected["change_probability"]).any()
+
+
+def test_the_model_and_its_licence_are_told_on(pair, tmp_path, difference):
+    probability = difference(*pair, tmp_path / "run")["outputs"]["change_probability"]
+    again = vectorize(probability, tmp_path / "again", threshold=0.6)
+    made, remade = (json.loads((tmp_path / name).read_text()) for name in MANIFESTS)
+    assert remade["model"] == made["model"] and {"licence", "noncommercial"} <= remade["model"].keys()
+    assert again["summary"]["model"] == made["summary"]["model"]
+
+    alone = tmp_path / "alone.tif"
+    shutil.copy(probability, alone)
+    assert vectorize(alone, tmp_path / "third", threshold=0.6)["summary"]["model"] is None
 
 
 def test_class_names_are_kept(pair, tmp_path, difference):

@@ -48,3 +48,24 @@ def test_resampling_some_at_a_time_changes_nothing(monkeypatch):
     at_once = scores_with_intervals(units)
     monkeypatch.setattr(accuracy, "DRAWS_AT_ONCE", 7 * 30)
     assert scores_with_intervals(units) == at_once
+
+
+def defined(found):
+    """The scores of a result that are defined; those that are not have no interval either."""
+    names = [name for name in found if not name.endswith(("_low", "_high"))]
+    assert all((found[name] is None) == (found[f"{name}_{end}"] is None) for name in names for end in ("low", "high"))
+    return {name: found[name] for name in names if found[name] is not None}
+
+
+def test_where_nothing_changes_and_nothing_is_reported_no_score_is_defined():
+    assert defined(scores_with_intervals(np.array([[0.0, 0, 0, 90], [0, 0, 0, 10]]))) == {}
+    none = np.zeros((0, 2))
+    assert defined(place_scores_with_intervals(none, none, paired=False)) == {}
+
+
+@pytest.mark.parametrize(("false", "missed", "share"), [(0, 9, "recall"), (9, 0, "precision")])
+def test_where_only_one_map_shows_change_one_share_is_not_defined(false, missed, share):
+    expected = {"f1": 0, "iou": 0, share: 0, "kappa": 0}
+    assert defined(scores_with_intervals(np.array([[0.0, false, missed, 90]]))) == expected
+    places = [np.array([[1.0, 0.0]] * count).reshape(-1, 2) for count in (missed, false)]
+    assert defined(place_scores_with_intervals(*places, paired=False)) == {"f1": 0, share: 0}

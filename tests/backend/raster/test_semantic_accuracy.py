@@ -43,4 +43,4 @@ def test_classes_confused_cost_and_are_told():
 def test_nothing_changed_and_nothing_said():
     zeros = np.zeros(4, int)
     found = semantic_report([tally_states(zeros, zeros)], [tally_transitions((zeros, zeros), (zeros, zeros))], {})
-    assert found["sek"] == 0 and found["from_to"] == [] and found["classes"] == {}
+    assert found["sek"] is found["sek_low"] is None and found["from_to"] == [] and found["classes"] == {}

@@ -39,6 +39,18 @@ def test_scores_are_told_where_there_is_something_to_find():
         "81% of the changed area was found, and 74% of the reported area did change (F1 0.77)."
     )
     assert len(in_words(summary(0, 0, 0, 2, **scores))) == 1
+    nothing = {"f1": 0.0, "precision": None, "recall": 0.0}
+    assert in_words(summary(3, **nothing))[1] == (
+        "0% of the changed area was found, and no area was reported (F1 0.00)."
+    )
+    assert len(in_words(summary(3, f1=None, precision=None, recall=None))) == 1
+
+
+def test_the_report_has_no_number_for_what_is_not_defined():
+    scores = ("precision", "recall", "f1", "iou", "kappa")
+    none = {f"{key}{end}": None for key in scores for end in ("", "_low", "_high")}
+    page = report(summary(units=30, **none), "map", "known")
+    assert page.count("<td>–</td><td>not defined</td>") == 5
 
 
 def test_the_report_cannot_be_broken_by_names():

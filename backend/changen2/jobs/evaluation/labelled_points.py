@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
@@ -19,10 +18,14 @@ from changen2.jobs.evaluation.truth import ChangeMap
 from changen2.raster.area_estimates import Sample, area_adjusted
 from changen2.raster.grid import Grid
 from changen2.raster.ground import row_areas_m2
+from changen2.raster.layers import read_layer
 
 REFERENCE_FIELD = "reference"
 STRATUM_FIELD = "map"
 SIZE_FIELD = "stratum_pixels"
+
+SAMPLE = "sample_points"
+"""Name of the layer in which QGIS keeps a sample."""
 
 CLASSES = ("no change", "change")
 
@@ -187,17 +190,12 @@ def _check_not_too_many(
 
 
 def _read(path: Path, grid: Grid) -> Points:
-    if not path.exists():
-        raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
-    try:
-        meta, _, wkb, columns = pyogrio.raw.read(path, columns=[REFERENCE_FIELD, STRATUM_FIELD, SIZE_FIELD])
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise InputError(f"{path} cannot be read: {error}", hint="Give a point layer.", code="unreadable") from error
-    geometries = shapely.from_wkb(np.zeros(0, object) if wkb is None else wkb)
+    layer = read_layer(path, "point", usual=(SAMPLE,), columns=[REFERENCE_FIELD, STRATUM_FIELD, SIZE_FIELD])
+    geometries = np.array(layer.geometries, object)
     there = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
     if not there.any():
         raise InputError(f"{path} holds no point.", hint="Give a layer of labelled points.", code="bad_value")
-    fields = {name: values[there] for name, values in zip(meta["fields"], columns, strict=True)}
+    fields = {name: values[there] for name, values in layer.fields.items()}
     if REFERENCE_FIELD not in fields:
         raise InputError(
             f"{path} has no field {REFERENCE_FIELD!r}.",
@@ -223,8 +221,8 @@ def _read(path: Path, grid: Grid) -> Points:
             code="bad_value",
         )
     places = shapely.get_coordinates(shapely.centroid(geometries[there]))
-    if grid.crs is not None and meta["crs"]:
-        transformer = Transformer.from_crs(meta["crs"], grid.crs.to_wkt(), always_xy=True)
+    if grid.crs is not None and layer.crs:
+        transformer = Transformer.from_crs(layer.crs, grid.crs.to_wkt(), always_xy=True)
         places = np.stack(transformer.transform(places[:, 0], places[:, 1]), axis=1)
     return Points(places, labels, strata, sizes)
 

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, Resampling
@@ -20,6 +19,7 @@ from changen2.errors import InputError
 from changen2.jobs.detection.change_map import DESCRIPTIONS, LEVELS, lowest_change_value
 from changen2.raster.area import Area, read_polygons
 from changen2.raster.grid import Grid
+from changen2.raster.layers import CHANGES, NOTATION, read_layer
 from changen2.raster.reading import check_overlap, mask_outside, open_raster, warp
 
 VECTORS = {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml"}
@@ -192,7 +192,7 @@ def open_truth(reference: str | Path, grid: Grid, notes: list[str] | None = None
         InputError: it cannot be read, or is a raster that lies elsewhere. Reading: ``bad_band``, see ``_Band``.
     """
     path = Path(reference)
-    if path.suffix.lower() in VECTORS:
+    if Path(str(path).partition(NOTATION)[0]).suffix.lower() in VECTORS:
         return _polygon_truth(path, grid, [] if notes is None else notes)
     return _RasterTruth(path, grid)
 
@@ -231,11 +231,11 @@ def _polygon_truth(path: Path, grid: Grid, notes: list[str]) -> Truth:
 def _polygons_of(path: Path, grid: Grid) -> list[BaseGeometry] | None:
     """The polygons of a layer, empty where none can be brought to the grid; None: the layer has no feature at all."""
     try:
-        return read_polygons(path, grid)
+        return read_polygons(path, grid, CHANGES)
     except InputError as error:
         if error.code == "no_overlap":
             return []
-        if error.code == "empty_extent" and pyogrio.read_info(path)["features"] == 0:
+        if error.code == "empty_extent" and not read_layer(path, usual=CHANGES, columns=[]).geometries:
             return None
         raise
 

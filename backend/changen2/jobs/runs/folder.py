@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Protocol
 
 from changen2.errors import InputError
 from changen2.jobs.runs.journal import has_finished_blocks
+from changen2.paths import local_file
 from changen2.raster.output_folder import OutputFolder
 from changen2.training.run import CHECKPOINT
 
@@ -70,9 +70,10 @@ def check_apart(out_dir: str, results: str, inputs: Iterable[str | None]) -> Non
     """
     folder = Path(out_dir).resolve()
     for given in inputs:
-        if given is None or not os.path.exists(given):  # noqa: PTH110 - also true for what is no plain path
+        file = None if given is None else local_file(given)
+        if file is None:
             continue
-        path = Path(given).resolve()
+        path = file.resolve()
         if path.is_relative_to(folder) and re.match(rf"({results})(/|$)", path.relative_to(folder).as_posix()):
             raise InputError(
                 f"{given} lies where a result would be written.",

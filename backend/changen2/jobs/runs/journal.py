@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from changen2.errors import InputError
 from changen2.jobs.runs.manifest import redacted
+from changen2.paths import local_file
 from changen2.raster.writing import disk_errors
 
 NAME = "journal.jsonl"
@@ -95,9 +96,12 @@ def note_request(work: Path, method: str, request: BaseModel) -> None:
 
 
 def stamps(paths: Iterable[str | None]) -> dict[str, list[float]]:
-    """Size in bytes and time of change of the files that a result depends on; what is no file is passed over."""
-    files = {path: Path(path) for path in paths if path is not None}
-    return {path: [file.stat().st_size, file.stat().st_mtime] for path, file in files.items() if file.exists()}
+    """Size in bytes and time of change of the files that a result depends on; what is no file is passed over.
+
+    What lies in an archive has the archive's.
+    """
+    files = {path: local_file(path) for path in paths if path is not None}
+    return {path: [file.stat().st_size, file.stat().st_mtime] for path, file in files.items() if file is not None}
 
 
 def has_finished_blocks(work: Path) -> bool:

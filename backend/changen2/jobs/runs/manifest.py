@@ -74,3 +74,12 @@ def versions() -> dict[str, str]:
 def write_manifest(path: Path, content: dict[str, Any]) -> None:
     """Write a manifest as readable JSON, without credentials."""
     path.write_text(json.dumps(redacted(content), indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return what the manifest of a run says; empty where there is none, or none of ours."""
+    try:
+        content = json.loads((folder / "manifest.json").read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import shapely
 from shapely.geometry.base import BaseGeometry
 
 from changen2.gpcm.classes import ClassTable
@@ -19,6 +20,7 @@ from changen2.gpcm.simulation import Event, OnMark, Rules, simulate_step
 from changen2.jobs.synthesis.events import EventRow, MarkRaster, footprints, to_grid
 from changen2.jobs.synthesis.instance_raster import Removals
 from changen2.jobs.synthesis.overlays import FirstLabels, LabelOverlay, SparseRaster
+from changen2.raster.area import Area
 from changen2.raster.grid import Grid
 
 SIDE = 1024
@@ -167,6 +169,13 @@ class EventSeries:
         self.rows.append(
             EventRow(geometry, event.kind, names[event.to_class], step, before, event.area, origin)
         )  # fmt: skip
+
+
+def rows_inside(rows: list[EventRow], area: Area) -> list[EventRow]:
+    """The events that act in the window that is asked for; what only touches it from outside does not."""
+    frame = shapely.box(*area.grid.crop(area.window).bounds())
+    shapely.prepare(frame)
+    return [row for row in rows if frame.intersects(row.geometry) and not frame.touches(row.geometry)]
 
 
 def no_change(event: Event, step: int, to_class: str) -> str:

@@ -69,8 +69,9 @@ def read_events(
     edge are cut there.
 
     Args:
-        path: any vector file; its CRS is transformed to the grid's. On a grid without CRS coordinates are
-            (column, row), y down, whatever the file claims.
+        path: of one layer of any vector file, ``change_events`` where it holds several and none is named; its CRS is
+            transformed to the grid's. On a grid without CRS coordinates are (column, row), y down, whatever the file
+            claims.
         grid: of the raster.
         classes: names and numbers that ``to_class`` may have.
         steps: the series' length, or None for the largest step found.
@@ -82,7 +83,7 @@ def read_events(
     Raises:
         InputError: unreadable, no polygon, a bad event, class or step, or nothing inside the raster.
     """
-    geometries, columns, repairs = read_polygons(path, grid)
+    geometries, columns, repairs = read_polygons(path, grid, (LAYER,))
     if "event" not in columns:
         raise InputError(
             f"{path} has the fields {', '.join(columns) or '(none)'}; event is missing.",

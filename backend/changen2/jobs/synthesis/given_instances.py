@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
@@ -18,6 +15,7 @@ from changen2.gpcm.labels import Box
 from changen2.jobs.synthesis.label_series import as_window
 from changen2.jobs.synthesis.polygon_layer import read_polygons
 from changen2.raster.grid import Grid
+from changen2.raster.layers import has_layers
 from changen2.raster.reading import UNREADABLE_HINT, check_overlap, open_raster, warp
 
 
@@ -27,7 +25,7 @@ def open_instances(path: str, grid: Grid) -> NumberedRaster | NumberedPolygons:
     Raises:
         InputError: missing, unreadable, several bands, polygons that enclose nothing, no overlap with the grid.
     """
-    if Path(path).exists() and _is_layer(path):
+    if has_layers(path):
         return NumberedPolygons(path, grid)
     return NumberedRaster(path, grid)
 
@@ -101,7 +99,7 @@ class NumberedPolygons:
     """Polygons as instances, numbered as they lie in the file; where they overlap the later one counts.
 
     Args:
-        path: any vector file.
+        path: of one layer of any vector file, see :func:`changen2.raster.layers.read_layer`.
         grid: to read on; a pixel belongs to the polygon that holds its centre.
     """
 
@@ -128,10 +126,3 @@ class NumberedPolygons:
 
     def close(self) -> None:
         """Nothing is held open."""
-
-
-def _is_layer(path: str) -> bool:
-    try:
-        return len(pyogrio.list_layers(path)) > 0
-    except pyogrio.errors.DataSourceError:
-        return False

@@ -24,7 +24,7 @@ from changen2.jobs.runs.manifest import describe_input, versions
 from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis.condition import CONTOUR, INSTANCES, class_table, generator_numbers
 from changen2.jobs.synthesis.event_rules import make_rules
-from changen2.jobs.synthesis.event_series import EventSeries, Step, by_rules
+from changen2.jobs.synthesis.event_series import EventSeries, Step, by_rules, rows_inside
 from changen2.jobs.synthesis.events import read_events
 from changen2.jobs.synthesis.exemplar_libraries import BUILDING, RasterLibrary, exemplars_for, look_of
 from changen2.jobs.synthesis.found_buildings import Neighbourhoods
@@ -169,7 +169,20 @@ def let_happen(
             series.simulate(happen, request.steps or 1)
     if not any(step.blocks for step in series.steps):
         series.warnings.append("No event could happen: there is nothing to act on, or no room for anything new.")
+    elif not rows_inside(series.rows, inputs.area):
+        series.warnings.append(_all_beside(len(series.rows), drawn=bool(inputs.drawn)))
     return series
+
+
+def _all_beside(count: int, drawn: bool) -> str:
+    if drawn:
+        return f"None of the {count} drawn events acts in the extent asked for: nothing changes there."
+    return (
+        f"None of the {count} simulated events acts in the extent asked for: they happen anywhere on the raster, so "
+        "that a part gives what the whole gives there. Let more objects change in a step (--most, "
+        "--removal-probability), take another seed or a larger extent, or give the place as polygons (--aoi), outside "
+        "which nothing happens."
+    )
 
 
 def _kinds(given: str) -> tuple[str, ...]:

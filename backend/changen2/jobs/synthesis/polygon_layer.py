@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
@@ -13,39 +13,36 @@ from shapely.geometry.base import BaseGeometry
 from changen2.errors import InputError
 from changen2.raster.area import in_grid_crs, polygonal
 from changen2.raster.grid import Grid
+from changen2.raster.layers import read_layer
 
 
-def read_polygons(path: str | Path, grid: Grid) -> tuple[list[BaseGeometry], dict[str, NDArray[Any]], list[str]]:
+def read_polygons(
+    path: str | Path, grid: Grid, usual: Sequence[str] = ()
+) -> tuple[list[BaseGeometry], dict[str, NDArray[Any]], list[str]]:
     """Read a polygon layer; what is invalid is repaired.
 
     Args:
-        path: any vector file; its CRS is transformed to the grid's. On a grid without CRS coordinates are
-            (column, row), y down, whatever the file claims.
+        path: of one layer of any vector file, see :func:`changen2.raster.layers.read_layer`; its CRS is transformed to
+            the grid's. On a grid without CRS coordinates are (column, row), y down, whatever the file claims.
         grid: of the raster.
+        usual: names of the layer that is meant where the file holds several.
 
     Returns:
         Geometries in pixel coordinates, empty where they lie beyond what the grid's CRS can tell, fields by their names
         in lower case, and what was repaired.
 
     Raises:
-        InputError: ``missing_file``, ``unreadable``, or ``no_events`` where something encloses no area.
+        InputError: as of ``read_layer``, or ``no_events`` where something encloses no area.
     """
-    if not Path(path).exists():
-        raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
-    try:
-        meta, _, wkb, fields = pyogrio.raw.read(path)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise InputError(
-            f"{path} cannot be read as a vector layer: {error}", hint="Export it as GeoPackage.", code="unreadable"
-        ) from error
-    if wkb is None or not len(wkb):
+    layer = read_layer(path, usual=usual)
+    if not layer.geometries:
         raise InputError(f"{path} holds no polygon.", hint="Draw at least one.", code="no_events")
-    columns = {str(name).casefold(): values for name, values in zip(meta["fields"], fields, strict=True)}
-    geometries, repairs = _repair(list(shapely.from_wkb(wkb)))
-    return _to_pixels(geometries, meta.get("crs"), grid), columns, repairs
+    columns = {name.casefold(): values for name, values in layer.fields.items()}
+    geometries, repairs = _repair(layer.geometries)
+    return _to_pixels(geometries, layer.crs, grid), columns, repairs
 
 
-def _repair(geometries: list[BaseGeometry]) -> tuple[list[BaseGeometry], list[str]]:
+def _repair(geometries: list[BaseGeometry | None]) -> tuple[list[BaseGeometry], list[str]]:
     """Make polygons valid, say how many were not, and refuse what encloses nothing."""
     repaired, broken = [], []
     for number, geometry in enumerate(geometries, 1):

@@ -14,9 +14,10 @@ def test_inputs_are_never_written_over(tmp_path):
     for path in (inside, beside, far):
         path.write_text("labels")
     check_apart(str(tmp_path), SERIES, (str(beside), str(far), None, "a,b", str(tmp_path / "image_t9.tif")))
-    with pytest.raises(InputError) as caught:
-        check_apart(str(tmp_path / "deep" / ".."), SERIES, (str(inside),))
-    assert caught.value.code == "input_in_output" and str(inside) in caught.value.message
+    for given in (str(inside), f"{inside}|layername=town"):
+        with pytest.raises(InputError) as caught:
+            check_apart(str(tmp_path / "deep" / ".."), SERIES, (given,))
+        assert caught.value.code == "input_in_output" and given in caught.value.message
 
 
 def test_a_folder_that_would_be_replaced_is_no_input(tmp_path):

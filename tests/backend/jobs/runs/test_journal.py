@@ -3,7 +3,7 @@
 import pytest
 
 from changen2.errors import InputError
-from changen2.jobs.runs.journal import NAME, Journal, has_finished_blocks
+from changen2.jobs.runs.journal import NAME, Journal, has_finished_blocks, stamps
 
 JOB = {"edition": 2, "versions": {"torch": "2.9.0"}, "parameters": {"seed": 0}}
 
@@ -24,6 +24,14 @@ def test_a_run_of_another_job_is_told_what_helps(tmp_path, other, helps, does_no
         Journal(tmp_path, JOB | other)
     assert helps in caught.value.hint and does_not not in caught.value.hint and "--overwrite" in caught.value.hint
     assert caught.value.code == "other_job"
+
+
+def test_layers_and_what_lies_in_an_archive_are_stamped_as_their_files(tmp_path):
+    file = tmp_path / "aoi.zip"
+    file.write_bytes(b"abc")
+    sources = [str(file), f"{file}|layername=a", f"/vsizip/{file}/aoi.shp"]
+    known = [3, file.stat().st_mtime]
+    assert stamps([*sources, None, "auto", str(tmp_path / "missing.gpkg")]) == dict.fromkeys(sources, known)
 
 
 def test_a_journal_cut_anywhere_loses_the_cut_line_alone_and_grows_again(tmp_path):

@@ -1,0 +1,130 @@
+"""Layers of vector files: which one is meant, and what it holds."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from changen2.errors import InputError
+from changen2.paths import only_gdal_can_tell
+
+NOTATION = "|layername="
+"""Stands between a file and the name of one of its layers, as in QGIS."""
+
+CHANGES = ("change", "change_events")
+"""Names of the layers that detection and synthesis write."""
+
+Kind = Literal["polygon", "point"]
+
+DECLARED = {"polygon": ("Polygon", "Surface"), "point": ("Point",)}
+DIMENSIONS = {"polygon": 2, "point": 0}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a layer holds.
+
+    Attributes:
+        geometries: of its features; None where one has none. Empty for a table.
+        fields: values by name, one for each feature.
+        crs: as WKT or ``EPSG:…``; None where it has none.
+    """
+
+    geometries: list[BaseGeometry | None]
+    fields: dict[str, NDArray[Any]]
+    crs: str | None
+
+
+def read_layer(
+    source: str | Path, kind: Kind = "polygon", *, usual: Sequence[str] = (), columns: Sequence[str] | None = None
+) -> Layer:
+    """Read a layer of any vector file.
+
+    Args:
+        source: a file, also one that GDAL alone can tell (``/vsizip/…``), with ``|layername=NAME`` behind it where it
+            holds several layers of that kind. Layers of other kinds and tables do not count.
+        kind: of the features that are looked for.
+        usual: names of which the first that is there is meant, where no name is given.
+        columns: fields to read; None: all.
+
+    Raises:
+        InputError: ``missing_file``, ``unreadable``, or ``bad_layer``: there is no such layer, or it has to be named.
+    """
+    path, name = _file_and_name(str(source))
+    if not only_gdal_can_tell(path) and not Path(path).exists():
+        raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
+    with warnings.catch_warnings():
+        # What pyogrio warns of is either said in the words of this program or does not matter for shapes.
+        warnings.filterwarnings("ignore", module="pyogrio")
+        try:
+            return _read(path, _choose(path, name, kind, usual), columns)
+        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+            raise InputError(
+                f"{path} cannot be read as a vector layer: {error}", hint="Export it as GeoPackage.", code="unreadable"
+            ) from error
+
+
+def has_layers(source: str) -> bool:
+    """Tell whether a source can be read as a vector file."""
+    path, _ = _file_and_name(source)
+    try:
+        return len(pyogrio.list_layers(path)) > 0
+    except pyogrio.errors.DataSourceError:
+        return False
+
+
+def _file_and_name(source: str) -> tuple[str, str | None]:
+    path, given, name = source.partition(NOTATION)
+    if not given or os.path.exists(source):  # noqa: PTH110 - also false for what is no path
+        return source, None
+    return path, name
+
+
+def _choose(path: str, wanted: str | None, kind: Kind, usual: Sequence[str]) -> str:
+    declared: dict[str, str | None] = dict(pyogrio.list_layers(path))
+    if not declared:
+        raise pyogrio.errors.DataLayerError("it holds no layer")
+    if wanted is not None:
+        if wanted not in declared:
+            raise InputError(
+                f"{path} has no layer {wanted!r}; it has {', '.join(declared)}.",
+                hint=f"Write one of them behind the file: FILE{NOTATION}NAME.",
+                code="bad_layer",
+            )
+        return wanted
+    if len(declared) == 1:
+        return next(iter(declared))
+    fitting = [name for name, of in declared.items() if _holds(path, name, of, kind)]
+    known = [name for name in usual if name in fitting]
+    if len(fitting) > 1 and not known:
+        raise InputError(
+            f"{path} has several {kind} layers: {', '.join(fitting)}.",
+            hint=f"Write which one is meant behind the file, between quotes: '{path}{NOTATION}{fitting[0]}'.",
+            code="bad_layer",
+        )
+    return next(iter(known or fitting or declared))
+
+
+def _holds(path: str, name: str, declared: str | None, kind: Kind) -> bool:
+    """Whether a layer is of a kind by what it declares, or by its features where it declares to be of any."""
+    if declared is None:
+        return False
+    if declared != "Unknown" and "Collection" not in declared:
+        return any(word in declared for word in DECLARED[kind])
+    shapes = [shape for shape in _read(path, name, []).geometries if shape is not None]
+    return any(shapely.get_dimensions(shapes) == DIMENSIONS[kind])
+
+
+def _read(path: str, name: str, columns: Sequence[str] | None) -> Layer:
+    meta, _, wkb, fields = pyogrio.raw.read(path, layer=name, columns=columns)
+    geometries = [] if wkb is None else list(shapely.from_wkb(wkb))
+    return Layer(geometries, dict(zip(map(str, meta["fields"]), fields, strict=True)), meta.get("crs"))
