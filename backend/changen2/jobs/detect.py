@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from changen2.errors import InputError
 from changen2.jobs.cluster.crew import crew
 from changen2.jobs.cluster.detection import ClusterPredictor, Date
+from changen2.jobs.detection.alignment import grid_of_after, open_after, undone
 from changen2.jobs.detection.calibrated import scaling_of
 from changen2.jobs.detection.change_map import Decoder, DetectionMaps, polygons_of
 from changen2.jobs.detection.plan import Plan, make_plan
@@ -28,11 +29,10 @@ from changen2.models.predictor import Predictor
 from changen2.models.registry import load_model
 from changen2.protocol import DetectRequest, EstimateRequest, validate
 from changen2.raster.blending import Carry
-from changen2.raster.grid import Grid
 from changen2.raster.output_folder import OutputFolder
 from changen2.raster.pipeline import run_tiles
 from changen2.raster.reading import AlignedRaster, gdal_environment
-from changen2.raster.registration import Shift, estimate_shift
+from changen2.raster.registration import Shift
 from changen2.raster.resampling import blocks_of, resample_nearest, resample_probability, source_window
 from changen2.raster.tiles import Block
 from changen2.raster.vectors import Classes
@@ -117,7 +117,7 @@ def run_plan(
         note_request(folder.work, "detect", request)
         reporter.step("read", 0, 1)
         before = stack.enter_context(AlignedRaster(request.before, plan.work_grid, request.bands))
-        after, shift = _open_after(plan, before, stack, reporter)
+        after, shift = open_after(plan, before, stack, reporter)
         if shift and shift.samples == 0:
             warnings.append("No reliable shift between the dates was found; they were compared as they are.")
         if isinstance(predictor, Predictor):
@@ -147,6 +147,7 @@ def run_plan(
             "change_px": maps.change_px,
             "valid_px": maps.valid_px,
             "threshold": plan.threshold,
+            "shift": undone(plan, shift),
             "device": str(predictor.device),
             "model": plan.card.name,
             "seconds": round(time.monotonic() - clock, 2),
@@ -200,27 +201,6 @@ def _rate_key(plan: Plan, device: Any) -> tuple[str, str]:
     return plan.card.name, str(device)
 
 
-def _open_after(
-    plan: Plan, before: AlignedRaster, stack: ExitStack, reporter: Reporter
-) -> tuple[AlignedRaster, Shift | None]:
-    request = plan.request
-    bands = request.bands_after if request.bands_after is not None else request.bands
-    after = AlignedRaster(request.after, plan.work_grid, bands)
-    if not request.coregister:
-        return stack.enter_context(after), None
-    with after:
-        reporter.step("coregister", 0, 1)
-        shift = estimate_shift(before, after, plan.work_grid)
-        reporter.step("coregister", 1, 1)
-        stretch = after.stretch
-    return stack.enter_context(AlignedRaster(request.after, _grid_of_after(plan, shift), bands, stretch)), shift
-
-
-def _grid_of_after(plan: Plan, shift: Shift | None) -> Grid:
-    """The grid that the date after is read on."""
-    return plan.work_grid.shifted(shift.columns, shift.rows) if shift and shift.samples else plan.work_grid
-
-
 def _runner(
     plan: Plan,
     predictor: Predictor | ClusterPredictor,
@@ -234,7 +214,7 @@ def _runner(
         return partial(
             predictor.run_tiles,
             Date.of(plan.request.before, plan.work_grid, before),
-            Date.of(plan.request.after, _grid_of_after(plan, shift), after),
+            Date.of(plan.request.after, grid_of_after(plan, shift), after),
         )
     run = partial(run_tiles, predict=predictor.predict, planes=planes, batch_size=predictor.batch_size)
     return partial(run, before, after)

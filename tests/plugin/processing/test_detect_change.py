@@ -101,6 +101,16 @@ def test_polygons_are_counted_and_have_areas(whole):
     assert sum(areas) == pytest.approx(whole["CHANGE_AREA"], rel=1e-6)
 
 
+def test_the_log_tells_what_aligning_undid(run, tmp_path, write_raster):
+    ground = np.kron(np.random.default_rng(5).integers(40, 220, (24, 24)), np.ones((8, 8))).astype(np.uint8)
+    before = write_raster(tmp_path / "b.tif", np.stack([ground] * 3))
+    after = write_raster(tmp_path / "a.tif", np.stack([np.roll(ground, (3, -2), (0, 1))] * 3))
+    given = {"BEFORE": before, "AFTER": after, "COREGISTER": True, "OUTPUT_FOLDER": str(tmp_path / "run"), **SENSITIVE}
+    made = run("detectchange", given)
+    assert made.succeeded, made.error
+    assert "The second image lay −2.0 columns and 3.0 rows off, 1.80 m; undone." in made.feedback.infos
+
+
 def test_the_manifest_names_the_inputs(whole, scene):
     manifest = json.loads(Path(whole["MANIFEST"]).read_text())
     assert scene["before"] in json.dumps(manifest)
