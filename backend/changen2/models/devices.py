@@ -84,7 +84,7 @@ def choose_device(name: str) -> torch.device:
     is had without asking any GPU.
 
     Raises:
-        InputError: ``bad_value`` where this machine has no such device, or cannot use it.
+        InputError: ``no_device`` where this machine has no such device, or cannot use it.
     """
     if name == "cpu":
         return torch.device(name)
@@ -98,7 +98,7 @@ def choose_device(name: str) -> torch.device:
         raise InputError(
             f"There is no device {name!r} here; available: auto, {', '.join(names)}.{reasons}",
             hint="Run `changen2 doctor` to see why a GPU is not found.",
-            code="bad_value",
+            code="no_device",
         )
     return torch.device(wanted)
 

@@ -101,6 +101,19 @@ def test_polygons_are_counted_and_have_areas(whole):
     assert sum(areas) == pytest.approx(whole["CHANGE_AREA"], rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("given", "next_step"),
+    [({"MODEL": "nobody"}, "Models page of the Changen2 dock"), ({"DEVICE": "cuda:99"}, "Choose auto, or a device")],
+)
+def test_what_to_do_about_a_refusal_is_to_be_done_in_qgis(run, scene, tmp_path, given, next_step):
+    made = run(
+        "detectchange",
+        {"BEFORE": scene["before"], "AFTER": scene["after"], "OUTPUT_FOLDER": str(tmp_path / "run"), **given},
+    )
+    assert not made.succeeded
+    assert next_step in made.error and "`" not in made.error
+
+
 def test_the_log_tells_what_aligning_undid(run, tmp_path, write_raster):
     ground = np.kron(np.random.default_rng(5).integers(40, 220, (24, 24)), np.ones((8, 8))).astype(np.uint8)
     before = write_raster(tmp_path / "b.tif", np.stack([ground] * 3))
