@@ -103,6 +103,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device(wanted)
 
 
+def memory_free(device: torch.device) -> int:
+    """Bytes of a device's memory that this process can take, what torch keeps on a GPU to use again included."""
+    if device.type != "cuda":
+        return int(psutil.virtual_memory().available)
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + kept
+
+
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """Return the dtype for ``auto``, ``fp32``, ``bf16`` or ``fp16`` on a device.
 

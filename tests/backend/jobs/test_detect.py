@@ -393,6 +393,25 @@ def test_a_resolution_outside_the_models_range_is_said(scene, tmp_path, write_ra
     assert any("30.0" in warning for warning in difference(*coarse, tmp_path / "run")["warnings"])
 
 
+def test_memory_that_may_not_suffice_is_told_before_and_after(pair, tmp_path, difference, monkeypatch):
+    asked = {"before": str(pair[0]), "after": str(pair[1]), "device": "cpu", "model": "difference"}
+    free = {"cpu": 0}
+    monkeypatch.setattr("changen2.jobs.detection.plan.memory_free", lambda device: free[device.type])
+
+    def of_memory():
+        estimated = estimate(EstimateRequest(**asked))
+        result = difference(*pair, tmp_path / "run", device="cpu", overwrite=True)
+        assert result["warnings"] == estimated["warnings"]
+        return estimated["memory_bytes"], [text for text in estimated["warnings"] if "memory" in text]
+
+    needed, (text,) = of_memory()
+    assert f"about {needed / 1e9:.1f} GB of memory, and 0.0 GB are free" in text and "--tile-size" in text
+    free["cpu"] = needed - 1
+    assert len(of_memory()[1]) == 1
+    free["cpu"] = needed
+    assert of_memory()[1] == []
+
+
 class TestBadInput:
     @pytest.fixture
     def refused(self, tmp_path, difference):
