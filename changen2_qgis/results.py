@@ -28,6 +28,7 @@ from qgis.PyQt.QtGui import QTransform
 from .inputs import PixelFrame
 from .layer_metadata import carry_manifest, read_manifest
 from .polygon_files import TABLE, copy_of, made_before, marks_of, marks_of_run, ogr_source
+from .style_files import keep_style
 from .styles import set_probability_threshold, style_as_seen, style_detection_layer
 
 __all__ = [
@@ -67,6 +68,9 @@ ROLE = "changen2/role"
 """Property of a layer that is part of a result: what it shows."""
 _ORIGINAL = "changen2/original"
 """Property of polygons that are shown by a copy: the original when they were added; see `_original_of`."""
+
+_PLAIN = QgsVectorLayer.LayerOptions(loadDefaultStyle=False)
+"""Without the style that may lie beside a file."""
 
 
 class Carried(NamedTuple):
@@ -190,6 +194,7 @@ class DetectionGroup:
             polygons.setDataSource(ogr_source(path), polygons.name(), "ogr")
             polygons.setCustomProperty(_ORIGINAL, original)
             style_detection_layer(polygons, "polygons")
+            keep_style(polygons, self.folder)
             carried = self._carry_reviews(polygons, marks)
         self.node.setCustomProperty(_THRESHOLD, threshold)
         self.node.setName(f"{self.node.customProperty(_TITLE)}: {describe(summary or _count(polygons))}")
@@ -240,6 +245,7 @@ def add_detection_group(
     node.setCustomProperty(FOLDER, folder)
     for role, layer, shown in layers:
         carry_manifest(layer, folder)
+        keep_style(layer, folder)
         project.addMapLayer(layer, False)
         tree_layer = node.addLayer(layer)
         tree_layer.setItemVisibilityChecked(shown)
@@ -420,7 +426,7 @@ def _open_layers(outputs: dict[str, str], threshold: float) -> Iterator[tuple[st
             continue
         if role == "polygons":
             path, original = display_polygons(outputs[role], probability)
-            layer: QgsMapLayer = QgsVectorLayer(ogr_source(path), name, "ogr")
+            layer: QgsMapLayer = QgsVectorLayer(ogr_source(path), name, "ogr", _PLAIN)
             layer.setCustomProperty(_ORIGINAL, original)
         else:
             layer = open_raster(outputs[role], name)

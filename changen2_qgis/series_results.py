@@ -40,6 +40,7 @@ from .results import (
     unfold,
 )
 from .run_folders import INPUTS_FOLDER
+from .style_files import keep_style
 from .styles import style_as_seen, style_detection_layer
 from .temporal import Timeline, set_fixed_range, set_range_by_step
 
@@ -184,6 +185,7 @@ def add_series_group(
     if events is not None:
         set_range_by_step(events, timeline, int(manifest["summary"]["steps"]))
         events.setCustomProperty(ROLE, "events")
+        keep_style(events, folder)
         carry_manifest(events, folder, f"The events of this series. {_told(manifest)}")
         project.addMapLayer(events, False)
         tree_layer = node.addLayer(events)
@@ -196,6 +198,8 @@ def add_series_group(
     for output, layer in layers:
         set_fixed_range(layer, timeline.range(output.step))
         carry_manifest(layer, folder, _abstract(output, timeline, manifest))
+        if output.role != "image":
+            keep_style(layer, folder)
     project.layerTreeRoot().insertChildNode(0, node)
     unfold(node)
     return node
@@ -298,7 +302,8 @@ def _open_events(
     path = os.path.join(folder, os.path.basename(manifest["outputs"]["change_events"]))
     grid = next((layer for output, layer in layers if output.role != "image"), None)
     shown, _ = display_polygons(path, grid, "change_events")
-    layer = QgsVectorLayer(ogr_source(shown, "change_events"), "Events", "ogr")
+    plain = QgsVectorLayer.LayerOptions(loadDefaultStyle=False)
+    layer = QgsVectorLayer(ogr_source(shown, "change_events"), "Events", "ogr", plain)
     if not layer.isValid():
         raise OSError(f"QGIS cannot open {path}. It may have been moved: run the synthesis again.")
     style_events(layer)
