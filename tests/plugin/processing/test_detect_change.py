@@ -467,6 +467,7 @@ def test_results_are_loaded_styled_by_the_toolbox(run, scene, tmp_path):
     layer = QgsVectorLayer(source, details.name)
     details.postProcessor().postProcessLayer(layer, made.context, made.feedback)
     assert layer.renderer().type() == "categorizedSymbol" and layer.labelsEnabled()
+    assert {path.name for path in (tmp_path / "r").glob("*.qml")} == {"change_probability.qml", "change.qml"}
 
 
 def test_the_toolbox_keeps_the_licence_of_the_weights_with_the_layers(run, scene, tmp_path):
