@@ -12,6 +12,8 @@ A message says what is wrong, with the value; a hint says the next step.
 
 from __future__ import annotations
 
+from .next_steps import NEXT_STEPS
+
 
 class PluginError(Exception):
     """Root of the tree.
@@ -41,7 +43,10 @@ class SetupError(PluginError):
 
 
 class BackendError(PluginError):
-    """The backend answered a request with an error."""
+    """The backend answered a request with an error; where its next step is for a terminal, the one here is told."""
+
+    def __init__(self, message: str, hint: str = "", code: str = "") -> None:
+        super().__init__(message, NEXT_STEPS.get(code, hint), code)
 
 
 class BackendCrashed(BackendError):

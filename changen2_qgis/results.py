@@ -28,6 +28,7 @@ from .inputs import PixelFrame
 from .layer_metadata import carry_manifest, read_manifest
 from .polygon_files import TABLE, copy_of, made_before, marks_of, marks_of_run, ogr_source
 from .result_groups import FOLDER, ROLE, own_layers, result_nodes, run_folder, unfold
+from .style_files import keep_style
 from .styles import set_probability_threshold, style_as_seen, style_detection_layer
 
 __all__ = [
@@ -65,6 +66,9 @@ _NAMED = "changen2/named"
 """Property of a group: the name that it was last given here; it has another one where the user has renamed it."""
 _ORIGINAL = "changen2/original"
 """Property of polygons that are shown by a copy: the original when they were added; see `_original_of`."""
+
+_PLAIN = QgsVectorLayer.LayerOptions(loadDefaultStyle=False)
+"""Without the style that may lie beside a file."""
 
 
 class Carried(NamedTuple):
@@ -186,6 +190,7 @@ class DetectionGroup:
             shown = polygons.subsetString()
             _point_at(polygons, ogr_source(path))  # unfiltered, for all marks to be carried and all places counted
             polygons.setCustomProperty(_ORIGINAL, original)
+            keep_style(polygons, self.folder)
             carried = self._carry_reviews(polygons, marks)
         self.node.setCustomProperty(_THRESHOLD, threshold)
         _name(self.node, summary or _count(polygons))
@@ -239,6 +244,7 @@ def add_detection_group(
     node.setCustomProperty(FOLDER, folder)
     for role, layer, shown in layers:
         carry_manifest(layer, folder)
+        keep_style(layer, folder)
         project.addMapLayer(layer, False)
         tree_layer = node.addLayer(layer)
         tree_layer.setItemVisibilityChecked(shown)
@@ -408,7 +414,7 @@ def _open_layers(outputs: dict[str, str], threshold: float) -> Iterator[tuple[st
             continue
         if role == "polygons":
             path, original = display_polygons(outputs[role], probability)
-            layer: QgsMapLayer = QgsVectorLayer(ogr_source(path), name, "ogr")
+            layer: QgsMapLayer = QgsVectorLayer(ogr_source(path), name, "ogr", _PLAIN)
             layer.setCustomProperty(_ORIGINAL, original)
         else:
             layer = open_raster(outputs[role], name)

@@ -30,6 +30,7 @@ from .layer_metadata import carry_manifest, read_manifest
 from .result_groups import FOLDER, ROLE, own_layers, result_nodes, run_folder, unfold
 from .results import display_polygons, input_path, layer_of_file, ogr_source, open_raster
 from .run_folders import INPUTS_FOLDER
+from .style_files import keep_style
 from .styles import style_as_seen, style_detection_layer
 from .temporal import Timeline, set_fixed_range, set_range_by_step
 
@@ -173,6 +174,7 @@ def add_series_group(
     if events is not None:
         set_range_by_step(events, timeline, int(manifest["summary"]["steps"]))
         events.setCustomProperty(ROLE, "events")
+        keep_style(events, folder)
         carry_manifest(events, folder, f"The events of this series. {_told(manifest)}")
         project.addMapLayer(events, False)
         tree_layer = node.addLayer(events)
@@ -185,6 +187,8 @@ def add_series_group(
     for output, layer in layers:
         set_fixed_range(layer, timeline.range(output.step))
         carry_manifest(layer, folder, _abstract(output, timeline, manifest))
+        if output.role != "image":
+            keep_style(layer, folder)
     project.layerTreeRoot().insertChildNode(0, node)
     unfold(node)
     return node
@@ -287,7 +291,8 @@ def _open_events(
     path = os.path.join(folder, os.path.basename(manifest["outputs"]["change_events"]))
     grid = next((layer for output, layer in layers if output.role != "image"), None)
     shown, _ = display_polygons(path, grid, "change_events")
-    layer = QgsVectorLayer(ogr_source(shown, "change_events"), "Events", "ogr")
+    plain = QgsVectorLayer.LayerOptions(loadDefaultStyle=False)
+    layer = QgsVectorLayer(ogr_source(shown, "change_events"), "Events", "ogr", plain)
     if not layer.isValid():
         raise OSError(f"QGIS cannot open {path}. It may have been moved: run the synthesis again.")
     style_events(layer)

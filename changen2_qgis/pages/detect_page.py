@@ -109,7 +109,7 @@ class DetectPage(RunPage):
             warnings = [warning for warning in warnings if not warning.startswith("No change found")]
         else:
             found, level = f"{node.name()}.", Qgis.MessageLevel.Success
-        self._tell(" ".join([found, *warnings]), Qgis.MessageLevel.Warning if warnings else level)
+        self._tell_result(found, outputs["OUTPUT_FOLDER"], warnings, level)
 
     def _apply_threshold(self, group: DetectionGroup, threshold: float) -> None:
         probability = group.layer("change_probability")

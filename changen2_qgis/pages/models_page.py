@@ -13,7 +13,6 @@ from qgis.PyQt.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, Q
 
 from ..backend import Backend
 from ..background import BackgroundCall, message_of
-from ..errors import PluginError
 from ..worker_client import Callbacks, Progress
 from .consent import ask_consent
 from .model_description import Card, describe_card
@@ -27,14 +26,6 @@ STAGES = {
     "download": "Downloading",
     "check": "Checking the file",
     "verify": "Checking the weights",
-}
-
-NEXT_STEPS = {
-    # code of the backend's error, whose own hint is for the terminal: what to do here
-    "consent_needed": "Start again and agree to its licence.",
-    "not_installed": "Download it, or import its file.",
-    "offline": "Download goes on where it broke off; without internet, import a file that you got elsewhere.",
-    "not_found": "The authors may have moved it. A file that you got in another way can be imported.",
 }
 
 
@@ -102,7 +93,7 @@ class ModelsPage(QWidget):
         if self._look is not None:
             return
         self._look = BackgroundCall("Models", lambda task: self._backend.request("models", {}), quiet=True)
-        self._look.failed.connect(lambda error: self.bar.say(_message(error)))
+        self._look.failed.connect(lambda error: self.bar.say(message_of(error)))
         for over in (self._look.done, self._look.failed, self._look.cancelled):
             over.connect(self._forget_look)
         self._look.start()
@@ -160,7 +151,7 @@ class ModelsPage(QWidget):
         self._job.progressChanged.connect(self.bar.set_progress)
         self._job.said.connect(self.bar.say)
         self._job.done.connect(lambda _: self._end(lambda: self._succeed(success, warnings)))
-        self._job.failed.connect(lambda error: self._end(lambda: self._warn(_message(error))))
+        self._job.failed.connect(lambda error: self._end(lambda: self._warn(message_of(error))))
         self._job.cancelled.connect(lambda: self._end(lambda: self._tell("Cancelled.")))
         self.bar.set_running(True)
         self.bar.say("Starting…")
@@ -220,10 +211,3 @@ def _report(task: BackgroundCall, progress: Progress) -> None:
     amount = f": {describe_bytes(progress.done)} of {describe_bytes(progress.total)}" if progress.total else ""
     task.setProgress(100 * share)
     task.say(f"{STAGES.get(progress.stage, progress.stage)}{amount}{left}")
-
-
-def _message(error: Exception) -> str:
-    """What went wrong and the next step in this window."""
-    if isinstance(error, PluginError) and error.code in NEXT_STEPS:
-        return f"{error.message} {NEXT_STEPS[error.code]}"
-    return message_of(error)

@@ -124,6 +124,16 @@ def describe_synthesis(estimate: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def describe_shift(summary: dict[str, Any]) -> str:
+    """What aligning the images undid: "The second image lay 6.0 columns and −3.0 rows off, 1.14 m; undone.", or ""."""
+    shift = summary.get("shift")
+    if not shift:
+        return ""
+    columns, rows = (f"{round(shift[name], 1) + 0.0:.1f}".replace("-", "−") for name in ("columns", "rows"))
+    metres = "" if shift.get("metres") is None else f", {shift['metres']:.2f}\u00a0m"
+    return f"The second image lay {columns} columns and {rows} rows off{metres}; undone."
+
+
 def describe_area(square_metres: float) -> str:
     """An area as people say it: "310 m²", "2.4 ha"."""
     if square_metres >= 10_000:

@@ -10,6 +10,7 @@ from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtGui import QShowEvent
 from qgis.PyQt.QtWidgets import (
     QAbstractItemView,
+    QFileDialog,
     QHBoxLayout,
     QHeaderView,
     QLabel,
@@ -24,7 +25,7 @@ from ..errors import InputError
 from ..icons import own_icon, qgis_icon
 from ..layer_metadata import read_manifest
 from ..results import DetectionGroup, add_run_folder, detection_groups, ogr_source
-from ..run_folders import FORMS, Run, can_go_on, drawn_points, find_runs, runs_folder
+from ..run_folders import FORMS, Run, can_go_on, drawn_points, find_runs, is_unfinished, read_run, runs_folder
 from ..series_results import add_series_group, series_groups
 from .group_panel import open_folder, tool_button
 
@@ -60,6 +61,8 @@ class RunList(QWidget):
         self.again = QPushButton(qgis_icon("mActionRefresh"), "Run again", self)
         self.again.setToolTip("Fill the page with the settings of this run; nothing is started yet")
         self.open = tool_button(self, qgis_icon("mActionFolder"), "Open the run folder with all its files")
+        self.elsewhere = QPushButton(qgis_icon("mActionFileOpen"), "Add a run folder…", self)
+        self.elsewhere.setToolTip("Add the results of a run that lies elsewhere: of the toolbox, a terminal or Python")
         self.empty = QLabel(self)
         self.empty.setWordWrap(True)
         self.empty.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -89,6 +92,7 @@ class RunList(QWidget):
         column.addWidget(self.empty)
         column.addWidget(self.list, 1)
         column.addLayout(row)
+        column.addWidget(self.elsewhere)
 
     def _connect(self) -> None:
         self.list.itemActivated.connect(lambda *_: self._add())
@@ -97,6 +101,7 @@ class RunList(QWidget):
         self.rest.clicked.connect(self._go_on)
         self.again.clicked.connect(self._run_again)
         self.open.clicked.connect(self._open)
+        self.elsewhere.clicked.connect(self._add_elsewhere)
         project = QgsProject.instance()
         for signal in (project.readProject, project.projectSaved, project.cleared, project.layersAdded):
             signal.connect(self._project_changed)
@@ -154,8 +159,23 @@ class RunList(QWidget):
 
     def _add(self) -> None:
         run = self.current()
-        if run is None or not self.add.isEnabled():
+        if run is not None and self.add.isEnabled():
+            self._add_run(run)
+
+    def _add_elsewhere(self) -> None:
+        runs = runs_folder(QgsProject.instance())
+        start = runs if runs.exists() else Path.home()
+        chosen = QFileDialog.getExistingDirectory(self, "Folder of a run", str(start))
+        if not chosen:
             return
+        run = read_run(Path(chosen))
+        problem = _why_not_added(run, Path(chosen))
+        if problem:
+            self.refused.emit(problem)
+        elif run is not None:
+            self._add_run(run)
+
+    def _add_run(self, run: Run) -> None:
         try:
             add_run(QgsProject.instance(), run)
         except (OSError, ValueError, KeyError, InputError) as error:
@@ -208,6 +228,17 @@ def _add_detection(project: QgsProject, run: Run, title: str) -> QgsLayerTreeGro
         if drawn_over(source, read_manifest(run.folder).get("summary", {}).get("valid_px")):
             add_points(DetectionGroup(node), source)
     return node
+
+
+def _why_not_added(run: Run | None, folder: Path) -> str:
+    """Why what is in a folder cannot be put on the map, with the next step; empty where it can."""
+    if is_unfinished(folder) and (run is None or not run.finished):
+        return f"The run in {folder} is unfinished. Do its rest first: Continue an unfinished run, in the toolbox."
+    if run is None:
+        return f"{folder} holds no run. Choose the folder that a run wrote its results to; manifest.json is in it."
+    if run.kind not in KINDS:
+        return f"{folder} holds a run of {run.kind}, which has no maps. Choose that of a detection or a synthesis."
+    return ""
 
 
 def _item_of(run: Run) -> QTreeWidgetItem:

@@ -17,9 +17,10 @@ from ..backend import Backend
 from ..background import AlgorithmRun, BackgroundCall, message_of
 from ..errors import PluginError
 from ..icons import own_icon, qgis_icon
+from ..layer_metadata import read_manifest
 from ..run_folders import Run, is_unfinished, read_run, remove_unfinished, runs_folder
 from ..worker_client import Callbacks, Hello
-from .run_bar import RunBar
+from .run_bar import RunBar, describe_shift
 
 ESTIMATE_DELAY_MS = 400
 """Settings come in bursts (a dragged map, a typed number); ask the backend once after each."""
@@ -186,8 +187,7 @@ class RunPage(QWidget):
             raise FileNotFoundError(f"The results of {folder} have gone.")
         node = add_run(QgsProject.instance(), run)
         self.results.refresh(newest=True)
-        level = Qgis.MessageLevel.Warning if warnings else Qgis.MessageLevel.Success
-        self._tell(" ".join([f"{node.name()}.", *warnings]), level)
+        self._tell_result(f"{node.name()}.", folder, warnings)
 
     # The project and the backend
 
@@ -396,6 +396,18 @@ class RunPage(QWidget):
 
     def _tell(self, text: str, level: Qgis.MessageLevel = Qgis.MessageLevel.Info) -> None:
         self._iface.messageBar().pushMessage("Changen2", text, level, 0 if level == Qgis.MessageLevel.Warning else 8)
+
+    def _tell_result(
+        self,
+        found: str,
+        folder: str | Path,
+        warnings: list[str],
+        level: Qgis.MessageLevel = Qgis.MessageLevel.Success,
+    ) -> None:
+        """Say what a run has found, how its images were aligned, and what to beware of."""
+        aligned = describe_shift(read_manifest(folder).get("summary", {}))
+        told = " ".join(filter(None, [found, aligned, *warnings]))
+        self._tell(told, Qgis.MessageLevel.Warning if warnings else level)
 
     def _warn(self, text: str) -> None:
         self._tell(text, Qgis.MessageLevel.Warning)

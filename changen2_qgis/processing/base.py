@@ -199,12 +199,14 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         """
         from ..licences import carry_licence
         from ..results import style_detection_layer
+        from ..style_files import keep_style
 
         for kind, (output, source) in layers.items():
 
             def style(layer: QgsMapLayer, kind: str = kind) -> None:
                 style_detection_layer(layer, kind, threshold)
                 carry_licence(layer, run)
+                keep_style(layer, run)
 
             self.load_layer(context, output, source, LAYER_NAMES[kind], style)
 

@@ -90,6 +90,19 @@ def test_identical_images_are_said_to_have_no_change(page, qtbot, tmp_path, writ
     assert "No change found" in page._iface.messageBar().currentItem().text()
 
 
+def test_what_aligning_undid_is_told_at_the_end(page, qtbot, tmp_path, write_raster):
+    ground = np.kron(np.random.default_rng(5).integers(40, 220, (24, 24)), np.ones((8, 8))).astype(np.uint8)
+    for name, pixels in (("before", ground), ("after", np.roll(ground, (3, -2), (0, 1)))):
+        path = write_raster(tmp_path / f"{name}.tif", np.stack([pixels] * 3))
+        QgsProject.instance().addMapLayer(QgsRasterLayer(path, name))
+    qtbot.waitUntil(lambda: page.form.after.layer() is not None)
+    page.form.coregister.setChecked(True)
+    page.form.threshold.setValue(0.99)
+    detect(page, qtbot)
+    told = page._iface.messageBar().currentItem().text()
+    assert "The second image lay −2.0 columns and 3.0 rows off, 1.80\u00a0m; undone." in told
+
+
 def test_images_without_crs_are_looked_at_where_they_are_drawn(page, qtbot, tmp_path, write_raster):
     rng = np.random.default_rng(3)
     before = rng.integers(60, 90, (3, 160, 256)).astype(np.uint8)

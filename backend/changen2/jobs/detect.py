@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from changen2.errors import InputError
 from changen2.jobs.cluster.crew import crew
 from changen2.jobs.cluster.detection import ClusterPredictor, Date
+from changen2.jobs.detection.alignment import grid_of_after, open_after, undone
 from changen2.jobs.detection.calibrated import scaling_of
 from changen2.jobs.detection.change_map import Decoder, DetectionMaps, polygons_of
 from changen2.jobs.detection.plan import Plan, make_plan
@@ -24,15 +25,14 @@ from changen2.jobs.runs.journal import Journal, note_request, stamps
 from changen2.jobs.runs.manifest import describe_input, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.devices import choose_device, choose_precision, default_threads
-from changen2.models.predictor import Predictor
+from changen2.models.predictor import Predictor, batch_that_fits
 from changen2.models.registry import load_model
 from changen2.protocol import DetectRequest, EstimateRequest, validate
 from changen2.raster.blending import Carry
-from changen2.raster.grid import Grid
 from changen2.raster.output_folder import OutputFolder
 from changen2.raster.pipeline import run_tiles
 from changen2.raster.reading import AlignedRaster, gdal_environment
-from changen2.raster.registration import Shift, estimate_shift
+from changen2.raster.registration import Shift
 from changen2.raster.resampling import blocks_of, resample_nearest, resample_probability, source_window
 from changen2.raster.tiles import Block
 from changen2.raster.vectors import Classes
@@ -102,7 +102,7 @@ def load_predictor(plan: Plan) -> Predictor:
     request = plan.request
     device = choose_device(request.device)
     torch.set_num_threads(request.threads or default_threads())
-    batch = request.batch_size or (1 if device.type == "cpu" else 8)
+    batch = request.batch_size or batch_that_fits(device, plan.tile)
     return Predictor(load_model(plan.card), device, choose_precision(request.precision, device), batch)
 
 
@@ -117,12 +117,12 @@ def run_plan(
         note_request(folder.work, "detect", request)
         reporter.step("read", 0, 1)
         before = stack.enter_context(AlignedRaster(request.before, plan.work_grid, request.bands))
-        after, shift = _open_after(plan, before, stack, reporter)
+        after, shift = open_after(plan, before, stack, reporter)
         if shift and shift.samples == 0:
             warnings.append("No reliable shift between the dates was found; they were compared as they are.")
         if isinstance(predictor, Predictor):
             stack.enter_context(predictor.watched(reporter.check))
-        planes = predictor.probe((plan.tiles.rows.tile, plan.tiles.columns.tile))
+        planes = predictor.probe(plan.tile)
         decoder = Decoder(plan.card)
         maps = DetectionMaps(folder.work, plan.grid, plan.area, decoder, plan.threshold, resume=folder.goes_on)
         stack.callback(maps.close)
@@ -148,6 +148,7 @@ def run_plan(
             "change_px": maps.change_px,
             "valid_px": maps.valid_px,
             "threshold": plan.threshold,
+            "shift": undone(plan, shift),
             "device": str(predictor.device),
             "model": plan.card.name,
             "seconds": round(time.monotonic() - clock, 2),
@@ -174,11 +175,6 @@ def estimate(request: EstimateRequest) -> dict[str, Any]:
     """
     with gdal_environment():
         plan = make_plan(request)
-    rows, columns = plan.tiles.rows, plan.tiles.columns
-    side = (rows.tiles_per_block * rows.stride + rows.overlap) * (
-        columns.tiles_per_block * columns.stride + columns.overlap
-    )
-    tile = rows.tile * columns.tile
     window = plan.area.window
     pixels = window.width * window.height
     tiles = plan.tiles.count_tiles(plan.wanted)
@@ -188,38 +184,16 @@ def estimate(request: EstimateRequest) -> dict[str, Any]:
         "height": window.height,
         "gsd_m": plan.gsd,
         "tiles": tiles,
-        # Three blocks of imagery, two of sums; a model's activations, some 900 bytes a pixel of its tile; torch.
-        "memory_bytes": side * (3 * 7 + 2 * 4 * plan.planes) + tile * 900 + 400_000_000,
+        "memory_bytes": plan.memory_bytes,
         # Four byte planes twice: once raw, once as COG (never larger), for a moment together.
         "disk_bytes": pixels * 4 * 2 + (plan.wanted.width * plan.wanted.height * 3 if plan.factor != 1 else 0),
-        "seconds": None if each is None else round(tiles * tile * each, 1),
+        "seconds": None if each is None else round(tiles * plan.tile[0] * plan.tile[1] * each, 1),
         "warnings": plan.warnings,
     }
 
 
 def _rate_key(plan: Plan, device: Any) -> tuple[str, str]:
     return plan.card.name, str(device)
-
-
-def _open_after(
-    plan: Plan, before: AlignedRaster, stack: ExitStack, reporter: Reporter
-) -> tuple[AlignedRaster, Shift | None]:
-    request = plan.request
-    bands = request.bands_after if request.bands_after is not None else request.bands
-    after = AlignedRaster(request.after, plan.work_grid, bands)
-    if not request.coregister:
-        return stack.enter_context(after), None
-    with after:
-        reporter.step("coregister", 0, 1)
-        shift = estimate_shift(before, after, plan.work_grid)
-        reporter.step("coregister", 1, 1)
-        stretch = after.stretch
-    return stack.enter_context(AlignedRaster(request.after, _grid_of_after(plan, shift), bands, stretch)), shift
-
-
-def _grid_of_after(plan: Plan, shift: Shift | None) -> Grid:
-    """The grid that the date after is read on."""
-    return plan.work_grid.shifted(shift.columns, shift.rows) if shift and shift.samples else plan.work_grid
 
 
 def _runner(
@@ -235,7 +209,7 @@ def _runner(
         return partial(
             predictor.run_tiles,
             Date.of(plan.request.before, plan.work_grid, before),
-            Date.of(plan.request.after, _grid_of_after(plan, shift), after),
+            Date.of(plan.request.after, grid_of_after(plan, shift), after),
         )
     run = partial(run_tiles, predict=predictor.predict, planes=planes, batch_size=predictor.batch_size)
     return partial(run, before, after)
@@ -276,7 +250,7 @@ def _compute(
     run_blocks(blocks, carry=Carry(carry_folder, plan.tiles), write_core=write_core, on_tiles=on_tiles)
     if blocks and plan.request.dask is None:
         computed = sum(len(block.row_tiles) * len(block.column_tiles) for block in blocks)
-        pixels = computed * plan.tiles.rows.tile * plan.tiles.columns.tile
+        pixels = computed * plan.tile[0] * plan.tile[1]
         _seconds_per_pixel[_rate_key(plan, predictor.device)] = (time.monotonic() - began) / pixels
     if scaled:
         _resample_back(plan, scaled, maps, reporter)
@@ -309,7 +283,7 @@ def _identity(plan: Plan, predictor: Predictor | ClusterPredictor) -> dict[str, 
         "parameters": request.model_dump(
             exclude={"out_dir", "resume", "overwrite", "min_area", "batch_size", "threads", "dask"}
         ),
-        "tiles": [plan.tiles.rows.tile, plan.tiles.columns.tile, plan.tiles.rows.overlap],
+        "tiles": [*plan.tile, plan.tiles.rows.overlap],
         "threads": torch.get_num_threads(),
         "device": str(predictor.device),
         "precision": str(predictor.precision),
@@ -353,7 +327,7 @@ def _manifest(
         "parameters": request.model_dump(exclude={"before", "after"}),
         "grid": {"gsd_m": plan.gsd, "scale_factor": plan.factor, "window": list(plan.area.window.flatten())},
         "tiles": {
-            "size": [plan.tiles.rows.tile, plan.tiles.columns.tile],
+            "size": list(plan.tile),
             "overlap": plan.tiles.rows.overlap,
             "count": plan.tiles.count_tiles(plan.wanted),
             "batch_size": predictor.batch_size,

@@ -84,7 +84,7 @@ def choose_device(name: str) -> torch.device:
     is had without asking any GPU.
 
     Raises:
-        InputError: ``bad_value`` where this machine has no such device, or cannot use it.
+        InputError: ``no_device`` where this machine has no such device, or cannot use it.
     """
     if name == "cpu":
         return torch.device(name)
@@ -98,9 +98,17 @@ def choose_device(name: str) -> torch.device:
         raise InputError(
             f"There is no device {name!r} here; available: auto, {', '.join(names)}.{reasons}",
             hint="Run `changen2 doctor` to see why a GPU is not found.",
-            code="bad_value",
+            code="no_device",
         )
     return torch.device(wanted)
+
+
+def memory_free(device: torch.device) -> int:
+    """Bytes of a device's memory that this process can take, what torch keeps on a GPU to use again included."""
+    if device.type != "cuda":
+        return int(psutil.virtual_memory().available)
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + kept
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from changen2.models.detection import Detection, normalize
+from changen2.models.devices import memory_free
 from changen2.models.memory import Batch, enough_memory
 
 QUANTUM = 65535
@@ -19,7 +20,34 @@ QUANTUM = 65535
 SMALL = 64
 """Side of a tile that any detector takes."""
 
+BYTES_A_PIXEL = 900
+"""Of a tile, roughly: what a detector holds at once for one pair."""
+
+MOST_PAIRS = 8
+"""At once, where nobody says how many: more are hardly faster."""
+
 Tiles = NDArray[np.uint8]
+
+
+def pair_bytes(tile: tuple[int, int]) -> int:
+    """Memory that one pair takes, roughly.
+
+    Args:
+        tile: height and width.
+    """
+    return tile[0] * tile[1] * BYTES_A_PIXEL
+
+
+def batch_that_fits(device: torch.device, tile: tuple[int, int]) -> int:
+    """Pairs to compute at once: on a GPU as many as its free memory holds, from 1 to 8; on a CPU one.
+
+    Args:
+        device: that computes.
+        tile: height and width.
+    """
+    if device.type == "cpu":
+        return 1
+    return max(1, min(MOST_PAIRS, memory_free(device) // pair_bytes(tile)))
 
 
 class Predictor:

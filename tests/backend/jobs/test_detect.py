@@ -182,7 +182,7 @@ def test_rasters_without_crs_lie_where_their_geotransforms_say(scene, tmp_path, 
     assert np.allclose(polygons(part)[0][0].bounds, (50, 50, 130, 110), atol=4)
 
 
-def test_coregistration_finds_a_known_shift(tmp_path, write_raster, difference):
+def test_coregistration_finds_a_known_shift(tmp_path, write_raster, difference, caplog):
     import scipy.ndimage
 
     random = np.random.default_rng(3)
@@ -193,12 +193,19 @@ def test_coregistration_finds_a_known_shift(tmp_path, write_raster, difference):
         write_raster(name, np.stack([values] * 3).clip(0, 255).astype(np.uint8))
         for name, values in (("b.tif", ground), ("a.tif", moved))
     ]
-    difference(*paths, tmp_path / "run", coregister=True)
+    caplog.set_level("INFO")
+    result = difference(*paths, tmp_path / "run", coregister=True)
     shift = json.loads((tmp_path / "run/manifest.json").read_text())["shift"]
     assert (shift["rows"], shift["columns"]) == pytest.approx((2.4, -3.7), abs=0.1)
     assert shift["metres"] == pytest.approx(np.hypot(2.4, 3.7) * 0.5, abs=0.1)
-    plain = read(difference(*paths, tmp_path / "plain")["outputs"]["change_probability"])
-    assert read(tmp_path / "run/change_probability.tif").mean() < plain.mean()
+    assert result["summary"]["shift"] == {name: shift[name] for name in ("columns", "rows", "metres")}
+    assert "The second image lay −3.7 columns and 2.4 rows off, 2.2" in caplog.text
+    plain = difference(*paths, tmp_path / "plain")
+    assert plain["summary"]["shift"] is None
+    unaligned = read(plain["outputs"]["change_probability"])
+    assert read(tmp_path / "run/change_probability.tif").mean() < unaligned.mean()
+    coarse = difference(*paths, tmp_path / "coarse", coregister=True, gsd=1.0)["summary"]["shift"]
+    assert (coarse["rows"], coarse["columns"]) == pytest.approx((2.4, -3.7), abs=0.2)  # pixels of the first image
 
 
 def test_progress_reaches_its_total_and_cancel_leaves_nothing(pair, tmp_path, difference):
@@ -385,6 +392,25 @@ def test_a_resolution_outside_the_models_range_is_said(scene, tmp_path, write_ra
         for name, values in zip("ba", scene, strict=True)
     ]
     assert any("30.0" in warning for warning in difference(*coarse, tmp_path / "run")["warnings"])
+
+
+def test_memory_that_may_not_suffice_is_told_before_and_after(pair, tmp_path, difference, monkeypatch):
+    asked = {"before": str(pair[0]), "after": str(pair[1]), "device": "cpu", "model": "difference"}
+    free = {"cpu": 0}
+    monkeypatch.setattr("changen2.jobs.detection.plan.memory_free", lambda device: free[device.type])
+
+    def of_memory():
+        estimated = estimate(EstimateRequest(**asked))
+        result = difference(*pair, tmp_path / "run", device="cpu", overwrite=True)
+        assert result["warnings"] == estimated["warnings"]
+        return estimated["memory_bytes"], [text for text in estimated["warnings"] if "memory" in text]
+
+    needed, (text,) = of_memory()
+    assert f"about {needed / 1e9:.1f} GB of memory, and 0.0 GB are free" in text and "--tile-size" in text
+    free["cpu"] = needed - 1
+    assert len(of_memory()[1]) == 1
+    free["cpu"] = needed
+    assert of_memory()[1] == []
 
 
 class TestBadInput:

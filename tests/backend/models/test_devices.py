@@ -4,7 +4,7 @@ import torch
 from changen2.errors import InputError
 from changen2.jobs.doctor import examine
 from changen2.models import devices as module
-from changen2.models.devices import Device, choose_device, choose_precision, devices, survey, take_gpu
+from changen2.models.devices import Device, choose_device, choose_precision, devices, memory_free, survey, take_gpu
 from changen2.worker import hello
 
 
@@ -79,6 +79,14 @@ def test_the_doctor_and_the_greeting_go_on_without_it(gpus):
     assert not check["ok"] and not report["ok"] and check["found"] == "CUDA error: out of memory" and check["remedy"]
     for there in (report, hello()):
         assert [device["name"] for device in there["devices"]] == ["cpu"]
+
+
+def test_free_memory_of_a_gpu_includes_what_torch_keeps_to_use_again(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: {1: (3000, 9000)}[device.index])
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 500)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 200)
+    assert memory_free(torch.device("cuda:1")) == 3300
+    assert memory_free(torch.device("cpu")) > 0
 
 
 def test_precision_by_name_and_by_hardware(monkeypatch):

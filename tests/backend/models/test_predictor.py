@@ -9,7 +9,7 @@ from torch import nn
 
 from changen2.errors import Cancelled, JobError
 from changen2.models.detection import Detection
-from changen2.models.predictor import Predictor
+from changen2.models.predictor import Predictor, batch_that_fits, pair_bytes
 
 TILE = np.zeros((1, 3, 96, 128), np.uint8)
 
@@ -39,6 +39,17 @@ def predictor():
 def test_a_cpu_is_not_made_to_compute_a_whole_tile_for_the_number_of_planes(predictor):
     assert predictor.probe((1024, 32)) == 3
     assert predictor._model.seen == [(64, 32)]
+
+
+@given(free=st.integers(0, 20_000_000_000), tile=st.tuples(st.integers(32, 4096), st.integers(32, 4096)))
+def test_a_gpu_is_given_as_many_pairs_as_it_has_memory_for(free, tile):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("changen2.models.predictor.memory_free", lambda device: free)
+        batch = batch_that_fits(torch.device("cuda:0"), tile)
+        assert batch_that_fits(torch.device("cpu"), tile) == 1
+    assert 1 <= batch <= 8
+    assert batch == 1 or batch * pair_bytes(tile) <= free
+    assert batch == 8 or (batch + 1) * pair_bytes(tile) > free
 
 
 @given(batch=st.integers(1, 9), fits=st.integers(1, 9), later=st.integers(1, 9), count=st.integers(1, 9))

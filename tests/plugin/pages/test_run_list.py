@@ -8,6 +8,7 @@ import pytest
 from qgis.core import QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
+from qgis.PyQt.QtWidgets import QFileDialog
 
 from changen2_qgis.pages.run_list import RunList
 from changen2_qgis.results import detection_groups
@@ -83,6 +84,7 @@ def test_an_empty_list_says_where_runs_are_kept(runs, folder):
     assert not runs.list.isVisible() and runs.empty.isVisible()
     assert str(folder) in runs.empty.text()
     assert not runs.add.isEnabled() and not runs.again.isEnabled() and not runs.open.isEnabled()
+    assert runs.elsewhere.isVisible() and runs.elsewhere.isEnabled() and not runs.elsewhere.icon().isNull()
 
 
 def test_runs_are_listed_with_date_and_state_the_newest_first(runs, detection, synthesis, unfinished, folder):
@@ -171,6 +173,55 @@ def test_what_cannot_be_added_is_explained(project, runs, synthesis, qtbot):
     with qtbot.waitSignal(runs.refused) as signal:
         QTest.mouseClick(runs.add, Qt.MouseButton.LeftButton)
     assert "labels_t1.tif" in signal.args[0] and series_groups(project) == []
+
+
+@pytest.fixture
+def choose_folder(monkeypatch):
+    """A function that answers the question for a folder; nothing ("") is Cancel."""
+
+    def answer(folder):
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder))
+
+    return answer
+
+
+def test_a_detection_made_elsewhere_is_added_and_listed(project, runs, detection, tmp_path, choose_folder, qtbot):
+    moved = detection.rename(tmp_path / "from a terminal")
+    runs.refresh()
+    assert rows(runs) == []
+    choose_folder(moved)
+    with qtbot.waitSignal(runs.added) as signal:
+        QTest.mouseClick(runs.elsewhere, Qt.MouseButton.LeftButton)
+    assert signal.args == ["detect"]
+    (group,) = detection_groups(project)
+    assert group.folder == str(moved) and group.threshold == pytest.approx(0.4)
+    runs.refresh()
+    assert rows(runs) == [("from a terminal", "2026-11-22 09:30", "finished")]
+
+
+def test_a_series_made_elsewhere_is_added_by_the_keyboard(project, runs, tmp_path, write_series, choose_folder, qtbot):
+    run = write_series(tmp_path / "elsewhere" / "my run")
+    choose_folder(run)
+    with qtbot.waitSignal(runs.added) as signal:
+        QTest.keyClick(runs.elsewhere, Qt.Key.Key_Space)
+    assert signal.args == ["synthesize"]
+    assert [group.folder for group in series_groups(project)] == [run]
+
+
+def test_a_folder_without_results_is_refused_in_words(project, runs, tmp_path, unfinished, choose_folder, qtbot):
+    training = tmp_path / "training"
+    training.mkdir()
+    (training / "manifest.json").write_text('{"job": "finetune", "began": "2026-11-22T09:30:00+00:00"}')
+    renamed = unfinished.rename(tmp_path / "work")
+    for folder, told in ((tmp_path, "holds no run"), (training, "a run of finetune"), (renamed, "is unfinished")):
+        choose_folder(folder)
+        with qtbot.waitSignal(runs.refused) as signal:
+            QTest.mouseClick(runs.elsewhere, Qt.MouseButton.LeftButton)
+        assert str(folder) in signal.args[0] and told in signal.args[0]
+    choose_folder("")
+    with qtbot.assertNotEmitted(runs.refused):
+        QTest.mouseClick(runs.elsewhere, Qt.MouseButton.LeftButton)
+    assert project.mapLayers() == {}
 
 
 def test_running_again_hands_the_run_over(runs, detection, synthesis, qtbot):

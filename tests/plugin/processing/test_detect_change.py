@@ -102,6 +102,29 @@ def test_polygons_are_counted_and_have_areas(whole):
     assert sum(areas) == pytest.approx(whole["CHANGE_AREA"], rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("given", "next_step"),
+    [({"MODEL": "nobody"}, "Models page of the Changen2 dock"), ({"DEVICE": "cuda:99"}, "Choose auto, or a device")],
+)
+def test_what_to_do_about_a_refusal_is_to_be_done_in_qgis(run, scene, tmp_path, given, next_step):
+    made = run(
+        "detectchange",
+        {"BEFORE": scene["before"], "AFTER": scene["after"], "OUTPUT_FOLDER": str(tmp_path / "run"), **given},
+    )
+    assert not made.succeeded
+    assert next_step in made.error and "`" not in made.error
+
+
+def test_the_log_tells_what_aligning_undid(run, tmp_path, write_raster):
+    ground = np.kron(np.random.default_rng(5).integers(40, 220, (24, 24)), np.ones((8, 8))).astype(np.uint8)
+    before = write_raster(tmp_path / "b.tif", np.stack([ground] * 3))
+    after = write_raster(tmp_path / "a.tif", np.stack([np.roll(ground, (3, -2), (0, 1))] * 3))
+    given = {"BEFORE": before, "AFTER": after, "COREGISTER": True, "OUTPUT_FOLDER": str(tmp_path / "run"), **SENSITIVE}
+    made = run("detectchange", given)
+    assert made.succeeded, made.error
+    assert "The second image lay −2.0 columns and 3.0 rows off, 1.80 m; undone." in made.feedback.infos
+
+
 def test_the_manifest_names_the_inputs(whole, scene):
     manifest = json.loads(Path(whole["MANIFEST"]).read_text())
     assert scene["before"] in json.dumps(manifest)
@@ -459,6 +482,7 @@ def test_results_are_loaded_styled_by_the_toolbox(run, scene, tmp_path):
     layer = QgsVectorLayer(source, details.name)
     details.postProcessor().postProcessLayer(layer, made.context, made.feedback)
     assert layer.renderer().type() == "categorizedSymbol" and layer.labelsEnabled()
+    assert {path.name for path in (tmp_path / "r").glob("*.qml")} == {"change_probability.qml", "change.qml"}
 
 
 def test_the_toolbox_keeps_the_licence_of_the_weights_with_the_layers(run, scene, tmp_path):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from changen2.jobs.cluster.crew import Crew, once_a_process
 from changen2.jobs.detection.plan import Plan
 from changen2.models.devices import choose_device, choose_precision
-from changen2.models.predictor import Predictor
+from changen2.models.predictor import Predictor, batch_that_fits
 from changen2.models.registry import ModelCard, load_model
 from changen2.raster.blending import BlockSums, Carry
 from changen2.raster.grid import Grid
@@ -86,7 +86,7 @@ class Detector:
         precision = choose_precision(self.precision, device)
 
         def load() -> Predictor:
-            batch = self.batch_size or (1 if device.type == "cpu" else 8)
+            batch = self.batch_size or batch_that_fits(device, self.tile)
             predictor = Predictor(load_model(self.card), device, precision, batch)
             predictor.probe(self.tile)
             return predictor
@@ -130,8 +130,7 @@ class ClusterPredictor:
         threads = request.threads or DEFAULT_THREADS
         # What a run notes about itself, and is resumed by, counts the threads here.
         torch.set_num_threads(threads)
-        tile = plan.tiles.rows.tile, plan.tiles.columns.tile
-        asked = Detector(plan.card, request.device, request.precision, threads, request.batch_size, tile)
+        asked = Detector(plan.card, request.device, request.precision, threads, request.batch_size, plan.tile)
         ((device, precision, self.batch_size),) = crew.in_order(describe, [asked], check)
         anywhere = request.device == "auto" and not crew.on_gpus
         if precision == "float16" and request.precision == "auto" and anywhere:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.jobs.detection.calibrated import written_threshold
 from changen2.jobs.detection.resolution import resampling_factor, suits
+from changen2.models.devices import choose_device, memory_free
+from changen2.models.predictor import pair_bytes
 from changen2.models.registry import ModelCard, card_of
 from changen2.protocol import DetectRequest
 from changen2.raster.area import Area
@@ -57,6 +59,21 @@ class Plan:
         """Values per pixel that the model returns."""
         return planes_of(self.card)
 
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Height and width of what the model sees at once, in pixels of the working grid."""
+        return self.tiles.rows.tile, self.tiles.columns.tile
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the detection takes, roughly, one pair at a time."""
+        rows, columns = self.tiles.rows, self.tiles.columns
+        block = (rows.tiles_per_block * rows.stride + rows.overlap) * (
+            columns.tiles_per_block * columns.stride + columns.overlap
+        )
+        # Three blocks of imagery, two of sums; a pair in the model; torch.
+        return block * (3 * 7 + 2 * 4 * self.planes) + pair_bytes(self.tile) + 400_000_000
+
 
 def make_plan(request: DetectRequest) -> Plan:
     """Check a request against its rasters.
@@ -84,7 +101,8 @@ def make_plan(request: DetectRequest) -> Plan:
         planes_of(card),
     )
     warnings = _gsd_warnings(card, gsd, factor)
-    return Plan(request, card, grid, area, gsd, factor, work_grid, wanted, tiles, warnings)
+    plan = Plan(request, card, grid, area, gsd, factor, work_grid, wanted, tiles, warnings)
+    return replace(plan, warnings=[*warnings, *_memory_warnings(plan)])
 
 
 def planes_of(card: ModelCard) -> int:
@@ -106,6 +124,20 @@ def _scale_factor(request: DetectRequest, card: ModelCard, gsd: float | None) ->
     if request.gsd == "auto" and card.gsd_min <= gsd <= card.gsd_max:
         return 1.0
     return resampling_factor(gsd, target)
+
+
+def _memory_warnings(plan: Plan) -> list[str]:
+    """What to say where a CPU's memory may not suffice; a GPU's is probed, and a cluster's is elsewhere."""
+    if plan.request.dask is not None:
+        return []
+    device = choose_device(plan.request.device)
+    needed, free = plan.memory_bytes, memory_free(device)
+    if device.type != "cpu" or needed <= free:
+        return []
+    return [
+        f"This takes about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free. Use smaller tiles "
+        "(--tile-size) or close other programs, else it may be slow or break off."
+    ]
 
 
 def _gsd_warnings(card: ModelCard, gsd: float | None, factor: float) -> list[str]:
