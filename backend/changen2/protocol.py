@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from changen2.errors import Cancelled, Changen2Error, InputError
 from changen2.paths import absolute, absolute_source, absolute_unless_words
+from changen2.redaction import redact
 
 PROTOCOL = 1
 
@@ -483,7 +484,7 @@ def validate(schema: type[Request], params: dict[str, Any]) -> Any:
         problems = []
         for detail in error.errors(include_url=False):
             place = ".".join(str(part) for part in detail["loc"] if not str(part).startswith(("function", "literal")))
-            given = "" if detail["type"] == "missing" else f" (given: {detail['input']!r:.80})"
+            given = "" if detail["type"] == "missing" else f" (given: {redact(repr(detail['input'])):.80})"
             problems.append(f"{place}: {detail['msg']}{given}")
         code = "bad_band" if any(problem.startswith("bands") for problem in problems) else "bad_value"
         raise InputError(
@@ -501,4 +502,4 @@ def encode(message: dict[str, Any]) -> bytes:
 def error_body(error: Changen2Error) -> dict[str, Any]:
     """Return a JSON-RPC error for one of our own."""
     code = BAD_INPUT if isinstance(error, InputError) else CANCELLED if isinstance(error, Cancelled) else JOB_FAILED
-    return {"code": code, "message": error.message, "data": {"code": error.code, "hint": error.hint}}
+    return {"code": code, "message": redact(error.message), "data": {"code": error.code, "hint": redact(error.hint)}}

@@ -52,6 +52,7 @@ from changen2.protocol import (
     error_body,
     validate,
 )
+from changen2.redaction import redact, redacted_result
 
 HEARTBEAT_S = 5.0
 
@@ -214,13 +215,13 @@ class Worker:
 
         try:
             request = validate(schema, message.params)
-            reply = {"result": function(request, Reporter(on_progress, event.is_set))}
+            reply = {"result": redacted_result(function(request, Reporter(on_progress, event.is_set)))}
         except Changen2Error as error:
             reply = {"error": error_body(error)}
         except MemoryError:
             reply = {"error": _error(JOB_FAILED, "The machine ran out of memory.", "out_of_memory")}
         except Exception as error:  # the process's edge: a bug must reach the person as a message, not as silence
-            traceback.print_exc()
+            print(redact(traceback.format_exc()), file=sys.stderr, flush=True)
             text = f"The backend failed unexpectedly: {type(error).__name__}: {error}"
             reply = {"error": _error(JOB_FAILED, text, "internal")}
         finally:
@@ -242,7 +243,7 @@ class _LogToClient(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = "warning" if record.levelno >= logging.WARNING else "info"
-        self._worker._notify("log", {"level": level, "message": record.getMessage()})
+        self._worker._notify("log", {"level": level, "message": redact(record.getMessage())})
 
 
 def hello() -> dict[str, Any]:
@@ -277,4 +278,4 @@ def main() -> None:
 
 def _error(code: int, message: str, name: str) -> dict[str, Any]:
     hint = "See the log for details." if code == JOB_FAILED else "Check the client's version against the backend's."
-    return {"code": code, "message": message, "data": {"code": name, "hint": hint if code != BAD_INPUT else ""}}
+    return {"code": code, "message": redact(message), "data": {"code": name, "hint": hint if code != BAD_INPUT else ""}}

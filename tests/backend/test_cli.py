@@ -25,6 +25,13 @@ def test_detect_prints_one_json_object_last(pair, tmp_path):
     assert again.returncode == 0 and (tmp_path / "v/change.gpkg").exists()
 
 
+def test_no_credentials_are_shown(tmp_path):
+    source = "/vsicurl/http://ada:hush@127.0.0.1:9/a.tif?token=hush"
+    done = changen2("detect", source, source, "-o", tmp_path / "run", "--json")
+    assert done.returncode == 2 and json.loads(done.stdout)["error"]["code"] == "unreadable"
+    assert "127.0.0.1" in done.stderr and "hush" not in done.stderr + done.stdout
+
+
 def test_a_tilde_that_no_shell_has_expanded_is_the_home_folder(pair, tmp_path):
     home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
     (tmp_path / "elsewhere").mkdir()

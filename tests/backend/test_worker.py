@@ -83,6 +83,13 @@ def test_bad_input_names_value_and_next_step(shared, tmp_path):
     assert "none.tif" in error["message"]
 
 
+def test_no_credentials_are_sent(shared, tmp_path):
+    source = "/vsicurl/http://ada:hush@127.0.0.1:9/a.tif?token=hush"
+    shared.request("s", "detect", before=source, after=source, out_dir=str(tmp_path / "out"))
+    error = shared.answer("s")["error"]
+    assert error["data"]["code"] == "unreadable" and "127.0.0.1" in error["message"] and "hush" not in str(error)
+
+
 def test_detect_reports_and_answers(shared, pair, tmp_path):
     shared.request(10, "estimate", before=str(pair[0]), after=str(pair[1]))
     assert shared.answer(10)["result"]["seconds"] is None, "nothing has been measured yet"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,28 +14,7 @@ import rasterio
 from changen2 import __version__
 from changen2.raster.grid import Grid
 from changen2.raster.reading import open_raster
-
-_SECRET = re.compile(
-    r"""(?ix)\b( [\w-]*(?: key | token | password | passwd | pwd | secret | sig | signature | credential | authorization
-                       | authcfg | accessid | keyid | key-pair-id | user | username ) (?: = | %3D ) )
-        (?: '[^']*' | "[^"]*" | [^&\s'"]+ )"""
-)
-_USERINFO = re.compile(r"(?i)(://|%3A%2F%2F)(?:(?!%2F)[^/@\s])+(@|%40)")
-
-
-def redact(text: str) -> str:
-    """Hide credentials in a layer source: keys and passwords in queries, and user:password@host."""
-    return _USERINFO.sub(r"\1***\2", _SECRET.sub(r"\1***", text))
-
-
-def redacted(content: Any) -> Any:
-    """Return what JSON can hold of some content, without the credentials in any of its texts, keys included."""
-    if isinstance(content, dict):
-        return {redact(str(key)): redacted(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [redacted(value) for value in content]
-    return content if content is None or isinstance(content, bool | int | float) else redact(str(content))
-
+from changen2.redaction import redact, redacted
 
 def describe_input(path: str | Path) -> dict[str, Any]:
     """Return what identifies an input raster: source, CRS, size, data types, modification time."""

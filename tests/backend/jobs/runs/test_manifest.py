@@ -7,32 +7,14 @@ import pytest
 
 from changen2.errors import InputError
 from changen2.jobs.runs.journal import REQUEST, Journal, note_request
-from changen2.jobs.runs.manifest import redact, redacted, write_manifest
+from changen2.jobs.runs.manifest import write_manifest
 from changen2.protocol import SynthesizeRequest
+from changen2.redaction import redacted
 
 SOURCES = [
-    "/vsicurl/https://ada:hush@store.example/a.tif",
-    "/vsicurl?max_retry=3&url=https%3A%2F%2Fada%3Ahush%40store.example%2Fa.tif",
-    "/vsicurl/https://store.example/a.tif?X-Amz-Credential=hush&X-Amz-Signature=hush&X-Amz-Security-Token=hush",
-    "/vsicurl/https://store.example/a.tif?sp=r&sig=hush%3D",
-    "/vsicurl/https://store.example/a.tif?GoogleAccessId=hush&Signature=hush&Key-Pair-Id=hush",
-    "/vsicurl?header.Authorization=Bearer%20hush&url=https%3A%2F%2Fstore.example%2Fa.tif%3Ftoken%3Dhush",
-    "https://store.example/a.tif?subscription-key=hush&api_key=hush&AWSAccessKeyId=hush",
+    "/vsicurl/https://ada:hush@store.example/a.tif?sp=r&sig=hush%3D",
     "PG:host=db dbname='gis' user='ada' password='hush hush' table='r'",
 ]
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_credentials_are_redacted(source):
-    assert "hush" not in redact(source)
-    assert redact(redact(source)) == redact(source)
-
-
-@pytest.mark.parametrize(
-    "source", ["/home/ada/key figures/monkey.tif", "/vsicurl/https://store.example/a.tif?v=2", "C:\\user\\labels.tif"]
-)
-def test_what_is_no_credential_stays(source):
-    assert redact(source) == source
 
 
 @pytest.mark.parametrize("source", SOURCES)
