@@ -14,8 +14,10 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from logging.handlers import MemoryHandler
 from typing import Any, BinaryIO
 
 from pydantic import ValidationError
@@ -110,7 +112,8 @@ class Worker:
 
     def serve(self) -> None:
         """Say hello and run jobs until ``shutdown``."""
-        self._send({"method": "hello", "params": hello()})
+        with _logged_to(self):
+            self._send({"method": "hello", "params": hello()})
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         while (message := self._waiting.get()) is not None:
@@ -246,6 +249,18 @@ class _LogToClient(logging.Handler):
         self._worker._notify("log", {"level": level, "message": redact(record.getMessage())})
 
 
+@contextmanager
+def _logged_to(worker: Worker) -> Iterator[None]:
+    """Pass on what the package logs from here on, but nothing before what is sent inside has been sent."""
+    held = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize, target=_LogToClient(worker))
+    package = logging.getLogger("changen2")
+    package.setLevel(logging.INFO)
+    package.addHandler(held)
+    yield
+    held.capacity = 0  # each record is passed on at once
+    held.flush()
+
+
 def hello() -> dict[str, Any]:
     """Return what the backend says first."""
     from changen2.jobs.models import list_models
@@ -267,9 +282,6 @@ def main() -> None:
     outgoing = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     worker = Worker(sys.stdin.buffer, outgoing)
-    package = logging.getLogger("changen2")
-    package.setLevel(logging.INFO)
-    package.addHandler(_LogToClient(worker))
     try:
         worker.serve()
     except BrokenPipeError:

@@ -1,6 +1,7 @@
 """The real worker process, spoken to as QGIS does."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -8,9 +9,12 @@ import pytest
 
 
 class Client:
-    def __init__(self):
+    def __init__(self, **environment):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "changen2", "worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "changen2", "worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **environment},
         )
         self.seen = []
 
@@ -56,6 +60,17 @@ def test_it_speaks_first(shared):
     assert hello["protocol"] == 1 and hello["pid"] == shared.process.pid
     assert hello["devices"][-1]["name"] == "cpu"
     assert "tiny" in {card["name"] for card in hello["models"]}
+
+
+def test_it_speaks_first_also_where_it_has_to_warn(tmp_path):
+    models = tmp_path / "token=hush"
+    models.touch()  # where a folder is expected
+    client = Client(CHANGEN2_MODELS=str(models))
+    warning = client.until(lambda message: message.get("method") == "log")["params"]
+    client.process.kill()
+    client.process.wait()
+    assert [message["method"] for message in client.seen] == ["hello", "log"]
+    assert warning["level"] == "warning" and "token=" in warning["message"] and "hush" not in warning["message"]
 
 
 @pytest.mark.parametrize(
