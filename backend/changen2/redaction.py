@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from typing import Any
 
 _SECRET = re.compile(
@@ -43,3 +44,13 @@ def redacted_result(result: dict[str, Any]) -> dict[str, Any]:
             for name, path in result["outputs"].items()
         }
     return told
+
+
+def redact_warnings() -> None:
+    """Let this process print Python's warnings, among them what GDAL says of layers, without credentials."""
+    spell = warnings.formatwarning
+
+    def formatwarning(*told: Any, **more: Any) -> str:
+        return redact(spell(*told, **more))
+
+    warnings.formatwarning = formatwarning

@@ -10,8 +10,11 @@ import typer
 from changen2 import __version__
 from changen2.cli import detection, generation, models, synthesis, training
 from changen2.cli.terminal import Json
+from changen2.cli.usage import Commands
+from changen2.redaction import redact_warnings
 
 app = typer.Typer(
+    cls=Commands,
     help="Change detection and change synthesis on rasters of any size.",
     no_args_is_help=True,
     add_completion=False,
@@ -59,4 +62,5 @@ def worker() -> None:
 
 def main() -> None:
     """Run the command; bad options exit with 2 and a message, as every bad input does."""
+    redact_warnings()
     app()

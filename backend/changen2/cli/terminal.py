@@ -176,7 +176,12 @@ def _explain(error: Changen2Error, as_json: bool) -> None:
     if hint:
         _say(hint)
     if as_json:
-        typer.echo(json.dumps({"error": {"code": error.code, "message": message, "hint": hint}}))
+        echo_error(error.code, message, hint)
+
+
+def echo_error(code: str, message: str, hint: str) -> None:
+    """Print an error as the JSON object that ``--json`` asks for, without credentials."""
+    typer.echo(json.dumps({"error": {"code": code, "message": redact(message), "hint": redact(hint)}}))
 
 
 @contextmanager
