@@ -121,7 +121,7 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
     )
     warnings = scores.pop("warnings")
     reporter.step("score", 1, 1)
-    kept = calibration_to_keep(request.store, scores, Path(request.prediction)) if request.store else {}
+    kept = calibration_to_keep(request.store, scores, request.prediction) if request.store else {}
     if request.reference is None or not request.out_dir:
         return {"summary": scores, "outputs": {}, "warnings": warnings + _keep(request.store, kept, scores)}
     with gdal_environment(), OutputFolder(

@@ -71,7 +71,7 @@ def evaluate(
         taken_for: set[str] = set()
         notes: dict[str, list[str]] = {}
         if reference is not None:
-            pairs = list(matched(Path(prediction), Path(reference), classes_before, classes_after))
+            pairs = list(matched(prediction, reference, classes_before, classes_after))
             found = []
             for number, pair in enumerate(pairs):
                 reporter.step("score", number, len(pairs))
@@ -82,7 +82,7 @@ def evaluate(
             notes = {str(pair.prediction): each.notes for pair, each in zip(pairs, found, strict=True)}
         if points is not None:
             with ChangeMap(prediction, threshold, reporter.check) as mapped:
-                result["area_adjusted"] = labelled_points.estimate(mapped, Path(points))
+                result["area_adjusted"] = labelled_points.estimate(mapped, points)
                 taken_for.add(mapped.taken_for)
                 notes.setdefault(str(prediction), mapped.notes)
         if not result:
@@ -93,7 +93,7 @@ def evaluate(
             )
         result |= {"taken_for": " or ".join(sorted(taken_for)), "warnings": _warnings(notes)}
         if store is not None:
-            amend_card(store, calibration=calibration_to_keep(store, result, Path(prediction)))
+            amend_card(store, calibration=calibration_to_keep(store, result, prediction))
         return result
 
 
@@ -136,7 +136,7 @@ def report(found: list[Comparison], what: str) -> dict[str, Any]:
     return result
 
 
-def calibration_to_keep(name: str, result: dict[str, Any], prediction: Path) -> dict[str, Any]:
+def calibration_to_keep(name: str, result: dict[str, Any], prediction: str | Path) -> dict[str, Any]:
     """Return the calibration for a model's card; detections with the model are scaled by it from then on.
 
     Args:
@@ -176,7 +176,8 @@ def calibration_to_keep(name: str, result: dict[str, Any], prediction: Path) -> 
     return found
 
 
-def _manifest_of(prediction: Path) -> dict[str, Any]:
+def _manifest_of(prediction: str | Path) -> dict[str, Any]:
     """What the manifest beside a map says; empty where there is none."""
-    manifest = (prediction if prediction.is_dir() else prediction.parent) / "manifest.json"
+    there = Path(prediction)
+    manifest = (there if there.is_dir() else there.parent) / "manifest.json"
     return json.loads(manifest.read_text(encoding="utf8")) if manifest.is_file() else {}

@@ -194,7 +194,7 @@ class _Plan:
                 return
             self.rules = make_rules(request, source.classes, kinds, background)
             return
-        if not Path(request.events).exists():
+        if not (request.events.startswith("/vsi") or Path(request.events).exists()):
             raise InputError(
                 f"{request.events!r} is neither a list of events nor a file.",
                 hint=f"Events are {', '.join(KINDS)}, parted by commas; or name a vector file of drawn events.",

@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
 from changen2.raster.grid import Bounds, Grid
+from changen2.raster.reading import may_be_there
 
 
 class Area:
@@ -74,7 +75,7 @@ def read_polygons(path: str | Path, grid: Grid) -> list[BaseGeometry]:
     Raises:
         InputError: ``missing_file``, ``unreadable`` or ``empty_extent`` (no polygon in it).
     """
-    if not Path(path).exists():
+    if not may_be_there(path):
         raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
     try:
         meta, _, wkb, _ = pyogrio.raw.read(path, columns=[])

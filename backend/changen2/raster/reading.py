@@ -65,7 +65,7 @@ def open_raster(path: str | Path) -> DatasetReader:
     Raises:
         InputError: ``missing_file`` or ``unreadable``.
     """
-    if not _is_virtual(str(path)) and not Path(path).exists():
+    if not may_be_there(path):
         raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
     try:
         with warnings.catch_warnings():
@@ -324,8 +324,12 @@ def _scale(own: Grid, grid: Grid) -> tuple[float, float]:
     return tuple(1.0 if abs(scale - 1) < 1e-3 else min(scale, 1.0) for scale in (across, down))  # type: ignore[return-value]
 
 
-def _is_virtual(path: str) -> bool:
-    return path.startswith("/vsi") or (":" in path[2:] and not Path(path).exists())
+def may_be_there(source: str | Path) -> bool:
+    """Whether a source is a file, or what GDAL alone can tell: ``/vsi…``, a URL, a subdataset.
+
+    The latter are kept as texts: a path would make one slash of two in ``/vsizip//data/maps.zip/change.tif``.
+    """
+    return str(source).startswith("/vsi") or ":" in str(source)[2:] or Path(source).exists()
 
 
 def _spoken(bounds: tuple[float, float, float, float]) -> str:

@@ -41,6 +41,12 @@ def reported(known):
     return values
 
 
+def test_a_map_in_an_archive_is_assessed_alike(known, reported, write_raster, tmp_path, zipped):
+    paths = write_raster("map.tif", reported, nodata=255), write_raster("known.tif", known)
+    plain, packed = run(*paths, tmp_path / "plain"), run(*map(zipped, paths), tmp_path / "packed")
+    assert plain["summary"] == packed["summary"]
+
+
 def test_places_are_told_apart(known, reported, write_raster, tmp_path):
     result = run(
         write_raster("map.tif", reported, nodata=255), write_raster("known.tif", known), tmp_path / "run/assessment"

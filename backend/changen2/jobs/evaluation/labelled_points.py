@@ -19,6 +19,7 @@ from changen2.jobs.evaluation.truth import ChangeMap
 from changen2.raster.area_estimates import Sample, area_adjusted
 from changen2.raster.grid import Grid
 from changen2.raster.ground import row_areas_m2
+from changen2.raster.reading import may_be_there
 
 REFERENCE_FIELD = "reference"
 STRATUM_FIELD = "map"
@@ -47,7 +48,7 @@ class Points:
     sizes: NDArray[np.float64] | None
 
 
-def estimate(mapped: ChangeMap, path: Path) -> dict[str, Any]:
+def estimate(mapped: ChangeMap, path: str | Path) -> dict[str, Any]:
     """Estimate accuracy and areas of a change map from labelled points.
 
     The points are a random sample of the pixels of each stratum. With the fields ``map`` (the stratum) and
@@ -131,7 +132,7 @@ def _look(
 
 
 def _strata(
-    points: Points, said: NDArray[np.int64], seen: NDArray[np.bool_], pixels: NDArray[np.float64], path: Path
+    points: Points, said: NDArray[np.int64], seen: NDArray[np.bool_], pixels: NDArray[np.float64], path: str | Path
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], Sequence[str]]:
     """The stratum of each point, from 0 and -1 where it counts for none; the size of each stratum, and where it is."""
     if points.strata is None or points.sizes is None:
@@ -175,7 +176,7 @@ def _check_enough(counts: NDArray[np.int64], strata: Sequence[str]) -> None:
 
 
 def _check_not_too_many(
-    counts: NDArray[np.int64], sizes: NDArray[np.float64], strata: Sequence[str], path: Path
+    counts: NDArray[np.int64], sizes: NDArray[np.float64], strata: Sequence[str], path: str | Path
 ) -> None:
     for count, size, where in zip(counts, sizes, strata, strict=True):
         if count > size:
@@ -186,8 +187,8 @@ def _check_not_too_many(
             )
 
 
-def _read(path: Path, grid: Grid) -> Points:
-    if not path.exists():
+def _read(path: str | Path, grid: Grid) -> Points:
+    if not may_be_there(path):
         raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
     try:
         meta, _, wkb, columns = pyogrio.raw.read(path, columns=[REFERENCE_FIELD, STRATUM_FIELD, SIZE_FIELD])

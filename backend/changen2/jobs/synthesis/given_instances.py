@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pyogrio
 import shapely
@@ -18,7 +16,7 @@ from changen2.gpcm.labels import Box
 from changen2.jobs.synthesis.label_series import as_window
 from changen2.jobs.synthesis.polygon_layer import read_polygons
 from changen2.raster.grid import Grid
-from changen2.raster.reading import UNREADABLE_HINT, check_overlap, open_raster, warp
+from changen2.raster.reading import UNREADABLE_HINT, check_overlap, may_be_there, open_raster, warp
 
 
 def open_instances(path: str, grid: Grid) -> NumberedRaster | NumberedPolygons:
@@ -27,7 +25,7 @@ def open_instances(path: str, grid: Grid) -> NumberedRaster | NumberedPolygons:
     Raises:
         InputError: missing, unreadable, several bands, polygons that enclose nothing, no overlap with the grid.
     """
-    if Path(path).exists() and _is_layer(path):
+    if may_be_there(path) and _is_layer(path):
         return NumberedPolygons(path, grid)
     return NumberedRaster(path, grid)
 

@@ -13,6 +13,7 @@ from shapely.geometry.base import BaseGeometry
 from changen2.errors import InputError
 from changen2.raster.area import in_grid_crs, polygonal
 from changen2.raster.grid import Grid
+from changen2.raster.reading import may_be_there
 
 
 def read_polygons(path: str | Path, grid: Grid) -> tuple[list[BaseGeometry], dict[str, NDArray[Any]], list[str]]:
@@ -30,7 +31,7 @@ def read_polygons(path: str | Path, grid: Grid) -> tuple[list[BaseGeometry], dic
     Raises:
         InputError: ``missing_file``, ``unreadable``, or ``no_events`` where something encloses no area.
     """
-    if not Path(path).exists():
+    if not may_be_there(path):
         raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
     try:
         meta, _, wkb, fields = pyogrio.raw.read(path)
