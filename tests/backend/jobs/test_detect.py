@@ -147,6 +147,8 @@ def test_polygons_of_interest_crop_and_mask(pair, tmp_path, difference, zipped, 
     with rasterio.open(result["outputs"]["change_probability"]) as output:
         values, (left, top) = output.read(1), output.transform @ (0, 0)
         inside = ~rasterio.features.geometry_mask([triangle], values.shape, output.transform)
+    told = json.loads((tmp_path / "run/manifest.json").read_text())["inputs"]["aoi"]
+    assert (told["path"], told["crs"], told["features"]) == (aoi, "EPSG:32633", 1)
     row, column = round((5_200_000 - top) / 0.5), round((left - 500_000) / 0.5)
     part = whole[row : row + values.shape[0], column : column + values.shape[1]]
     assert (values == np.where(inside, part, 0)).all()

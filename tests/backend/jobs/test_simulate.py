@@ -190,6 +190,8 @@ def test_labels_and_events_in_archives(town: Path, tmp_path: Path, zipped: Calla
     simulate(zipped(town), tmp_path / "packed", events=zipped(layer))
     simulate(town, tmp_path / "plain", events=layer)
     assert np.array_equal(*(read(tmp_path / run / "labels_t1.tif") for run in ("packed", "plain")))
+    told = json.loads((tmp_path / "packed/manifest.json").read_text())["inputs"]
+    assert told["labels"]["crs"] == told["events"]["crs"] == CRS and told["events"]["features"] == 1
 
 
 def test_the_events_of_one_run_can_be_replayed(town: Path, tmp_path: Path) -> None:

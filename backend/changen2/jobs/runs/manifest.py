@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pyogrio
 import rasterio
 
 from changen2 import __version__
@@ -20,8 +21,8 @@ def describe_input(path: str | Path) -> dict[str, Any]:
     """Return what identifies an input raster: source, CRS, size, data types, modification time."""
     with open_raster(path) as dataset:
         grid = Grid.of(dataset)
-        known = {
-            "path": redact(str(path)),
+        return {
+            **_source(path),
             "crs": grid.crs.to_string() if grid.crs else None,
             "width": grid.width,
             "height": grid.height,
@@ -29,7 +30,24 @@ def describe_input(path: str | Path) -> dict[str, Any]:
             "dtypes": list(dataset.dtypes),
             "nodata": None if dataset.nodata is None else str(dataset.nodata),
         }
-    if os.path.exists(path):  # noqa: PTH110 - also true for what is no plain path
+
+
+def describe_layer(path: str | Path) -> dict[str, Any]:
+    """Return what identifies an input layer of polygons or points: source, CRS, features, size, modification time.
+
+    Of one that is gone since it was read only the source: a result is worth having without that.
+    """
+    try:
+        about = pyogrio.read_info(path, force_feature_count=True)
+    except pyogrio.errors.DataSourceError:
+        return _source(path)
+    return {**_source(path), "crs": about["crs"], "features": about["features"]}
+
+
+def _source(path: str | Path) -> dict[str, Any]:
+    """A source, and of a file its size in bytes and its modification time."""
+    known: dict[str, Any] = {"path": redact(str(path))}
+    if os.path.exists(path):  # noqa: PTH110 - also false for what is no path
         stat = Path(path).stat()
         known["bytes"] = stat.st_size
         known["modified"] = datetime.fromtimestamp(stat.st_mtime, timezone.utc).isoformat()
