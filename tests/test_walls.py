@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "scenes": {"raster"},
     "gpcm": {"diffusion", "models", "raster"},
     "training": {"diffusion", "models", "raster", "gpcm", "scenes"},
-    "jobs": {"diffusion", "models", "raster", "gpcm", "training", "scenes", "protocol"},
+    "jobs": {"diffusion", "models", "raster", "gpcm", "training", "scenes", "protocol", "redaction"},
     "reports": {"diffusion", "models", "raster", "gpcm", "training", "scenes", "jobs", "protocol"},
 }
 

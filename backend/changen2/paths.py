@@ -39,6 +39,14 @@ def only_gdal_can_tell(source: str) -> bool:
     return told and not os.path.exists(source)  # noqa: PTH110 - also false for what is no path
 
 
+def may_be_there(source: str | Path) -> bool:
+    """Whether a source is a file, or what GDAL alone can tell.
+
+    The latter are kept as texts: a path would make one slash of two in ``/vsizip//data/maps.zip/change.tif``.
+    """
+    return only_gdal_can_tell(str(source)) or os.path.exists(source)  # noqa: PTH110 - also false for what is no path
+
+
 def local_file(source: str) -> Path | None:
     """Return the file or folder that a source is read from; None where there is none on this machine.
 

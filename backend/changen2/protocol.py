@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from changen2.errors import Cancelled, Changen2Error, InputError
 from changen2.paths import absolute, absolute_source, absolute_unless_words
+from changen2.redaction import redact
 from changen2.refusals import refusal
 
 PROTOCOL = 1
@@ -499,4 +500,4 @@ def encode(message: dict[str, Any]) -> bytes:
 def error_body(error: Changen2Error) -> dict[str, Any]:
     """Return a JSON-RPC error for one of our own."""
     code = BAD_INPUT if isinstance(error, InputError) else CANCELLED if isinstance(error, Cancelled) else JOB_FAILED
-    return {"code": code, "message": error.message, "data": {"code": error.code, "hint": error.hint}}
+    return {"code": code, "message": redact(error.message), "data": {"code": error.code, "hint": redact(error.hint)}}

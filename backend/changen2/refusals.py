@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import reprlib
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from changen2.errors import InputError
+from changen2.redaction import redact
 
 KINDS = {"integer": "a whole number", "number": "a finite number", "string": "a text", "boolean": "true or false"}
 """Of JSON schema, in words."""
 
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = 80
+LONGEST = 80
+"""Characters of a value that are said."""
 
 
 def refusal(schema: type[BaseModel], params: dict[str, Any], error: ValidationError) -> InputError:
@@ -47,7 +47,12 @@ def _said(schema: type[BaseModel], params: dict[str, Any], name: str) -> tuple[s
     field, hint = known[name], f"Change {name}"
     if not field.is_required():
         hint += ", or leave it out" if field.default in (None, "") else f", or leave it out to use {field.default}"
-    return f"{name} is {_short.repr(params[name])}; allowed: {words}.", f"{hint}."
+    return f"{name} is {_short(params[name])}; allowed: {words}.", f"{hint}."
+
+
+def _short(value: Any) -> str:
+    said = redact(repr(value))  # before it is cut, lest half a password is not known for one
+    return said if len(said) <= LONGEST else f"{said[: LONGEST - 1]}…"
 
 
 def allowed(field: dict[str, Any]) -> str:

@@ -14,8 +14,10 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from logging.handlers import MemoryHandler
 from typing import Any, BinaryIO
 
 from pydantic import ValidationError
@@ -52,6 +54,7 @@ from changen2.protocol import (
     error_body,
     validate,
 )
+from changen2.redaction import redact, redacted_result
 
 HEARTBEAT_S = 5.0
 
@@ -109,7 +112,8 @@ class Worker:
 
     def serve(self) -> None:
         """Say hello and run jobs until ``shutdown``."""
-        self._send({"method": "hello", "params": hello()})
+        with _logged_to(self):
+            self._send({"method": "hello", "params": hello()})
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         while (message := self._waiting.get()) is not None:
@@ -218,7 +222,7 @@ class Worker:
             self._notify("progress", {"id": message.id, **progress._asdict()})
 
         reporter = Reporter(on_progress, event.is_set)
-        reply = _reply(schema, message.params, lambda request: function(request, reporter))
+        reply = _reply(schema, message.params, lambda request: redacted_result(function(request, reporter)))
         with self._state:
             self._cancelled.pop(message.id, None)  # type: ignore[arg-type]
             self._running = None
@@ -237,7 +241,19 @@ class _LogToClient(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = "warning" if record.levelno >= logging.WARNING else "info"
-        self._worker._notify("log", {"level": level, "message": record.getMessage()})
+        self._worker._notify("log", {"level": level, "message": redact(record.getMessage())})
+
+
+@contextmanager
+def _logged_to(worker: Worker) -> Iterator[None]:
+    """Pass on what the package logs from here on, but nothing before what is sent inside has been sent."""
+    held = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize, target=_LogToClient(worker))
+    package = logging.getLogger("changen2")
+    package.setLevel(logging.INFO)
+    package.addHandler(held)
+    yield
+    held.capacity = 0  # each record is passed on at once
+    held.flush()
 
 
 def hello() -> dict[str, Any]:
@@ -261,9 +277,6 @@ def main() -> None:
     outgoing = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     worker = Worker(sys.stdin.buffer, outgoing)
-    package = logging.getLogger("changen2")
-    package.setLevel(logging.INFO)
-    package.addHandler(_LogToClient(worker))
     try:
         worker.serve()
     except BrokenPipeError:
@@ -279,11 +292,11 @@ def _reply(schema: type[Request], params: dict[str, Any], answer: Callable[[Any]
     except MemoryError:
         return {"error": _error(JOB_FAILED, "The machine ran out of memory.", "out_of_memory")}
     except Exception as error:  # the process's edge: a bug must reach the person as a message, not as silence
-        traceback.print_exc()
+        print(redact(traceback.format_exc()), file=sys.stderr, flush=True)
         text = f"The backend failed unexpectedly: {type(error).__name__}: {error}"
         return {"error": _error(JOB_FAILED, text, "internal")}
 
 
 def _error(code: int, message: str, name: str) -> dict[str, Any]:
     hint = "See the log for details." if code == JOB_FAILED else "Check the client's version against the backend's."
-    return {"code": code, "message": message, "data": {"code": name, "hint": hint if code != BAD_INPUT else ""}}
+    return {"code": code, "message": redact(message), "data": {"code": name, "hint": hint if code != BAD_INPUT else ""}}

@@ -1,5 +1,8 @@
 """Small rasters, and models without weights whose answers are known: a detector and a generator."""
 
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
@@ -78,6 +81,20 @@ def write_raster(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def zipped(tmp_path):
+    """Pack files, ``zipped(first, …)``, and return what GDAL calls the first of them; only there are they found."""
+
+    def pack(*paths):
+        archive = tmp_path / f"{Path(paths[0]).stem}.zip"
+        with zipfile.ZipFile(archive, "w") as target:
+            for path in paths:
+                target.write(path, Path(path).name)
+        return f"/vsizip/{archive}/{Path(paths[0]).name}"
+
+    return pack
 
 
 @pytest.fixture

@@ -25,6 +25,15 @@ def test_detect_prints_one_json_object_last(pair, tmp_path):
     assert again.returncode == 0 and (tmp_path / "v/change.gpkg").exists()
 
 
+@pytest.mark.parametrize("kind", ["raster", "layer"])
+def test_no_credentials_are_shown(pair, tmp_path, kind):
+    source = "/vsicurl/http://ada:hush@127.0.0.1:9/a?token=hush"
+    given = [source, source] if kind == "raster" else [*pair, "--aoi", source]
+    done = changen2("detect", *given, "-o", tmp_path / "run", "--json")
+    assert done.returncode == 2 and json.loads(done.stdout)["error"]["code"] == "unreadable"
+    assert "127.0.0.1" in done.stderr and "hush" not in done.stderr + done.stdout
+
+
 def test_a_tilde_that_no_shell_has_expanded_is_the_home_folder(pair, tmp_path):
     home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
     (tmp_path / "elsewhere").mkdir()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -11,9 +12,12 @@ from changen2.worker import Worker
 
 
 class Client:
-    def __init__(self):
+    def __init__(self, **environment):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "changen2", "worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "changen2", "worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **environment},
         )
         self.seen = []
 
@@ -59,6 +63,17 @@ def test_it_speaks_first(shared):
     assert hello["protocol"] == 1 and hello["pid"] == shared.process.pid
     assert hello["devices"][-1]["name"] == "cpu"
     assert "tiny" in {card["name"] for card in hello["models"]}
+
+
+def test_it_speaks_first_also_where_it_has_to_warn(tmp_path):
+    models = tmp_path / "token=hush"
+    models.touch()  # where a folder is expected
+    client = Client(CHANGEN2_MODELS=str(models))
+    warning = client.until(lambda message: message.get("method") == "log")["params"]
+    client.process.kill()
+    client.process.wait()
+    assert [message["method"] for message in client.seen] == ["hello", "log"]
+    assert warning["level"] == "warning" and "token=" in warning["message"] and "hush" not in warning["message"]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +125,13 @@ def test_bad_input_names_value_and_next_step(shared, tmp_path):
     error = shared.answer("x")["error"]
     assert error["code"] == -32602 and error["data"] == {"code": "missing_file", "hint": "Check the path."}
     assert "none.tif" in error["message"]
+
+
+def test_no_credentials_are_sent(shared, tmp_path):
+    source = "/vsicurl/http://ada:hush@127.0.0.1:9/a.tif?token=hush"
+    shared.request("s", "detect", before=source, after=source, out_dir=str(tmp_path / "out"))
+    error = shared.answer("s")["error"]
+    assert error["data"]["code"] == "unreadable" and "127.0.0.1" in error["message"] and "hush" not in str(error)
 
 
 def test_detect_reports_and_answers(shared, pair, tmp_path):

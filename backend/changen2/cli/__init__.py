@@ -20,7 +20,9 @@ def main() -> None:
         signal.signal(signal.SIGINT, _stop)
     try:
         from changen2.cli.commands import app
+        from changen2.redaction import redact_warnings
 
+        redact_warnings()
         app()
     except _Stopped:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -10,8 +10,10 @@ import typer
 from changen2 import __version__
 from changen2.cli import detection, generation, models, synthesis, training
 from changen2.cli.terminal import Json
+from changen2.cli.usage import Commands
 
 app = typer.Typer(
+    cls=Commands,
     help="Change detection and change synthesis on rasters of any size.",
     no_args_is_help=True,
     add_completion=False,

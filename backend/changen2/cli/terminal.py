@@ -22,6 +22,7 @@ from rich.text import Text
 
 from changen2.errors import Cancelled, Changen2Error, InputError
 from changen2.jobs.runs.progress import Progress
+from changen2.redaction import redact, redacted_result
 
 UNLIMITED = 100_000
 """Columns of what is no terminal, where nothing has to fit."""
@@ -100,7 +101,7 @@ def run(job: Job, given: dict[str, Any]) -> dict[str, Any]:
     as_json = parameters.pop("as_json")
     try:
         with cancellable() as is_cancelled, _bar() as on_progress, _log():
-            result = job(**parameters, on_progress=on_progress, is_cancelled=is_cancelled)
+            result = redacted_result(job(**parameters, on_progress=on_progress, is_cancelled=is_cancelled))
     except Changen2Error as error:
         _explain(error, as_json)
         raise typer.Exit(error.exit_code) from None
@@ -166,17 +167,23 @@ def _log() -> Iterator[None]:
 class _LogToTerminal(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         label = NOTE if record.levelno >= logging.WARNING else ""
-        _say(Text.assemble(label, record.getMessage()))
+        _say(Text.assemble(label, redact(record.getMessage())))
 
 
 def _explain(error: Changen2Error, as_json: bool) -> None:
     color = "yellow" if isinstance(error, Cancelled) else "red"
     label = "Bad input" if isinstance(error, InputError) else "Stopped" if isinstance(error, Cancelled) else "Failed"
-    _say(Text.assemble((f"{label}: ", color), error.message))
-    if error.hint:
-        _say(error.hint)
+    message, hint = redact(error.message), redact(error.hint)
+    _say(Text.assemble((f"{label}: ", color), message))
+    if hint:
+        _say(hint)
     if as_json:
-        typer.echo(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
+        echo_error(error.code, message, hint)
+
+
+def echo_error(code: str, message: str, hint: str) -> None:
+    """Print an error as the JSON object that ``--json`` asks for, without credentials."""
+    typer.echo(json.dumps({"error": {"code": code, "message": redact(message), "hint": redact(hint)}}))
 
 
 @contextmanager

@@ -28,8 +28,8 @@ from changen2.jobs.evaluation.places import (
     outcome_of,
     place_shares,
 )
-from changen2.jobs.evaluation.truth import ChangeMap, open_truth
-from changen2.jobs.runs.manifest import versions, write_manifest
+from changen2.jobs.evaluation.truth import ChangeMap, is_layer, open_truth
+from changen2.jobs.runs.manifest import describe_input, describe_layer, versions, write_manifest
 from changen2.jobs.runs.progress import Reporter
 from changen2.models.store import amend_card, amendable_card
 from changen2.protocol import EvaluateRequest
@@ -121,7 +121,7 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
     )
     warnings = scores.pop("warnings")
     reporter.step("score", 1, 1)
-    kept = calibration_to_keep(request.store, scores, Path(request.prediction)) if request.store else {}
+    kept = calibration_to_keep(request.store, scores, request.prediction) if request.store else {}
     if request.reference is None or not request.out_dir:
         return {"summary": scores, "outputs": {}, "warnings": warnings + _keep(request.store, kept, scores)}
     with gdal_environment(), OutputFolder(
@@ -134,7 +134,7 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
             "job": "evaluate",
             "began": began.isoformat(),
             "versions": versions(),
-            "inputs": {name: getattr(request, name) for name in ("prediction", "reference")},
+            "inputs": _inputs(request),
             "parameters": request.model_dump(exclude={"prediction", "reference"}),
             "seconds": round(time.monotonic() - clock, 2),
             "summary": summary,
@@ -146,6 +146,16 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
     warnings += _keep(request.store, kept, summary)
     outputs = {key: str(placed[name]) for key, name in OUTPUTS.items()}
     return {"outputs": outputs, "summary": summary, "warnings": warnings}
+
+
+def _inputs(request: EvaluateRequest) -> dict[str, Any]:
+    """What the assessment was made of, as its manifest states it."""
+    names = ("prediction", "reference", "points", "classes_before", "classes_after")
+    given = {name: path for name in names if (path := getattr(request, name)) is not None}
+    return {
+        name: describe_layer(path) if name == "points" or is_layer(path) else describe_input(path)
+        for name, path in given.items()
+    }
 
 
 def _keep(name: str, calibration: dict[str, Any], summary: dict[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ from changen2.jobs.detection.change_map import Decoder, DetectionMaps, polygons_
 from changen2.jobs.detection.plan import Plan, make_plan
 from changen2.jobs.runs.folder import run_folder
 from changen2.jobs.runs.journal import Journal, note_request, stamps
-from changen2.jobs.runs.manifest import describe_input, versions, write_manifest
+from changen2.jobs.runs.manifest import describe_input, describe_layer, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.devices import choose_device, choose_precision, default_threads
 from changen2.models.predictor import Predictor, batch_that_fits
@@ -310,20 +310,19 @@ def _manifest(
     import torch
 
     request, card = plan.request, plan.card
+    inputs = {
+        name: {**describe_input(path), "bands": raster.bands, "stretch": raster.stretch.model_dump()}
+        for name, path, raster in (("before", request.before, before), ("after", request.after, after))
+    }
+    if request.aoi is not None:
+        inputs["aoi"] = describe_layer(request.aoi)
     return {
         "job": "detect",
         "began": began.isoformat(),
         "versions": versions(),
         "model": card.model_dump(include={"name", "title", "sha256", "licence", "noncommercial"}),
         "scaling": _scaling(plan),
-        "inputs": {
-            name: {
-                **describe_input(path),
-                "bands": raster.bands,
-                "stretch": raster.stretch.model_dump(),
-            }
-            for name, path, raster in (("before", request.before, before), ("after", request.after, after))
-        },
+        "inputs": inputs,
         "parameters": request.model_dump(exclude={"before", "after"}),
         "grid": {"gsd_m": plan.gsd, "scale_factor": plan.factor, "window": list(plan.area.window.flatten())},
         "tiles": {

@@ -72,7 +72,7 @@ def evaluate(
         notes: dict[str, list[str]] = {}
         undefined: list[str] = []
         if reference is not None:
-            pairs = list(matched(Path(prediction), Path(reference), classes_before, classes_after))
+            pairs = list(matched(prediction, reference, classes_before, classes_after))
             found = []
             for number, pair in enumerate(pairs):
                 reporter.step("score", number, len(pairs))
@@ -84,7 +84,7 @@ def evaluate(
             notes = {str(pair.prediction): each.notes for pair, each in zip(pairs, found, strict=True)}
         if points is not None:
             with ChangeMap(prediction, threshold, reporter.check) as mapped:
-                result["area_adjusted"] = labelled_points.estimate(mapped, Path(points))
+                result["area_adjusted"] = labelled_points.estimate(mapped, points)
                 taken_for.add(mapped.taken_for)
                 notes.setdefault(str(prediction), mapped.notes)
         if not result:
@@ -95,7 +95,7 @@ def evaluate(
             )
         result |= {"taken_for": " or ".join(sorted(taken_for)), "warnings": _warnings(notes) + undefined}
         if store is not None:
-            amend_card(store, calibration=calibration_to_keep(store, result, Path(prediction)))
+            amend_card(store, calibration=calibration_to_keep(store, result, prediction))
         return result
 
 
@@ -149,7 +149,7 @@ def report(found: list[Comparison], what: str) -> dict[str, Any]:
     return result
 
 
-def calibration_to_keep(name: str, result: dict[str, Any], prediction: Path) -> dict[str, Any]:
+def calibration_to_keep(name: str, result: dict[str, Any], prediction: str | Path) -> dict[str, Any]:
     """Return the calibration for a model's card; detections with the model are scaled by it from then on.
 
     Args:
@@ -168,7 +168,8 @@ def calibration_to_keep(name: str, result: dict[str, Any], prediction: Path) -> 
             hint="Give a change_probability.tif and a reference.",
             code="bad_value",
         )
-    made = read_manifest(prediction if prediction.is_dir() else prediction.parent)
+    there = Path(prediction)
+    made = read_manifest(there if there.is_dir() else there.parent)
     if made.get("job") == "detect" and made["model"]["name"] != name:
         raise InputError(
             f"{prediction} was made by {made['model']['name']}: how its probabilities are to be scaled says nothing "

@@ -17,7 +17,7 @@ from changen2.jobs.learning.material import Material, files_of, read_material
 from changen2.jobs.learning.register import require_free
 from changen2.jobs.runs.folder import is_unfinished
 from changen2.jobs.runs.journal import stamps
-from changen2.jobs.runs.manifest import redacted, versions, write_manifest
+from changen2.jobs.runs.manifest import versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models import store
 from changen2.models.changestar import ChangeStar
@@ -28,6 +28,7 @@ from changen2.raster.calibration import Tally, best_threshold, calibration
 from changen2.raster.output_folder import OutputFolder
 from changen2.raster.reading import gdal_environment
 from changen2.raster.writing import disk_errors
+from changen2.redaction import redacted
 from changen2.training.export import compact
 from changen2.training.finetune import Trained, check, judge, say_yes_or_no, settings
 from changen2.training.finetune import finetune as train

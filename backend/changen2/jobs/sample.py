@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from changen2.errors import InputError
+from changen2.jobs.runs.manifest import versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.protocol import SampleRequest, validate
 from changen2.raster.output_folder import OutputFolder
 from changen2.raster.reading import gdal_environment
 from changen2.scenes.sample import BYTES_PER_PIXEL, write_sample
+
+MANIFEST = "sample_manifest.json"
+"""Not as a run's is called: in a folder of runs a scene is none."""
 
 
 def sample(
@@ -45,12 +51,24 @@ def sample(
 def run(request: SampleRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request."""
     check_memory(request.size, psutil.virtual_memory().available)
+    began, clock = datetime.now(timezone.utc), time.monotonic()
     reporter.step("write", 0, 1)
     with gdal_environment(), OutputFolder(request.out_dir) as folder:
         made = write_sample(folder.work, size=request.size, seed=request.seed)
-        placed = folder.publish([Path(path).name for path in made.values()])
+        names = {name: Path(path).name for name, path in made.items()}
+        manifest = {
+            "job": "sample",
+            "began": began.isoformat(),
+            "versions": versions(),
+            "inputs": {},
+            "parameters": request.model_dump(),
+            "seconds": round(time.monotonic() - clock, 2),
+            "outputs": names,
+        }
+        write_manifest(folder.work / MANIFEST, manifest)
+        placed = folder.publish([*names.values(), MANIFEST])
     reporter.step("write", 1, 1)
-    return {"outputs": {name: str(placed[Path(path).name]) for name, path in made.items()}}
+    return {"outputs": {name: str(placed[file]) for name, file in (names | {"manifest": MANIFEST}).items()}}
 
 
 def check_memory(size: int, free: int) -> None:

@@ -17,7 +17,7 @@ from changen2.gpcm.drawn import DrawnEvent, apply_drawn
 from changen2.gpcm.labels import Box, Labels, Readable
 from changen2.gpcm.simulation import KINDS, Event
 from changen2.jobs.runs.folder import SERIES, check_apart, drop, is_unfinished, series_there
-from changen2.jobs.runs.manifest import describe_input, versions, write_manifest
+from changen2.jobs.runs.manifest import describe_input, describe_layer, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.synthesis.condition import INSTANCES
 from changen2.jobs.synthesis.event_rules import make_rules
@@ -118,7 +118,10 @@ def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
             "job": "simulate",
             "began": began.isoformat(),
             "versions": versions(),
-            "inputs": {"labels": describe_input(request.labels)},
+            "inputs": {
+                "labels": describe_input(request.labels),
+                **({} if plan.drawn is None else {"events": describe_layer(request.events)}),
+            },
             "parameters": request.model_dump(exclude={"labels"}),
             "classes": dict(source.classes.names),
             "summary": summary,

@@ -17,7 +17,7 @@ import shapely
 from changen2.gpcm.synthesis import Generator
 from changen2.jobs.runs.folder import SERIES, drop, run_folder, series_there
 from changen2.jobs.runs.journal import note_request
-from changen2.jobs.runs.manifest import describe_input, versions, write_manifest
+from changen2.jobs.runs.manifest import describe_input, describe_layer, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.synthesis import rates
 from changen2.jobs.synthesis.event_series import EventSeries, rows_inside
@@ -169,6 +169,8 @@ def _manifest(
     given = {"image": image}
     if request.labels is not None:
         given["labels"] = describe_input(request.labels)
+    layers = {"events": request.events, "aoi": request.aoi}
+    given |= {name: describe_layer(path) for name, path in layers.items() if path is not None}
     started = "the sampler started from noise"
     if request.init == "exemplar":
         started = (

@@ -62,7 +62,7 @@ def vectorize(
 def run(request: VectorizeRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request."""
     began, clock = datetime.now(timezone.utc), time.monotonic()
-    source = Path(request.probability)
+    source = request.probability
     with (
         gdal_environment(),
         OutputFolder(request.out_dir, overwrite=request.overwrite, replaces=OUTPUTS.values()) as out,
@@ -73,7 +73,7 @@ def run(request: VectorizeRequest, reporter: Reporter) -> dict[str, Any]:
         if not polygons:
             warnings.append(f"No change found at threshold {request.threshold:.2f}.")
         # Weights that made the probability bind what is made of it.
-        made = read_manifest(source.parent)
+        made = read_manifest(Path(source).parent)
         model = made.get("model") if made.get("job") == "detect" else None
         areas = [polygon.area_m2 for polygon in polygons]
         summary = {
@@ -100,12 +100,12 @@ def run(request: VectorizeRequest, reporter: Reporter) -> dict[str, Any]:
         write_manifest(out.work / "vectorize_manifest.json", manifest)
         placed = out.publish([*OUTPUTS.values(), "vectorize_manifest.json"])
     outputs = {key: str(placed[name]) for key, name in OUTPUTS.items()}
-    outputs["change_probability"] = str(source)
+    outputs["change_probability"] = source
     outputs["manifest"] = str(placed["vectorize_manifest.json"])
     return {"outputs": outputs, "summary": summary, "warnings": warnings}
 
 
-def _classes_of(source: Path, grid: Grid) -> tuple[Classes | None, list[str]]:
+def _classes_of(source: str, grid: Grid) -> tuple[Classes | None, list[str]]:
     """The class maps beside a map where they tell of its ground, and what a person should know of that."""
     classes = Classes.beside(source)
     if classes is None or classes.share_ground_with(grid):
@@ -113,7 +113,7 @@ def _classes_of(source: Path, grid: Grid) -> tuple[Classes | None, list[str]]:
     return None, [f"{classes.before} is of another place or grid than {source}: the polygons have no classes."]
 
 
-def _threshold(source: Path, target: Path, threshold: float, reporter: Reporter) -> tuple[Grid, int, int]:
+def _threshold(source: str, target: Path, threshold: float, reporter: Reporter) -> tuple[Grid, int, int]:
     """Write the binary map; return its grid and how many pixels are valid and changed."""
     valid_px = change_px = 0
     with open_raster(source) as dataset:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
-from changen2.paths import only_gdal_can_tell
+from changen2.paths import may_be_there
 
 NOTATION = "|layername="
 """Stands between a file and the name of one of its layers, as in QGIS."""
@@ -59,18 +59,29 @@ def read_layer(
     Raises:
         InputError: ``missing_file``, ``unreadable``, or ``bad_layer``: there is no such layer, or it has to be named.
     """
-    path, name = _file_and_name(str(source))
-    if not only_gdal_can_tell(path) and not Path(path).exists():
+    path = _file_and_name(str(source))[0]
+    if not may_be_there(path):
         raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
     with warnings.catch_warnings():
         # What pyogrio warns of is either said in the words of this program or does not matter for shapes.
         warnings.filterwarnings("ignore", module="pyogrio")
         try:
-            return _read(path, _choose(path, name, kind, usual), columns)
+            return _read(*chosen_layer(source, kind, usual=usual), columns)
         except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
             raise InputError(
                 f"{path} cannot be read as a vector layer: {error}", hint="Export it as GeoPackage.", code="unreadable"
             ) from error
+
+
+def chosen_layer(source: str | Path, kind: Kind = "polygon", *, usual: Sequence[str] = ()) -> tuple[str, str]:
+    """Return the file and the name of the layer that a source means; see :func:`read_layer`.
+
+    Raises:
+        InputError: ``bad_layer``.
+        pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError: it is no vector file, or holds no layer.
+    """
+    path, name = _file_and_name(str(source))
+    return path, _choose(path, name, kind, usual)
 
 
 def has_layers(source: str) -> bool:

@@ -21,7 +21,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from changen2.errors import InputError
-from changen2.paths import only_gdal_can_tell
+from changen2.paths import may_be_there
 from changen2.raster.grid import Bounds, Grid
 from changen2.raster.longitudes import crosses_antimeridian, unbroken
 from changen2.raster.radiometry import Stretch, stretch_of
@@ -66,7 +66,7 @@ def open_raster(path: str | Path) -> DatasetReader:
     Raises:
         InputError: ``missing_file`` or ``unreadable``.
     """
-    if not only_gdal_can_tell(str(path)) and not Path(path).exists():
+    if not may_be_there(path):
         raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
     try:
         with warnings.catch_warnings():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -55,17 +56,20 @@ class Classes:
         names: of each, index → name; an index without one is written as a number.
     """
 
-    before: Path
-    after: Path
+    before: str
+    after: str
     names: tuple[dict[int, str], dict[int, str]]
 
     @classmethod
-    def beside(cls, probability: Path) -> Classes | None:
+    def beside(cls, probability: str | Path) -> Classes | None:
         """Return the class maps in the same folder, named by their own metadata; None where there are none."""
-        before, after = probability.with_name("semantic_before.tif"), probability.with_name("semantic_after.tif")
-        of_change = probability.with_name("change_class.tif")
-        after = of_change if of_change.exists() else after
-        if not (before.exists() and after.exists()):
+        folder = os.path.dirname(probability)  # noqa: PTH120 - see `may_be_there`
+        before, after, of_change = (
+            f"{folder}/{name}.tif" if folder else f"{name}.tif"
+            for name in ("semantic_before", "semantic_after", "change_class")
+        )
+        after = of_change if _is_there(of_change) else after
+        if not (_is_there(before) and _is_there(after)):
             return None
         names = []
         for path in (before, after):
@@ -89,7 +93,17 @@ class Classes:
         return True
 
 
-def open_classes(path: Path, grid: Grid, files: ExitStack) -> DatasetReader:
+def _is_there(path: str) -> bool:
+    if os.path.exists(path):  # noqa: PTH110 - also false for what is no path
+        return True
+    try:
+        open_raster(path).close()
+    except InputError:
+        return False
+    return True
+
+
+def open_classes(path: str | Path, grid: Grid, files: ExitStack) -> DatasetReader:
     """Open a class map on a grid, warped to it by nearest neighbour where it is on another.
 
     Raises:
@@ -136,7 +150,7 @@ class ChangePolygon:
 
 def change_polygons(
     change: Path,
-    probability: Path,
+    probability: str | Path,
     *,
     min_area: float = 0.0,
     classes: Classes | None = None,

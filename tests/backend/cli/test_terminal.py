@@ -1,6 +1,7 @@
 """What a terminal shows of texts that are not ours is what they are: names with brackets and colons too."""
 
 import io
+import logging
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,25 @@ def test_the_table_of_models(name, capsys, monkeypatch):
     monkeypatch.setattr(model_jobs, "list_models", lambda: cards)
     models.list_()
     assert capsys.readouterr().out.count(name) == 3
+
+
+SOURCE = "/vsicurl/https://ada:hush@store.example/a.tif?token=hush"
+
+
+def test_no_credentials_are_shown(capsys):
+    def job(on_progress, is_cancelled):
+        logging.getLogger("changen2").warning("%s is slow.", SOURCE)
+        return {"outputs": {"map": SOURCE}, "warnings": [f"{SOURCE} was warped."]}
+
+    def broken(on_progress, is_cancelled):
+        raise InputError(f"There is no {SOURCE}.", hint=f"Look for {SOURCE}.")
+
+    terminal.run(job, {"as_json": True})
+    with pytest.raises(typer.Exit):
+        terminal.run(broken, {"as_json": True})
+    shown = capsys.readouterr()
+    assert shown.err.count("***@store.example") == 5 and shown.out.count("***@store.example") == 4
+    assert "hush" not in shown.err + shown.out
 
 
 LONG = "/runs/" + "a folder with a long name/" * 20 + "m.tif"

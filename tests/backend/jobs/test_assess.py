@@ -41,6 +41,12 @@ def reported(known):
     return values
 
 
+def test_a_map_in_an_archive_is_assessed_alike(known, reported, write_raster, tmp_path, zipped):
+    paths = write_raster("map.tif", reported, nodata=255), write_raster("known.tif", known)
+    plain, packed = run(*paths, tmp_path / "plain"), run(*map(zipped, paths), tmp_path / "packed")
+    assert plain["summary"] == packed["summary"]
+
+
 def test_places_are_told_apart(known, reported, write_raster, tmp_path):
     result = run(
         write_raster("map.tif", reported, nodata=255), write_raster("known.tif", known), tmp_path / "run/assessment"
@@ -62,6 +68,9 @@ def test_places_are_told_apart(known, reported, write_raster, tmp_path):
     assert [values[place] for place in ((120, 2050), (22, 22), (255, 510), (0, 0), (0, 1550))] == [1, 2, 3, 0, 255]
     manifest = json.loads((tmp_path / "run/assessment/assessment_manifest.json").read_text())
     assert manifest["summary"]["places"]["known"] == 3
+    assert {name: (about["path"], about["width"]) for name, about in manifest["inputs"].items()} == {
+        name: (str(tmp_path / f"{file}.tif"), 2100) for name, file in (("prediction", "map"), ("reference", "known"))
+    }
 
 
 def test_small_places_are_not_counted(known, reported, write_raster, tmp_path):

@@ -137,14 +137,18 @@ def test_nan_is_nodata_and_the_stretch_is_one_for_the_raster(scene, tmp_path, wr
     assert stretch["low"][0] == pytest.approx(np.nanpercentile(before[0], 2), rel=1e-5)
 
 
-def test_polygons_of_interest_crop_and_mask(pair, tmp_path, difference):
+@pytest.mark.parametrize("packed", [False, True])
+def test_polygons_of_interest_crop_and_mask(pair, tmp_path, difference, zipped, packed):
     triangle = shapely.Polygon([(500_070, 5_199_970), (500_130, 5_199_970), (500_070, 5_199_910)])
     write_polygon(tmp_path / "aoi.gpkg", triangle)
     whole = read(difference(*pair, tmp_path / "whole")["outputs"]["change_probability"])
-    result = difference(*pair, tmp_path / "run", aoi=str(tmp_path / "aoi.gpkg"))
+    aoi = zipped(tmp_path / "aoi.gpkg") if packed else str(tmp_path / "aoi.gpkg")
+    result = difference(*pair, tmp_path / "run", aoi=aoi)
     with rasterio.open(result["outputs"]["change_probability"]) as output:
         values, (left, top) = output.read(1), output.transform @ (0, 0)
         inside = ~rasterio.features.geometry_mask([triangle], values.shape, output.transform)
+    told = json.loads((tmp_path / "run/manifest.json").read_text())["inputs"]["aoi"]
+    assert (told["path"], told["crs"], told["features"]) == (aoi, "EPSG:32633", 1)
     row, column = round((5_200_000 - top) / 0.5), round((left - 500_000) / 0.5)
     part = whole[row : row + values.shape[0], column : column + values.shape[1]]
     assert (values == np.where(inside, part, 0)).all()

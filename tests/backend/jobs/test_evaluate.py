@@ -64,6 +64,25 @@ def test_folders_are_compared_by_name(truth, tmp_path, write_raster):
     assert "two.png" in caught.value.message
 
 
+def test_what_lies_in_archives_is_compared_alike(truth, tmp_path, write_raster, zipped):
+    change = write_raster("change.tif", (np.roll(truth, 5) > 0).astype(np.uint8), nodata=255)
+    classes = [write_raster(f"semantic_{date}.tif", truth // 200, nodata=255) for date in ("before", "after")]
+    label = write_raster("label.tif", truth)
+    points, polygons = tmp_path / "points.gpkg", tmp_path / "polygons.gpkg"
+    square = shapely.box(500_075, 5_199_920, 500_115, 5_199_950)
+    inside, outside = square.centroid, shapely.Point(500_010, 5_199_990)
+    for path, shapes in ((points, [inside, inside, outside, outside]), (polygons, [square])):
+        pyogrio.raw.write(
+            path, shapely.to_wkb(np.array(shapes, dtype=object)), field_data=[np.ones(len(shapes), int)],
+            fields=["reference"], geometry_type=shapes[0].geom_type, crs="EPSG:32633",
+        )  # fmt: skip
+    said = {"classes_before": classes[0], "classes_after": classes[1]}
+    packed = {name: zipped(path) for name, path in said.items()}
+    prediction = zipped(change, *classes)
+    assert evaluate(prediction, zipped(label), **packed) == evaluate(change, label, **said)
+    assert evaluate(prediction, zipped(polygons), points=zipped(points)) == evaluate(change, polygons, points=points)
+
+
 def test_classes_are_compared_where_both_have_them(truth, tmp_path, write_raster):
     (tmp_path / "run").mkdir()
     change = write_raster("run/change.tif", (truth > 0).astype(np.uint8), nodata=255)

@@ -221,7 +221,8 @@ def test_two_rasters_and_drawn_changes(pair, tmp_path):
     made = finetune("squares", tmp_path / "run", before=pair[0], after=pair[1], changes=changes, **SHORT)
     card = card_of("squares")
     assert made["summary"]["gsd_m"] == card.gsd_native == 0.5
-    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["inputs"]["before"]["crs"] == "EPSG:32633"
+    inputs = json.loads((tmp_path / "run" / "manifest.json").read_text())["inputs"]
+    assert inputs["before"]["crs"] == inputs["changes"]["crs"] == "EPSG:32633" and inputs["changes"]["features"] > 0
     assert not any("--gsd" in text for text in made["warnings"])
 
 

@@ -1,7 +1,9 @@
 """The sample scene as a job: too much for the memory, or a seed that is none, is refused before anything is drawn."""
 
+import json
 import math
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -46,7 +48,10 @@ def test_a_seed_is_a_number_from_0(tmp_path, seed):
 
 
 def test_a_scene_that_is_there_stays_and_no_option_is_named_that_the_command_has_not(tmp_path):
-    sample(tmp_path / "scene", size=128)
+    made = sample(tmp_path / "scene", size=128, seed=3)["outputs"]
+    manifest = json.loads(Path(made["manifest"]).read_text(encoding="utf8"))
+    assert (manifest["job"], manifest["parameters"]["seed"], manifest["parameters"]["size"]) == ("sample", 3, 128)
+    assert all((tmp_path / "scene" / name).is_file() for name in manifest["outputs"].values())
     with pytest.raises(InputError, match="already holds") as caught:
         sample(tmp_path / "scene", size=128)
     assert caught.value.hint == "Choose a new folder."

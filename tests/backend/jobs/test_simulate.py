@@ -3,6 +3,7 @@
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,16 @@ def test_drawn_events_in_another_crs(town: Path, tmp_path: Path) -> None:
         ("create", 1, "building"), ("edit", 2, "tree"), ("remove", 3, "unknown"),
     ]  # fmt: skip
     assert rows[0]["area_m2"] == pytest.approx(20 * 20 * 0.25, rel=0.01)
+
+
+def test_labels_and_events_in_archives(town: Path, tmp_path: Path, zipped: Callable[..., str]) -> None:
+    fields = {"event": ["create"], "to_class": ["building"], "step": [1]}
+    layer = write_drawn(tmp_path / "events.gpkg", [at(30, 40, 50, 60)], **fields)
+    simulate(zipped(town), tmp_path / "packed", events=zipped(layer))
+    simulate(town, tmp_path / "plain", events=layer)
+    assert np.array_equal(*(read(tmp_path / run / "labels_t1.tif") for run in ("packed", "plain")))
+    told = json.loads((tmp_path / "packed/manifest.json").read_text())["inputs"]
+    assert told["labels"]["crs"] == told["events"]["crs"] == CRS and told["events"]["features"] == 1
 
 
 def test_the_events_of_one_run_can_be_replayed(town: Path, tmp_path: Path) -> None:

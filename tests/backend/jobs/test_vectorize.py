@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import numpy as np
 import pyogrio
 import pytest
 import rasterio
@@ -67,6 +68,17 @@ def test_class_names_are_kept(pair, tmp_path, difference):
     again = vectorize(probability, tmp_path / "again", threshold=0.6)["outputs"]
     meta, _, _, fields = pyogrio.raw.read(again["polygons"], layer="change")
     assert fields[list(meta["fields"]).index("to_class")][0] == "bright"
+
+
+def test_a_probability_in_an_archive_has_the_classes_beside_it(pair, tmp_path, difference, zipped):
+    outputs = difference(*pair, tmp_path / "run")["outputs"]
+    source = zipped(*(outputs[name] for name in ("change_probability", "semantic_before", "semantic_after")))
+    plain = vectorize(outputs["change_probability"], tmp_path / "plain")["outputs"]
+    packed = vectorize(source, tmp_path / "packed")["outputs"]
+    assert packed["change_probability"] == source
+    for name in ("change", "polygons"):
+        there = rows if name == "polygons" else read
+        assert all(np.array_equal(*both) for both in zip(there(plain[name]), there(packed[name]), strict=True))
 
 
 def clip(source, target, window, **profile):

@@ -222,7 +222,12 @@ class DetectionMaps:
 
 
 def polygons_of(
-    folder: Path, probability: Path, grid: Grid, classes: Classes | None, min_area: float, reporter: Reporter
+    folder: Path,
+    probability: str | Path,
+    grid: Grid,
+    classes: Classes | None,
+    min_area: float,
+    reporter: Reporter,
 ) -> list[ChangePolygon]:
     """Write ``change.gpkg`` from the ``change.tif`` in a work folder and return its polygons."""
     reporter.step("vectorize", 0, 0)

@@ -46,10 +46,10 @@ class Matched:
         said, true: class maps before and after, of the prediction and of the reference; None: no classes.
     """
 
-    prediction: Path
-    reference: Path
-    said: tuple[Path, Path] | None = None
-    true: tuple[Path, Path] | None = None
+    prediction: str | Path
+    reference: str | Path
+    said: tuple[str | Path, str | Path] | None = None
+    true: tuple[str | Path, str | Path] | None = None
 
 
 @dataclass
@@ -78,36 +78,38 @@ class Comparison:
 
 
 def matched(
-    prediction: Path, reference: Path, classes_before: str | Path | None, classes_after: str | Path | None
+    prediction: str | Path,
+    reference: str | Path,
+    classes_before: str | Path | None,
+    classes_after: str | Path | None,
 ) -> Iterator[Matched]:
     """Pair maps with their references: two files, two folders, or two folders in the layout of a data set.
 
     Raises:
         InputError: ``bad_value`` or ``missing_file``.
     """
-    given = (classes_before, classes_after)
-    if any(given) and not all(given):
+    true = (classes_before, classes_after) if classes_before and classes_after else None
+    if true is None and (classes_before or classes_after):
         raise InputError(
             "The classes of one date only are given.", hint="Give both --classes-before and --classes-after."
         )
-    if not prediction.is_dir():
-        beside = Classes.beside(prediction) if all(given) else None
-        if all(given) and beside is None:
+    if not Path(prediction).is_dir():
+        beside = Classes.beside(prediction) if true else None
+        if true and beside is None:
             raise InputError(
-                f"{prediction.parent} holds no class maps to compare.",
+                f"Beside {prediction} there are no class maps to compare.",
                 hint="Detect with a model that tells classes; semantic_before.tif and semantic_after.tif lie beside.",
                 code="missing_file",
             )
-        true = (Path(str(classes_before)), Path(str(classes_after))) if all(given) else None
         yield Matched(prediction, reference, (beside.before, beside.after) if beside else None, true)
         return
-    if not reference.is_dir():
+    if not Path(reference).is_dir():
         raise InputError(
             f"{prediction} is a folder but {reference} is none.",
             hint="Give two folders, or two files.",
             code="bad_value",
         )
-    yield from _in_folders(prediction, reference)
+    yield from _in_folders(Path(prediction), Path(reference))
 
 
 def _in_folders(prediction: Path, reference: Path) -> Iterator[Matched]:

@@ -50,7 +50,7 @@ class Points:
     sizes: NDArray[np.float64] | None
 
 
-def estimate(mapped: ChangeMap, path: Path) -> dict[str, Any]:
+def estimate(mapped: ChangeMap, path: str | Path) -> dict[str, Any]:
     """Estimate accuracy and areas of a change map from labelled points.
 
     The points are a random sample of the pixels of each stratum. With the fields ``map`` (the stratum) and
@@ -134,7 +134,7 @@ def _look(
 
 
 def _strata(
-    points: Points, said: NDArray[np.int64], seen: NDArray[np.bool_], pixels: NDArray[np.float64], path: Path
+    points: Points, said: NDArray[np.int64], seen: NDArray[np.bool_], pixels: NDArray[np.float64], path: str | Path
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], Sequence[str]]:
     """The stratum of each point, from 0 and -1 where it counts for none; the size of each stratum, and where it is."""
     if points.strata is None or points.sizes is None:
@@ -178,7 +178,7 @@ def _check_enough(counts: NDArray[np.int64], strata: Sequence[str]) -> None:
 
 
 def _check_not_too_many(
-    counts: NDArray[np.int64], sizes: NDArray[np.float64], strata: Sequence[str], path: Path
+    counts: NDArray[np.int64], sizes: NDArray[np.float64], strata: Sequence[str], path: str | Path
 ) -> None:
     for count, size, where in zip(counts, sizes, strata, strict=True):
         if count > size:
@@ -189,7 +189,7 @@ def _check_not_too_many(
             )
 
 
-def _read(path: Path, grid: Grid) -> Points:
+def _read(path: str | Path, grid: Grid) -> Points:
     layer = read_layer(path, "point", usual=(SAMPLE,), columns=[REFERENCE_FIELD, STRATUM_FIELD, SIZE_FIELD])
     geometries = np.array(layer.geometries, object)
     there = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))

@@ -178,6 +178,11 @@ def _is_described(path: str | Path, dataset: DatasetReader) -> bool:
     return (dataset.descriptions[0] or "").startswith(stored)
 
 
+def is_layer(reference: str | Path) -> bool:
+    """Whether a reference is a polygon layer, by its ending."""
+    return Path(str(reference).partition(NOTATION)[0]).suffix.lower() in VECTORS
+
+
 def open_truth(reference: str | Path, grid: Grid, notes: list[str] | None = None) -> Truth:
     """Open a reference on a change map's grid.
 
@@ -191,14 +196,13 @@ def open_truth(reference: str | Path, grid: Grid, notes: list[str] | None = None
     Raises:
         InputError: it cannot be read, or is a raster that lies elsewhere. Reading: ``bad_band``, see ``_Band``.
     """
-    path = Path(reference)
-    if Path(str(path).partition(NOTATION)[0]).suffix.lower() in VECTORS:
-        return _polygon_truth(path, grid, [] if notes is None else notes)
-    return _RasterTruth(path, grid)
+    if is_layer(reference):
+        return _polygon_truth(reference, grid, [] if notes is None else notes)
+    return _RasterTruth(reference, grid)
 
 
 class _RasterTruth:
-    def __init__(self, path: Path, grid: Grid) -> None:
+    def __init__(self, path: str | Path, grid: Grid) -> None:
         self._dataset = open_raster(path)
         self._band = _Band(path, self._dataset)
         own = Grid.of(self._dataset).beside(grid)
@@ -213,7 +217,7 @@ class _RasterTruth:
         return values != 0, self._band.finite(values) if self._knows_all else valid
 
 
-def _polygon_truth(path: Path, grid: Grid, notes: list[str]) -> Truth:
+def _polygon_truth(path: str | Path, grid: Grid, notes: list[str]) -> Truth:
     grid.require_north_up("The change map")
     polygons = _polygons_of(path, grid)
     if polygons is not None and not _meets_surroundings(polygons, grid):
@@ -228,7 +232,7 @@ def _polygon_truth(path: Path, grid: Grid, notes: list[str]) -> Truth:
     return truth
 
 
-def _polygons_of(path: Path, grid: Grid) -> list[BaseGeometry] | None:
+def _polygons_of(path: str | Path, grid: Grid) -> list[BaseGeometry] | None:
     """The polygons of a layer, empty where none can be brought to the grid; None: the layer has no feature at all."""
     try:
         return read_polygons(path, grid, CHANGES)

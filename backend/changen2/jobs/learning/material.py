@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from changen2.errors import InputError
 from changen2.jobs.generation.files import LAYERS
-from changen2.jobs.runs.manifest import describe_input
+from changen2.jobs.runs.manifest import describe_input, describe_layer
 from changen2.jobs.runs.progress import Reporter
 from changen2.models.card import ModelCard
 from changen2.protocol import FinetuneRequest
@@ -101,7 +101,8 @@ def _read_rasters(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
         f"The image before does not tell its pixel size; {gsd:g} m is assumed, for which {base.name} was made. Give "
         "the metres per pixel (--gsd) if it is another: what the model will be used on is judged by it."
     )
-    sources = {"before": describe_input(before), "after": describe_input(after), "changes": changes}
+    sources: dict[str, Any] = {"before": describe_input(before), "after": describe_input(after)}
+    sources |= {"changes": describe_layer(changes)} | ({"aoi": describe_layer(request.aoi)} if request.aoi else {})
     return Material(pairs, gsd, {**sources, "tiles": len(pairs)}, () if known else (assumed,))
 
 

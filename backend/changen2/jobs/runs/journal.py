@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from changen2.errors import InputError
-from changen2.jobs.runs.manifest import redacted
 from changen2.paths import local_file
 from changen2.raster.writing import disk_errors
+from changen2.redaction import redacted
 
 NAME = "journal.jsonl"
 REQUEST = "request.json"

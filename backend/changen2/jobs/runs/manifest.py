@@ -5,45 +5,27 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pyogrio
 import rasterio
 
 from changen2 import __version__
+from changen2.errors import InputError
+from changen2.paths import local_file
 from changen2.raster.grid import Grid
+from changen2.raster.layers import CHANGES, chosen_layer
 from changen2.raster.reading import open_raster
-
-_SECRET = re.compile(
-    r"""(?ix)\b( [\w-]*(?: key | token | password | passwd | pwd | secret | sig | signature | credential | authorization
-                       | authcfg | accessid | keyid | key-pair-id | user | username ) (?: = | %3D ) )
-        (?: '[^']*' | "[^"]*" | [^&\s'"]+ )"""
-)
-_USERINFO = re.compile(r"(?i)(://|%3A%2F%2F)(?:(?!%2F)[^/@\s])+(@|%40)")
-
-
-def redact(text: str) -> str:
-    """Hide credentials in a layer source: keys and passwords in queries, and user:password@host."""
-    return _USERINFO.sub(r"\1***\2", _SECRET.sub(r"\1***", text))
-
-
-def redacted(content: Any) -> Any:
-    """Return what JSON can hold of some content, without the credentials in any of its texts, keys included."""
-    if isinstance(content, dict):
-        return {redact(str(key)): redacted(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [redacted(value) for value in content]
-    return content if content is None or isinstance(content, bool | int | float) else redact(str(content))
-
+from changen2.redaction import redact, redacted
 
 def describe_input(path: str | Path) -> dict[str, Any]:
     """Return what identifies an input raster: source, CRS, size, data types, modification time."""
     with open_raster(path) as dataset:
         grid = Grid.of(dataset)
-        known = {
-            "path": redact(str(path)),
+        return {
+            **_source(path),
             "crs": grid.crs.to_string() if grid.crs else None,
             "width": grid.width,
             "height": grid.height,
@@ -51,8 +33,26 @@ def describe_input(path: str | Path) -> dict[str, Any]:
             "dtypes": list(dataset.dtypes),
             "nodata": None if dataset.nodata is None else str(dataset.nodata),
         }
-    if os.path.exists(path):  # noqa: PTH110 - also true for what is no plain path
-        stat = Path(path).stat()
+
+
+def describe_layer(path: str | Path) -> dict[str, Any]:
+    """Return what identifies an input layer of polygons or points: source, CRS, features, size, modification time.
+
+    Of one that is gone since it was read only the source: a result is worth having without that.
+    """
+    try:
+        file, name = chosen_layer(path, usual=CHANGES)
+        about = pyogrio.read_info(file, layer=name, force_feature_count=True)
+    except (InputError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
+        return _source(path)
+    return {**_source(path), "crs": about["crs"], "features": about["features"]}
+
+
+def _source(path: str | Path) -> dict[str, Any]:
+    """A source, and of a file its size in bytes and its modification time."""
+    known: dict[str, Any] = {"path": redact(str(path))}
+    if file := local_file(str(path)):
+        stat = file.stat()
         known["bytes"] = stat.st_size
         known["modified"] = datetime.fromtimestamp(stat.st_mtime, timezone.utc).isoformat()
     return known

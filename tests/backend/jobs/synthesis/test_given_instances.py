@@ -75,6 +75,14 @@ def test_whole_instances_go_and_nothing_else(image, raster, numbers, tmp_path):
     assert np.array_equal(read(tmp_path / "out" / "labels_t0.tif"), numbers > 0)
 
 
+@pytest.mark.parametrize("as_polygons", [False, True])
+def test_instances_in_an_archive(image, raster, numbers, tmp_path, zipped, as_polygons):
+    given = layer_of(numbers, tmp_path / "layer.gpkg") if as_polygons else raster
+    for name, instances in (("plain", given), ("packed", zipped(given))):
+        simulate(image, tmp_path / name, instances=instances, seed=3, removal_probability=0.5)
+    assert np.array_equal(went(tmp_path / "plain"), went(tmp_path / "packed"))
+
+
 def test_what_lies_in_several_blocks_is_one_event(image, raster, numbers, tmp_path):
     simulate(image, tmp_path / "out", instances=raster, **ALL)
     assert np.array_equal(went(tmp_path / "out"), numbers > 0)
