@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from changen2.cli import app
+from changen2.cli.commands import app
 
 
 def changen2(*arguments):

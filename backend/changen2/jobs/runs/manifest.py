@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,6 +18,7 @@ from changen2.raster.grid import Grid
 from changen2.raster.layers import CHANGES, chosen_layer
 from changen2.raster.reading import open_raster
 from changen2.redaction import redact, redacted
+
 
 def describe_input(path: str | Path) -> dict[str, Any]:
     """Return what identifies an input raster: source, CRS, size, data types, modification time."""
