@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -115,6 +116,22 @@ def test_a_finished_data_set_is_written_though_its_workers_have_left(tmp_path, m
     monkeypatch.setattr(job, "crew", leaving)
     make("out", lambda done: left.append(done) if done else None)
     assert left and json.loads((tmp_path / "out" / "manifest.json").read_text())["workers"] == 3
+
+
+def test_a_cluster_without_workers_is_told_once_each_time(caplog):
+    """Its tasks wait for somebody to join; a person would see nothing happen."""
+    joined, sizes = threading.Event(), iter([2, 0, 0, 2, 0, 0, 0])
+
+    def size():
+        found = next(sizes, 2)
+        if found == 2 and "No worker" in caplog.text:
+            joined.set()
+        return found
+
+    with ThreadPoolExecutor(1) as pool:
+        assert all(Crew(pool, size).in_order(lambda _: joined.wait(60), range(20), lambda: None))
+    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 2 and told[0] == told[1] and "Ctrl-C" in told[0]
 
 
 def test_a_check_that_raises_ends_the_work(cluster):
