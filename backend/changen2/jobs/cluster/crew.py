@@ -23,6 +23,7 @@ from typing import Any, TypeVar, cast
 from changen2 import __version__
 from changen2.errors import Changen2Error, InputError, JobError
 from changen2.jobs.cluster.staff import Staff, other_version
+from changen2.models.memory import memory_errors
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class Crew:
             check: asked five times a second; raising in it takes back what has not begun.
 
         Raises:
-            JobError: ``worker_lost``; ``other_version`` or ``no_cluster`` of a worker that joined.
+            JobError: ``worker_lost`` or ``out_of_memory``; ``other_version`` or ``no_cluster`` of a worker that joined.
         """
         rest = iter(items)
         waiting: deque[Future[tuple[Result | None, Changen2Error | None]]] = deque()
@@ -179,7 +180,8 @@ def _attempt(version: str, task: Callable[[Item], Result], item: Item) -> tuple[
     try:
         if version != __version__:
             raise other_version({__version__}, version, JobError)
-        return task(item), None
+        with memory_errors():
+            return task(item), None
     except Changen2Error as error:
         error.__cause__ = error.__context__ = None
         return None, error.with_traceback(None)

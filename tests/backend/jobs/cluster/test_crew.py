@@ -147,6 +147,18 @@ def test_an_error_of_a_task_arrives_as_it_was(cluster):
         list(hands.in_order(math.factorial, [3, -1, 4], lambda: None))
 
 
+def run_out(error):
+    raise error
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("error", [MemoryError("8 GiB"), RuntimeError("CUDA error: out of memory")])
+def test_a_task_for_which_memory_does_not_suffice_is_said_in_words(workers, error):
+    with crew(workers, None, "cpu") as hands, pytest.raises(JobError, match="out of memory") as caught:
+        list(hands.in_order(run_out, [error], lambda: None))
+    assert caught.value.code == "out_of_memory" and caught.value.hint
+
+
 def test_a_process_that_dies_is_said():
     with crew(2, None, "cpu") as hands, pytest.raises(JobError, match="lost") as error:
         list(hands.in_order(os._exit, [1, 1], lambda: None))
