@@ -17,12 +17,10 @@ def classes_of(layer: QgsRasterLayer | None) -> list[dict[str, Any]]:
 
     Empty where the file names no classes, or is none: then those of the generator are meant.
     """
-    dataset = None
-    if layer is not None and layer.isValid() and layer.providerType() == "gdal":
-        dataset = gdal.Open(layer.dataProvider().dataSourceUri())
+    dataset = _opened(layer)
     if dataset is None:
         return []
-    tags = {**dataset.GetRasterBand(1).GetMetadata(), **dataset.GetMetadata()}
+    tags = _tags(dataset)
     names = {int(key[6:]): name for key, name in tags.items() if key.startswith("CLASS_") and key[6:].isdigit()}
     table = dataset.GetRasterBand(1).GetColorTable()
     colours = range(table.GetCount()) if table is not None else ()
@@ -43,3 +41,20 @@ def write_class_table(classes: list[dict[str, Any]], path: Path) -> str:
         table.writerow(("index", "name", "colour"))
         table.writerows((entry["index"], entry["name"], entry.get("color", "")) for entry in classes)
     return str(path)
+
+
+def unchanged_classes_of(layer: QgsRasterLayer | None) -> set[int]:
+    """The classes of change that mean that nothing changed, by the metadata item UNCHANGED_CLASSES; else 0 alone."""
+    dataset = _opened(layer)
+    tags = {} if dataset is None else _tags(dataset)
+    return {int(index) for index in tags.get("UNCHANGED_CLASSES", "0").split()}
+
+
+def _opened(layer: QgsRasterLayer | None) -> gdal.Dataset | None:
+    if layer is None or not layer.isValid() or layer.providerType() != "gdal":
+        return None
+    return gdal.Open(layer.dataProvider().dataSourceUri())
+
+
+def _tags(dataset: gdal.Dataset) -> dict[str, str]:
+    return {**dataset.GetRasterBand(1).GetMetadata(), **dataset.GetMetadata()}

@@ -33,7 +33,7 @@ from qgis.core import (
 )
 from qgis.PyQt.QtGui import QColor
 
-from .label_classes import classes_of
+from .label_classes import classes_of, unchanged_classes_of
 
 KINDS = ("change_probability", "change", "polygons", "change_class", "semantic_before", "semantic_after", "labels")
 
@@ -79,7 +79,7 @@ def style_detection_layer(
     elif kind == "polygons":
         _style_polygons(layer)
     elif kind in KINDS:
-        _style_classes(layer, see_through=kind == "change_class")
+        _style_classes(layer, see_through=unchanged_classes_of(layer) if kind == "change_class" else set())
     else:
         raise ValueError(f"There is no style for the kind {kind!r}; it is one of {', '.join(KINDS)}.")
 
@@ -166,17 +166,17 @@ def _style_change(layer: QgsRasterLayer) -> None:
     layer.triggerRepaint()
 
 
-def _style_classes(layer: QgsRasterLayer, see_through: bool = False) -> None:
+def _style_classes(layer: QgsRasterLayer, see_through: set[int]) -> None:
     """Colours from the file's colour table, names from its metadata items CLASS_0, CLASS_1, ….
 
     Args:
         layer: uint8 class numbers.
-        see_through: class 0 is no change, and the image under it stays visible.
+        see_through: classes that mean that nothing changed; the image under them stays visible.
     """
     provider = layer.dataProvider()
     entries = []
     for known in classes_of(layer):
-        colour = QColor(255, 255, 255, 0) if see_through and known["index"] == 0 else QColor(known["color"])
+        colour = QColor(255, 255, 255, 0) if known["index"] in see_through else QColor(known["color"])
         entries.append(QgsPalettedRasterRenderer.Class(known["index"], colour, known["name"]))
     if not entries:  # a class map from elsewhere: the values that occur in it
         entries = QgsPalettedRasterRenderer.classDataFromRaster(provider, 1)

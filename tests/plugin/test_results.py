@@ -192,13 +192,14 @@ def test_class_maps_are_named_and_coloured_by_the_file(run):
 
 @pytest.fixture
 def damage(run, tmp_path):
-    """The run with grades of damage in columns, 0 for none, as the backend writes them."""
+    """The run with grades of damage in columns, 0 and 1 for none, as the backend writes them."""
     grades = np.tile(np.arange(WIDTH, dtype=np.uint8) * 5 // WIDTH, (HEIGHT, 1))
     grades[0] = 255
     path = write_raster(tmp_path / "run" / "change_class.tif", grades, 255)
     dataset = gdal.Open(path, gdal.GA_Update)
     names = ("no building", "no damage", "minor damage", "major damage", "destroyed")
-    dataset.SetMetadata({f"CLASS_{grade}": name for grade, name in enumerate(names)})
+    tags = {f"CLASS_{grade}": name for grade, name in enumerate(names)}
+    dataset.SetMetadata({**tags, "UNCHANGED_CLASSES": "0 1"})
     colours = gdal.ColorTable()
     for grade, colour in enumerate(((189, 189, 189, 255), (44, 123, 182, 255), (255, 224, 102, 255))):
         colours.SetColorEntry(grade, colour)
@@ -214,7 +215,7 @@ def test_kinds_of_change_are_shown_by_name_and_leave_the_unchanged_image_visible
     labels = [label for label, _ in tree.layer().renderer().legendSymbologyItems()]
     assert labels == ["no building", "no damage", "minor damage", "major damage", "destroyed"]
     grades = gdal.Open(damage["change_class"]).ReadAsArray()
-    np.testing.assert_array_equal(alpha(tree.layer()) > 0, (grades > 0) & (grades < 255))
+    np.testing.assert_array_equal(alpha(tree.layer()) > 0, (grades > 1) & (grades < 255))
 
 
 def write_manifest(folder, noncommercial):

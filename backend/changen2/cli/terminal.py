@@ -99,8 +99,10 @@ def run(job: Job, given: dict[str, Any]) -> dict[str, Any]:
     """
     parameters = {name: at_home(value) for name, value in given.items()}
     as_json = parameters.pop("as_json")
+    from changen2.models.memory import memory_errors
+
     try:
-        with cancellable() as is_cancelled, _bar() as on_progress, _log():
+        with cancellable() as is_cancelled, _bar() as on_progress, _log(), memory_errors():
             result = redacted_result(job(**parameters, on_progress=on_progress, is_cancelled=is_cancelled))
     except Changen2Error as error:
         _explain(error, as_json)

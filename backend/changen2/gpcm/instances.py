@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, binary_opening, generate_binary_structure
+from scipy.ndimage import binary_dilation, binary_erosion, generate_binary_structure
 from skimage.segmentation import felzenszwalb, find_boundaries
 
 Instances = NDArray[np.integer]
@@ -53,10 +53,11 @@ def contours(instances: Instances) -> Mask:
 def contours_after(instances: Instances, change: Mask) -> Mask:
     """The contours that are left when ``change`` has gone [h, w].
 
-    Those of the first date, less the 3 × 3 dilation of the change opened with a 3 × 3 cross.
+    Those of the first date, less the 3 × 3 dilation of the change opened with a 3 × 3 cross. What lies beyond the edge
+    has no say, as published.
     """
-    gone = binary_dilation(binary_opening(change, CROSS), SQUARE)
-    return contours(instances) & ~gone
+    opened = binary_dilation(binary_erosion(change, CROSS, border_value=1), CROSS)
+    return contours(instances) & ~binary_dilation(opened, SQUARE)
 
 
 def choose_instances(

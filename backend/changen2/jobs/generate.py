@@ -37,7 +37,7 @@ SPLITS = ("train", "val")
 
 PER_PAIR = ("create", "remove", "edit")
 
-EDITION = 3
+EDITION = 4
 """Raised where pairs follow from a request in another way than before: an unfinished set of another is not resumed."""
 
 

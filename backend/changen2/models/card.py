@@ -26,6 +26,7 @@ class ModelCard(BaseModel):
         task: what it does.
         classes: of the semantic head, by index; class 0 is background where there are two.
         change_classes: of a change head with more than one channel (such as damage levels), else empty.
+        unchanged_classes: indices of those that mean that nothing changed, such as a building without damage.
         gsd_min, gsd_max: metres it was trained at; outside, a job warns.
         gsd_native: metres that ``--gsd auto`` resamples to.
         tile_size, overlap: pixels; the smallest overlap that keeps seams invisible.
@@ -48,6 +49,7 @@ class ModelCard(BaseModel):
     summary: str = ""
     classes: list[ModelClass] = []
     change_classes: list[ModelClass] = []
+    unchanged_classes: list[int] = [0]
     gsd_min: float
     gsd_max: float
     gsd_native: float

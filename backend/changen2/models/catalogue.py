@@ -66,7 +66,7 @@ LAND_COVER = [
         )
     )
 ]
-# The grades of the xBD data set (Gupta et al. 2019).
+# The grades of the xBD data set (Gupta et al. 2019); in the first two nothing changed.
 DAMAGE = [
     ModelClass(index=index, name=name, color=color)
     for index, (name, color) in enumerate(
@@ -90,6 +90,7 @@ def detector(
     *,
     classes: list[ModelClass] = BUILDINGS,
     change_classes: list[ModelClass] | None = None,
+    unchanged_classes: list[int] | None = None,
     gsd: tuple[float, float, float] = (0.3, 1.0, 0.5),
     parameters: int = 99_934_530,
     reported_sha256: str = "",
@@ -103,6 +104,7 @@ def detector(
         summary=summary,
         classes=classes,
         change_classes=change_classes or [],
+        unchanged_classes=unchanged_classes or [0],
         gsd_min=gsd[0],
         gsd_max=gsd[1],
         gsd_native=gsd[2],
@@ -194,6 +196,7 @@ CATALOGUE = {
             "Grades the damage to buildings after a disaster, from none to destroyed.",
             "s0_xView2_changestar_vitb_1x256",
             change_classes=DAMAGE,
+            unchanged_classes=[0, 1],
         ),
         detector(
             "changestar-vitb-s0",

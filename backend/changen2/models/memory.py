@@ -49,6 +49,25 @@ def enough_memory(device: torch.device, what: str, hint: str = CLOSE_OTHERS) -> 
         raise JobError(text, hint=hint, code="out_of_memory") from error
 
 
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Say in plain words that memory did not suffice, where nobody below could tell what for.
+
+    Raises:
+        JobError: ``out_of_memory``.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise JobError(
+            "The machine ran out of memory.",
+            hint="Close other programs, or take a smaller part at a time, or fewer processes.",
+            code="out_of_memory",
+        ) from error
+
+
 def move(generator: object, device: torch.device) -> None:
     """Put a generator to work on a device, in eval mode; one without a network is the same everywhere.
 

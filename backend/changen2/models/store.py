@@ -146,10 +146,13 @@ def installed_card(name: str) -> ModelCard | None:
     if not (path.is_file() and weights_file(name).is_file()):
         return None
     try:
-        return ModelCard.model_validate_json(path.read_text(encoding="utf8"))
+        card = ModelCard.model_validate_json(path.read_text(encoding="utf8"))
     except ValueError:
         logger.warning("%s is damaged; install %s again.", path, name)
         return None
+    if name in CATALOGUE and "unchanged_classes" not in card.model_fields_set:  # the card of an older installation
+        return card.model_copy(update={"unchanged_classes": CATALOGUE[name].card.unchanged_classes})
+    return card
 
 
 def install(name: str, source: Path, origin: str, on_bytes: OnBytes = lambda done, total: None) -> ModelCard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,9 @@ from changen2.raster.writing import disk_errors
 UNKNOWN_CLASS = 255
 """Nodata of class maps."""
 
+UNCHANGED = "UNCHANGED_CLASSES"
+"""Metadata item of a class of change."""
+
 CHUNK = 2048
 """Side of the windows in which a large polygon is measured."""
 
@@ -54,11 +57,13 @@ class Classes:
         before, after: class index rasters; ``after`` is the class of change where the model tells one (such as a
             damage level).
         names: of each, index → name; an index without one is written as a number.
+        unchanged: indices of ``after`` that mean that nothing changed, where it is the class of change, else empty.
     """
 
     before: str
     after: str
     names: tuple[dict[int, str], dict[int, str]]
+    unchanged: tuple[int, ...] = ()
 
     @classmethod
     def beside(cls, probability: str | Path) -> Classes | None:
@@ -71,11 +76,12 @@ class Classes:
         after = of_change if _is_there(of_change) else after
         if not (_is_there(before) and _is_there(after)):
             return None
-        names = []
+        tags = []
         for path in (before, after):
             with rasterio.open(path) as dataset:
-                names.append(read_class_tags(dataset.tags()))
-        return cls(before, after, (names[0], names[1]))
+                tags.append(dataset.tags())
+        unchanged = read_unchanged(tags[1]) if after == of_change else ()
+        return cls(before, after, (read_class_tags(tags[0]), read_class_tags(tags[1])), unchanged)
 
     def share_ground_with(self, grid: Grid) -> bool:
         """Whether both maps say something of a grid's ground; without CRS only the very grid is known to be there."""
@@ -117,14 +123,25 @@ def open_classes(path: str | Path, grid: Grid, files: ExitStack) -> DatasetReade
     return files.enter_context(warp(dataset, grid, Resampling.nearest, nodata=UNKNOWN_CLASS))
 
 
-def class_tags(names: dict[int, str]) -> dict[str, str]:
-    """Return metadata items that carry class names with a class map."""
-    return {f"CLASS_{index}": name for index, name in names.items()}
+def class_tags(names: dict[int, str], unchanged: Iterable[int] | None = None) -> dict[str, str]:
+    """Return metadata items that carry class names with a class map.
+
+    Args:
+        names: index → name.
+        unchanged: indices of a class of change that mean that nothing changed; None for other maps.
+    """
+    tags = {f"CLASS_{index}": name for index, name in names.items()}
+    return tags if unchanged is None else tags | {UNCHANGED: " ".join(map(str, unchanged))}
 
 
 def read_class_tags(tags: dict[str, str]) -> dict[int, str]:
     """Return the class names that ``class_tags`` wrote."""
     return {int(key[6:]): name for key, name in tags.items() if key.startswith("CLASS_") and key[6:].isdigit()}
+
+
+def read_unchanged(tags: dict[str, str]) -> tuple[int, ...]:
+    """Return the unchanged indices that ``class_tags`` wrote; 0 alone where there are none."""
+    return tuple(int(index) for index in tags.get(UNCHANGED, "0").split())
 
 
 @dataclass(frozen=True)
@@ -137,7 +154,7 @@ class ChangePolygon:
         area_px: pixels.
         mean_probability: 0..1 over its pixels.
         from_class: class before in the most frequent change of class, or None without a semantic model.
-        to_class: class after in it, or None.
+        to_class: class after in it, or the most frequent class of change; None where there is none.
     """
 
     geometry: BaseGeometry
@@ -182,8 +199,10 @@ def change_polygons(
             mean, together = _measure(geometry, grid, probabilities, maps)
             pair: list[str | None] = [None, None]
             if classes and together.any():
-                indices = _from_and_to(together, of_two_dates=classes.names[0] == classes.names[1])
-                pair = [names.get(i, str(i)) for names, i in zip(classes.names, indices, strict=True)]
+                indices = _from_and_to(together, classes.names[0] == classes.names[1], classes.unchanged)
+                pair = [
+                    None if i is None else names.get(i, str(i)) for names, i in zip(classes.names, indices, strict=True)
+                ]
             yield ChangePolygon(geometry, area, pixels, mean, *pair)
 
 
@@ -245,14 +264,16 @@ def _measure(
     return total / max(1, pixels), together.reshape(256, 256)[:255, :255]
 
 
-def _from_and_to(together: NDArray[np.int64], of_two_dates: bool) -> tuple[int, int]:
+def _from_and_to(together: NDArray[np.int64], of_two_dates: bool, unchanged: tuple[int, ...]) -> tuple[int, int | None]:
     """The class before and after that say best what changed.
 
     Of two dates' classes it is the most frequent transition: most of a polygon may be of one class at both dates where
-    its edges are generous, but "land to land" is no change.
+    its edges are generous, but "land to land" is no change. Of classes of change it is one that means a change.
     """
     if not of_two_dates:
-        return int(together.sum(axis=1).argmax()), int(together.sum(axis=0).argmax())
+        kinds = together.sum(axis=0)
+        kinds[list(unchanged)] = 0
+        return int(together.sum(axis=1).argmax()), int(kinds.argmax()) if kinds.any() else None
     changed = together.copy()
     np.fill_diagonal(changed, 0)
     before, after = np.unravel_index((changed if changed.any() else together).argmax(), together.shape)

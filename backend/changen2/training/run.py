@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from changen2.errors import InputError
 from changen2.raster.writing import disk_errors
 from changen2.training import distributed
+from changen2.training.alone import alone
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Run:
         samples: crops or pairs seen.
         seconds: spent on steps.
         sums: losses since they were last logged.
+        summed: steps that they are of.
         best: the highest score of the averaged weights on what is held out, and the step that had it.
         looked: the last step at which that was scored.
     """
@@ -96,6 +98,7 @@ class Run:
     samples: int = 0
     seconds: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
+    summed: int = 0
     best: tuple[float, int] | None = None
     looked: int = 0
 
@@ -127,6 +130,8 @@ def save(run: Run, path: Path) -> None:
         "step": run.step,
         "samples": run.samples,
         "seconds": run.seconds,
+        "sums": run.sums,
+        "summed": run.summed,
         "looked": run.looked,
     }
     _write(state if run.best is None else {**state, "best": run.best}, path)
@@ -146,6 +151,7 @@ def restore(run: Run, path: Path) -> None:
     run.optimizer.load_state_dict(state["optimizer"])
     run.step, run.seconds = state["step"], state["seconds"]
     run.samples, run.best = state.get("samples", 0), state.get("best")
+    run.sums, run.summed = state.get("sums", {}), state.get("summed", 0)
     run.looked = state.get("looked", run.step)
 
 
@@ -198,13 +204,32 @@ def train(
         The averaged model; with ``watch`` as it was when its score was best.
 
     Raises:
-        InputError: the folder holds a run and ``resumed`` is not set, or torchrun started what does not share its work.
+        InputError: the folder holds a run and ``resumed`` is not set, ``busy`` where another one is at work there, or
+            torchrun started what does not share its work.
     """
     if distributed.started_by_torchrun() and distributed.size() == 1:
         raise InputError(
             "This training does not run as several processes.", hint="Start it without torchrun.", code="bad_value"
         )
     config.out.mkdir(parents=True, exist_ok=True)
+    with alone(config.out):
+        _go_through(run, config, losses, learning_rate, resumed, on_step, settle, watch)
+        distributed.wait()
+        if watch and run.best:
+            run.average.load_state_dict(torch.load(config.out / BEST, map_location="cpu", weights_only=True))
+    return run.average
+
+
+def _go_through(
+    run: Run,
+    config: Settings,
+    losses: Losses,
+    learning_rate: Callable[[int], float],
+    resumed: bool,
+    on_step: OnStep | None,
+    settle: Callable[[Run], None] | None,
+    watch: Watch | None,
+) -> None:
     checkpoint = config.out / CHECKPOINT
     if checkpoint.exists() and not resumed:
         raise InputError(
@@ -238,10 +263,6 @@ def train(
         if log:
             save(run, checkpoint)
             log.close()
-    distributed.wait()
-    if watch and run.best:
-        run.average.load_state_dict(torch.load(config.out / BEST, map_location="cpu", weights_only=True))
-    return run.average
 
 
 def _step(run: Run, config: Settings, losses: Losses, rate: float, settle: Callable[[Run], None] | None) -> None:
@@ -262,6 +283,7 @@ def _step(run: Run, config: Settings, losses: Losses, rate: float, settle: Calla
     average(run, config.ema)
     for key, value in parts.items():
         run.sums[key] = run.sums.get(key, 0.0) + value.item()
+    run.summed += 1
 
 
 def _look(run: Run, watch: Watch, log: Log | None, best: Path) -> None:
@@ -288,8 +310,8 @@ def _mean_losses(run: Run, log: Log | None) -> dict[str, float]:
     """Losses since they were last told, over all processes; they begin anew."""
     device = next(run.average.parameters()).device
     sums = distributed.mean(torch.tensor(list(run.sums.values()), dtype=torch.float64, device=device)).tolist()
-    means = {key: value / (run.step % LOG_EVERY or LOG_EVERY) for key, value in zip(run.sums, sums, strict=True)}
-    run.sums = {}
+    means = {key: value / run.summed for key, value in zip(run.sums, sums, strict=True)}
+    run.sums, run.summed = {}, 0
     if log:
         log.note(run, means)
     return means

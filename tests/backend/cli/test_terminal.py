@@ -1,6 +1,7 @@
 """What a terminal shows of texts that are not ours is what they are: names with brackets and colons too."""
 
 import io
+import json
 import logging
 from pathlib import Path
 
@@ -40,6 +41,17 @@ def test_errors_and_hints(name, capsys, kind, label):
     with pytest.raises(typer.Exit):
         terminal.run(job, {"as_json": False})
     assert capsys.readouterr().err.splitlines() == [f"{label}: There is no {name}.", f"Make {name}."]
+
+
+def test_memory_that_does_not_suffice_is_no_traceback(capsys):
+    def job(on_progress, is_cancelled):
+        raise MemoryError("Unable to allocate 8 GiB")
+
+    with pytest.raises(typer.Exit) as ended:
+        terminal.run(job, {"as_json": True})
+    told = capsys.readouterr()
+    assert ended.value.exit_code == 1 and told.err.startswith("Failed: The machine ran out of memory.")
+    assert json.loads(told.out)["error"]["code"] == "out_of_memory"
 
 
 def test_the_table_of_models(name, capsys, monkeypatch):

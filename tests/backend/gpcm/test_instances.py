@@ -45,6 +45,17 @@ def test_removed_contours_are_those_of_the_formula() -> None:
     assert left[:11, :11].sum() <= 4 * 3
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_contours_at_the_edge_are_those_of_the_map_mirrored_there(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    instances = np.roll(patches(seed), rng.integers(0, 8, 2), (0, 1))
+    around = np.pad(instances, HALO, "reflect")
+    removed = rng.integers(1, 12, 3)
+    inner = contours_after(around, np.isin(around, removed))[HALO:-HALO, HALO:-HALO]
+    assert np.array_equal(contours_after(instances, np.isin(instances, removed)), inner)
+
+
 def test_contours_of_a_window_with_its_halo_are_those_of_the_whole() -> None:
     instances = patches(5)
     change = np.isin(instances, [1, 2, 3])

@@ -512,7 +512,7 @@ class TestRealRasters:
 
 
 def test_a_change_head_with_classes_tells_them(pair, tmp_path, monkeypatch):
-    """Damage levels: change is whatever is not class 0, and polygons carry the level."""
+    """Damage levels: change is what the card does not call unchanged, and polygons carry the level."""
     import torch
 
     from changen2.jobs import detect as job
@@ -526,22 +526,25 @@ def test_a_change_head_with_classes_tells_them(pair, tmp_path, monkeypatch):
     class Damage(torch.nn.Module):
         def forward(self, before, after):
             brighter = torch.sigmoid(8 * ((after - before).mean(1, keepdim=True) - 0.7))
-            nothing = torch.zeros_like(brighter)
-            change = torch.cat([1 - brighter, nothing, 0.1 * brighter, 0.2 * brighter, 0.7 * brighter], dim=1)
+            same = 1 - brighter
+            change = torch.cat([0.3 * same, 0.7 * same, 0.1 * brighter, 0.2 * brighter, 0.7 * brighter], dim=1)
             return Detection(change=change, semantic_before=brighter, semantic_after=brighter)
 
     card = ModelCard(
         name="damage", architecture="none", title="Damage", gsd_min=0.2, gsd_max=1, gsd_native=0.5, tile_size=128,
         overlap=32, licence="none", sha256="", classes=classes("other", "building"),
-        change_classes=classes("none", "intact", "minor", "major", "destroyed"),
+        change_classes=classes("none", "intact", "minor", "major", "destroyed"), unchanged_classes=[0, 1],
     )  # fmt: skip
     monkeypatch.setattr("changen2.jobs.detection.plan.card_of", lambda name, task="detect": card)
     monkeypatch.setattr(job, "load_predictor", lambda plan: Predictor(Damage(), torch.device("cpu"), torch.float32, 1))
     result = job.detect(*pair, tmp_path / "run")
     levels = read(result["outputs"]["change_class"])
-    assert set(np.unique(levels)) == {0, 4} and (levels[110:150, 160:220] == 4).all()
+    assert set(np.unique(levels)) == {1, 4} and (levels[110:150, 160:220] == 4).all()
     assert list(polygons(result)[1]["to_class"]) == ["destroyed"]
-    assert read(result["outputs"]["change"])[110:150, 160:220].all()
+    change = read(result["outputs"]["change"])
+    assert change[110:150, 160:220].all() and not change[levels == 1].any()
+    with rasterio.open(result["outputs"]["change_class"]) as dataset:
+        assert dataset.tags()["UNCHANGED_CLASSES"] == "0 1"
 
 
 def test_a_rotated_after_is_warped(scene, tmp_path, write_raster, difference):

@@ -203,6 +203,18 @@ def test_a_failed_attempt_leaves_the_installed_model_alone(agreed, file, folder,
     assert store.verify(NAME) == before
 
 
+def test_the_card_of_an_older_installation_learns_which_classes_are_unchanged(folder):
+    name = "changestar-vitb-s1c5"
+    store.write_model(CATALOGUE[name].card, {"weight": torch.zeros(1)})
+    path = folder / f"{name}.json"
+    card = json.loads(path.read_text())
+    assert card.pop("unchanged_classes") == [0, 1]
+    path.write_text(json.dumps(card))
+    assert store.installed_card(name).unchanged_classes == [0, 1]
+    path.write_text(json.dumps(card | {"unchanged_classes": [0]}))
+    assert store.installed_card(name).unchanged_classes == [0], "what a card tells holds"
+
+
 def test_a_tampered_model_is_found(agreed, file, folder):
     store.install(NAME, file, "test")
     weights = folder / f"{NAME}.safetensors"

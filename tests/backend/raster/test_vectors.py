@@ -55,6 +55,14 @@ def test_grades_of_change_are_the_most_frequent_ones(maps: tuple[Path, Path, Pat
     assert (polygon.from_class, polygon.to_class) == ("land", "no damage")
 
 
+def test_classes_of_change_are_those_that_mean_one(maps: tuple[Path, Path, Path, Path]) -> None:
+    change, probability, before, after = maps
+    for unchanged, said in (((0, 2), "destroyed"), ((0, 2, 4), None)):
+        classes = Classes(before, after, (NAMES, {2: "no damage", 4: "destroyed"}), unchanged)
+        (polygon,) = change_polygons(change, probability, classes=classes)
+        assert (polygon.from_class, polygon.to_class) == ("land", said)
+
+
 def test_polygons_of_any_shape_are_measured_by_their_pixels(tmp_path: Path) -> None:
     random = np.random.default_rng(4)
     changed, values = random.random((40, 40)) < 0.3, random.integers(1, 256, (40, 40))

@@ -50,19 +50,52 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.Monke
     whole = _train(_config(tmp_path))
 
     def cancel(step: int, steps: int, means: dict[str, float]) -> None:
-        if means:
+        if step == 4:  # losses since the last line of the log are underway
             raise Cancelled
 
     broken = _config(tmp_path / "broken")
     with pytest.raises(Cancelled):
         _train(broken, on_step=cancel)
-    assert torch.load(broken.out / run.CHECKPOINT, weights_only=True)["step"] == 3
+    assert torch.load(broken.out / run.CHECKPOINT, weights_only=True)["step"] == 4
     resumed = _train(broken, resumed=True)
     for key, value in whole.items():
         torch.testing.assert_close(resumed[key], value, rtol=0, atol=0)
-    log = [json.loads(line) for line in (broken.out / "log.jsonl").read_text().splitlines()]
+    log = _log(broken)
     assert [(line["step"], line["samples"]) for line in log] == [(3, 24), (6, 48)]
-    assert log[1]["total"] < log[0]["total"]
+    assert log[1]["total"] < log[0]["total"] and log == _log(_config(tmp_path))
+
+
+def _log(config: Settings) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def test_a_checkpoint_of_before_logs_the_mean_of_what_it_has_seen(tmp_path: Path) -> None:
+    config, state = _config(tmp_path, steps=4, learning_rate=0.0), _start(_config(tmp_path))
+    state.step = 3
+    config.out.mkdir(parents=True)
+    run.save(state, config.out / run.CHECKPOINT)
+
+    def constant(state: run.Run) -> tuple[dict[str, torch.Tensor], int]:
+        return {"total": (0 * state.model.weight).sum() + 2}, 1
+
+    run.train(_start(config), config, constant, run.warm_constant(config), True)
+    assert [line["total"] for line in _log(config)] == [2]
+
+
+def test_another_training_of_the_same_folder_waits_for_its_turn(tmp_path: Path) -> None:
+    config, refused = _config(tmp_path), []
+
+    def begin_another(step: int, steps: int, means: dict[str, float]) -> None:
+        for resumed in (False, True):
+            with pytest.raises(InputError, match="at work") as error:
+                _train(config, resumed)
+            refused.append(error.value.code)
+
+    _train(config, on_step=begin_another)
+    assert set(refused) == {"busy"}
+    _train(config, resumed=True)
+    assert [line["step"] for line in _log(config)] == [6]
 
 
 def test_a_run_is_not_overwritten(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ may join at any time: each is asked for its facts, and every task makes sure tha
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import threading
@@ -22,6 +23,9 @@ from typing import Any, TypeVar, cast
 from changen2 import __version__
 from changen2.errors import Changen2Error, InputError, JobError
 from changen2.jobs.cluster.staff import Staff, other_version
+from changen2.models.memory import memory_errors
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,6 +37,11 @@ AHEAD = 2
 """Tasks for each worker that are handed out before their results are fetched, so that none waits for work."""
 
 POLL_S = 0.2
+
+DESERTED = (
+    "No worker is left on the Dask cluster; waiting for one to join. Start one (dask worker ADDRESS --nthreads 1), or "
+    "cancel (Ctrl-C): what is done is kept, and --resume goes on from it."
+)
 _loaded: dict[Hashable, Any] = {}
 _loading = threading.Lock()
 
@@ -84,16 +93,21 @@ class Crew:
             check: asked five times a second; raising in it takes back what has not begun.
 
         Raises:
-            JobError: ``worker_lost``; ``other_version`` or ``no_cluster`` of a worker that joined.
+            JobError: ``worker_lost`` or ``out_of_memory``; ``other_version`` or ``no_cluster`` of a worker that joined.
         """
         rest = iter(items)
         waiting: deque[Future[tuple[Result | None, Changen2Error | None]]] = deque()
+        deserted = False
 
         def hand_out(count: int) -> None:
             waiting.extend(self._executor.submit(_attempt, __version__, task, item) for item in islice(rest, count))
 
         def feed() -> None:
+            nonlocal deserted
             size = self.size
+            if size == 0 and not deserted:
+                logger.warning(DESERTED)
+            deserted = size == 0
             hand_out(max(0, (AHEAD * size if size > 1 else 1) - len(waiting)))
 
         try:
@@ -166,7 +180,8 @@ def _attempt(version: str, task: Callable[[Item], Result], item: Item) -> tuple[
     try:
         if version != __version__:
             raise other_version({__version__}, version, JobError)
-        return task(item), None
+        with memory_errors():
+            return task(item), None
     except Changen2Error as error:
         error.__cause__ = error.__context__ = None
         return None, error.with_traceback(None)

@@ -71,7 +71,8 @@ class Decoder:
     Attributes:
         layers: names of the layers that it returns, the probability first.
         class_names: of the semantic head, by index.
-        change_names: of a change head with several classes (such as damage levels), by index.
+        change_names: of a change head with several classes (such as damage levels), by index. Change is what is in
+            none of those that the card calls unchanged.
 
     Args:
         card: says how many channels each head has, which classes they are, and how the probability is scaled.
@@ -79,6 +80,7 @@ class Decoder:
 
     def __init__(self, card: ModelCard) -> None:
         self._change = max(1, len(card.change_classes))
+        self._unchanged = card.unchanged_classes
         self._stored = stored_probability(card)
         self._semantic = 1 if len(card.classes) <= 2 else len(card.classes)
         self.class_names = {entry.index: entry.name for entry in card.classes}
@@ -97,13 +99,17 @@ class Decoder:
         """Return index → name of a class layer."""
         return self.change_names if layer == "change_class" else self.class_names
 
+    def tags_of(self, layer: str) -> dict[str, str]:
+        """Return the metadata items of a class layer."""
+        return class_tags(self.names_of(layer), self._unchanged if layer == "change_class" else None)
+
     def colors_of(self, layer: str) -> Colors:
         """Return index → colour of a class layer."""
         return self._colors[layer.split("_")[0]]
 
     def __call__(self, planes: NDArray[np.uint16], valid: NDArray[np.bool_]) -> list[Bytes]:
         """Return the ``layers``, each ``[h, w]``: stored probability, then class indices."""
-        change = planes[0] if self._change == 1 else QUANTUM - planes[0]
+        change = planes[0] if self._change == 1 else self._changed(planes)
         found = {"change_probability": np.where(valid, self._stored[change], 0).astype(np.uint8)}
         for date, name in enumerate(("semantic_before", "semantic_after")):
             first = self._change + date * self._semantic
@@ -112,6 +118,10 @@ class Decoder:
             found[name] = np.where(valid, index, NODATA).astype(np.uint8)
         found["change_class"] = np.where(valid, planes[: self._change].argmax(axis=0), NODATA).astype(np.uint8)
         return [found[name] for name in self.layers]
+
+    def _changed(self, planes: NDArray[np.uint16]) -> NDArray[np.int64]:
+        """Sum of the classes that are a change, as what the others leave: their planes, rounded, need not sum to 1."""
+        return (QUANTUM - planes[self._unchanged].sum(axis=0, dtype=np.int64)).clip(min=0)
 
 
 class DetectionMaps:
@@ -150,7 +160,7 @@ class DetectionMaps:
                 0 if name == "change_probability" else NODATA,
                 colors=CHANGE_COLORS if name == "change" else decoder.colors_of(name) if is_class else None,
                 description=DESCRIPTIONS[name].format(threshold),
-                tags=class_tags(decoder.names_of(name)) if is_class else None,
+                tags=decoder.tags_of(name) if is_class else None,
                 resume=resume,
             )
         self.valid_px = 0

@@ -21,6 +21,7 @@ from changen2.raster.area import Area, read_polygons
 from changen2.raster.grid import Grid
 from changen2.raster.layers import CHANGES, NOTATION, read_layer
 from changen2.raster.reading import check_overlap, mask_outside, open_raster, warp
+from changen2.raster.vectors import read_unchanged
 
 VECTORS = {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml"}
 
@@ -57,7 +58,7 @@ class ChangeMap:
     A probability is stored as detection writes it, which the band's description tells; without one, also of the parts
     of a virtual mosaic, it is bytes of many values, half of them or more next to no change, beside a nodata value of 0.
     Fractions of 0..1 are one too. In a 0/1 map whatever is not zero is change, and, as in a reference, a nodata value
-    of 0 says that nothing changed.
+    of 0 says that nothing changed. A class of change is a 0/1 map too, in which several classes may be unchanged.
 
     Attributes:
         grid: of the map.
@@ -98,7 +99,7 @@ class ChangeMap:
         """Return where there is change, and where the map says anything, each ``[h, w]``."""
         values, valid = self._band.read(self._dataset, window)
         if self.taken_for == MASK:
-            return values != 0, self._band.finite(values) if self._dataset.nodata == 0 else valid
+            return self._band.changed(values), self._band.finite(values) if self._dataset.nodata == 0 else valid
         return values >= (lowest_change_value(self._threshold) if self._is_stored else self._threshold), valid
 
     def levels(self, window: Window) -> NDArray[np.int64]:
@@ -148,6 +149,7 @@ class _Band:
         self.has_colors = colors[self._numbers[0] - 1] == ColorInterp.palette
         self.dtype = np.dtype(dataset.dtypes[self._numbers[0] - 1])
         self.floating = self.dtype.kind == "f"
+        self._unchanged = read_unchanged(dataset.tags())
 
     def read(self, reader: DatasetReader, window: Window) -> tuple[NDArray[Any], Mask]:
         """Return values and where they are neither NaN nor masked, each ``[h, w]``; the reader may be a warped one.
@@ -163,6 +165,10 @@ class _Band:
                 code="bad_band",
             )
         return first, self.finite(first) & (reader.dataset_mask(window=window) > 0)
+
+    def changed(self, values: NDArray[Any]) -> Mask:
+        """Return where a mask, or a class of change, says change ``[h, w]``."""
+        return np.isin(values, self._unchanged, invert=True)
 
     def finite(self, values: NDArray[Any]) -> Mask:
         """Return where there are numbers ``[h, w]``."""
@@ -187,9 +193,10 @@ def open_truth(reference: str | Path, grid: Grid, notes: list[str] | None = None
     """Open a reference on a change map's grid.
 
     Args:
-        reference: a raster whose non-zero valid pixels are change (on any grid or CRS, warped by nearest
-            neighbour), or a polygon layer of changes, outside which nothing changed. A nodata value of 0, as rasters
-            of drawn polygons often have it, says that nothing changed, not that it is unknown; NaN is unknown.
+        reference: a raster whose non-zero valid pixels are change (on any grid or CRS, warped by nearest neighbour),
+            or a polygon layer of changes, outside which nothing changed. Of a class of change, as detection writes it,
+            the classes that it calls unchanged are none. A nodata value of 0, as rasters of drawn polygons often have
+            it, says that nothing changed, not that it is unknown; NaN is unknown.
         grid: of the change map.
         notes: takes what a person should know of it.
 
@@ -214,7 +221,7 @@ class _RasterTruth:
 
     def __call__(self, window: Window) -> tuple[Mask, Mask]:
         values, valid = self._band.read(self._reader, window)
-        return values != 0, self._band.finite(values) if self._knows_all else valid
+        return self._band.changed(values), self._band.finite(values) if self._knows_all else valid
 
 
 def _polygon_truth(path: str | Path, grid: Grid, notes: list[str]) -> Truth:

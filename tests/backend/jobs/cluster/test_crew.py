@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -140,6 +141,22 @@ def test_what_is_drawn_stays_when_a_task_is_refused(tmp_path, make, monkeypatch,
     assert make("part", resume=True) == whole
 
 
+def test_a_cluster_without_workers_is_told_once_each_time(caplog):
+    """Its tasks wait for somebody to join; a person would see nothing happen."""
+    joined, sizes = threading.Event(), iter([2, 0, 0, 2, 0, 0, 0])
+
+    def size():
+        found = next(sizes, 2)
+        if found == 2 and "No worker" in caplog.text:
+            joined.set()
+        return found
+
+    with ThreadPoolExecutor(1) as pool:
+        assert all(Crew(pool, size).in_order(lambda _: joined.wait(60), range(20), lambda: None))
+    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 2 and told[0] == told[1] and "Ctrl-C" in told[0]
+
+
 def test_a_check_that_raises_ends_the_work(cluster):
     def cancel():
         raise Cancelled()
@@ -151,6 +168,18 @@ def test_a_check_that_raises_ends_the_work(cluster):
 def test_an_error_of_a_task_arrives_as_it_was(cluster):
     with crew(1, cluster.scheduler_address, "cpu") as hands, pytest.raises(ValueError, match="negative"):
         list(hands.in_order(math.factorial, [3, -1, 4], lambda: None))
+
+
+def run_out(error):
+    raise error
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("error", [MemoryError("8 GiB"), RuntimeError("CUDA error: out of memory")])
+def test_a_task_for_which_memory_does_not_suffice_is_said_in_words(workers, error):
+    with crew(workers, None, "cpu") as hands, pytest.raises(JobError, match="out of memory") as caught:
+        list(hands.in_order(run_out, [error], lambda: None))
+    assert caught.value.code == "out_of_memory" and caught.value.hint
 
 
 def test_a_process_that_dies_is_said():

@@ -110,6 +110,16 @@ def test_numbers_of_something_are_a_mask(truth, write_raster, count):
     assert found["taken_for"] == MASK and found["f1"] == 1
 
 
+def test_unchanged_classes_of_change_are_none(truth, write_raster):
+    grades = np.where(truth == 1, 4, 1).astype(np.uint8)
+    label = write_raster("label.tif", truth)
+    path = write_raster("change_class.tif", grades, nodata=255)
+    assert evaluate(path, label)["precision"] < 1, "without the tag, grade 1 is a change"
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(UNCHANGED_CLASSES="0 1")
+    assert evaluate(path, label)["f1"] == evaluate(label, path)["f1"] == 1
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_fractions_are_a_probability(truth, stored, write_raster, kind):
     label = write_raster("label.tif", truth)
