@@ -285,12 +285,13 @@ def main() -> None:
 
 def _reply(schema: type[Request], params: dict[str, Any], answer: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
     """The result of what was asked for, or the error that came instead."""
+    from changen2.models.memory import memory_errors
+
     try:
-        return {"result": answer(validate(schema, params))}
+        with memory_errors():
+            return {"result": answer(validate(schema, params))}
     except Changen2Error as error:
         return {"error": error_body(error)}
-    except MemoryError:
-        return {"error": _error(JOB_FAILED, "The machine ran out of memory.", "out_of_memory")}
     except Exception as error:  # the process's edge: a bug must reach the person as a message, not as silence
         print(redact(traceback.format_exc()), file=sys.stderr, flush=True)
         text = f"The backend failed unexpectedly: {type(error).__name__}: {error}"

@@ -18,7 +18,7 @@ from changen2.redaction import redacted
 NAME = "journal.jsonl"
 REQUEST = "request.json"
 
-MADE_BY = frozenset({"versions", "edition"})
+MADE_BY = frozenset({"versions", "edition", "unchanged"})
 """Keys of a job that no setting changes."""
 
 
