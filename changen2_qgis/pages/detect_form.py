@@ -7,14 +7,15 @@ from typing import Any
 
 from qgis.core import QgsProject
 from qgis.gui import QgsCollapsibleGroupBox, QgsDoubleSpinBox, QgsMapCanvas
-from qgis.PyQt.QtCore import QSignalBlocker, Qt, pyqtSignal
+from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from ..results import given_rasters
 from ..settings import Settings
 from ..widgets.band_mapping import BandMapping
 from ..widgets.extent_picker import ExtentPicker
-from ..widgets.form_rows import choose, describe_model, fill, label_for, list_of, new_form, offer_devices
+from ..widgets.form_rows import choose, label_for, list_of, new_form, offer_devices
+from ..widgets.model_picker import ModelPicker
 from ..widgets.raster_picker import RasterPicker
 from ..worker_client import Hello
 
@@ -35,12 +36,11 @@ class DetectForm(QWidget):
     def __init__(self, canvas: QgsMapCanvas, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = Settings()
-        self._cards: dict[str, dict[str, Any]] = {}
         self.before = RasterPicker("image before the change", self)
         self.after = RasterPicker("image after the change", self)
         self.extent = ExtentPicker(canvas, self)
-        self.model = list_of("What looks for change; each model knows certain objects and resolutions", self)
-        self.model.addItem(self._settings.model, self._settings.model)  # until the backend has told its models
+        tip = "What looks for change; each model knows certain objects and resolutions"
+        self.model = ModelPicker(tip, self._settings.model, _can_detect, self)
         self.device = list_of("What computes: a graphics card is 10 to 100 times faster than the processor", self)
         self.device.addItem("Automatic", "auto")
         self.threshold = QgsDoubleSpinBox(self)
@@ -144,21 +144,11 @@ class DetectForm(QWidget):
 
     def set_models(self, models: Iterable[dict[str, Any]]) -> None:
         """Offer the models that are here and detect; the chosen one stays chosen, with its settings."""
-        before, chosen = self.card(), self.model.currentData()
-        self._cards = {card["name"]: card for card in models if _can_detect(card)}
-        blocker = QSignalBlocker(self.model)
-        fill(self.model, [(card.get("title") or name, name) for name, card in self._cards.items()])
-        for row, card in enumerate(self._cards.values()):
-            self.model.setItemData(row, card.get("summary", ""), Qt.ItemDataRole.ToolTipRole)
-        choose(self.model, chosen)
-        blocker.unblock()
-        if any(self.card().get(key) != before.get(key) for key in ("name", "threshold", "gsd_native")):
+        before = self.model.card()
+        self.model.offer(models)
+        if any(self.model.card().get(key) != before.get(key) for key in ("name", "threshold", "gsd_native")):
             self._follow_model()
         self.changed.emit()
-
-    def card(self) -> dict[str, Any]:
-        """The card of the chosen model; empty until the backend has told its models."""
-        return self._cards.get(self.model.currentData(), {})
 
     def remember(self) -> None:
         """Keep the choices that suit the next project as well."""
@@ -211,12 +201,12 @@ class DetectForm(QWidget):
             self.after.set_layer(rasters[0])
 
     def _follow_model(self) -> None:
-        card = self.card()
+        card = self.model.card()
         if not card:
             return
         self._recommend_threshold(float(card.get("threshold", 0.5)))
         self.pixel_size.setValue(float(card.get("gsd_native") or 0.5))
-        self.model.setToolTip(describe_model(card))
+        self.model.show_card()
 
     def _recommend_threshold(self, threshold: float) -> None:
         self.threshold.setClearValue(threshold)

@@ -110,7 +110,7 @@ def fill_synthesize_form(form: SynthesizeForm, run: Run) -> list[str]:
     missing += _show_area(form.extent, given, form.image.layer(), run)
     missing += _show_events(form, given, run)
     form.steps.setValue(int(given.get("steps") or 0))
-    usual = {**USUAL_OF_SYNTHESIS, "label_guidance": form.card().get("label_guidance") or 1.0}
+    usual = {**USUAL_OF_SYNTHESIS, "label_guidance": form.model.card().get("label_guidance") or 1.0}
     if given.get("instances") == "auto":  # as without
         usual["instances"] = "auto"
     chosen = {"sampling_steps": STEPS_OF[form.quality.currentData()], "seed": form.seed.seed()}

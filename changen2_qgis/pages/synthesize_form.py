@@ -8,7 +8,7 @@ from typing import Any
 
 from qgis.core import QgsMapLayer, QgsProject, QgsRasterLayer
 from qgis.gui import QgsCollapsibleGroupBox, QgsDoubleSpinBox, QgsFileWidget, QgsMapCanvas
-from qgis.PyQt.QtCore import Qt, pyqtSignal
+from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QSpinBox, QToolButton, QVBoxLayout, QWidget
 
 from ..events.source import SIMULATE, EventSource
@@ -20,7 +20,8 @@ from ..settings import Settings
 from ..widgets.band_mapping import BandMapping
 from ..widgets.dates_picker import DatesPicker
 from ..widgets.extent_picker import ExtentPicker
-from ..widgets.form_rows import choose, describe_model, fill, label_for, list_of, new_form, offer_devices
+from ..widgets.form_rows import choose, fill, label_for, list_of, new_form, offer_devices
+from ..widgets.model_picker import ModelPicker
 from ..widgets.raster_picker import RasterPicker
 from ..widgets.seed_picker import SeedPicker
 from ..worker_client import Hello
@@ -50,7 +51,6 @@ class SynthesizeForm(QWidget):
     def __init__(self, canvas: QgsMapCanvas, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = Settings()
-        self._cards: dict[str, dict[str, Any]] | None = None  # until the backend has told its models
         self.image = RasterPicker("image that the change is drawn into", self)
         self.labels = RasterPicker("raster of classes at the date of the image, if there is one", self)
         self.events = EventSource(canvas, self)
@@ -58,7 +58,8 @@ class SynthesizeForm(QWidget):
         self._simulated_steps = 1
         self._labels_chosen: set[str] = set()  # by themselves, ids of layers
         self.extent = ExtentPicker(canvas, self)
-        self.model = list_of("What draws the change; each model knows certain classes and resolutions", self)
+        tip = "What draws the change; each model knows certain classes and resolutions"
+        self.model = ModelPicker(tip, self._settings.generator, _can_draw, self)
         self.quality = list_of("How carefully it is drawn; fast takes less than half the time", self)
         self.seed = SeedPicker(self)
         self.advanced = QgsCollapsibleGroupBox("Dates, drawing and output", self)
@@ -80,7 +81,6 @@ class SynthesizeForm(QWidget):
         self.extent.way.setToolTip("Which part of the image is written; nothing changes outside")
         fill(self.quality, QUALITIES)
         choose(self.quality, self._settings.quality)
-        self.model.addItem(self._settings.generator, self._settings.generator)
         self.device.addItem("Automatic", "auto")
         self.resolution.setRange(0, 1000)
         self.resolution.setDecimals(2)
@@ -173,18 +173,9 @@ class SynthesizeForm(QWidget):
 
     def set_models(self, models: Iterable[dict[str, Any]]) -> None:
         """Offer the models that are here and draw; the chosen one stays chosen."""
-        chosen = self.model.currentData()
-        self._cards = {card["name"]: card for card in models if _can_draw(card)}
-        fill(self.model, [(card.get("title") or name, name) for name, card in self._cards.items()])
-        for row, card in enumerate(self._cards.values()):
-            self.model.setItemData(row, card.get("summary", ""), Qt.ItemDataRole.ToolTipRole)
-        choose(self.model, chosen)
+        self.model.offer(models)
         self._follow_model()
         self.changed.emit()
-
-    def card(self) -> dict[str, Any]:
-        """The card of the chosen model; empty until the backend has told its models."""
-        return (self._cards or {}).get(self.model.currentData(), {})
 
     def choose_layers(self, current: QgsMapLayer | None) -> None:
         """Choose the image where none is: the only one, else the one that is current in QGIS; and the only labels.
@@ -219,7 +210,7 @@ class SynthesizeForm(QWidget):
             return "Choose the image that changes."
         if self.image.layer() == self.labels.layer():
             return "The image and the labels are the same layer: leave the labels empty, or choose another one."
-        if self._cards == {}:
+        if self.model.count() == 0:
             return "There is no model that draws change yet: get one on the Models page."
         return self.events.problem() or self.extent.problem()
 
@@ -284,9 +275,7 @@ class SynthesizeForm(QWidget):
         self._offer_classes()
 
     def _follow_model(self) -> None:
-        card = self.card()
-        if card:
-            self.model.setToolTip(describe_model(card))
+        self.model.show_card()
         self._offer_classes()
 
     def _offer_classes(self) -> None:
@@ -296,7 +285,7 @@ class SynthesizeForm(QWidget):
             self.events.set_classes(classes)
 
     def _known_classes(self) -> list[dict[str, Any]]:
-        return [entry for entry in self.card().get("classes", ()) if entry["name"] != CONTOUR]
+        return [entry for entry in self.model.card().get("classes", ()) if entry["name"] != CONTOUR]
 
     def _follow_source(self) -> None:
         """Drawn events say themselves how many steps there are."""

@@ -53,16 +53,3 @@ def offer_devices(control: QComboBox, hello: Hello, chosen: str) -> None:
     devices = [(device["label"], device["name"]) for device in hello.devices]
     fill(control, [(f"Automatic: {best}", "auto"), *devices])
     choose(control, chosen)
-
-
-def describe_model(card: dict[str, Any]) -> str:
-    """A model's card as a tooltip."""
-    classes = ", ".join(entry["name"] for entry in card.get("classes", ()))
-    lines = [
-        f"<b>{card.get('title', card['name'])}</b>",
-        card.get("summary", ""),
-        f"Knows: {classes}" if classes else "",
-        f"Pixel size: {card.get('gsd_min')}–{card.get('gsd_max')} m",
-        f"Licence: {card.get('licence', 'not stated')}",
-    ]
-    return "<br>".join(line for line in lines if line)

@@ -129,7 +129,7 @@ def open_dock(window, settings, qtbot):
         dock = ChangeDock(window.iface, backend)
         window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
         if backend.is_set_up:
-            qtbot.waitUntil(lambda: dock.detect.form.card() != {}, timeout=5000)
+            qtbot.waitUntil(lambda: dock.detect.form.model.card() != {}, timeout=5000)
         opened.append(dock)
         return dock
 

@@ -34,7 +34,7 @@ def page(provider, real_backend, qgis_new_project, settings, qtbot, tmp_path):
     window.setCentralWidget(page)
     window.show()
     page.meet_backend()
-    qtbot.waitUntil(lambda: page.form.card() != {}, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: page.form.model.card() != {}, timeout=PATIENCE_MS)
     yield page
     page.shut_down()
 

@@ -85,7 +85,7 @@ def dock(project, synthesis, qtbot):
     window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
     window.resize(1366, 768)
     window.show()
-    qtbot.waitUntil(lambda: bool(dock.detect.form.card()))
+    qtbot.waitUntil(lambda: bool(dock.detect.form.model.card()))
     yield dock
     dock.shut_down()
     QgsApplication.processingRegistry().removeProvider(provider)
@@ -177,7 +177,7 @@ def test_a_run_whose_finished_part_has_gone_is_refused(dock, project, interrupte
 def test_what_is_gone_is_said_in_the_message_bar(dock, qtbot, synthesis, tmp_path):
     dock.synthesize.get()
     form = dock.synthesize.content.form
-    qtbot.waitUntil(lambda: bool(form.card()))
+    qtbot.waitUntil(lambda: bool(form.model.card()))
     (synthesis.parent / "town.tif").unlink()
     dock.run_again(read_run(synthesis))
     assert "town.tif is no longer there" in dock._iface.messageBar().currentItem().text()

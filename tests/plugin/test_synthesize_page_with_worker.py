@@ -84,7 +84,7 @@ def test_simulated_events_lie_on_the_objects_of_the_labels(page, qtbot):
 
 @pytest.mark.parametrize("known", ["numbers of classes", "the image alone"])
 def test_a_run_takes_the_events_that_were_simulated_without_names_of_classes(page, known, qtbot, tmp_path):
-    if not page.form.card():
+    if not page.form.model.card():
         pytest.skip("no generator is installed")
     labels = None
     if known == "numbers of classes":
@@ -104,7 +104,7 @@ def test_a_run_takes_the_events_that_were_simulated_without_names_of_classes(pag
 
 
 def test_a_series_is_drawn_where_events_are_and_nowhere_else(page, real_backend, qtbot):
-    if not page.form.card():
+    if not page.form.model.card():
         pytest.skip("no generator is installed")
     layer = simulate(page, qtbot)
     feature = next(layer.getFeatures())

@@ -82,7 +82,7 @@ def dock():
     window.findChild(QDockWidget, "Browser").hide()
     shown = plugins[PLUGIN].dock
     shown.setUserVisible(True)
-    wait_until(lambda: shown.detect.form.card() != {}, "the backend's models")
+    wait_until(lambda: shown.detect.form.model.card() != {}, "the backend's models")
     return shown
 
 

@@ -66,7 +66,7 @@ def open_sample(shown, report):
     QTest.mouseClick(shown.pages.tabBar(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, tab)
     wait_until(lambda: shown.synthesize.content is not None, "the page")
     page = shown.synthesize.content
-    wait_until(lambda: page.form.card(), "the generator")
+    wait_until(lambda: page.form.model.card(), "the generator")
     picture("empty")
     click(page.sample)
     wait_until(lambda: page.form.image.layer() is not None, "the sample scene")

@@ -124,7 +124,7 @@ def open_page(window, settings, qtbot):
         dock = ChangeDock(window.iface, backend)
         opened.append(dock)
         window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
-        qtbot.waitUntil(lambda: dock.detect.form.card() != {}, timeout=patience)
+        qtbot.waitUntil(lambda: dock.detect.form.model.card() != {}, timeout=patience)
         dock.pages.setCurrentWidget(dock.models)
         page = dock.models.content
         qtbot.waitUntil(lambda: page.models.card() != {}, timeout=patience)

@@ -193,7 +193,7 @@ def open_dock(window, qtbot):
         QgsApplication.processingRegistry().addProvider(provider)
         dock = ChangeDock(window.iface, backend)
         window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
-        qtbot.waitUntil(lambda: dock.detect.form.card() != {}, timeout=5000)
+        qtbot.waitUntil(lambda: dock.detect.form.model.card() != {}, timeout=5000)
         opened.append((dock, provider))
         return dock
 
@@ -214,7 +214,7 @@ def page(dock, qtbot):
     """The Synthesize page, which is made when its tab is first looked at."""
     dock.pages.setCurrentWidget(dock.synthesize)
     page = dock.synthesize.content
-    qtbot.waitUntil(lambda: page.form.card() != {}, timeout=5000)
+    qtbot.waitUntil(lambda: page.form.model.card() != {}, timeout=5000)
     return page
 
 
@@ -297,7 +297,7 @@ def test_two_houses_are_drawn_and_seen_built_with_seven_clicks_at_most(dock, ima
     hand = Clicker(window.iface.mapCanvas())
     hand.click_tab(dock.pages, "Synthesize")
     page = dock.synthesize.content
-    qtbot.waitUntil(lambda: page.form.image.layer() is image and page.form.card() != {}, timeout=5000)
+    qtbot.waitUntil(lambda: page.form.image.layer() is image and page.form.model.card() != {}, timeout=5000)
     hand.click(page.form.events.bar.buttons["rectangle"])
     hand.drag(500020, 4999980, 500035, 4999965)
     hand.drag(500060, 4999980, 500075, 4999965)
