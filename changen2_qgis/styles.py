@@ -26,14 +26,13 @@ from qgis.core import (
     QgsSimpleFillSymbolLayer,
     QgsSingleBandGrayRenderer,
     QgsSingleBandPseudoColorRenderer,
-    QgsTextBufferSettings,
-    QgsTextFormat,
     QgsVectorLayer,
     QgsVectorLayerSimpleLabeling,
 )
 from qgis.PyQt.QtGui import QColor
 
 from .label_classes import classes_of, unchanged_classes_of
+from .place_labels import place_labels
 
 KINDS = ("change_probability", "change", "polygons", "change_class", "semantic_before", "semantic_after", "labels")
 
@@ -214,22 +213,10 @@ def _review_symbol(outline: str, fill: str, dashed: bool) -> QgsFillSymbol:
 
 
 def _area_labels() -> QgsPalLayerSettings:
-    halo = QgsTextBufferSettings()
-    halo.setEnabled(True)
-    halo.setSize(0.8)
-    halo.setColor(QColor(255, 255, 255, 230))
-    text = QgsTextFormat()
-    text.setSize(8)
-    text.setColor(QColor("#222222"))
-    text.setBuffer(halo)
-    labels = QgsPalLayerSettings()
-    labels.isExpression = True
-    labels.fieldName = AREA_LABEL
-    labels.placement = QgsPalLayerSettings.Placement.OutsidePolygons  # the place itself stays visible
+    labels = place_labels(AREA_LABEL)
     thinning = labels.thinningSettings()
     thinning.setMinimumFeatureSize(LABELLED_FROM_MM)
     labels.setThinningSettings(thinning)
-    labels.setFormat(text)
     return labels
 
 

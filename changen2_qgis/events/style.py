@@ -11,15 +11,14 @@ from qgis.core import (
     QgsFillSymbol,
     QgsLinePatternFillSymbolLayer,
     QgsLineSymbol,
-    QgsPalLayerSettings,
     QgsRendererCategory,
     QgsSimpleFillSymbolLayer,
-    QgsTextBufferSettings,
-    QgsTextFormat,
     QgsVectorLayer,
     QgsVectorLayerSimpleLabeling,
 )
 from qgis.PyQt.QtGui import QColor
+
+from ..place_labels import place_labels
 
 EVENTS = (
     # value, label, colour, angles of the hatching in degrees, dashed outline
@@ -44,7 +43,7 @@ def style_events(layer: QgsVectorLayer) -> None:
         for value, label, colour, angles, dashed in EVENTS
     ]
     layer.setRenderer(QgsCategorizedSymbolRenderer("event", categories))
-    layer.setLabeling(QgsVectorLayerSimpleLabeling(_step_labels()))
+    layer.setLabeling(QgsVectorLayerSimpleLabeling(place_labels(STEP_LABEL)))
     layer.setLabelsEnabled(True)
     layer.setDisplayExpression('concat("event", \' \', "to_class", \', step \', "step")')
     layer.triggerRepaint()
@@ -72,20 +71,3 @@ def _symbol(colour: QColor, angles: tuple[float, ...], dashed: bool) -> QgsFillS
         symbol.appendSymbolLayer(hatch)
     symbol.appendSymbolLayer(line)
     return symbol
-
-
-def _step_labels() -> QgsPalLayerSettings:
-    halo = QgsTextBufferSettings()
-    halo.setEnabled(True)
-    halo.setSize(0.8)
-    halo.setColor(QColor(255, 255, 255, 230))
-    text = QgsTextFormat()
-    text.setSize(8)
-    text.setColor(QColor("#222222"))
-    text.setBuffer(halo)
-    labels = QgsPalLayerSettings()
-    labels.isExpression = True
-    labels.fieldName = STEP_LABEL
-    labels.placement = QgsPalLayerSettings.Placement.OutsidePolygons  # the place itself stays visible
-    labels.setFormat(text)
-    return labels

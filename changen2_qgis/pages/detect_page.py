@@ -16,9 +16,10 @@ from ..polygon_files import smallest_area
 from ..processing.detect_change import DetectChange
 from ..results import Carried, DetectionGroup, add_detection_group, find_group
 from ..run_folders import Run, new_run_folder, threshold_folder
+from ..words import describe_estimate
 from .detect_form import DetectForm
 from .result_panel import ResultPanel
-from .run_bar import RunBar, describe_estimate
+from .run_bar import RunBar
 from .run_page import RunPage
 
 

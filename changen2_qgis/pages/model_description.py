@@ -6,7 +6,7 @@ import re
 from html import escape
 from typing import Any
 
-from .run_bar import describe_bytes
+from ..words import describe_bytes
 
 Card = dict[str, Any]
 """As the backend's `models` tells it."""

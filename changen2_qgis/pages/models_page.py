@@ -13,11 +13,12 @@ from qgis.PyQt.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, Q
 
 from ..backend import Backend
 from ..background import BackgroundCall, message_of
+from ..words import describe_bytes, describe_seconds
 from ..worker_client import Callbacks, Progress
 from .consent import ask_consent
 from .model_description import Card, describe_card
 from .model_list import ModelList
-from .run_bar import RunBar, describe_bytes, describe_seconds
+from .run_bar import RunBar
 
 WEIGHTS = "Weights (*.pth *.pt *.bin *.ckpt *.safetensors);;All files (*)"
 

@@ -19,8 +19,9 @@ from ..errors import PluginError
 from ..icons import own_icon, qgis_icon
 from ..layer_metadata import read_manifest
 from ..run_folders import Run, is_unfinished, read_run, remove_unfinished, runs_folder
+from ..words import describe_shift
 from ..worker_client import Callbacks, Hello
-from .run_bar import RunBar, describe_shift
+from .run_bar import RunBar
 
 ESTIMATE_DELAY_MS = 400
 """Settings come in bursts (a dragged map, a typed number); ask the backend once after each."""

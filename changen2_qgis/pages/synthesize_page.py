@@ -20,7 +20,8 @@ from ..results import style_detection_layer
 from ..run_folders import Run, new_run_folder
 from ..series_results import add_series_group
 from ..temporal import Timeline
-from .run_bar import RunBar, describe_synthesis
+from ..words import describe_synthesis
+from .run_bar import RunBar
 from .run_page import RunPage
 from .run_settings import fill_synthesize_form
 from .series_panel import SeriesPanel

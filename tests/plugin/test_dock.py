@@ -42,13 +42,13 @@ from qgis.PyQt.QtWidgets import (
 from changen2_qgis.dock import ChangeDock
 from changen2_qgis.errors import BackendError, SetupError
 from changen2_qgis.known_models import KnownModels
-from changen2_qgis.pages.run_bar import describe_bytes, describe_estimate, describe_seconds
 from changen2_qgis.processing.provider import Changen2Provider
 from changen2_qgis.results import add_detection_group, detection_groups
 from changen2_qgis.run_folders import WORK_FOLDER, is_unfinished, new_run_folder, remove_unfinished, runs_folder
 from changen2_qgis.settings import Settings
 from changen2_qgis.widgets.band_mapping import default_bands
 from changen2_qgis.widgets.extent_picker import POLYGONS
+from changen2_qgis.words import describe_bytes, describe_estimate, describe_seconds
 from changen2_qgis.worker_client import Hello
 
 DOCK_HEIGHT_AT_768 = 637

@@ -41,12 +41,12 @@ from changen2_qgis.errors import BackendError
 from changen2_qgis.events.layer import add_event, find_event_layers
 from changen2_qgis.events.source import DRAW, LAYER, SIMULATE
 from changen2_qgis.known_models import KnownModels
-from changen2_qgis.pages.run_bar import describe_area, describe_synthesis
 from changen2_qgis.processing.provider import Changen2Provider
 from changen2_qgis.run_folders import REQUEST_FILE, WORK_FOLDER
 from changen2_qgis.series_results import series_groups
 from changen2_qgis.settings import Settings
 from changen2_qgis.widgets.extent_picker import POLYGONS
+from changen2_qgis.words import describe_area, describe_synthesis
 from changen2_qgis.worker_client import Hello
 
 DOCK_HEIGHT_AT_768 = 637
