@@ -13,19 +13,11 @@ from qgis.core import Qgis, QgsApplication
 
 from . import environment
 from .environment import Environment, Probe, child_environment
-from .errors import BackendError, PluginError, SetupError
+from .errors import PluginError, SetupError
 from .known_models import KnownModels
 from .proxy import with_proxy
 from .settings import Settings
 from .worker_client import Callbacks, Hello, Timing, WorkerClient
-
-IN_QGIS = {
-    # code of the backend's error, whose own hint is a command of the terminal: what to do here
-    "consent_needed": "If you agree, choose it on the Models page of the Changen2 panel, and download it or import its "
-    "file, once.",
-    "not_installed": "Get it on the Models page of the Changen2 panel.",
-    "unknown_model": "Choose one of these; the Models page of the Changen2 panel may have more.",
-}
 
 
 class Backend:
@@ -99,15 +91,10 @@ class Backend:
         return self._client.pid
 
     def request(self, method: str, params: Mapping[str, Any], callbacks: Callbacks | None = None) -> dict[str, Any]:
-        """Ask the worker and wait for the result; see `WorkerClient.request`. An error says what to do in QGIS."""
+        """Ask the worker and wait for the result; see `WorkerClient.request`."""
         callbacks = callbacks or Callbacks()
         self.hello(callbacks.cancelled)
-        try:
-            result = self._client.request(method, params, callbacks)
-        except BackendError as error:
-            if "`changen2 models" in error.hint:
-                error.hint = IN_QGIS.get(error.code, error.hint)
-            raise
+        result = self._client.request(method, params, callbacks)
         if method == "models":
             with self._telling:
                 self.known_models.tell(result["models"])

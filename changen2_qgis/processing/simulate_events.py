@@ -169,7 +169,7 @@ class SimulateEvents(BackendAlgorithm):
                 "Give labels, or an image whose objects are to be removed.",
                 "bad_value",
             )
-        if image is None and parameters.get("INSTANCES") is not None:
+        if image is None and self.parameterAsLayer(parameters, "INSTANCES", context) is not None:
             raise InputError(
                 "Both labels and instances are given, but instances are removed only where there are no labels.",
                 "Leave the instances out, or give an image instead of the labels.",
@@ -181,7 +181,7 @@ class SimulateEvents(BackendAlgorithm):
         self, parameters: dict[str, Any], context: QgsProcessingContext, raster: QgsRasterLayer, folder: RunFolder
     ) -> dict[str, str]:
         """What things happen to, for the backend: classes, or the instances of an image."""
-        if parameters.get("LABELS") is not None:
+        if self.parameterAsRasterLayer(parameters, "LABELS", context) is not None:
             return {"labels": labels_path(raster, folder)}
         instances = self.parameterAsLayer(parameters, "INSTANCES", context)
         found = "auto" if instances is None else instances_path(instances, raster, folder)

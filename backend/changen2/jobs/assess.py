@@ -16,6 +16,7 @@ from rasterio.windows import Window
 from changen2.errors import Changen2Error
 from changen2.jobs.evaluate import calibration_to_keep, evaluate
 from changen2.jobs.evaluation.compare import objects_report
+from changen2.jobs.evaluation.labelled_points import SAMPLE
 from changen2.jobs.evaluation.places import (
     FALSE,
     FOUND_SHARE,
@@ -35,6 +36,7 @@ from changen2.models.store import amend_card, amendable_card
 from changen2.protocol import EvaluateRequest
 from changen2.raster.grid import Grid
 from changen2.raster.ground import row_areas_m2
+from changen2.raster.layers import CHANGES
 from changen2.raster.output_folder import OutputFolder
 from changen2.raster.reading import gdal_environment
 from changen2.raster.vectors import class_tags
@@ -152,10 +154,13 @@ def _inputs(request: EvaluateRequest) -> dict[str, Any]:
     """What the assessment was made of, as its manifest states it."""
     names = ("prediction", "reference", "points", "classes_before", "classes_after")
     given = {name: path for name in names if (path := getattr(request, name)) is not None}
-    return {
-        name: describe_layer(path) if name == "points" or is_layer(path) else describe_input(path)
-        for name, path in given.items()
-    }
+    return {name: _described(name, path) for name, path in given.items()}
+
+
+def _described(name: str, path: str) -> dict[str, Any]:
+    if name == "points":
+        return describe_layer(path, "point", (SAMPLE,))
+    return describe_layer(path, usual=CHANGES) if is_layer(path) else describe_input(path)
 
 
 def _keep(name: str, calibration: dict[str, Any], summary: dict[str, Any]) -> list[str]:

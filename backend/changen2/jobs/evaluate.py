@@ -14,6 +14,7 @@ from changen2.jobs.evaluation.truth import ChangeMap
 from changen2.jobs.runs.manifest import read_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.store import amend_card, amendable_card
+from changen2.protocol import EvaluateRequest, validate
 from changen2.raster.accuracy import scores_with_intervals
 from changen2.raster.calibration import calibration, ece_interval
 from changen2.raster.reading import gdal_environment
@@ -63,6 +64,12 @@ def evaluate(
         InputError: bad input.
         Cancelled: ``is_cancelled`` said so.
     """
+    given = {
+        "prediction": prediction, "reference": reference, "points": points,
+        "classes_before": classes_before, "classes_after": classes_after,
+    }  # fmt: skip
+    named = {name: str(path) for name, path in given.items() if path is not None}
+    validate(EvaluateRequest, {**named, "threshold": threshold, "min_area": min_area})
     if store is not None:
         amendable_card(store)
     reporter = Reporter(on_progress, is_cancelled)

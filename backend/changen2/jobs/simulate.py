@@ -22,7 +22,7 @@ from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.synthesis.condition import INSTANCES
 from changen2.jobs.synthesis.event_rules import make_rules
 from changen2.jobs.synthesis.event_series import Happen, by_rules, no_change
-from changen2.jobs.synthesis.events import EventRow, MarkRaster, footprints, read_events, to_grid, write_events
+from changen2.jobs.synthesis.events import LAYER, EventRow, MarkRaster, footprints, read_events, to_grid, write_events
 from changen2.jobs.synthesis.image_series import SourceImage
 from changen2.jobs.synthesis.instance_raster import InstanceLabels, OnBlock, Removals, find_instances
 from changen2.jobs.synthesis.label_series import LabelRaster, LabelSource, copy_labels, write_change
@@ -120,7 +120,7 @@ def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
             "versions": versions(),
             "inputs": {
                 "labels": describe_input(request.labels),
-                **({} if plan.drawn is None else {"events": describe_layer(request.events)}),
+                **({} if plan.drawn is None else {"events": describe_layer(request.events, usual=(LAYER,))}),
             },
             "parameters": request.model_dump(exclude={"labels"}),
             "classes": dict(source.classes.names),

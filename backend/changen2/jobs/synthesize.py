@@ -21,7 +21,7 @@ from changen2.jobs.runs.manifest import describe_input, describe_layer, versions
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.synthesis import rates
 from changen2.jobs.synthesis.event_series import EventSeries, rows_inside
-from changen2.jobs.synthesis.events import EventRow, write_events
+from changen2.jobs.synthesis.events import LAYER, EventRow, write_events
 from changen2.jobs.synthesis.found_buildings import FOUND
 from changen2.jobs.synthesis.image_drawing import Drawing, DrawingPlan
 from changen2.jobs.synthesis.label_series import LabelRaster, copy_labels, write_change
@@ -169,8 +169,10 @@ def _manifest(
     given = {"image": image}
     if request.labels is not None:
         given["labels"] = describe_input(request.labels)
-    layers = {"events": request.events, "aoi": request.aoi}
-    given |= {name: describe_layer(path) for name, path in layers.items() if path is not None}
+    if request.events is not None:
+        given["events"] = describe_layer(request.events, usual=(LAYER,))
+    if request.aoi is not None:
+        given["aoi"] = describe_layer(request.aoi)
     started = "the sampler started from noise"
     if request.init == "exemplar":
         started = (

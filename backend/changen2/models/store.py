@@ -108,14 +108,14 @@ def amendable_card(name: str) -> ModelCard:
     """Return the card of an installed model, which may be changed.
 
     Raises:
-        InputError: ``not_installed``.
+        InputError: ``bad_value``.
     """
     card = installed_card(name)
     if card is None:
         raise InputError(
             f"{name} is not installed in {models_folder()}, so its card cannot be changed there.",
             hint="Name a model that you installed or trained; embedded ones are as they were published.",
-            code="not_installed",
+            code="bad_value",
         )
     return card
 

@@ -94,10 +94,18 @@ def has_layers(source: str) -> bool:
 
 
 def _file_and_name(source: str) -> tuple[str, str | None]:
-    path, given, name = source.partition(NOTATION)
-    if not given or os.path.exists(source):  # noqa: PTH110 - also false for what is no path
+    """The file and the layer's name, of QGIS's notation ``FILE|layername=NAME|geometrytype=Polygon``."""
+    path, *options = source.split("|")
+    if os.path.exists(source):  # noqa: PTH110 - also false for what is no path
         return source, None
-    return path, name
+    told = dict(option.partition("=")[::2] for option in options)
+    if refused := told.keys() - {"layername", "geometrytype"}:
+        raise InputError(
+            f"{source} has {', '.join(sorted(refused))}, which only QGIS can read.",
+            hint=f"Export the layer and give that file, or name a layer alone: FILE{NOTATION}NAME.",
+            code="bad_layer",
+        )
+    return path, told.get("layername")
 
 
 def _choose(path: str, wanted: str | None, kind: Kind, usual: Sequence[str]) -> str:

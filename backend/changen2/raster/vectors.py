@@ -78,7 +78,7 @@ class Classes:
             return None
         tags = []
         for path in (before, after):
-            with rasterio.open(path) as dataset:
+            with open_raster(path) as dataset:
                 tags.append(dataset.tags())
         unchanged = read_unchanged(tags[1]) if after == of_change else ()
         return cls(before, after, (read_class_tags(tags[0]), read_class_tags(tags[1])), unchanged)

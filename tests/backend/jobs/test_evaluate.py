@@ -235,6 +235,15 @@ def test_a_model_that_cannot_keep_the_calibration_is_said_first(tmp_path):
         evaluate(tmp_path / "not there.tif", tmp_path / "nor there.tif", store="tiny")
 
 
+@pytest.mark.parametrize(
+    "wish", [{"threshold": float("nan")}, {"threshold": 7}, {"min_area": float("inf")}, {"min_area": -1}]
+)
+def test_numbers_out_of_range_are_refused(truth, write_raster, wish):
+    path = write_raster("truth.tif", truth)
+    with pytest.raises(InputError, match=next(iter(wish))):
+        evaluate(path, path, **wish)
+
+
 def test_it_can_be_cancelled(truth, write_raster):
     path, asked = write_raster("label.tif", truth), []
 

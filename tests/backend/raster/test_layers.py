@@ -69,6 +69,14 @@ def test_a_usual_name_says_which_is_meant(file):
     assert shapes_of(path, usual=("changes", "change"))[0].equals(EAST)
 
 
+def test_what_qgis_writes_behind_a_name_does_not_matter_but_a_filter_does(file):
+    path = file(west=WEST, change=EAST)
+    assert shapes_of(f"{path}|layername=change|geometrytype=Polygon")[0].equals(EAST)
+    with pytest.raises(InputError, match="subset") as caught:
+        shapes_of(f"{path}|layername=change|subset=id > 1")
+    assert caught.value.code == "bad_layer"
+
+
 def test_a_name_that_is_not_there_is_refused_with_those_that_are(file):
     path = file(west=WEST, east=EAST)
     with pytest.raises(InputError, match="no layer 'north'; it has west, east"):

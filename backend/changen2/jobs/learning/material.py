@@ -17,6 +17,7 @@ from changen2.models.card import ModelCard
 from changen2.protocol import FinetuneRequest
 from changen2.raster.grid import Grid
 from changen2.raster.ground import ground_sampling_distance
+from changen2.raster.layers import CHANGES
 from changen2.raster.reading import open_raster
 from changen2.training.digitized import read_digitized
 from changen2.training.image_files import IMAGES, read_values
@@ -102,7 +103,9 @@ def _read_rasters(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
         "the metres per pixel (--gsd) if it is another: what the model will be used on is judged by it."
     )
     sources: dict[str, Any] = {"before": describe_input(before), "after": describe_input(after)}
-    sources |= {"changes": describe_layer(changes)} | ({"aoi": describe_layer(request.aoi)} if request.aoi else {})
+    sources |= {"changes": describe_layer(changes, usual=CHANGES)} | (
+        {"aoi": describe_layer(request.aoi)} if request.aoi else {}
+    )
     return Material(pairs, gsd, {**sources, "tiles": len(pairs)}, () if known else (assumed,))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from changen2 import __version__
 from changen2.errors import InputError
 from changen2.paths import local_file
 from changen2.raster.grid import Grid
-from changen2.raster.layers import CHANGES, chosen_layer
+from changen2.raster.layers import Kind, chosen_layer
 from changen2.raster.reading import open_raster
 from changen2.redaction import redact, redacted
 
@@ -35,13 +36,17 @@ def describe_input(path: str | Path) -> dict[str, Any]:
         }
 
 
-def describe_layer(path: str | Path) -> dict[str, Any]:
+def describe_layer(path: str | Path, kind: Kind = "polygon", usual: Sequence[str] = ()) -> dict[str, Any]:
     """Return what identifies an input layer of polygons or points: source, CRS, features, size, modification time.
 
     Of one that is gone since it was read only the source: a result is worth having without that.
+
+    Args:
+        path: of the layer, as it was read.
+        kind, usual: as of :func:`changen2.raster.layers.read_layer`, by which it was chosen.
     """
     try:
-        file, name = chosen_layer(path, usual=CHANGES)
+        file, name = chosen_layer(path, kind, usual=usual)
         about = pyogrio.read_info(file, layer=name, force_feature_count=True)
     except (InputError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
         return _source(path)

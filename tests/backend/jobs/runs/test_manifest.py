@@ -68,6 +68,11 @@ def test_a_layer_is_told_as_a_raster_is(tmp_path, write_raster, zipped):
     inside = describe_layer(packed)
     assert (inside["path"], inside["crs"], inside["features"]) == (packed, told["crs"], 3)
     assert inside["bytes"] != told["bytes"]  # the archive's
+    point = shapely.to_wkb(np.array([shapely.Point(0, 0)], dtype=object))
+    pyogrio.raw.write(
+        layer, point, field_data=[], fields=[], geometry_type="Point", crs="EPSG:32633", layer="spots", append=True
+    )
+    assert (describe_layer(layer)["features"], describe_layer(layer, "point")["features"]) == (3, 1)
     layer.unlink()
     assert describe_layer(layer) == {"path": str(layer)}
 
