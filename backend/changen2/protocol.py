@@ -185,6 +185,7 @@ class SimulateRequest(EventRules):
         events: kinds to simulate (``create,remove,edit``) or a vector file of drawn events.
         instances: what stands on an image without labels, to be removed: a raster of instance numbers, a polygon layer,
             or ``auto``: regions of even colour.
+        bands: one band or three of an image without labels, from 1; None chooses red, green, blue.
         overwrite: replace results that are in ``out_dir``.
     """
 
@@ -193,6 +194,7 @@ class SimulateRequest(EventRules):
     steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
     events: Annotated[Kinds, AfterValidator(absolute_unless_words)] = "create,remove,edit"
     instances: SourceOrWords | None = None
+    bands: Bands = None
     overwrite: bool = False
 
 

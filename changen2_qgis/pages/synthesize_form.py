@@ -257,7 +257,8 @@ class SynthesizeForm(QWidget):
             "SEED": self.seed.seed(),
         }
         if labels is None:
-            return {**parameters, "IMAGE": self.image.layer()}
+            bands = {"BANDS": self.bands.bands()} if self.bands.bands() else {}
+            return {**parameters, "IMAGE": self.image.layer(), **bands}
         if not classes_of(labels):
             parameters["CLASSES"] = write_class_table(self._known_classes(), folder / "classes.csv")
         return {**parameters, "LABELS": labels}

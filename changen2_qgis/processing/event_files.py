@@ -11,6 +11,7 @@ from qgis.core import (
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
+    QgsProcessingParameterBand,
     QgsProcessingParameterField,
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterString,
@@ -90,6 +91,13 @@ def _raster_file(layer: QgsRasterLayer, folder: RunFolder, name: str, image: boo
             "unreadable",
         )
     return path
+
+
+def bands_parameter() -> QgsProcessingParameterBand:
+    """BANDS: of IMAGE."""
+    return QgsProcessingParameterBand(
+        "BANDS", "Bands: red, green, blue, or one", None, "IMAGE", optional=True, allowMultiple=True
+    )
 
 
 def instances_parameter() -> QgsProcessingParameterMapLayer:

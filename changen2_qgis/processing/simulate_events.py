@@ -28,7 +28,9 @@ from qgis.core import (
 from ..errors import InputError
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
+from .detect_change import parse_bands
 from .event_files import (
+    bands_parameter,
     declare_event_mapping,
     events_path,
     image_file,
@@ -122,6 +124,7 @@ class SimulateEvents(BackendAlgorithm):
             ),
         ):
             self.addParameter(parameter)
+        self.addParameter(advanced(bands_parameter()))
         self.addParameter(advanced(instances_parameter()))
         declare_event_mapping(self)
         declare_event_rules(self)
@@ -179,13 +182,14 @@ class SimulateEvents(BackendAlgorithm):
 
     def _ground(
         self, parameters: dict[str, Any], context: QgsProcessingContext, raster: QgsRasterLayer, folder: RunFolder
-    ) -> dict[str, str]:
+    ) -> dict[str, Any]:
         """What things happen to, for the backend: classes, or the instances of an image."""
         if self.parameterAsRasterLayer(parameters, "LABELS", context) is not None:
             return {"labels": labels_path(raster, folder)}
         instances = self.parameterAsLayer(parameters, "INSTANCES", context)
         found = "auto" if instances is None else instances_path(instances, raster, folder)
-        return {"labels": image_file(raster, folder), "instances": found}
+        bands = parse_bands(parameters.get("BANDS"))
+        return {"labels": image_file(raster, folder), "instances": found, "bands": bands}
 
     def do_job(
         self, job: SimulateJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback

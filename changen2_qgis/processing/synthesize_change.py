@@ -20,7 +20,6 @@ from qgis.core import (
     QgsProcessingOutputNumber,
     QgsProcessingOutputRasterLayer,
     QgsProcessingOutputVectorLayer,
-    QgsProcessingParameterBand,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterDateTime,
     QgsProcessingParameterEnum,
@@ -47,6 +46,7 @@ from ..worker_client import Progress
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
 from .detect_change import PRECISIONS, native_resolution, parse_bands
 from .event_files import (
+    bands_parameter,
     declare_event_mapping,
     events_path,
     instances_parameter,
@@ -189,9 +189,7 @@ class SynthesizeChange(BackendAlgorithm):
         whole, real = number.Type.Integer, number.Type.Double
         yes_no = QgsProcessingParameterBoolean
         for parameter in (
-            QgsProcessingParameterBand(
-                "BANDS", "Bands: red, green, blue, or one", None, "IMAGE", optional=True, allowMultiple=True
-            ),
+            bands_parameter(),
             instances_parameter(),
             classes_parameter(),
             choice("SAMPLER", "Sampler", list(SAMPLERS), defaultValue="dpmpp", usesStaticStrings=True),

@@ -58,6 +58,7 @@ def simulate(
     edit_probability: EditProbability = 0.3,
     instances: Annotated[str | None, typer.Option(help=f"The raster is an image without labels. {INSTANCES}")] = None,
     removal_probability: RemovalProbability = 0.1,
+    bands: Annotated[str | None, typer.Option(help="One band or three of an image without labels.")] = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,

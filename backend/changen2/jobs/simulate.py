@@ -166,7 +166,7 @@ def _open(request: SimulateRequest, inputs: ExitStack, work: Path, files: ExitSt
             hint="Leave --classes or --instances out.",
             code="bad_value",
         )
-    image = inputs.enter_context(SourceImage(request.labels))
+    image = inputs.enter_context(SourceImage(request.labels, request.bands))
     instances, notes = find_instances(request.instances, image, work, files)
     valid = image.valid if image.may_be_invalid else None
     first = FirstLabels(image.grid, InstanceLabels(instances), valid, Area.choose(image.grid))

@@ -127,11 +127,12 @@ def test_without_labels_instances_of_the_image_are_removed(run, tmp_path, write_
     assert (pixels(made.results["CHANGE"]) == 1).sum() == count * 12 * 12
 
 
-def test_without_instances_the_image_itself_shows_what_may_go(run, tmp_path, write_raster):
-    picture = np.full((3, 96, 128), 90, np.uint8)
-    picture[:, 30:50, 30:50] = 220
+@pytest.mark.parametrize("bands", [None, [4]])
+def test_without_instances_the_image_itself_shows_what_may_go(run, tmp_path, write_raster, bands):
+    picture = np.full((4, 96, 128), 90, np.uint8)
+    picture[[3] if bands else [0, 1, 2], 30:50, 30:50] = 220
     image = write_raster(tmp_path / "town.tif", picture)
-    parameters = {"IMAGE": image, "REMOVAL_PROBABILITY": 1, "OUTPUT_FOLDER": str(tmp_path / "r")}
+    parameters = {"IMAGE": image, "REMOVAL_PROBABILITY": 1, "OUTPUT_FOLDER": str(tmp_path / "r"), "BANDS": bands}
     made = run("simulateevents", parameters)
     assert made.succeeded, made.error
     assert {event for event, *_ in events_of(made.results["EVENTS_OUT"])} == {"remove"}
