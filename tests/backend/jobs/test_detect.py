@@ -407,6 +407,7 @@ def test_memory_that_may_not_suffice_is_told_before_and_after(pair, tmp_path, di
         estimated = estimate(EstimateRequest(**asked))
         result = difference(*pair, tmp_path / "run", device="cpu", overwrite=True)
         assert result["warnings"] == estimated["warnings"]
+        assert estimate(EstimateRequest(**asked, batch_size=8))["memory_bytes"] > estimated["memory_bytes"]
         return estimated["memory_bytes"], [text for text in estimated["warnings"] if "memory" in text]
 
     needed, (text,) = of_memory()

@@ -66,13 +66,14 @@ class Plan:
 
     @property
     def memory_bytes(self) -> int:
-        """What the detection takes, roughly, one pair at a time."""
+        """What the detection takes, roughly: where no batch is asked for, one pair at a time, as on a CPU."""
         rows, columns = self.tiles.rows, self.tiles.columns
         block = (rows.tiles_per_block * rows.stride + rows.overlap) * (
             columns.tiles_per_block * columns.stride + columns.overlap
         )
-        # Three blocks of imagery, two of sums; a pair in the model; torch.
-        return block * (3 * 7 + 2 * 4 * self.planes) + pair_bytes(self.tile) + 400_000_000
+        pairs = self.request.batch_size or 1
+        # Three blocks of imagery, two of sums; the pairs in the model; torch.
+        return block * (3 * 7 + 2 * 4 * self.planes) + pairs * pair_bytes(self.tile) + 400_000_000
 
 
 def make_plan(request: DetectRequest) -> Plan:
