@@ -46,7 +46,7 @@ class BackendError(PluginError):
     """The backend answered a request with an error; where its next step is for a terminal, the one here is told."""
 
     def __init__(self, message: str, hint: str = "", code: str = "") -> None:
-        super().__init__(message, NEXT_STEPS.get(code, hint), code)
+        super().__init__(message, NEXT_STEPS.get(code, hint) if "`changen2 " in hint else hint, code)
 
 
 class BackendCrashed(BackendError):

@@ -188,7 +188,7 @@ def image_path(layer: QgsRasterLayer) -> str | None:
         InputError: the layer is broken, or its nodata values cannot be told at all.
     """
     path = direct_path(layer)
-    several = path is not None and has_own_nodata(layer) and one_nodata(layer) is None
+    several = has_own_nodata(layer) and one_nodata(layer) is None
     return None if several else path
 
 

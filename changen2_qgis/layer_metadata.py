@@ -50,8 +50,8 @@ def carry_manifest(layer: QgsMapLayer, folder: str | Path, abstract: str = "") -
 
 
 def _made_from(manifest: dict[str, Any]) -> str:
-    inputs = {name: given for name, given in manifest.get("inputs", {}).items() if name != "aoi"}
-    names = [os.path.basename(str(given.get("path", ""))) for given in inputs.values()]
+    inputs = [given for name, given in manifest.get("inputs", {}).items() if name not in ("aoi", "events")]
+    names = [os.path.basename(str(given.get("path", ""))) for given in inputs]
     return f"Result of {manifest.get('job', 'a job')} by Changen2, from {' and '.join(names) or 'unknown images'}."
 
 

@@ -28,8 +28,10 @@ def one_nodata(layer: QgsRasterLayer) -> float | None:
     """
     provider = layer.dataProvider()
     from_file = [_from_file(provider, band) for band in _bands(provider)]
+    scales = {(provider.bandScale(band), provider.bandOffset(band)) for band in _bands(provider)}
     named = {frozenset((span.min(), span.max()) for span in _named(provider, band)) for band in _bands(provider)}
-    if all(value is None for value in from_file) and len(named) == 1:
+    # What bands of several scales show alike, they store differently.
+    if all(value is None for value in from_file) and len(named) == len(scales) == 1:
         spans = next(iter(named))
         if not spans:
             return math.nan

@@ -166,6 +166,8 @@ def add_series_group(
     layers = [
         (output, _open(output, _layer_name(output, timeline), manifest, model)) for output in _outputs(manifest, folder)
     ]
+    if not layers:
+        raise ValueError(f"The manifest of {folder} names no raster.")
     events = _open_events(manifest, folder, layers)
     node = QgsLayerTreeGroup(f"{title}: {describe_series(manifest['summary'])}")
     node.setCustomProperty(_ID, layers[0][1].id())

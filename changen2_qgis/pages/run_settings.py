@@ -72,8 +72,10 @@ def fill_detect_form(form: DetectForm, run: Run) -> list[str]:
     choose(form.device, given.get("device", "auto"))
     form.bands_before.choose(inputs["before"]["bands"])
     form.bands_after.choose(inputs["after"]["bands"])
-    if given.get("threshold") is not None:
-        form.threshold.setValue(float(given["threshold"]))
+    # A run of the terminal that was given none used the model's.
+    used = {**given, "threshold": given.get("threshold") or manifest.get("summary", {}).get("threshold")}
+    if used["threshold"] is not None:
+        form.threshold.setValue(float(used["threshold"]))
     form.min_area.setValue(float(given.get("min_area") or 0))
     form.coregister.setChecked(bool(given.get("coregister")))
     gsd = given.get("gsd")
@@ -82,7 +84,7 @@ def fill_detect_form(form: DetectForm, run: Run) -> list[str]:
         form.pixel_size.setValue(gsd)
         gsd = form.pixel_size.value()
     chosen = {"threshold": round(form.threshold.value(), 2), "min_area": form.min_area.value(), "gsd": gsd}
-    missing += _differences(given, {**chosen, **USUAL_OF_DETECTION})
+    missing += _differences(used, {**chosen, **USUAL_OF_DETECTION})
     return missing + _show_area(form.extent, given, form.before.layer(), run)
 
 

@@ -77,7 +77,7 @@ def synthesize_form(canvas, qtbot):
 def detection(tmp_path, write_raster):
     """A run folder with these parameters."""
 
-    def write(crs=32633, **parameters):
+    def write(crs=32633, summary=None, **parameters):
         folder = tmp_path / "2026-11-22 09-30 detect north to south"
         folder.mkdir()
         inputs = {}
@@ -85,6 +85,7 @@ def detection(tmp_path, write_raster):
             path = write_raster(tmp_path / f"{date}.tif", np.ones((4, 40, 60), np.uint8), crs)
             inputs[date] = {"path": path, "bands": [4, 3, 2]}
         manifest = {"job": "detect", "began": "2026-11-22T09:30:00+00:00", "inputs": inputs, "parameters": parameters}
+        manifest["summary"] = summary or {}
         (folder / "manifest.json").write_text(json.dumps(manifest))
         return read_run(folder)
 
@@ -274,6 +275,12 @@ def test_of_what_is_as_usual_nothing_is_said(synthesize_form, synthesis):
     rules = {"most": 5, "edit_probability": 0.3, "removal_probability": 0.1, "background": "0", "instances": "auto"}
     run = synthesis(simulate="remove", events=None, transitions=None, precision="auto", threads=None, **usual, **rules)
     assert fill_synthesize_form(synthesize_form, run) == []
+
+
+def test_the_threshold_of_a_run_that_was_given_none_is_the_one_that_it_used(detect_form, detection):
+    detect_form.threshold.setValue(0.3)
+    assert fill_detect_form(detect_form, detection(model="big", threshold=None, summary={"threshold": 0.55})) == []
+    assert detect_form.threshold.value() == 0.55
 
 
 def test_what_a_detection_had_that_the_page_cannot_have_is_said(detect_form, detection):
