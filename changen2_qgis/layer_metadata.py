@@ -50,7 +50,7 @@ def carry_manifest(layer: QgsMapLayer, folder: str | Path, abstract: str = "") -
 
 
 def _made_from(manifest: dict[str, Any]) -> str:
-    inputs = [given for name, given in manifest.get("inputs", {}).items() if name not in ("aoi", "events")]
+    inputs = [given for name, given in manifest.get("inputs", {}).items() if name not in ("aoi", "events", "instances")]
     names = [os.path.basename(str(given.get("path", ""))) for given in inputs]
     return f"Result of {manifest.get('job', 'a job')} by Changen2, from {' and '.join(names) or 'unknown images'}."
 

@@ -11,7 +11,7 @@ from changen2.errors import InputError
 from changen2.jobs.evaluation import labelled_points
 from changen2.jobs.evaluation.compare import Comparison, compare, matched, merged, objects_report
 from changen2.jobs.evaluation.truth import ChangeMap
-from changen2.jobs.runs.manifest import read_manifest
+from changen2.jobs.runs.manifest import detector_of, read_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.store import amend_card, amendable_card
 from changen2.protocol import EvaluateRequest, validate
@@ -176,11 +176,11 @@ def calibration_to_keep(name: str, result: dict[str, Any], prediction: str | Pat
             code="bad_value",
         )
     there = Path(prediction)
-    made = read_manifest(there if there.is_dir() else there.parent)
-    if made.get("job") == "detect" and made["model"]["name"] != name:
+    folder = there if there.is_dir() else there.parent
+    made, model = read_manifest(folder), detector_of(folder)
+    if model is not None and model["name"] != name:
         raise InputError(
-            f"{prediction} was made by {made['model']['name']}: how its probabilities are to be scaled says nothing "
-            f"of {name}.",
+            f"{prediction} was made by {model['name']}: how its probabilities are to be scaled says nothing of {name}.",
             hint=f"Name the model that made it, or give a change_probability.tif of {name}.",
             code="bad_value",
         )

@@ -23,8 +23,9 @@ from changen2.jobs.synthesis.condition import INSTANCES
 from changen2.jobs.synthesis.event_rules import make_rules
 from changen2.jobs.synthesis.event_series import Happen, by_rules, no_change
 from changen2.jobs.synthesis.events import LAYER, EventRow, MarkRaster, footprints, read_events, to_grid, write_events
+from changen2.jobs.synthesis.given_instances import describe_instances
 from changen2.jobs.synthesis.image_series import SourceImage
-from changen2.jobs.synthesis.instance_raster import InstanceLabels, OnBlock, Removals, find_instances
+from changen2.jobs.synthesis.instance_raster import AUTO, InstanceLabels, OnBlock, Removals, find_instances
 from changen2.jobs.synthesis.label_series import LabelRaster, LabelSource, copy_labels, write_change
 from changen2.jobs.synthesis.overlays import FirstLabels
 from changen2.paths import local_file, only_gdal_can_tell
@@ -118,10 +119,7 @@ def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
             "job": "simulate",
             "began": began.isoformat(),
             "versions": versions(),
-            "inputs": {
-                "labels": describe_input(request.labels),
-                **({} if plan.drawn is None else {"events": describe_layer(request.events, usual=(LAYER,))}),
-            },
+            "inputs": _inputs(request, plan),
             "parameters": request.model_dump(exclude={"labels"}),
             "classes": dict(source.classes.names),
             "summary": summary,
@@ -207,6 +205,16 @@ class _Plan:
             )
         self.drawn, self.warnings = read_events(request.events, source.grid, source.classes, request.steps, background)
         self.steps = request.steps or max(event.step for event in self.drawn)
+
+
+def _inputs(request: SimulateRequest, plan: _Plan) -> dict[str, Any]:
+    """What the simulation was made of, as its manifest states it."""
+    given = {"labels": describe_input(request.labels)}
+    if plan.drawn is not None:
+        given["events"] = describe_layer(request.events, usual=(LAYER,))
+    if request.instances not in (None, AUTO):
+        given["instances"] = describe_instances(request.instances)
+    return given
 
 
 class _Series:

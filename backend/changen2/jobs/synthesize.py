@@ -23,7 +23,9 @@ from changen2.jobs.synthesis import rates
 from changen2.jobs.synthesis.event_series import EventSeries, rows_inside
 from changen2.jobs.synthesis.events import LAYER, EventRow, write_events
 from changen2.jobs.synthesis.found_buildings import FOUND
+from changen2.jobs.synthesis.given_instances import describe_instances
 from changen2.jobs.synthesis.image_drawing import Drawing, DrawingPlan
+from changen2.jobs.synthesis.instance_raster import AUTO
 from changen2.jobs.synthesis.label_series import LabelRaster, copy_labels, write_change
 from changen2.jobs.synthesis.model_defaults import settled
 from changen2.jobs.synthesis.overlays import Cropped
@@ -171,6 +173,8 @@ def _manifest(
         given["labels"] = describe_input(request.labels)
     if request.events is not None:
         given["events"] = describe_layer(request.events, usual=(LAYER,))
+    if request.instances not in (None, AUTO):
+        given["instances"] = describe_instances(request.instances)
     if request.aoi is not None:
         given["aoi"] = describe_layer(request.aoi)
     started = "the sampler started from noise"

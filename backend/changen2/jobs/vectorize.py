@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.jobs.detection.change_map import CHANGE_COLORS, NODATA, binary, polygons_of
-from changen2.jobs.runs.manifest import describe_input, read_manifest, versions, write_manifest
+from changen2.jobs.runs.manifest import describe_input, detector_of, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.protocol import VectorizeRequest, validate
 from changen2.raster.grid import Grid
 from changen2.raster.output_folder import OutputFolder
-from changen2.raster.reading import UNREADABLE_HINT, gdal_environment, open_raster
+from changen2.raster.reading import broken_pixels, gdal_environment, open_raster
 from changen2.raster.vectors import Classes
 from changen2.raster.writing import WindowedRaster
 
@@ -73,8 +72,7 @@ def run(request: VectorizeRequest, reporter: Reporter) -> dict[str, Any]:
         if not polygons:
             warnings.append(f"No change found at threshold {request.threshold:.2f}.")
         # Weights that made the probability bind what is made of it.
-        made = read_manifest(Path(source).parent)
-        model = made.get("model") if made.get("job") == "detect" else None
+        model = detector_of(Path(source).parent)
         areas = [polygon.area_m2 for polygon in polygons]
         summary = {
             "polygons": len(polygons),
@@ -146,7 +144,5 @@ def _threshold(source: str, target: Path, threshold: float, reporter: Reporter) 
 
 
 def _read(dataset: rasterio.DatasetReader, window: Window) -> Any:
-    try:
+    with broken_pixels(dataset.name):
         return dataset.read(1, window=window)
-    except (RasterioError, OSError) as error:
-        raise InputError(f"{dataset.name} is broken: {error}.", hint=UNREADABLE_HINT, code="unreadable") from error

@@ -140,6 +140,3 @@ class Predictor:
             tiles = np.concatenate([tiles, np.zeros((self.batch_size - len(tiles), *tiles.shape[1:]), np.uint8)])
         moved = torch.from_numpy(tiles).to(self.device, non_blocking=True)
         return normalize(moved).contiguous(memory_format=torch.channels_last)
-
-
-PredictTiles = Callable[[Tiles, Tiles], NDArray[np.uint16]]

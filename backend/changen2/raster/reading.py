@@ -60,6 +60,23 @@ def gdal_environment() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def broken_pixels(name: str | Path) -> Iterator[None]:
+    """Say which raster is broken where its pixels cannot be read, though it opened.
+
+    Raises:
+        InputError: ``unreadable``.
+    """
+    try:
+        yield
+    except (RasterioError, OSError) as error:
+        raise InputError(
+            f"{name} is broken: {error.__cause__ or error}. It opens, but its pixels cannot be read.",
+            hint=UNREADABLE_HINT,
+            code="unreadable",
+        ) from error
+
+
 def open_raster(path: str | Path) -> DatasetReader:
     """Open a raster for reading.
 
@@ -171,11 +188,9 @@ class AlignedRaster:
         Raises:
             InputError: ``unreadable`` where the file turns out broken.
         """
-        try:
+        with broken_pixels(self._dataset.name):
             values = self._reader.read(self._distinct, window=window)
             valid = self._validity.of(values, self._reader, window=window)
-        except (RasterioError, OSError) as error:
-            raise self._broken(error) from error
         return self.stretch(values)[self._place], valid
 
     def _check_brightness(self) -> None:
@@ -198,18 +213,8 @@ class AlignedRaster:
         def valid_of(values: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.bool_]:
             return self._validity.of(values, self._dataset, out_shape=shape)
 
-        try:
-            whole = stretch_of(self._dataset, self._distinct, valid_of)
-        except (RasterioError, OSError) as error:
-            raise self._broken(error) from error
-        return whole
-
-    def _broken(self, error: Exception) -> InputError:
-        return InputError(
-            f"{self._dataset.name} is broken: {error}. It opens, but its pixels cannot be read.",
-            hint=UNREADABLE_HINT,
-            code="unreadable",
-        )
+        with broken_pixels(self._dataset.name):
+            return stretch_of(self._dataset, self._distinct, valid_of)
 
     def _warped(self) -> WarpedVRT:
         check_crs(self.own_grid, self._grid, self._dataset.name, "the raster that gives the grid")

@@ -24,7 +24,7 @@ from shapely.geometry.base import BaseGeometry
 from changen2.errors import InputError
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
-from changen2.raster.reading import GDAL_CACHE_MB, check_overlap, open_raster, warp
+from changen2.raster.reading import GDAL_CACHE_MB, broken_pixels, check_overlap, open_raster, warp
 from changen2.raster.writing import disk_errors
 
 UNKNOWN_CLASS = 255
@@ -259,9 +259,14 @@ def _measure(
         total += float((values - 1).sum()) / 254
         pixels += values.size
         if maps:
-            before, after = (opened.read(1, window=window)[inside].astype(np.int64).ravel() for opened in maps)
+            before, after = (_under(opened, window)[inside].astype(np.int64).ravel() for opened in maps)
             together += np.bincount(before * 256 + after, minlength=256 * 256)
     return total / max(1, pixels), together.reshape(256, 256)[:255, :255]
+
+
+def _under(classes: DatasetReader, window: Window) -> NDArray[np.uint8]:
+    with broken_pixels(classes.name):
+        return classes.read(1, window=window)
 
 
 def _from_and_to(together: NDArray[np.int64], of_two_dates: bool, unchanged: tuple[int, ...]) -> tuple[int, int | None]:

@@ -7,19 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.training.config import TrainingConfig
-
-
-def averaged_model(checkpoint: Path, config: TrainingConfig) -> ChangeStarTiny:
-    """The averaged model of a checkpoint, ready to detect."""
-    model = ChangeStarTiny(config.encoder)
-    model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["average"])
-    return model.eval().requires_grad_(False)
 
 
 def compact(model: nn.Module) -> dict[str, Tensor]:

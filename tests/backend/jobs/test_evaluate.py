@@ -24,6 +24,15 @@ def test_a_map_against_itself_is_right(truth, write_raster):
     assert found["f1"] == found["kappa"] == found["iou_low"] == 1 and found["pixels"] == 300 * 400
 
 
+def test_a_reference_that_was_cut_short_is_named(truth, write_raster):
+    path = write_raster("label.tif", np.random.default_rng(0).integers(0, 2, truth.shape, np.uint8))
+    cut = write_raster("cut.tif", truth, compress=None)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"cut\.tif is broken") as caught:
+        evaluate(path, cut)
+    assert caught.value.code == "unreadable"
+
+
 def test_a_detection_against_its_truth(pair, truth, tmp_path, write_raster, difference):
     outputs = difference(*pair, tmp_path / "run")["outputs"]
     label = write_raster("label.tif", truth)

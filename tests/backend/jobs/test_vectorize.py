@@ -60,7 +60,21 @@ def test_the_model_and_its_licence_are_told_on(pair, tmp_path, difference):
 
     alone = tmp_path / "alone.tif"
     shutil.copy(probability, alone)
+    (tmp_path / "manifest.json").write_text('{"job": "detect", "model": "of another program"}')
     assert vectorize(alone, tmp_path / "third", threshold=0.6)["summary"]["model"] is None
+
+
+def test_a_class_map_that_is_broken_is_named(pair, tmp_path, difference):
+    outputs = difference(*pair, tmp_path / "run")["outputs"]
+    path = tmp_path / "run/semantic_after.tif"
+    with rasterio.open(path) as source:
+        profile, classes = {**source.profile, "driver": "GTiff", "compress": None}, source.read()
+    with rasterio.open(path, "w", **profile) as target:
+        target.write(classes)
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(InputError, match=r"semantic_after\.tif is broken") as caught:
+        vectorize(outputs["change_probability"], tmp_path / "again", threshold=0.2)
+    assert caught.value.code == "unreadable"
 
 
 def test_class_names_are_kept(pair, tmp_path, difference):

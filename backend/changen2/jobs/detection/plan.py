@@ -137,7 +137,7 @@ def _memory_warnings(plan: Plan) -> list[str]:
         return []
     return [
         f"This takes about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free. Use smaller tiles "
-        "(--tile-size) or close other programs, else it may be slow or break off."
+        "(--tile-size) or batches (--batch-size), or close other programs, else it may be slow or break off."
     ]
 
 

@@ -21,7 +21,7 @@ from changen2.jobs.runs.progress import Reporter
 from changen2.raster.accuracy import confusion, place_scores_with_intervals
 from changen2.raster.calibration import tally_levels
 from changen2.raster.grid import Grid
-from changen2.raster.reading import open_raster
+from changen2.raster.reading import broken_pixels, open_raster
 from changen2.raster.semantic_accuracy import Pairs, states, tally_states, tally_transitions
 from changen2.raster.vectors import UNKNOWN_CLASS, Classes, open_classes, read_class_tags
 
@@ -202,7 +202,10 @@ class _ClassMaps:
         result: Comparison,
     ) -> NDArray[np.bool_]:
         """Add a block's classes to the result, and return where they are known."""
-        values = [reader.read(1, window=window) for reader in self._readers]
+        values = []
+        for reader in self._readers:
+            with broken_pixels(reader.name):
+                values.append(reader.read(1, window=window))
         said, so = values[:2], values[2:]
         for where, maps in ((predicted, said), (true, so)):
             for one in maps:

@@ -20,7 +20,7 @@ from changen2.jobs.detection.change_map import DESCRIPTIONS, LEVELS, lowest_chan
 from changen2.raster.area import Area, read_polygons
 from changen2.raster.grid import Grid
 from changen2.raster.layers import CHANGES, NOTATION, read_layer
-from changen2.raster.reading import check_overlap, mask_outside, open_raster, warp
+from changen2.raster.reading import broken_pixels, check_overlap, mask_outside, open_raster, warp
 from changen2.raster.vectors import read_unchanged
 
 VECTORS = {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml"}
@@ -155,16 +155,18 @@ class _Band:
         """Return values and where they are neither NaN nor masked, each ``[h, w]``; the reader may be a warped one.
 
         Raises:
-            InputError: ``bad_band`` where there are several bands that differ.
+            InputError: ``bad_band`` where there are several bands that differ, ``unreadable``.
         """
-        first, *others = reader.read(self._numbers, window=window)
+        with broken_pixels(self.path):
+            first, *others = reader.read(self._numbers, window=window)
+            there = reader.dataset_mask(window=window) > 0
         if not all(np.array_equal(first, other, equal_nan=self.floating) for other in others):
             raise InputError(
                 f"{self.path} has {len(self._numbers)} bands that differ: it is an image rather than a map of change.",
                 hint="Give a raster of one band; gdal_translate -b NUMBER IN OUT takes one out of several.",
                 code="bad_band",
             )
-        return first, self.finite(first) & (reader.dataset_mask(window=window) > 0)
+        return first, self.finite(first) & there
 
     def changed(self, values: NDArray[Any]) -> Mask:
         """Return where a mask, or a class of change, says change ``[h, w]``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Protocol
 
 from changen2.errors import InputError
 from changen2.jobs.runs.journal import has_finished_blocks
+from changen2.jobs.runs.manifest import read_manifest
 from changen2.paths import local_file
 from changen2.raster.output_folder import OutputFolder
 from changen2.training.run import CHECKPOINT
@@ -89,11 +89,9 @@ def is_unfinished(work: Path) -> bool:
 
 def series_there(folder: Path) -> set[str]:
     """The files of the series that a folder holds, by its manifest."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf8"))
-        names = set(manifest["outputs"].values()) if manifest["job"] in ("simulate", "synthesize") else set()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or one from elsewhere
-        return set()
+    manifest = read_manifest(folder)
+    outputs = manifest.get("outputs") if manifest.get("job") in ("simulate", "synthesize") else None
+    names = outputs.values() if isinstance(outputs, dict) else ()
     return {name for name in names if isinstance(name, str) and re.fullmatch(SERIES, name)}
 
 

@@ -81,6 +81,13 @@ def write_manifest(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(redacted(content), indent=2, ensure_ascii=False) + "\n", encoding="utf8")
 
 
+def detector_of(folder: Path) -> dict[str, Any] | None:
+    """Return what the manifest of a detection says of its model; None where there is none, or none of ours."""
+    made = read_manifest(folder)
+    model = made.get("model")
+    return model if made.get("job") == "detect" and isinstance(model, dict) and "name" in model else None
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return what the manifest of a run says; empty where there is none, or none of ours."""
     try:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 
 from changen2.errors import InputError
 from changen2.gpcm.labels import Box
+from changen2.jobs.runs.manifest import describe_input, describe_layer
 from changen2.jobs.synthesis.label_series import as_window
 from changen2.jobs.synthesis.polygon_layer import read_polygons
 from changen2.raster.grid import Grid
 from changen2.raster.layers import has_layers
-from changen2.raster.reading import UNREADABLE_HINT, check_overlap, open_raster, warp
+from changen2.raster.reading import broken_pixels, check_overlap, open_raster, warp
 
 
 def open_instances(path: str, grid: Grid) -> NumberedRaster | NumberedPolygons:
@@ -28,6 +30,11 @@ def open_instances(path: str, grid: Grid) -> NumberedRaster | NumberedPolygons:
     if has_layers(path):
         return NumberedPolygons(path, grid)
     return NumberedRaster(path, grid)
+
+
+def describe_instances(path: str) -> dict[str, Any]:
+    """What identifies the instances of a file, for a manifest."""
+    return describe_layer(path) if has_layers(path) else describe_input(path)
 
 
 class NumberedRaster:
@@ -71,13 +78,9 @@ class NumberedRaster:
             InputError: ``unreadable``, or ``bad_instances`` for a value that is no whole number from 0.
         """
         window = as_window(box)
-        try:
+        with broken_pixels(self._dataset.name):
             values = self._reader.read(1, window=window)
             valid = (self._reader.dataset_mask(window=window) > 0) & np.isfinite(values)
-        except (RasterioError, OSError) as error:
-            raise InputError(
-                f"{self._dataset.name} is broken: {error}.", hint=UNREADABLE_HINT, code="unreadable"
-            ) from error
         kept = np.where(valid, values, 0)
         strange = kept[(kept < 0) | (kept != np.floor(kept))]
         if strange.size:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -20,7 +19,7 @@ from changen2.gpcm.classes import OPEN_EARTH_MAP, ClassTable
 from changen2.gpcm.labels import NODATA, Box, Labels, Readable, change, whole
 from changen2.jobs.detection.change_map import CHANGE_COLORS
 from changen2.raster.grid import Grid
-from changen2.raster.reading import UNREADABLE_HINT, check_overlap, mask_outside, open_raster, warp
+from changen2.raster.reading import broken_pixels, check_overlap, mask_outside, open_raster, warp
 from changen2.raster.vectors import class_tags, read_class_tags
 from changen2.raster.writing import WindowedRaster
 
@@ -195,10 +194,8 @@ def read_window(reader: DatasetReader | WarpedVRT, box: Box) -> tuple[NDArray[An
         InputError: a broken file.
     """
     window = as_window(box)
-    try:
+    with broken_pixels(reader.name):
         return reader.read(1, window=window), reader.dataset_mask(window=window) > 0
-    except (RasterioError, OSError) as error:
-        raise InputError(f"{reader.name} is broken: {error}.", hint=UNREADABLE_HINT, code="unreadable") from error
 
 
 def as_window(box: Box) -> Window:

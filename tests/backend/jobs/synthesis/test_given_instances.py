@@ -1,5 +1,6 @@
 """Removal of instances that somebody brings along, as a raster or as polygons, from images without labels."""
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -80,6 +81,8 @@ def test_instances_in_an_archive(image, raster, numbers, tmp_path, zipped, as_po
     given = layer_of(numbers, tmp_path / "layer.gpkg") if as_polygons else raster
     for name, instances in (("plain", given), ("packed", zipped(given))):
         simulate(image, tmp_path / name, instances=instances, seed=3, removal_probability=0.5)
+        told = json.loads((tmp_path / name / "manifest.json").read_text())["inputs"]["instances"]
+        assert told["path"] == str(instances) and ("features" if as_polygons else "dtypes") in told
     assert np.array_equal(went(tmp_path / "plain"), went(tmp_path / "packed"))
 
 
