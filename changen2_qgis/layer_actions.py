@@ -51,13 +51,15 @@ class LayerActions(QObject):
                 iface.addCustomActionForLayerType(action, MENU, kind, False)
         iface.currentLayerChanged.connect(self._show_possible)
         project = QgsProject.instance()
-        project.layersAdded.connect(self._offer)
-        self._offer(list(project.mapLayers().values()))
+        project.layersAdded.connect(self._look_at)
+        self._look_at(list(project.mapLayers().values()))
 
     def remove(self) -> None:
         """Take everything back."""
         self._swiping.stop()
-        QgsProject.instance().layersAdded.disconnect(self._offer)
+        QgsProject.instance().layersAdded.disconnect(self._look_at)
+        for layer in QgsProject.instance().mapLayers().values():
+            layer.customPropertyChanged.disconnect(self._look_again)
         self._iface.currentLayerChanged.disconnect(self._show_possible)
         self._iface.removeToolBarIcon(self.swipe)
         self._iface.removePluginRasterMenu(MENU, self.swipe)
@@ -67,12 +69,21 @@ class LayerActions(QObject):
             action.deleteLater()
         self.swipe.deleteLater()
 
-    def _offer(self, layers: list[QgsMapLayer]) -> None:
-        """Add the entries to the menus of results."""
+    def _look_at(self, layers: list[QgsMapLayer]) -> None:
+        """Add the entries to the menus of results; Processing makes a layer one once it is in the project."""
         for layer in layers:
-            if layer.customProperty(ROLE) is not None and layer.type() in TYPES:
-                for action in (self.open, self.again):
-                    self._iface.addCustomActionForLayer(action, layer)
+            layer.customPropertyChanged.connect(self._look_again)
+            if layer.customProperty(ROLE) is not None or layer.customProperty(FOLDER) is not None:
+                self._offer(layer)
+
+    def _look_again(self, key: str) -> None:
+        if key == FOLDER:
+            self._offer(self.sender())
+
+    def _offer(self, layer: QgsMapLayer) -> None:
+        if layer.type() in TYPES:
+            for action in (self.open, self.again):
+                self._iface.addCustomActionForLayer(action, layer)
 
     # The run of a layer
 
@@ -122,6 +133,8 @@ class LayerActions(QObject):
 
 def run_folder_of(project: QgsProject, layer: QgsMapLayer) -> str:
     """The run folder of the result that a layer belongs to; empty where it belongs to none."""
+    if kept := layer.customProperty(FOLDER):
+        return kept if Path(kept).is_dir() else str(Path(layer.source().split("|")[0]).parent)
     node = project.layerTreeRoot().findLayer(layer.id())
     while node is not None and not node.customProperty(FOLDER):
         node = node.parent()

@@ -11,6 +11,9 @@ from qgis.core import QgsMapLayer
 
 from .licences import carry_licence
 
+FOLDER = "changen2/folder"
+"""Property of a group that is a result, or of a layer that the toolbox has loaded: its run folder when it was added."""
+
 _TOLD = ("seed", "steps", "events", "simulate", "threshold", "sampler", "sampling_steps", "init", "gsd", "bounds")
 """Parameters worth a word; the manifest has all of them."""
 
@@ -47,6 +50,12 @@ def carry_manifest(layer: QgsMapLayer, folder: str | Path, abstract: str = "") -
     metadata.setHistory([_how(manifest)])
     layer.setMetadata(metadata)
     carry_licence(layer, folder)
+
+
+def carry_run(layer: QgsMapLayer, folder: str | Path) -> None:
+    """Let a layer that stands alone, as the toolbox loads it, tell how it was made and in which folder its run is."""
+    carry_manifest(layer, folder)
+    layer.setCustomProperty(FOLDER, str(folder))
 
 
 def _made_from(manifest: dict[str, Any]) -> str:

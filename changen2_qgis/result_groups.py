@@ -8,10 +8,7 @@ from pathlib import Path, PureWindowsPath
 
 from qgis.core import QgsLayerTreeGroup, QgsLayerTreeLayer, QgsMapLayer, QgsProject
 
-from .layer_metadata import read_manifest
-
-FOLDER = "changen2/folder"
-"""Property of a group that is a result: its run folder when it was added; `run_folder` says where that is now."""
+from .layer_metadata import FOLDER, read_manifest
 
 ROLE = "changen2/role"
 """Property of a layer that is part of a result: what it shows."""

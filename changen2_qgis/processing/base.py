@@ -29,6 +29,7 @@ from qgis.PyQt.QtGui import QIcon
 from ..backend import Backend
 from ..errors import BackendError, PluginError
 from ..inputs import polygons_path
+from ..layer_metadata import carry_run
 from ..paths import resources_dir
 from ..run_folders import INPUTS_FOLDER, WORK_FOLDER, is_unfinished
 from ..worker_client import Callbacks, Progress
@@ -197,7 +198,6 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
             threshold: probability 0..1 from which change was counted.
             run: folder of the run, whose manifest names the model.
         """
-        from ..licences import carry_licence
         from ..results import style_detection_layer
         from ..style_files import keep_style
 
@@ -205,10 +205,9 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
 
             def style(layer: QgsMapLayer, kind: str = kind) -> None:
                 style_detection_layer(layer, kind, threshold)
-                carry_licence(layer, run)
                 keep_style(layer, run)
 
-            self.load_layer(context, output, source, LAYER_NAMES[kind], style)
+            self.load_layer(context, output, source, LAYER_NAMES[kind], style, run)
 
     def load_layer(
         self,
@@ -217,6 +216,7 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         source: str,
         name: str,
         style: Callable[[QgsMapLayer], None],
+        run: Path | None = None,
     ) -> None:
         """Have the toolbox load one result; nothing happens where nobody asked for layers.
 
@@ -226,12 +226,19 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
             source: of the layer.
             name: shown in the layer tree.
             style: called with the loaded layer, on the main thread.
+            run: folder of the run, of which the layer's metadata and menu tell; None where it has no manifest.
         """
         project = context.project()
         if project is None:
             return
+
+        def finish(layer: QgsMapLayer) -> None:
+            style(layer)
+            if run is not None:
+                carry_run(layer, run)
+
         details = QgsProcessingContext.LayerDetails(name, project, output)
-        styler = _Styler(style)
+        styler = _Styler(finish)
         sip.transferto(styler, None)  # the context deletes it
         _STYLERS.append(styler)
         details.setPostProcessor(styler)

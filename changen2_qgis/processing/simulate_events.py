@@ -210,7 +210,7 @@ class SimulateEvents(BackendAlgorithm):
             ),
         }
         for output, (source, name, style) in shown.items():
-            self.load_layer(context, output, source, name, style)
+            self.load_layer(context, output, source, name, style, job.folder.path)
         return {
             "OUTPUT_FOLDER": str(job.folder.path),
             "LABELS_OUT": outputs[f"labels_t{steps}"],

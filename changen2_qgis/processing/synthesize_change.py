@@ -37,7 +37,6 @@ from qgis.core import (
 from ..errors import InputError
 from ..inputs import bounds
 from ..layer_nodata import clone
-from ..licences import carry_licence
 from ..raster_pair import moved_extent
 from ..rendering import render_layer, write_stand_in
 from ..run_folders import new_run_folder
@@ -431,7 +430,7 @@ class SynthesizeChange(BackendAlgorithm):
         }
         for output, (source, name, style) in shown.items():
             when = job.timeline.range(steps) if job.timeline is not None and output != "EVENTS_OUT" else None
-            self.load_layer(context, output, source, name, _styled_at(style, when, job.folder.path))
+            self.load_layer(context, output, source, name, _styled_at(style, when), job.folder.path)
         return {
             "OUTPUT_FOLDER": str(job.folder.path),
             "IMAGES": images[-1],
@@ -451,14 +450,11 @@ def _rendered_at(job: SynthesizeJob, cards: Sequence[dict[str, Any]]) -> float:
     return job.render_resolution or native_resolution(job.request["model"], "synthesize", cards)
 
 
-def _styled_at(
-    style: Callable[[QgsMapLayer], None], when: QgsDateTimeRange | None, run: Path
-) -> Callable[[QgsMapLayer], None]:
-    """What is done to a loaded result: its look, its licence and its time."""
+def _styled_at(style: Callable[[QgsMapLayer], None], when: QgsDateTimeRange | None) -> Callable[[QgsMapLayer], None]:
+    """What is done to a loaded result: its look and its time."""
 
     def finish(layer: QgsMapLayer) -> None:
         style(layer)
-        carry_licence(layer, run)
         if when is not None:
             set_fixed_range(layer, when)
 

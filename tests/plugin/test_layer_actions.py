@@ -1,16 +1,18 @@
 """Entries in the menus of results, and the swipe button, with what QGIS's window offers for them."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from qgis.core import QgsProject, QgsVectorLayer
+from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer
 from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
 from qgis.PyQt.QtWidgets import QMainWindow
 
 from changen2_qgis.layer_actions import LayerActions, run_folder_of, sides_of
+from changen2_qgis.layer_metadata import carry_run
 from changen2_qgis.series_results import add_series_group, series_groups
 
 
@@ -114,6 +116,20 @@ def test_a_layer_knows_its_run_wherever_it_lies_in_the_group(images, project, tm
     mine = QgsVectorLayer("Polygon?crs=EPSG:32633", "Mine", "memory")
     project.addMapLayer(mine)
     assert run_folder_of(project, mine) == ""
+
+
+def test_a_layer_that_the_toolbox_has_loaded_tells_its_run(actions, iface, project, write_series, tmp_path):
+    """Which it learns once it is in the project."""
+    folder = Path(write_series(tmp_path / "toolbox"))
+    layer = QgsRasterLayer(str(folder / "image_t1.tif"), "Image after the last step")
+    project.addMapLayer(layer)
+    carry_run(layer, folder)
+    assert layer.name() in iface.of_layers
+    assert run_folder_of(project, layer) == str(folder)
+    assert "synthesize" in layer.metadata().abstract() and layer.metadata().history()
+    folder.rename(tmp_path / "moved")
+    layer.setDataSource(str(tmp_path / "moved" / "image_t1.tif"), layer.name(), "gdal")
+    assert run_folder_of(project, layer) == str(tmp_path / "moved")
 
 
 def test_the_run_folder_is_opened(actions, iface, images, tmp_path, monkeypatch):
