@@ -3,6 +3,8 @@
 What a process may write to one file is limited: to the libraries that is what a full disk is.
 """
 
+from contextlib import contextmanager
+
 import pytest
 import stand_in
 
@@ -27,12 +29,15 @@ def scene(tmp_path_factory):
     return sample(tmp_path_factory.mktemp("scene"), size=128)["outputs"]
 
 
-@pytest.fixture
-def limited():
-    """Limit the bytes of a file to a number, as long as the test lasts."""
+@contextmanager
+def no_file_above(size):
+    """Limit the bytes of a file; no longer than a job takes, for the report of the tests may be a file, too."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def synthesize(image, out):
@@ -49,9 +54,8 @@ JOBS = {
 
 @pytest.mark.parametrize("size", [0, 100, 2_000, 10_000])
 @pytest.mark.parametrize("job", JOBS)
-def test_a_full_disk_is_said(job, size, scene, limited, tmp_path):
-    limited(size)
-    with pytest.raises(JobError, match="cannot be written") as caught:
+def test_a_full_disk_is_said(job, size, scene, tmp_path):
+    with pytest.raises(JobError, match="cannot be written") as caught, no_file_above(size):
         JOBS[job](scene, tmp_path / "out")
     assert caught.value.code == "disk" and "disk space" in caught.value.hint
     assert not (tmp_path / "out").exists()
