@@ -87,6 +87,7 @@ INTERRUPTED = """
 import signal, sys
 
 imported = sys.argv.pop(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in the background
 
 class Interrupting:
     def find_spec(self, name, path, target=None):
