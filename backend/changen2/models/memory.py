@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import torch
@@ -28,8 +28,7 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
 
 
-@contextmanager
-def enough_memory(device: torch.device, what: str, hint: str = CLOSE_OTHERS) -> Iterator[None]:
+def enough_memory(device: torch.device, what: str, hint: str = CLOSE_OTHERS) -> AbstractContextManager[None]:
     """Say in plain words where a device's memory does not suffice.
 
     Args:
@@ -40,32 +39,27 @@ def enough_memory(device: torch.device, what: str, hint: str = CLOSE_OTHERS) -> 
     Raises:
         JobError: ``out_of_memory``.
     """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        text = f"{what} does not fit into the free memory of {device}."
-        raise JobError(text, hint=hint, code="out_of_memory") from error
+    return _told(f"{what} does not fit into the free memory of {device}.", hint)
 
 
-@contextmanager
-def memory_errors() -> Iterator[None]:
+def memory_errors() -> AbstractContextManager[None]:
     """Say in plain words that memory did not suffice, where nobody below could tell what for.
 
     Raises:
         JobError: ``out_of_memory``.
     """
+    hint = "Close other programs, or take a smaller part at a time, or fewer processes."
+    return _told("The machine ran out of memory.", hint)
+
+
+@contextmanager
+def _told(text: str, hint: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise JobError(
-            "The machine ran out of memory.",
-            hint="Close other programs, or take a smaller part at a time, or fewer processes.",
-            code="out_of_memory",
-        ) from error
+        raise JobError(text, hint=hint, code="out_of_memory") from error
 
 
 def move(generator: object, device: torch.device) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
@@ -133,7 +134,30 @@ def make_plan(
     _check_places(request, [place for place, _ in found], fertile)
     if strange:
         warnings.append(f"The generator does not know the classes {', '.join(strange)}; it draws them as class 0.")
-    recipe = Recipe(
+    workshop = Workshop(
+        recipe=_recipe(request, kind, mix, kinds, rules, numbers, card),
+        reading=reading,
+        size=request.size,
+        seed=request.seed,
+        model=(card.name, card.sha256),
+        load=load,
+        device=request.device,
+        precision=request.precision,
+    )
+    return DatasetPlan(kind, reading.classes, sources, [place for place, _ in found], fertile, workshop, warnings)
+
+
+def _recipe(
+    request: GenerateRequest,
+    kind: str,
+    mix: dict[tuple[str, ...], float],
+    kinds: tuple[str, ...],
+    rules: Rules,
+    numbers: NDArray[np.uint8],
+    card: ModelCard,
+) -> Recipe:
+    """How each pair is made."""
+    return Recipe(
         kind=kind,
         rules=rules,
         mix=mix,
@@ -159,17 +183,6 @@ def make_plan(
         both_ways=request.events is None or len(kinds) > 1,
         look=Look(request.photometry, request.season, request.misregistration, request.view_shift or 0.0),
     )
-    workshop = Workshop(
-        recipe=recipe,
-        reading=reading,
-        size=request.size,
-        seed=request.seed,
-        model=(card.name, card.sha256),
-        load=load,
-        device=request.device,
-        precision=request.precision,
-    )
-    return DatasetPlan(kind, reading.classes, sources, [place for place, _ in found], fertile, workshop, warnings)
 
 
 def orders(request: GenerateRequest, plan: DatasetPlan) -> Iterator[Order]:
