@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from changen2.errors import InputError
+from changen2.heap import kept_memory
 from changen2.jobs.cluster.crew import crew
 from changen2.jobs.cluster.detection import ClusterPredictor, Date
 from changen2.jobs.detection.alignment import grid_of_after, open_after, undone
@@ -122,6 +123,7 @@ def run_plan(
             warnings.append("No reliable shift between the dates was found; they were compared as they are.")
         if isinstance(predictor, Predictor):
             stack.enter_context(predictor.watched(reporter.check))
+            stack.enter_context(kept_memory())
         planes = predictor.probe(plan.tile)
         decoder = Decoder(plan.card)
         maps = DetectionMaps(folder.work, plan.grid, plan.area, decoder, plan.threshold, resume=folder.goes_on)

@@ -15,6 +15,7 @@ import numpy as np
 from changen2.gpcm.labels import Box
 from changen2.gpcm.regions import Region
 from changen2.gpcm.synthesis import Generator, Synthesizer
+from changen2.heap import kept_memory
 from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis import rates
 from changen2.jobs.synthesis.event_series import Step, rows_inside
@@ -92,7 +93,7 @@ def run_with(
         Cancelled: the reporter said so.
     """
     request = settled(request, card)
-    with gdal_environment(), ExitStack() as stack:
+    with gdal_environment(), kept_memory(), ExitStack() as stack:
         inputs = open_inputs(request, card, stack)
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="changen2-")))
         series = let_happen(request, inputs, work, stack, reporter)

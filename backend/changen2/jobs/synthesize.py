@@ -15,6 +15,7 @@ import numpy as np
 import shapely
 
 from changen2.gpcm.synthesis import Generator
+from changen2.heap import kept_memory
 from changen2.jobs.runs.folder import SERIES, drop, run_folder, series_there
 from changen2.jobs.runs.journal import note_request
 from changen2.jobs.runs.manifest import describe_input, describe_layer, versions, write_manifest
@@ -83,7 +84,7 @@ def run_with(
     began, clock = datetime.now(timezone.utc), time.monotonic()
     request = settled(request, card)
     folder = run_folder(request, SERIES, (request.image, *files_of(request)))
-    with gdal_environment(), ExitStack() as stack:
+    with gdal_environment(), kept_memory(), ExitStack() as stack:
         inputs = open_inputs(request, card, stack)
         generator = load()
         with folder, ExitStack() as files:

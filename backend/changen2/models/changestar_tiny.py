@@ -109,14 +109,14 @@ class ChangeStarTiny(nn.Module):
     def logits(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Change and both dates' building logits, ``[b, 1, h, w]`` each, for h and w multiples of 64."""
         size = before.shape[2:]
-        both = self.features(torch.cat([before, after]))
-        first, second = both.chunk(2)
-        change = self.change(first, second)
-        semantic = self.semantic(both)
-        change, semantic = (
-            F.interpolate(x.float(), size=size, mode="bilinear", align_corners=False) for x in (change, semantic)
+        if self.training:  # batch norms measure both dates together
+            first, second = self.features(torch.cat([before, after])).chunk(2)
+        else:  # one after the other, in half the memory
+            first, second = self.features(before), self.features(after)
+        change, semantic_before, semantic_after = (
+            F.interpolate(x.float(), size=size, mode="bilinear", align_corners=False)
+            for x in (self.change(first, second), self.semantic(first), self.semantic(second))
         )
-        semantic_before, semantic_after = semantic.chunk(2)
         return change, semantic_before, semantic_after
 
     def forward(self, before: Tensor, after: Tensor) -> Detection:

@@ -65,6 +65,11 @@ class SameConv2d(nn.Conv2d):
         return super().forward(F.pad(x, pads))
 
 
+def _clipped(x: Tensor) -> Tensor:
+    """ReLU6 in place: nobody needs what a batch norm returned."""
+    return F.relu6(x, inplace=True)
+
+
 class InvertedResidual(nn.Module):
     """Expand, filter each channel, project: the mobile block of EfficientNet (section 4), without its gate."""
 
@@ -83,8 +88,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[b, inputs, h, w]`` to ``[b, outputs, h / stride, w / stride]``."""
-        y = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
-        y = F.relu6(self._bn1(self._depthwise_conv(y)))
+        y = _clipped(self._bn0(self._expand_conv(x))) if self.expands else x
+        y = _clipped(self._bn1(self._depthwise_conv(y)))
         y = self._bn2(self._project_conv(y))
         return x + y if self.residual else y
 
@@ -130,7 +135,7 @@ class EfficientNetLite(nn.Module):
         # bfloat16 has eight bits, as many as the image: what comes first stays in float32, which costs next to nothing
         # and halves what half precision changes in the end.
         with torch.autocast(x.device.type, enabled=False):
-            x = self._blocks[0](F.relu6(self._bn0(self._conv_stem(x.float()))))
+            x = self._blocks[0](_clipped(self._bn0(self._conv_stem(x.float()))))
         features = []
         for index, block in enumerate(self._blocks):
             x = block(x) if index else x

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from changen2.errors import InputError
+from changen2.heap import kept_memory
 from changen2.raster.writing import disk_errors
 from changen2.training import distributed
 from changen2.training.alone import alone
@@ -212,7 +213,7 @@ def train(
             "This training does not run as several processes.", hint="Start it without torchrun.", code="bad_value"
         )
     config.out.mkdir(parents=True, exist_ok=True)
-    with alone(config.out):
+    with alone(config.out), kept_memory():
         _go_through(run, config, losses, learning_rate, resumed, on_step, settle, watch)
         distributed.wait()
         if watch and run.best:

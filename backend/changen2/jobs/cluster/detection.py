@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from changen2.heap import kept_memory
 from changen2.jobs.cluster.crew import Crew, once_a_process
 from changen2.jobs.detection.plan import Plan
 from changen2.models.devices import choose_device, choose_precision
@@ -108,7 +109,8 @@ def look(
     predictor = detector.ready()
     with gdal_environment(), dates[0].open() as before, dates[1].open() as after:
         pixels = read_block(before, after, block)
-    return sum_block(pixels, predictor.predict, planes, predictor.batch_size, lambda _: None).sums, pixels.valid
+    with kept_memory():
+        return sum_block(pixels, predictor.predict, planes, predictor.batch_size, lambda _: None).sums, pixels.valid
 
 
 class ClusterPredictor:

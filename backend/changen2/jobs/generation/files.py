@@ -13,6 +13,7 @@ from PIL import Image
 
 from changen2.gpcm.labels import Box
 from changen2.gpcm.synthesis import Generator
+from changen2.heap import kept_memory
 from changen2.jobs.cluster.crew import once_a_process
 from changen2.jobs.generation.pair import (
     Events,
@@ -107,7 +108,8 @@ def make_files(workshop: Workshop, order: Order) -> Delivery:
     rng = np.random.default_rng([workshop.seed, order.number])
     with gdal_environment():
         place, square, events = _find_events(workshop, order, rng)
-    pair = draw_pair(square, events, workshop.recipe, generator, device, precision, place.source.gsd, rng)
+    with kept_memory():
+        pair = draw_pair(square, events, workshop.recipe, generator, device, precision, place.source.gsd, rng)
     return Delivery(
         number=order.number,
         place=place,
