@@ -24,6 +24,7 @@ from changen2.errors import Changen2Error, InputError
 from changen2.jobs.detection.calibrated import scaling_of, written_threshold
 from changen2.models.registry import ModelCard, cards, load_model, weights_path
 from changen2.raster.calibration import calibration, tally
+from changen2.reports.worse_imagery import measure_worse, worse_table
 from changen2.training import ablation
 from changen2.training.ablation import interval, over_seeds, shown
 from changen2.training.crops import Crop
@@ -130,6 +131,8 @@ def measure_all(data: Path, tell: Callable[[str], None]) -> dict[str, Any]:
             found["detectors"][name] = {**about, "threshold": written_threshold(card), "figures": figures}
     for name, peer in (("difference and Otsu", difference), ("everything is change", everything)):
         found["peers"][name] = measure(peer, 0.5, real)
+    tell("measuring worse imagery")
+    found["worse"] = measure_worse(sets["levir"])
     return found
 
 
@@ -204,6 +207,8 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
     made: dict[str, str] = {}
     if "detectors" in results:
         made |= {"about": about_table(results), "accuracy": accuracy_table(results), "trust": trust_table(results)}
+    if "worse" in results:
+        made["worse"] = worse_table(results["worse"])
     if "ablation" in results:
         order = list(ablation.load_ablation(ablation.CONFIG).arms)
         made["ablation"] = ablation.table(results["ablation"], order).strip()
