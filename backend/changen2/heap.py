@@ -1,7 +1,7 @@
 """Memory that is freed and soon asked for again: kept, instead of given back to the system each time.
 
 A network on a processor frees and asks for hundreds of megabytes at every layer. glibc has each of these from the
-kernel anew, which clears them page by page: half of a detection's time went into that (``make bench``).
+kernel anew, which clears them page by page. ``make bench`` says what that costs.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ KEEPING = {MMAP_MAX: 0, TRIM_THRESHOLD: -1}
 """Everything comes from the heap, and nothing of it goes back."""
 
 USUAL = {MMAP_MAX: 65536, MMAP_THRESHOLD: 32 * 2**20, TRIM_THRESHOLD: 64 * 2**20}
-"""What glibc itself arrives at in a process that has freed large blocks (on 64 bits)."""
+"""How far glibc itself goes, on 64 bits, in a process that frees large blocks."""
 
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
     """Keep what is freed inside; give all of it back at the end.
 
-    Where the C library is another than glibc (Windows, macOS, Alpine) nothing happens. It is for the whole process: of
-    two at a time, the end of the first ends it for both, which costs speed only.
+    Where the C library is another than glibc (Windows, macOS, Alpine) nothing happens; in other threads than the main
+    one it holds for blocks below 64 MB. It is for the whole process: of two at a time, the end of the first ends it for
+    both, which costs speed only, and at the end limits are set that glibc does not move any more.
     """
     libc = _glibc()
     if libc is None:

@@ -80,7 +80,10 @@ class DetectForm(QWidget):
         self.pixel_size.setVisible(False)
         self.pixel_size.setToolTip("Pixel size on the ground, in metres, at which images are seen and web maps fetched")
         self.pixel_size.setAccessibleName("Pixel size in metres")
-        self.coregister.setToolTip("Find one shift between the two images, down to parts of a pixel, and undo it first")
+        self.coregister.setToolTip(
+            "Find one shift between the two images, of up to 20 pixels and down to parts of one, and undo it first. "
+            "Where chance may have made it, nothing is moved, and you are told."
+        )
 
     def _lay_out(self) -> None:
         form = new_form()

@@ -42,7 +42,7 @@ def detect(
     threshold: Annotated[float | None, typer.Option(help="0 to 1; the model's recommendation if left out.")] = None,
     min_area: MinArea = 0.0,
     gsd: Annotated[str | None, typer.Option(help="`auto` or metres: resample to it and back.")] = None,
-    coregister: Annotated[bool, typer.Option("--coregister", help="Measure and undo a global shift.")] = False,
+    coregister: Annotated[bool, typer.Option("--coregister", help="Undo a global shift of up to 20 pixels.")] = False,
     tile_size: Annotated[int | None, typer.Option(help="Pixels, a multiple of 32.")] = None,
     overlap: Annotated[int | None, typer.Option(help="Pixels shared by neighbouring tiles.")] = None,
     batch_size: BatchSize = None,

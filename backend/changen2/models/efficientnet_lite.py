@@ -66,7 +66,7 @@ class SameConv2d(nn.Conv2d):
 
 
 def _clipped(x: Tensor) -> Tensor:
-    """ReLU6 in place: nobody needs what a batch norm returned."""
+    """ReLU6 in place: what a batch norm returned is needed no more, not even by its gradient."""
     return F.relu6(x, inplace=True)
 
 

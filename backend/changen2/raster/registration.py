@@ -17,6 +17,9 @@ SAMPLE = 512
 
 SAMPLES_PER_SIDE = 3
 
+SMALLEST = 192
+"""Side of a sample window below which chance is too hard to tell from a shift, in pixels."""
+
 LARGEST_SHIFT = 20
 """Pixels; none beyond it is looked for."""
 
@@ -24,8 +27,10 @@ BLUR = 1.0
 """Pixels; what a correlation is smoothed by, for outlines of two dates are never quite the same."""
 
 DISTINCT = 6.0
-"""How far a peak must rise above all other shifts, in their standard deviations. Of 210 pairs of images that show
-unlike places (LEVIR-CD, DSIFN-CD) none reaches 5.7."""
+"""How far a peak must rise above all other shifts, in their standard deviations.
+
+Of 210 pairs of unlike places (the dates before of LEVIR-CD's and DSIFN-CD's crops) the most is 4.9 at 256 pixels a
+side, 5.2 at 192, 7.0 at 128 and 8.8 at 32."""
 
 AROUND = 4
 """Pixels around a peak that belong to it."""
@@ -56,16 +61,16 @@ def estimate_shift(before: AlignedRaster, after: AlignedRaster, grid: Grid) -> S
     """Measure one shift on up to nine windows together.
 
     What has changed correlates nowhere, so each window may say little; their correlations are added up, and only where
-    one shift stands out of all others is it taken.
+    one shift stands out of all others is it taken: up to 20 pixels, on rasters of at least 192 × 192 pixels.
 
     Args:
         before: the reference date.
         after: the other date, on the same grid.
         grid: that grid.
     """
-    looks = [_correlation(before, after, window) for window in _sample_windows(grid)]
-    surfaces = [surface for surface in looks if surface is not None]
-    found = _distinct_peak(ndimage.gaussian_filter(np.sum(surfaces, axis=0), BLUR)) if surfaces else None
+    correlations = [_correlation(before, after, window) for window in _sample_windows(grid)]
+    surfaces = [surface for surface in correlations if surface is not None]
+    found = _distinct_peak(np.sum(surfaces, axis=0)) if surfaces else None
     if found is None:
         return Shift(columns=0.0, rows=0.0, metres=None, samples=0)
     rows, columns = found
@@ -76,21 +81,24 @@ def estimate_shift(before: AlignedRaster, after: AlignedRaster, grid: Grid) -> S
 
 def _correlation(before: AlignedRaster, after: AlignedRaster, window: Window) -> Surface | None:
     """The phase correlation of a window; None where it holds too little of either date."""
-    if min(window.height, window.width) < 2 * AROUND:
+    if min(window.height, window.width) < SMALLEST:
         return None
     spectra = []
     for raster in (before, after):
         values, valid = raster.read(window)
         if valid.mean() < 0.9:
             return None
-        edges = _edges(values.astype(np.float32).mean(axis=0))
+        grey = values.astype(np.float32).mean(axis=0)
+        grey[~valid] = grey[valid].mean()
+        edges = _edges(grey)
         if edges.std() < 1e-3:
             return None
         spectra.append(fft.fft2(edges))
     product = spectra[1] * spectra[0].conj()
     everywhere = fft.fftshift(fft.ifft2(product / np.maximum(np.abs(product), 1e-12)).real)
-    near = tuple(slice(max(0, side // 2 - LARGEST_SHIFT), side // 2 + LARGEST_SHIFT + 1) for side in everywhere.shape)
-    surface = everywhere[near]
+    smooth = ndimage.gaussian_filter(everywhere, BLUR, mode="wrap")
+    reach = LARGEST_SHIFT + 1  # a peak is seen for one where its neighbours are
+    surface = smooth[tuple(slice(side // 2 - reach, side // 2 + reach + 1) for side in smooth.shape)]
     return surface / surface.std()
 
 
@@ -100,7 +108,7 @@ def _distinct_peak(surface: Surface) -> tuple[float, float] | None:
     others = np.ones(surface.shape, bool)
     others[max(0, row - AROUND) : row + AROUND + 1, max(0, column - AROUND) : column + AROUND + 1] = False
     height, width = surface.shape
-    if not others.any() or not (0 < row < height - 1 and 0 < column < width - 1):
+    if not (0 < row < height - 1 and 0 < column < width - 1):
         return None
     if surface[row, column] < surface[others].mean() + DISTINCT * surface[others].std():
         return None
@@ -108,9 +116,9 @@ def _distinct_peak(surface: Surface) -> tuple[float, float] | None:
     return row - height // 2 + _top(down), column - width // 2 + _top(across)
 
 
-def _top(values: Surface) -> float:
+def _top(three: NDArray[np.float64]) -> float:
     """Where the parabola through three values, the largest in the middle, has its top: −0.5 to 0.5."""
-    before, middle, after = map(float, values)
+    before, middle, after = map(float, three)
     return (before - after) / (2 * (before - 2 * middle + after) or 1.0)
 
 

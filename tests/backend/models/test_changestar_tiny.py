@@ -73,6 +73,20 @@ def test_a_mirrored_pair_gives_a_mirrored_answer(model: ChangeStarTiny) -> None:
     torch.testing.assert_close(mirrored.change.flip(3), straight.change, rtol=1e-4, atol=1e-5)
 
 
+def test_dates_one_after_the_other_are_the_dates_together(model: ChangeStarTiny) -> None:
+    """Training looks at both at once, for its batch norms to measure; with these held it sees the same."""
+    before, after = torch.rand(2, 2, 3, 64, 128)
+    apart = model.logits(before, after)
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    together = model.logits(before, after)
+    model.eval()
+    for one, other in zip(apart, together, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
 def test_change_needs_both_heads_to_agree() -> None:
     sure, never = torch.full((1, 1, 1, 1), 9.0), torch.full((1, 1, 1, 1), -9.0)
     assert fuse(sure, never, sure).change > 0.99

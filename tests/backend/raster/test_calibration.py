@@ -66,6 +66,14 @@ def test_threshold_and_its_score():
     assert f1_by_threshold(counts)[-1] == 0
 
 
+@pytest.mark.parametrize(("low", "high", "wanted"), [(0.1, 0.9, 0.5), (0.6, 0.9, 0.6), (0.1, 0.3, 0.3)])
+def test_of_thresholds_as_good_the_nearest_to_a_half_is_taken(low, high, wanted):
+    counts = tally(np.array([low, high]), np.array([False, True]), np.ones(2, bool))
+    threshold, score = best_threshold(counts)
+    assert score == 1
+    assert threshold == pytest.approx(wanted, abs=1 / 200)
+
+
 def test_a_scaling_that_keeps_a_half_only_changes_the_spread():
     levels = np.arange(255)
     said = levels / 254

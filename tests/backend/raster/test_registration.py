@@ -36,13 +36,13 @@ def shift_of(tmp_path_factory):
     """The shift of one image [h, w, 3] against another."""
     folder = tmp_path_factory.mktemp("dates")
 
-    def measure(before, after, crs="EPSG:32632"):
+    def measure(before, after, crs="EPSG:32632", nodata=None):
         for name, image in (("before", before), ("after", after)):
             values = np.moveaxis(image.clip(0, 255).round().astype(np.uint8), 2, 0)
             count, height, width = values.shape
             with rasterio.open(
                 folder / f"{name}.tif", "w", driver="GTiff", dtype="uint8", count=count, height=height, width=width,
-                crs=crs, transform=Affine(GSD, 0, 500_000, 0, -GSD, 5_200_000) if crs else None,
+                crs=crs, nodata=nodata, transform=Affine(GSD, 0, 500_000, 0, -GSD, 5_200_000) if crs else None,
             ) as dataset:  # fmt: skip
                 dataset.write(values)
                 grid = Grid.of(dataset)
@@ -85,13 +85,30 @@ def test_a_shift_beyond_what_is_looked_for_is_not_taken_for_another(shift_of):
     assert shift_of(scene(5), moved(scene(5), LARGEST_SHIFT + 12, 0)).samples == 0
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 250), (5, 5)])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 250), (32, 32), (191, 256)])
 def test_rasters_too_small_to_tell_have_none(shift_of, shape):
     part = scene(1)[: shape[0], : shape[1]]
     assert shift_of(part, part).samples == 0
 
 
-def test_an_even_image_has_none(shift_of):
+@pytest.mark.parametrize("size", [192, 193, 256])
+def test_sizes_that_suffice(shift_of, size):
+    found = shift_of(scene(1)[:size, :size], moved(scene(1), LARGEST_SHIFT, -LARGEST_SHIFT)[:size, :size])
+    assert (round(found.rows), round(found.columns)) == (LARGEST_SHIFT, -LARGEST_SHIFT)
+
+
+def test_where_a_date_has_no_data_does_not_count(shift_of):
+    """A wedge without data lies still while the ground is moved."""
+    before, after = scene(4).clip(1), moved(scene(4), 3, 6).clip(1)
+    wedge = np.add.outer(np.arange(256), np.arange(256)) < 90
+    before[wedge] = after[wedge] = 0
+    found = shift_of(before, after, nodata=0)
+    assert found.samples == 1
+    assert (round(found.rows), round(found.columns)) == (3, 6)
+    assert shift_of(before, np.where(np.arange(256)[:, None, None] < 60, 0, after), nodata=0).samples == 0
+
+
+def test_a_flat_image_has_none(shift_of):
     grey = np.full((256, 256, 3), 90.0)
     assert shift_of(grey, grey).samples == 0
 

@@ -42,17 +42,30 @@ def test_each_trial_is_a_detection_that_is_counted_at_its_own_scale(pair, monkey
 
     detect = worse_imagery.detect
     monkeypatch.setattr(worse_imagery, "detect", detected)
-    trials = {
-        "as they are": Trial(),
-        "coarse": Trial(worse_imagery.coarser(2), worse_imagery.coarser(2), 2, {"gsd": "auto"}),
-    }
+    halved = worse_imagery.coarser(2)
+    trials = {"as they are": Trial(), "coarse": Trial(halved, halved, 2, options={"gsd": "auto"})}
     monkeypatch.setattr(worse_imagery, "TRIALS", trials)
     figures = measure_worse([pair])
     assert asked == [{"model": "tiny"}, {"model": "tiny", "gsd": "auto"}]
     assert list(figures) == ["as they are", "coarse"]
+    assert figures["as they are"]["difference"] == {"value": 0, "low": 0, "high": 0}
     for found in figures.values():
+        assert (found["aligned"], found["pairs"]) == (0, 1)
         low, middle, high = found["f1"]["low"], found["f1"]["value"], found["f1"]["high"]
         assert 0 <= low <= middle <= high <= 1
     table = worse_table(figures)
     assert table.count("\n") == 3
     assert "| coarse | 0." in table
+
+
+@pytest.mark.parametrize("undone", [None, {"columns": 4.0, "rows": 4.0}])
+def test_the_label_goes_with_the_date_after_unless_that_is_moved_back(pair, monkeypatch, tmp_path, undone):
+    """A detector that finds just what changed, in the one frame or in the other."""
+    there = pair[2] if undone else worse_imagery.shifted(4)(pair[2])
+    worse_imagery._write(tmp_path / "change.tif", np.stack([there] * 3, axis=2), 0.5)
+    answer = {"outputs": {"change": str(tmp_path / "change.tif")}, "summary": {"shift": undone}}
+    monkeypatch.setattr(worse_imagery, "detect", lambda *paths, **options: answer)
+    monkeypatch.setattr(worse_imagery, "TRIALS", {"off, `--coregister`": Trial(off=4)})
+    figures = measure_worse([pair])
+    assert figures["off, `--coregister`"]["f1"]["value"] == 1
+    assert f"({int(undone is not None)} of 1 pairs moved)" in worse_table(figures)
