@@ -35,6 +35,7 @@ class TrainingConfig(BaseModel):
         colour_strength: 0 leaves colours alone, 1 is strong.
         sun_strength: 0 leaves roofs and their shadows alone, 1 is strong.
         season_strength: 0 leaves plants and the evenness of light alone, 1 is strong.
+        archive_share: of pairs that are seen without colour, of those seen coarser, and of those compressed hard.
         semantic_weight: weight of both dates' building loss beside the change loss.
         fused_weight: weight of the loss on the final probability, in which both heads agree.
         batch_size: pairs a step.
@@ -71,6 +72,7 @@ class TrainingConfig(BaseModel):
     colour_strength: float = Field(1.0, ge=0)
     sun_strength: float = Field(0.0, ge=0)
     season_strength: float = Field(0.0, ge=0)
+    archive_share: float = Field(0.0, ge=0, le=1)
     semantic_weight: float = 0.5
     fused_weight: float = 0.0
     batch_size: int = 8

@@ -14,7 +14,7 @@ from changen2.models.detection import normalize
 from changen2.training.config import TrainingConfig
 from changen2.training.crops import Crop, random_cut
 from changen2.training.pairs import Pair, change_label, second_date
-from changen2.training.photometry import another_season, relight, resense
+from changen2.training.photometry import another_season, archived, relight, resense
 from changen2.training.places import IGNORE, Bytes, Place, PlacePair
 from changen2.training.sunlight import another_sun
 
@@ -43,7 +43,7 @@ def as_seen(first: Crop, second: Crop, change: Bytes, config: TrainingConfig, rn
     still = misregister(first, config.crop_size, 0, rng)
     moved = misregister(second, config.crop_size, shift, rng)
     dates = [seen(another_day(crop, config, rng), config.colour_strength, rng) for crop in (still, moved)]
-    return Pair(dates[0], dates[1], change[middle, middle])
+    return kept(Pair(dates[0], dates[1], change[middle, middle]), config, rng)
 
 
 def make_pair(
@@ -86,6 +86,14 @@ def seen(crop: Crop, strength: float, rng: np.random.Generator) -> Crop:
     """A crop as some day and some sensor show it."""
     image = relight(crop.image, rng, strength) if rng.random() < 0.9 else crop.image
     return Crop(resense(image, rng), crop.label)
+
+
+def kept(pair: Pair, config: TrainingConfig, rng: np.random.Generator) -> Pair:
+    """A pair as an archive has it, as often as the configuration asks for."""
+    if not config.archive_share:
+        return pair
+    before, after = archived(pair.before.image, pair.after.image, rng, config.archive_share)
+    return replace(pair, before=replace(pair.before, image=before), after=replace(pair.after, image=after))
 
 
 def _target(label: Bytes) -> tuple[Tensor, Tensor]:

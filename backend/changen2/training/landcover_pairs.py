@@ -17,7 +17,7 @@ from scipy import ndimage
 from changen2.scenes.classes import LAND, VEGETATION
 from changen2.training.config import TrainingConfig
 from changen2.training.crops import Crop, Cut, random_cut
-from changen2.training.examples import draw_key, misregister
+from changen2.training.examples import draw_key, kept, misregister
 from changen2.training.landcover import class_change, greenness
 from changen2.training.pairs import Pair, blob, feather, match_tone, overlay
 from changen2.training.photometry import relight, resense
@@ -145,7 +145,8 @@ def finish(first: Crop, second: Crop, change: Bytes, config: TrainingConfig, rng
     middle = slice(config.max_shift, config.max_shift + config.crop_size)
     still = misregister(first, config.crop_size, 0, rng)
     moved = misregister(second, config.crop_size, config.max_shift if rng.random() < 0.7 else 0, rng)
-    return Pair(sensed(still, config, rng), sensed(moved, config, rng), change[middle, middle])
+    pair = Pair(sensed(still, config, rng), sensed(moved, config, rng), change[middle, middle])
+    return kept(pair, config, rng)
 
 
 def make_pair(

@@ -73,7 +73,49 @@ def resense(image: Floats, rng: np.random.Generator) -> Floats:
         image = image + rng.normal(0, rng.uniform(1, 7), image.shape).astype(np.float32)
     image = np.clip(image, 0, 255)
     if rng.random() < 0.2:
-        buffer = io.BytesIO()
-        Image.fromarray(image.astype(np.uint8)).save(buffer, "JPEG", quality=int(rng.integers(40, 90)))
-        image = np.asarray(Image.open(buffer), dtype=np.float32)
+        image = _compressed(image, int(rng.integers(40, 90)))
     return image.astype(np.float32, copy=False)
+
+
+def archived(before: Floats, after: Floats, rng: np.random.Generator, share: float) -> tuple[Floats, Floats]:
+    """Two dates as archives have them: some without colour, some coarser than their pixels, some compressed hard.
+
+    Args:
+        before, after: ``[h, w, 3]``, 0..255.
+        rng: source of randomness.
+        share: of pairs that each of the three befalls; more often both dates than one.
+
+    Returns:
+        Both dates; same shapes and range.
+    """
+    dates = [before, after]
+    for spoil in (_grey, _coarse, _compressed_hard):
+        if rng.random() < share:
+            for index in ((0,), (1,), (0, 1), (0, 1))[int(rng.integers(4))]:
+                dates[index] = spoil(dates[index], rng)
+    return dates[0], dates[1]
+
+
+def _grey(image: Floats, rng: np.random.Generator) -> Floats:
+    """As a panchromatic film sees it: the bands in some mix, the same in all three."""
+    mix = rng.dirichlet((4, 4, 4)).astype(np.float32)
+    return np.repeat((image @ mix)[..., None], 3, axis=2)
+
+
+def _coarse(image: Floats, rng: np.random.Generator) -> Floats:
+    """As a sensor with larger pixels sees it, resampled."""
+    height, width = image.shape[:2]
+    factor = rng.uniform(1.2, 3)
+    picture = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
+    picture = picture.resize((round(width / factor), round(height / factor)), Image.Resampling.BOX)
+    return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32)
+
+
+def _compressed_hard(image: Floats, rng: np.random.Generator) -> Floats:
+    return _compressed(image, int(rng.integers(15, 45)))
+
+
+def _compressed(image: Floats, quality: int) -> Floats:
+    buffer = io.BytesIO()
+    Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer), dtype=np.float32)

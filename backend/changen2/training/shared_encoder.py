@@ -52,6 +52,8 @@ class SharedEncoderConfig(BaseModel):
         out: folder for checkpoint, log and weights.
         landcover_batch_size: pairs of land cover a step.
         landcover_weight: of the land-cover loss.
+        archive_share: of either detector's pairs that are seen as archives have them, see
+            :class:`changen2.training.config.TrainingConfig`.
         encoder_share: learning rate of the encoder, as a share of that of the rest.
         steps: length of the run.
         warmup: steps in which the learning rate rises.
@@ -71,6 +73,7 @@ class SharedEncoderConfig(BaseModel):
     out: Path
     landcover_batch_size: int = Field(4, ge=1)
     landcover_weight: float = Field(0.5, gt=0)
+    archive_share: float = Field(0.0, ge=0, le=1)
     encoder_share: float = Field(0.5, gt=0)
     steps: int = Field(2000, ge=1)
     warmup: int = 60
@@ -95,7 +98,7 @@ class SharedEncoderConfig(BaseModel):
         return self._of(beside / self.landcover, self.landcover_from, batch_size=size, seed=self.seed + 1)
 
     def _of(self, path: Path, weights: Path, **changes: Any) -> TrainingConfig:
-        shared = {name: getattr(self, name) for name in ("out", "steps", "threads", "held_out_pairs")}
+        shared = {name: getattr(self, name) for name in ("out", "steps", "threads", "held_out_pairs", "archive_share")}
         return load_config(path).model_copy(update={**shared, "start_from": weights, "teacher": weights, **changes})
 
 

@@ -36,3 +36,14 @@ def test_ground_that_is_the_same_image_on_both_dates_did_not_change_whatever_it_
 def test_beside_a_region_of_another_place_the_ground_is_known_not_to_have_changed(tmp_path, unlabelled):
     pair = make_pair(unlabelled, _config(tmp_path), "region", np.random.default_rng(3))
     assert set(np.unique(pair.change)) == {0, IGNORE}
+
+
+def test_an_archive_keeps_the_same_pair_without_colour(tmp_path, unlabelled):
+    found, kept = (
+        make_pair(unlabelled, _config(tmp_path, archive_share=share), "region", np.random.default_rng(3))
+        for share in (0.0, 1.0)
+    )
+    np.testing.assert_array_equal(found.change, kept.change)
+    np.testing.assert_array_equal(found.before.label, kept.before.label)
+    colours = [float(np.ptp(date.image, axis=2).max()) for date in (kept.before, kept.after)]
+    assert min(colours) < 1 < np.ptp(found.before.image, axis=2).max()

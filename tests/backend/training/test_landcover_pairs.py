@@ -86,3 +86,12 @@ def test_both_dates_of_a_finished_pair_are_lit_on_their_own() -> None:
     base = _crop(LAND, 100, 68)
     pair = finish(base, base, np.zeros((68, 68), np.uint8), CONFIG, np.random.default_rng(1))
     assert np.abs(pair.before.image.mean((0, 1)) - pair.after.image.mean((0, 1))).max() > 1
+
+
+def test_an_archive_keeps_the_same_pair_without_colour() -> None:
+    config = CONFIG.model_copy(update={"archive_share": 1.0})
+    found, kept = (make_pair({"town": [_place()]}, c, "region", np.random.default_rng(5)) for c in (CONFIG, config))
+    np.testing.assert_array_equal(found.change, kept.change)
+    np.testing.assert_array_equal(found.after.label, kept.after.label)
+    colours = [float(np.ptp(date.image, axis=2).max()) for date in (kept.before, kept.after)]
+    assert min(colours) < 1 < np.ptp(found.before.image, axis=2).max()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from changen2.training.photometry import another_season, relight, resense
+from changen2.training.photometry import another_season, archived, relight, resense
 
 
 def _image() -> np.ndarray:
@@ -44,3 +44,22 @@ def test_another_season_changes_plants_and_leaves_grey_as_grey() -> None:
 
 def test_no_season_without_strength() -> None:
     np.testing.assert_allclose(another_season(_image(), np.random.default_rng(1), 0.0), _image(), rtol=1e-5)
+
+
+def test_an_archive_leaves_as_many_pairs_alone_as_it_is_asked_to() -> None:
+    image = _image()
+    untouched = archived(image, image, np.random.default_rng(0), 0.0)
+    assert all(date is image for date in untouched)
+    for seed in range(20):
+        for date in archived(image, image, np.random.default_rng(seed), 1.0):
+            assert date.dtype == np.float32 and date.shape == image.shape
+            assert date.min() >= 0 and date.max() <= 255
+
+
+def test_an_archive_takes_the_colour_of_one_date_or_of_both() -> None:
+    image = _image()
+    grey = [
+        tuple(bool((np.ptp(date, axis=2) < 1).all()) for date in archived(image, image, np.random.default_rng(seed), 1))
+        for seed in range(40)
+    ]
+    assert set(grey) == {(True, False), (False, True), (True, True)}
