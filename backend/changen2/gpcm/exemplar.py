@@ -45,6 +45,9 @@ TOUCHES = 0.15
 NARROW = 1.5
 """Most pixels of a region for each of the object that its mirror image is of: more would only repeat its rim."""
 
+BAND = 256
+"""Rows that are mirrored at once, which bounds memory."""
+
 SURROUNDINGS = "surroundings"
 SAME_OBJECT = "same object"
 
@@ -144,10 +147,7 @@ def _continued(before: Picture, window: tuple[slice, ...], inside: Mask, stays: 
     same = np.isin(objects, touched)
     if region.sum() > NARROW * same.sum():
         return None
-    places, taken = _reflections(~same)
-    picture = before[:, near[0], near[1]].copy()
-    picture[:, places[0], places[1]] = picture[:, taken[0], taken[1]]
-    return picture[:, here[0], here[1]]
+    return mirrored(before[:, near[0], near[1]], ~same)[:, here[0], here[1]]
 
 
 def _laid(
@@ -171,20 +171,17 @@ def mirrored(before: Picture, change: Mask) -> Picture:
     picture = before.copy()
     if not change.any() or change.all():
         return picture
-    places, taken = _reflections(change)
-    picture[:, places[0], places[1]] = before[:, taken[0], taken[1]]
+    nearest = scipy.ndimage.distance_transform_edt(change, return_distances=False, return_indices=True)
+    limits = np.array(change.shape)[:, None] - 1
+    for top in range(0, len(change), BAND):
+        places = np.stack(np.nonzero(change[top : top + BAND]))
+        places[0] += top
+        rim = nearest[:, places[0], places[1]]
+        across = np.clip(2 * rim - places, 0, limits)
+        # A mirrored place may lie in the change again (a narrow gap): the rim itself never does.
+        taken = np.where(change[across[0], across[1]], rim, across)
+        picture[:, places[0], places[1]] = before[:, taken[0], taken[1]]
     return picture
-
-
-def _reflections(hole: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The places [2, n] of a hole, and for each the place beside the hole that it mirrors."""
-    nearest = scipy.ndimage.distance_transform_edt(hole, return_distances=False, return_indices=True)
-    places = np.stack(np.nonzero(hole))
-    rim = nearest[:, places[0], places[1]]
-    limits = np.array(hole.shape)[:, None] - 1
-    across = np.clip(2 * rim - places, 0, limits)
-    # A mirrored place may lie in the hole again (a narrow gap): the rim itself never does.
-    return places, np.where(hole[across[0], across[1]], rim, across)
 
 
 def find_patch(inside: Mask, wanted: int, libraries: Sequence[Library], rng: np.random.Generator) -> Patch | None:

@@ -141,7 +141,8 @@ def _window_around(extent: Box, shape: tuple[int, int]) -> Box:
         wanted = max(WINDOW_CELLS * CELL, -(-(end - first + 2 * MARGIN) // CELL) * CELL)
         side = min(wanted, -(-length // CELL) * CELL)
         start = (first + end - side) // 2
-        start = min(max(start, 0), max(length - side, 0))
+        last = max(length - side, 0)
+        start = min(max(start, 0), last + last % TOKEN)  # the last window may reach over an odd edge, never short of it
         spans.append((start // TOKEN * TOKEN, side))
     (top, height), (left, width) = spans
     return Box(top, left, top + height, left + width)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from changen2.jobs.runs.folder import SERIES, check_apart, drop, is_unfinished, 
 from changen2.jobs.runs.manifest import describe_input, describe_layer, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.synthesis.condition import INSTANCES
-from changen2.jobs.synthesis.event_rules import make_rules
+from changen2.jobs.synthesis.event_rules import background_class, make_rules
 from changen2.jobs.synthesis.event_series import Happen, by_rules, no_change
 from changen2.jobs.synthesis.events import LAYER, EventRow, MarkRaster, footprints, read_events, to_grid, write_events
 from changen2.jobs.synthesis.given_instances import describe_instances
@@ -183,7 +184,6 @@ class _Plan:
         self.seed = request.seed
         self.warnings: list[str] = []
         self.drawn: list[DrawnEvent] | None = None
-        background = source.classes.resolve(request.background)
         kinds = tuple(part.strip().casefold() for part in request.events.split(",") if part.strip())
         if kinds and all(kind in KINDS for kind in kinds):
             self.steps = request.steps or 1
@@ -195,7 +195,7 @@ class _Plan:
                         code="no_labels",
                     )
                 return
-            self.rules = make_rules(request, source.classes, kinds, background)
+            self.rules = make_rules(request, source.classes, kinds)
             return
         if not only_gdal_can_tell(request.events) and local_file(request.events) is None:
             raise InputError(
@@ -203,7 +203,13 @@ class _Plan:
                 hint=f"Events are {', '.join(KINDS)}, parted by commas; or name a vector file of drawn events.",
                 code="bad_event",
             )
-        self.drawn, self.warnings = read_events(request.events, source.grid, source.classes, request.steps, background)
+        self.drawn, self.warnings = read_events(
+            request.events,
+            source.grid,
+            source.classes,
+            request.steps,
+            partial(background_class, request, source.classes, needed=True),
+        )
         self.steps = request.steps or max(event.step for event in self.drawn)
 
 

@@ -68,8 +68,8 @@ def load_published(name: str, state_dict: Mapping[str, Tensor]) -> nn.Module:
     model.to_empty(device="cpu")
     model.load_state_dict(dict(state_dict), strict=not absent)
     if absent:
-        for part in model.get_submodule("head").modules():
-            if isinstance(part, nn.Conv2d | nn.LayerNorm):
+        for name, part in model.named_modules():  # what was given stays
+            if isinstance(part, nn.Conv2d | nn.LayerNorm) and absent & {f"{name}.weight", f"{name}.bias"}:
                 part.reset_parameters()
     return model.eval()
 

@@ -5,7 +5,7 @@ import pytest
 
 from changen2.gpcm import regions
 from changen2.gpcm.labels import Box
-from changen2.gpcm.regions import CELL, MARGIN, WINDOW_CELLS, find_regions, within
+from changen2.gpcm.regions import CELL, MARGIN, TOKEN, WINDOW_CELLS, find_regions, within
 
 SIDE = WINDOW_CELLS * CELL
 
@@ -114,3 +114,13 @@ def test_change_in_two_blocks_is_never_one_region(block):
     assert (
         len(cells) == occupied.sum() and occupied[tuple(cells.T)].all() and len(np.unique(cells, axis=0)) == len(cells)
     )
+
+
+@pytest.mark.parametrize("shape", [(401, 501), (125, 65), (97, 130), (66, 95)])
+@pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_a_window_reaches_the_last_places_of_a_raster_of_any_size(shape, corner):
+    top, left = (end * (length - 3) for end, length in zip(corner, shape, strict=True))
+    (region,) = find(changed(shape, (top, left, top + 3, left + 3)))
+    assert region.box.top <= top and region.box.bottom >= top + 3
+    assert region.box.left <= left and region.box.right >= left + 3
+    assert region.box.top % TOKEN == region.box.left % TOKEN == 0

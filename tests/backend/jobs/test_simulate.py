@@ -159,6 +159,25 @@ def test_transitions_and_classes_from_csv(town: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+def test_only_a_removal_needs_a_class_to_leave(tmp_path: Path) -> None:
+    values = np.full((90, 120), 2, np.uint8)
+    values[10:30, 10:40] = 1
+    labels, names = write_labels(tmp_path / "labels.tif", values), tmp_path / "c.csv"
+    names.write_text("index,name\n1,building\n2,field\n")
+    drawn = write_drawn(tmp_path / "e.gpkg", [at(60, 50, 80, 70)], event=["create"], to_class=["building"], step=[1])
+    for number, events in enumerate(("create", drawn)):
+        result = simulate(labels, tmp_path / f"out{number}", steps=1, events=events, classes=names)
+        assert result["summary"]["events"]["create"] >= 1
+    gone = write_drawn(tmp_path / "g.gpkg", [at(5, 5, 80, 70)], event=["remove"], to_class=[""], step=[1])
+    for events in ("remove", gone):
+        with pytest.raises(InputError, match="background") as caught:
+            simulate(labels, tmp_path / "none", steps=1, events=events, classes=names)
+        assert "--background" in str(caught.value.hint)
+        result = simulate(labels, tmp_path / f"left {Path(events).stem}", steps=1, events=events, classes=names,
+                          background="field")  # fmt: skip
+        assert result["summary"]["events"] == {"remove": 1}
+
+
 def test_drawn_events_in_another_crs(town: Path, tmp_path: Path) -> None:
     to_degrees = Transformer.from_crs(CRS, "EPSG:4326", always_xy=True)
     polygons = [at(30, 40, 50, 60), at(40, 50, 70, 64), at(-20, 100, 12, 110), at(900, 900, 910, 910)]

@@ -288,6 +288,33 @@ def test_labels_on_another_grid_and_simulated_events(image, write_raster, flat, 
         assert dataset.tags()["CLASS_4"] == "building"
 
 
+def test_what_the_generator_draws_alike_is_not_simulated_and_said_of_what_is_drawn(
+    image, write_raster, events, flat, tmp_path
+):
+    values = np.full((1, 300, 400), 1, np.uint8)
+    values[0, 40:120, 40:140], values[0, 160:220, 200:300] = 2, 4
+    labels, names, table = write_raster("labels.tif", values), tmp_path / "c.csv", tmp_path / "t.csv"
+    names.write_text("index,name\n0,background\n1,tree\n2,agriculture\n4,water\n")
+    table.write_text("from,to\ntree,agriculture\nagriculture,tree\nwater,agriculture tree\n")
+    given = {"labels": labels, "classes": names, "sampling_steps": 2}
+    result = flat(image, tmp_path / "a", **given, simulate="edit", transitions=table, edit_probability=1.0)
+    assert any("agriculture to tree, tree to agriculture" in said or "tree to agriculture, agriculture to tree" in said
+               for said in result["warnings"])  # fmt: skip
+    assert np.array_equal(bands(tmp_path / "a/change_t0_t1.tif")[0] == 1, values[0] == 4)
+    drawn = events((at(150, 30, 180, 60), "edit", "agriculture", 1), (at(10, 200, 30, 220), "edit", "water", 1))
+    said = [text for text in flat(image, tmp_path / "b", **given, events=drawn)["warnings"] if "alike" in text]
+    assert len(said) == 1 and said[0].startswith("900 pixels change from tree to agriculture at step 1")
+
+
+def test_change_in_the_last_rows_and_columns_is_drawn(write_raster, events, flat, tmp_path):
+    values = np.random.default_rng(0).integers(60, 140, (3, 299, 401)).astype(np.uint8)
+    drawn = events((at(371, 269, 401, 299), "create", "building", 1))
+    flat(write_raster("odd.tif", values), tmp_path / "out", events=drawn, sampling_steps=2)
+    ((after, change),) = steps_of(tmp_path / "out", 1)
+    assert change.sum() == 900
+    assert (after[:, -4:, -30:] != values[:, -4:, -30:]).any(axis=0).mean() > 0.9
+
+
 def test_without_labels_instances_are_removed(write_raster, flat, tmp_path):
     rng = np.random.default_rng(5)
     values = rng.integers(95, 105, (3, 300, 300)).astype(np.uint8)

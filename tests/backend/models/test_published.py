@@ -150,6 +150,14 @@ def test_start_of_training_may_lack_its_heads_and_does_not_detect(s1c1):
         load_published("changestar-vitb-s0", {k: v for k, v in headless.items() if "pos_embed" not in k})
 
 
+def test_a_start_of_training_keeps_what_its_weights_have_of_the_heads(s1c1):
+    lost = {"head.semantic_conv.0.weight", "head.semantic_conv.0.bias"}
+    model = load_published("changestar-vitb-s0", {name: value for name, value in s1c1.items() if name not in lost})
+    found = model.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in s1c1.items() if name not in lost)
+    assert all(found[name].isfinite().all() for name in lost)
+
+
 def test_s0_reads_its_classes_off_the_weights(s1c1):
     damage = s1c1 | {"head.change_conv.0.weight": torch.zeros(5, 256, 1, 1), "head.change_conv.0.bias": torch.zeros(5)}
     assert load_published("changestar-vitb-s0", damage).head.change_conv[0].out_channels == 5

@@ -21,7 +21,7 @@ from changen2.jobs.generation.sources import MOST_UNKNOWN, LabelReading, Place, 
 from changen2.jobs.generation.split import hold_out_end, hold_out_images
 from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis.condition import CONTOUR, INSTANCES, class_table, generator_numbers, own_names
-from changen2.jobs.synthesis.event_rules import make_rules
+from changen2.jobs.synthesis.event_rules import drawable, make_rules
 from changen2.models.registry import ModelCard
 from changen2.protocol import GenerateRequest
 
@@ -119,6 +119,7 @@ def make_plan(
     )
     reading, rules = _labels(request, kind, card, sources, kinds)
     numbers, strange = generator_numbers(reading.classes, card)
+    rules, alike = drawable(rules, numbers, reading.classes)
     found = find_places(
         sources,
         reading,
@@ -127,7 +128,7 @@ def make_plan(
         rules.min_area,
         lambda done, total: reporter.step("read", done, total),
     )
-    warnings = [*scale_warnings(request, card, sources), *_size_warnings(sources, request.size)]
+    warnings = [*scale_warnings(request, card, sources), *_size_warnings(sources, request.size), *alike]
     if len(sources) == 1 and 0 < request.val_share < 1:
         sources, found = hold_out_end(sources[0], found, request.size, request.val_share)
     fertile = [place for place, has_objects in found if has_objects]
@@ -263,7 +264,7 @@ def _labels(
     given = request.classes or request.object_classes or own_names(str(sources[0].labels))
     is_mask = kind == "S1" and not given
     classes = MASKS if is_mask else class_table(request.classes, sources[0].labels, card)
-    rules = make_rules(request, classes, kinds, classes.resolve(request.background))
+    rules = make_rules(request, classes, kinds)
     return LabelReading(classes, is_mask, MOST_UNKNOWN if kind == "S1" else 1.0), rules
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.labels import NODATA
+from changen2.jobs.synthesis.label_series import own_classes
 from changen2.models.registry import ModelCard
 from changen2.raster.reading import open_raster
 from changen2.raster.vectors import read_class_tags
@@ -44,10 +45,12 @@ def class_table(classes: str | None, labels: str | None, card: ModelCard) -> Cla
             # Without labels the first map is 0 everywhere, so it needs a name.
             return ClassTable({0: "unknown", **table.names}, {0: (0, 0, 0), **table.colours})
         return table
-    known = generator_table(card)
-    names = own_names(labels) if labels else {}
-    grey = (128, 128, 128)
-    return ClassTable(names, {index: known.colours.get(index, grey) for index in names}) if names else known
+    if labels is not None:
+        with open_raster(labels) as dataset:
+            own = own_classes(dataset)
+        if own is not None:
+            return own
+    return generator_table(card)
 
 
 def generator_numbers(table: ClassTable, card: ModelCard) -> tuple[NDArray[np.uint8], list[str]]:

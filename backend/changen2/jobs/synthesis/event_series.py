@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.drawn import DrawnEvent, apply_drawn
-from changen2.gpcm.labels import Box, LabelMap, change
+from changen2.gpcm.labels import Box, LabelMap, Labels, change
 from changen2.gpcm.regions import Mask
 from changen2.gpcm.simulation import Event, OnMark, Rules, simulate_step
 from changen2.jobs.synthesis.events import EventRow, MarkRaster, footprints, to_grid
@@ -70,6 +72,7 @@ class EventSeries:
         classes: names for the events layer.
         first: S_0.
         block: as of :class:`Step`.
+        numbers: the generator's class for each class [256]; None where no generator's matter.
 
     Attributes:
         steps: what changed at each step.
@@ -79,9 +82,16 @@ class EventSeries:
     """
 
     def __init__(
-        self, work: Path, grid: Grid, classes: ClassTable, first: FirstLabels, block: int | None = None
+        self,
+        work: Path,
+        grid: Grid,
+        classes: ClassTable,
+        first: FirstLabels,
+        block: int | None = None,
+        numbers: NDArray[np.uint8] | None = None,
     ) -> None:
         self._work, self._grid, self._classes, self._first, self._block = work, grid, classes, first, block
+        self._numbers = numbers
         self.steps: list[Step] = []
         self.rows: list[EventRow] = []
         self.warnings: list[str] = []
@@ -155,11 +165,30 @@ class EventSeries:
 
     def _compare(self, step: Step, now: LabelMap, then: LabelMap) -> None:
         target = SparseRaster(step.change, self._grid, 0)
+        alike: Counter[tuple[int, int]] = Counter()
         for block in step.blocks:
-            differs = change(now.read(block), then.read(block)) == 1
+            before, after = now.read(block), then.read(block)
+            differs = change(before, after) == 1
             if differs.any():
                 target.write(block, differs.astype(np.uint8))
+                alike += self._drawn_alike(before[differs], after[differs])
         target.close()
+        names = self._classes.names
+        self.warnings += [
+            f"{count} pixels change from {names[source]} to {names[target]} at step {step.number}, which the generator "
+            "draws alike: the labels tell of that change, the image hardly does."
+            for (source, target), count in sorted(alike.items())
+        ]
+
+    def _drawn_alike(self, before: Labels, after: Labels) -> Counter[tuple[int, int]]:
+        """How many of some changed pixels [n] the generator is told nothing new of, by their classes."""
+        if self._numbers is None:
+            return Counter()
+        same = self._numbers[before] == self._numbers[after]
+        pairs, counts = np.unique(np.stack([before[same], after[same]]), axis=1, return_counts=True)
+        return Counter(
+            {(int(source), int(target)): int(n) for (source, target), n in zip(pairs.T, counts, strict=True)}
+        )
 
     def _keep(self, event: Event, step: int, geometry: BaseGeometry, origin: str) -> None:
         names = self._classes.names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,11 @@ class EventRow:
 
 
 def read_events(
-    path: str | Path, grid: Grid, classes: ClassTable, steps: int | None = None, background: int = 0
+    path: str | Path,
+    grid: Grid,
+    classes: ClassTable,
+    steps: int | None = None,
+    background: Callable[[], int] = lambda: 0,
 ) -> tuple[list[DrawnEvent], list[str]]:
     """Read an events layer: polygons with ``event``, ``to_class`` and ``step`` (1 where it is missing).
 
@@ -75,7 +79,7 @@ def read_events(
         grid: of the raster.
         classes: names and numbers that ``to_class`` may have.
         steps: the series' length, or None for the largest step found.
-        background: class that ``remove`` leaves where no ``to_class`` is given.
+        background: tells the class that ``remove`` leaves, where no ``to_class`` is given.
 
     Returns:
         The events in file order, in pixel coordinates, and warnings.
@@ -245,7 +249,7 @@ def _multi(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def _event(
-    row: dict[str, str], number: int, geometry: BaseGeometry, classes: ClassTable, background: int
+    row: dict[str, str], number: int, geometry: BaseGeometry, classes: ClassTable, background: Callable[[], int]
 ) -> DrawnEvent:
     kind = row["event"].casefold()
     wanted = row.get("to_class", "")
@@ -263,7 +267,7 @@ def _event(
         raise InputError(
             f"Feature {number} has the step {row['step']!r}.", hint="Steps are whole numbers from 1.", code="bad_step"
         ) from None
-    return DrawnEvent(kind, classes.resolve(wanted) if wanted else background, int(step), geometry)
+    return DrawnEvent(kind, classes.resolve(wanted) if wanted else background(), int(step), geometry)
 
 
 def _text(value: object) -> str:

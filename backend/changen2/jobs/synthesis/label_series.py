@@ -15,13 +15,16 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from changen2.errors import InputError
-from changen2.gpcm.classes import OPEN_EARTH_MAP, ClassTable
+from changen2.gpcm.classes import AERIAL, OPEN_EARTH_MAP, ClassTable
 from changen2.gpcm.labels import NODATA, Box, Labels, Readable, change, whole
 from changen2.jobs.detection.change_map import CHANGE_COLORS
 from changen2.raster.grid import Grid
 from changen2.raster.reading import broken_pixels, check_overlap, mask_outside, open_raster, warp
 from changen2.raster.vectors import class_tags, read_class_tags
 from changen2.raster.writing import WindowedRaster
+
+GREY = (128, 128, 128)
+"""Of classes whose colour nobody tells."""
 
 
 class LabelSource:
@@ -61,7 +64,7 @@ class LabelSource:
         own = Grid.of(self._dataset)
         self.grid = grid or own
         own = own.beside(self.grid)
-        self.classes = classes or _own_classes(self._dataset) or OPEN_EARTH_MAP
+        self.classes = classes or own_classes(self._dataset) or OPEN_EARTH_MAP
         self.is_warped = own != self.grid
         if self.is_warped:
             check_overlap(own, self.grid, path, "the image")
@@ -205,7 +208,7 @@ def as_window(box: Box) -> Window:
 
 def _is_mask(dataset: DatasetReader) -> bool:
     """Whether a raster that names no classes holds 0 and 255, and beside them nothing but nodata."""
-    if dataset.nodata not in (None, 0) or _own_classes(dataset) is not None:
+    if dataset.nodata not in (None, 0) or own_classes(dataset) is not None:
         return False
     found: set[float] = set()
     for box in Box(0, 0, dataset.height, dataset.width).blocks():
@@ -230,14 +233,17 @@ def _object_class(dataset: DatasetReader, classes: ClassTable) -> int:
     return found[0]
 
 
-def _own_classes(dataset: object) -> ClassTable | None:
-    """Class names and colours from a raster's metadata, as this package writes them; None without names."""
-    names = read_class_tags(dataset.tags()) or read_class_tags(dataset.tags(1))  # type: ignore[attr-defined]
+def own_classes(dataset: DatasetReader) -> ClassTable | None:
+    """Class names and colours from a raster's metadata, as this package writes them; None without names.
+
+    Where it has no colours, those of the classes of these names in the built-in tables.
+    """
+    names = read_class_tags(dataset.tags()) or read_class_tags(dataset.tags(1))
     if not names:
         return None
+    usual = {name: known.colours[index] for known in (AERIAL, OPEN_EARTH_MAP) for index, name in known.names.items()}
     try:
-        table = dataset.colormap(1)  # type: ignore[attr-defined]
+        table = {index: colour[:3] for index, colour in dataset.colormap(1).items()}
     except ValueError:
-        table = {}
-    colours = {index: tuple(table.get(index, (128, 128, 128, 255)))[:3] for index in names}
-    return ClassTable(dict(sorted(names.items())), colours)
+        table = {index: usual[name.casefold()] for index, name in names.items() if name.casefold() in usual}
+    return ClassTable(dict(sorted(names.items())), {index: table.get(index, GREY) for index in names})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from changen2.jobs.runs.journal import stamps
 from changen2.jobs.runs.manifest import describe_input, versions
 from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis.condition import CONTOUR, INSTANCES, class_table, generator_numbers
-from changen2.jobs.synthesis.event_rules import make_rules
+from changen2.jobs.synthesis.event_rules import background_class, drawable, make_rules
 from changen2.jobs.synthesis.event_series import EventSeries, Step, by_rules, rows_inside
 from changen2.jobs.synthesis.events import read_events
 from changen2.jobs.synthesis.exemplar_libraries import BUILDING, RasterLibrary, exemplars_for, look_of
@@ -116,7 +117,7 @@ def open_inputs(request: SynthesizeRequest, card: ModelCard, stack: ExitStack) -
     drawn: list[DrawnEvent] = []
     repairs: list[str] = []
     if request.events is not None:
-        background = classes.resolve(request.background)
+        background = partial(background_class, request, classes, needed=True)
         drawn, repairs = read_events(request.events, image.grid, classes, request.steps, background)
     if labels is None:
         classes = Unlabelled(drawn, classes).classes
@@ -159,12 +160,15 @@ def let_happen(
         series.warnings += said
     else:
         given = inputs.labels or Unlabelled(inputs.drawn, inputs.classes)
-        series = EventSeries(work, grid, inputs.classes, FirstLabels(grid, given, valid, inputs.area))
+        first = FirstLabels(grid, given, valid, inputs.area)
+        series = EventSeries(work, grid, inputs.classes, first, numbers=inputs.numbers)
         if inputs.drawn:
             series.draw(inputs.drawn, request.steps or max(event.step for event in inputs.drawn))
         else:
             kinds = _kinds(request.simulate or ",".join(KINDS))
-            rules = make_rules(request, inputs.classes, kinds, inputs.classes.resolve(request.background))
+            rules = make_rules(request, inputs.classes, kinds)
+            rules, said = drawable(rules, inputs.numbers, inputs.classes)
+            series.warnings += said
             happen = by_rules(rules, request.seed, lambda done, total: reporter.step("simulate", done, total))
             series.simulate(happen, request.steps or 1)
     if not any(step.blocks for step in series.steps):

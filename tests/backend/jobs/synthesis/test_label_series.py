@@ -8,9 +8,11 @@ import rasterio
 from affine import Affine
 
 from changen2.errors import InputError
+from changen2.gpcm.classes import OPEN_EARTH_MAP
 from changen2.gpcm.labels import NODATA, Box
-from changen2.jobs.synthesis.label_series import LabelSource
+from changen2.jobs.synthesis.label_series import GREY, LabelSource, own_classes
 from changen2.raster.grid import Grid
+from changen2.raster.vectors import class_tags
 from changen2.scenes.sample import write_sample
 
 
@@ -89,3 +91,20 @@ def test_the_samples_labels_bring_their_classes(tmp_path: Path) -> None:
         assert source.classes.names[4] == "building"
         assert source.classes.colours[1] == (66, 133, 200)
         assert source.read(Box(0, 0, 128, 128)).max() <= 5
+
+
+def test_classes_have_the_colours_of_their_raster_or_those_that_go_with_their_names(tmp_path: Path) -> None:
+    names = class_tags({1: "Building", 3: "road", 4: "marsh"})
+    own = {1: (1, 2, 3, 255), 3: (4, 5, 6, 255), 4: (7, 8, 9, 255)}
+    for colours, expected in (
+        (own, [(1, 2, 3), (4, 5, 6), (7, 8, 9)]),
+        ({}, [OPEN_EARTH_MAP.colours[8], OPEN_EARTH_MAP.colours[4], GREY]),
+    ):
+        path = written(tmp_path / "l.tif", np.ones((3, 3), np.uint8), Affine(1, 0, 10, 0, -1, 20))
+        with rasterio.open(path, "r+") as target:
+            target.update_tags(**names)
+            if colours:
+                target.write_colormap(1, colours)
+        with rasterio.open(path) as dataset:
+            found = own_classes(dataset)
+        assert found is not None and [found.colours[index] for index in (1, 3, 4)] == expected
