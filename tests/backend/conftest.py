@@ -128,6 +128,7 @@ class FlatGenerator(nn.Module):
 
     latent_stride = 4
     latent_channels = 4
+    is_local = True
     prediction = "v"
     schedule = "cosine"
     num_classes = 7

@@ -23,6 +23,7 @@ from changen2.diffusion.noise import CLAMP, FIRST_STEP, START, latent_noise
 from changen2.diffusion.samplers import SAMPLERS, SPACINGS
 from changen2.diffusion.schedules import SCHEDULES, Schedule, q_sample
 from changen2.gpcm.labels import Box
+from changen2.gpcm.pieces import Drawn, blended
 from changen2.gpcm.regions import WINDOW_CELLS, Region, within
 from changen2.models.memory import Batch, enough_memory
 
@@ -33,8 +34,6 @@ stride 4 also more than the 30 pixels around a block that its composite depends 
 SHIFT_STREAM = 7
 """Keeps the draws of window shifts apart from those of events."""
 
-Floats = NDArray[np.float32]
-
 
 class Generator(Protocol):
     """A trained generator, as ``changen2.models`` has them."""
@@ -44,6 +43,8 @@ class Generator(Protocol):
     prediction: str
     schedule: str
     num_classes: int
+    is_local: bool
+    """Whether a place's picture hangs on the latents near it alone, not on the mean of all that are decoded at once."""
 
     @property
     def outlined_classes(self) -> Sequence[int]:
@@ -107,21 +108,6 @@ class Settings:
     exemplar_level: float = 0.2
     exemplar_detail: bool = True
     label_guidance: float = 1.0
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A finished piece.
-
-    Attributes:
-        box: pixels that this piece is to be used for.
-        seen: pixels that were decoded, somewhat more.
-        rgb: 0..255 over ``seen`` [3, h, w].
-    """
-
-    box: Box
-    seen: Box
-    rgb: Floats
 
 
 @dataclass(frozen=True)
@@ -251,6 +237,10 @@ class Synthesizer:
         return latents
 
     def _decode(self, region: Region, latents: Tensor) -> Iterator[Drawn]:
+        pieces = self._decode_blocks(region, latents)
+        return pieces if self._generator.is_local else blended(pieces, HALO * self._stride)
+
+    def _decode_blocks(self, region: Region, latents: Tensor) -> Iterator[Drawn]:
         for block in region.windows((0, 0)):
             around = _grown(block, HALO).meet(region.box)
             top, left = around.top - region.box.top, around.left - region.box.left

@@ -27,6 +27,7 @@ class PublishedGenerator(nn.Module):
         latent_channels: channels of a latent.
         prediction: what the denoiser returns.
         schedule: the noise schedule it was trained with.
+        is_local: the autoencoder's group norms and its attention see all that is decoded at once.
         num_classes: classes of the label maps; with one label channel the class's number itself is the condition.
         outlined_classes: those whose objects have an outline of their own, which a feather would blur.
     """
@@ -35,6 +36,7 @@ class PublishedGenerator(nn.Module):
     latent_channels = LATENT_CHANNELS
     prediction = "noise"
     schedule = "linear"
+    is_local = False
 
     def __init__(self, autoencoder: AutoencoderKL, rsdit: RSDiT) -> None:
         super().__init__()

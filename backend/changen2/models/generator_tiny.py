@@ -16,6 +16,7 @@ class TinyGenerator(nn.Module):
         latent_channels: channels of a latent.
         prediction: what the denoiser returns, "v" for velocity.
         schedule: the noise schedule it was trained with.
+        is_local: a place's picture hangs on the latents near it alone: all layers are convolutions.
         num_classes: classes of the label maps.
         outlined_classes: those whose objects have an outline of their own, which a feather would blur.
     """
@@ -24,6 +25,7 @@ class TinyGenerator(nn.Module):
     latent_channels = CHANNELS
     prediction = "v"
     schedule = "cosine"
+    is_local = True
     outlined_classes = (ROAD, BUILDING)
 
     def __init__(self, autoencoder: AutoencoderTiny | None = None, rsdit: RSDiTTiny | None = None) -> None:

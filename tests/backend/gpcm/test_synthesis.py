@@ -194,3 +194,17 @@ def test_where_not_even_one_window_fits_it_is_said(flat_generator, monkeypatch, 
     with pytest.raises(JobError, match=r"\d+ × \d+ pixels does not fit into the free memory of cpu") as caught:
         draw(flat_generator, Meadow(Box(400, 600, 460, 680)))
     assert caught.value.code == "out_of_memory"
+
+
+def test_a_decoder_that_sees_the_whole_leaves_no_seam(flat_generator, monkeypatch):
+    # What is decoded at once is made brighter the more it holds, as a norm over all of it would.
+    decode = flat_generator.decode
+    monkeypatch.setattr(flat_generator, "decode", lambda latents: decode(latents) + latents[:, :1].mean() * 400)
+    scene = Meadow(Box(300, 400, 1000, 1300))
+    stepped, _ = draw(flat_generator, scene)
+    monkeypatch.setattr(flat_generator, "is_local", False)
+    blended, _ = draw(flat_generator, scene)
+    largest, steepest = (
+        np.abs(np.diff(red_of(pieces)[308:992, 408:1292:4], axis=1)).mean(0).max() for pieces in (stepped, blended)
+    )
+    assert steepest < largest / 4

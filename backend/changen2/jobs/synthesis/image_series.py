@@ -14,8 +14,8 @@ from rasterio.windows import Window
 from changen2.errors import InputError
 from changen2.gpcm.compositing import Radiometry, Spectrum, composite
 from changen2.gpcm.labels import Box
+from changen2.gpcm.pieces import Drawn
 from changen2.gpcm.regions import Region, within
-from changen2.gpcm.synthesis import Drawn
 from changen2.jobs.synthesis.label_series import as_window
 from changen2.jobs.synthesis.overlays import SparseRaster
 from changen2.raster.grid import Grid
