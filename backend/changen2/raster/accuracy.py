@@ -50,7 +50,7 @@ def scores_with_intervals(units: Confusion, seed: int = 0) -> dict[str, float | 
     Returns:
         Each score of ``SCORES``, and the same with ``_low`` and ``_high``; None where it is undefined.
     """
-    drawn = _drawn_sums(units, np.random.default_rng(seed))
+    drawn = drawn_sums(units, np.random.default_rng(seed))
     return with_intervals(scores(units.sum(axis=0)), scores(drawn))
 
 
@@ -70,7 +70,7 @@ def place_scores_with_intervals(
     """
     rng = np.random.default_rng(seed)
     if paired:
-        both = _drawn_sums(np.hstack([known, reported]), rng)
+        both = drawn_sums(np.hstack([known, reported]), rng)
         of_known, of_reported = both[:, :2], both[:, 2:]
     else:
         of_known, of_reported = _drawn_sums_of_alike(known, rng), _drawn_sums_of_alike(reported, rng)
@@ -85,11 +85,11 @@ def resamples(count: int, rng: np.random.Generator, times: int = RESAMPLES) -> N
     return rng.multinomial(count, np.full(count, 1 / count), times)
 
 
-def _drawn_sums(units: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def drawn_sums(units: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Sums ``[RESAMPLES, k]`` of resampled units ``[n, k]``, some resamples at a time: n may be large."""
     at_once = max(1, DRAWS_AT_ONCE // max(1, len(units)))
     parts = [min(at_once, RESAMPLES - first) for first in range(0, RESAMPLES, at_once)]
-    return np.concatenate([resamples(len(units), rng, times) @ units for times in parts])
+    return np.concatenate([resamples(len(units), rng, times).astype(np.float64) @ units for times in parts])
 
 
 def _drawn_sums_of_alike(units: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:

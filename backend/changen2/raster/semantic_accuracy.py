@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from changen2.raster.accuracy import RESAMPLES, with_intervals
+from changen2.raster.accuracy import drawn_sums, with_intervals
 
 Labels = NDArray[np.integer]
 Bools = NDArray[np.bool_]
@@ -90,8 +90,8 @@ def semantic_report(units: list[Pairs], transitions: list[Pairs], names: Mapping
     """
     matrices, present = confusion_of(units)
     pooled = semantic_scores(matrices.sum(axis=0))
-    draws = np.random.default_rng(0).multinomial(len(units), np.full(len(units), 1 / len(units)), RESAMPLES)
-    drawn = semantic_scores(np.tensordot(draws.astype(np.float64), matrices, 1))
+    sums = drawn_sums(matrices.reshape(len(units), len(present) ** 2), np.random.default_rng(0))
+    drawn = semantic_scores(sums.reshape(-1, len(present), len(present)))
     return {
         **with_intervals(pooled, drawn),
         "classes": _class_scores(matrices.sum(axis=0), present, names),
