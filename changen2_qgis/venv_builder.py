@@ -84,6 +84,15 @@ def torch_build(driver: int | None) -> str:
     return "cpu"
 
 
+def torch_wanted() -> str:
+    """What pip is asked for: any PyTorch, for the backend says from which on; on Windows not each.
+
+    The wheel of 2.13 has a path of 167 characters. Behind that of a venv in a QGIS profile it is longer than the 259
+    that Windows allows, unless somebody has switched that limit off.
+    """
+    return "torch>=2.4,!=2.13.*" if sys.platform == "win32" else "torch"
+
+
 def _driver(environ: Mapping[str, str]) -> int | None:
     """The branch of the installed NVIDIA driver, or None."""
     try:
@@ -211,7 +220,7 @@ def _fill(
             "Install Python 3.12 from python.org, or name another interpreter in the setting base_python.",
             "setup_failed",
         )
-    torch = [*pip, "torch", *(["--index-url", plan.torch_index] if plan.torch_index else [])]
+    torch = [*pip, torch_wanted(), *(["--index-url", plan.torch_index] if plan.torch_index else [])]
     run(0.05, f"Installing PyTorch {plan.torch_build}".rstrip(), *torch)
     run(0.7, "Installing the backend", *pip, str(plan.backend))
     progress(0.92, "Trying the backend")
@@ -223,7 +232,7 @@ def _fill(
         found = None
     if found is None or (plan.torch_build.startswith("cu") and found.device == "cpu"):
         cpu_index = plan.torch_index.replace(plan.torch_build, "cpu")
-        reinstall = [*pip, "--force-reinstall", "torch", *(["--index-url", cpu_index] if cpu_index else [])]
+        reinstall = [*pip, "--force-reinstall", torch_wanted(), *(["--index-url", cpu_index] if cpu_index else [])]
         run(0.93, f"The graphics card does not run {plan.torch_build}; installing PyTorch cpu", *reinstall)
         found = environment.probe(Path(python), environ)
     return found

@@ -291,6 +291,15 @@ def test_torch_comes_from_the_index_of_its_build(plan, pip_calls):
     assert torch[-2:] == ["--index-url", "https://wheels.example/cpu"]
 
 
+def test_windows_gets_no_torch_whose_paths_are_too_long_for_it(plan, pip_calls, monkeypatch):
+    assert venv_builder.torch_wanted() == "torch"
+    monkeypatch.setattr(sys, "platform", "win32")
+    build(BuildPlan(plan.target, plan.base_python, "cu126", "https://wheels.example/cu126", plan.backend))
+    asked = [call for call in pip_calls if "--index-url" in call]
+    assert len(asked) == 2  # the build for the card, and that for the processor in its stead
+    assert all("torch>=2.4,!=2.13.*" in call for call in asked)
+
+
 def test_a_venv_that_lands_elsewhere_is_told(plan, tmp_path):
     """As Windows does it for a program of the Microsoft Store: all is well, but the files are not where they belong."""
     elsewhere = tmp_path / "python"
