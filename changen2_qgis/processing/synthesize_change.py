@@ -311,6 +311,8 @@ class SynthesizeChange(BackendAlgorithm):
             window = moved_extent(polygons.sourceExtent(), polygons.sourceCrs(), image.crs())
         elif not extent.isNull():
             request["bounds"] = bounds(extent, image)
+        if not image.crs().isValid():
+            window = QgsRectangle()  # pixels are counted from the first one of the whole image
         path = raster_path(image, folder, "image", image=True) or folder.kept("image.tif")
         if path is not None:
             request["image"] = path

@@ -175,6 +175,21 @@ def test_a_window_cuts_whole_pixels_out_of_a_virtual_raster(before):
     assert (grid.width, grid.height) == (9, 10)
 
 
+def test_what_has_no_crs_is_written_whole_for_its_pixels_to_be_counted(without_crs, pixels, tmp_path):
+    """Such as a scanned photograph whose ground control points are in a system that nobody names."""
+    corners = [(column, row) for column in (0, WIDTH) for row in (0, HEIGHT)]
+    dataset = gdal.Open(without_crs.source(), gdal.GA_Update)
+    dataset.SetGCPs([gdal.GCP(100 + 2 * column, 200 - 2 * row, 0, column, row) for column, row in corners], "")
+    dataset = None
+    layer = QgsRasterLayer(without_crs.source(), "photograph")
+    assert not layer.crs().isValid() and direct_path(layer) is None
+    window = QgsRectangle(120, 150, 140, 190)
+    files = RasterPair(layer, layer).files(window, tmp_path / "in", no_resolution, 100, QgsProcessingFeedback())
+    for path in files.values():
+        np.testing.assert_array_equal(gdal.Open(path).ReadAsArray(), pixels)
+    assert bounds(window, layer) == pytest.approx([10, 25, 20, 5])
+
+
 def no_resolution():
     raise AssertionError("a layer with pixels of its own needs no other resolution")
 
