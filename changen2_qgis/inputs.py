@@ -1,9 +1,9 @@
 """Makes any QGIS layer a file that the backend can read.
 
 A raster file is passed as it is. Everything else (web maps, virtual rasters, formats that only QGIS's GDAL
-opens) is written to a GeoTIFF first, see `rendering`. A small virtual raster carries another CRS or nodata value than
-the file's. Polygons with unsaved edits, filters, another CRS than their
-file's or no file of their own are exported to a GeoPackage.
+opens, scenes that lie by ground control points or RPCs alone) is written to a GeoTIFF first, as QGIS shows it, see
+`rendering`. A small virtual raster carries another CRS or nodata value than the file's. Polygons with unsaved edits,
+filters, another CRS than their file's or no file of their own are exported to a GeoPackage.
 
 A raster without CRS is worked on in pixels, (column, row) with y down, while QGIS shows it with y up:
 `PixelFrame` goes from one to the other.
@@ -40,6 +40,7 @@ from qgis.PyQt.QtGui import QTransform
 
 from .errors import InputError
 from .layer_nodata import has_own_nodata, one_nodata, stored
+from .warped_layers import geotransform, lies_by_points
 
 BACKEND_DRIVERS = frozenset(
     [
@@ -90,41 +91,43 @@ _USER_IN_ADDRESS = re.compile(r"(\w+://)[^/@\s]+@")
 
 @dataclass(frozen=True)
 class PixelFrame:
-    """Between the map coordinates of a raster without CRS and its pixels (column, row), y down.
+    """Between the map coordinates of a raster and its pixels (column, row), which the backend counts without a CRS.
 
     Without a geotransform QGIS shows such a raster from y = −height to 0; with one (a world file, say), there.
     """
 
-    x_minimum: float
-    y_maximum: float
-    pixel_width: float
-    pixel_height: float
+    geotransform: tuple[float, ...]
+    """As GDAL gives it."""
 
     @classmethod
     def of(cls, layer: QgsRasterLayer) -> PixelFrame:
-        """The frame of a raster layer."""
+        """The frame of a raster layer as QGIS shows it, its first row at the top."""
         extent = layer.extent()
-        return cls(
-            extent.xMinimum(),
-            extent.yMaximum(),
-            extent.width() / layer.width(),
-            extent.height() / layer.height(),
-        )
+        across, down = extent.width() / layer.width(), extent.height() / layer.height()
+        return cls((extent.xMinimum(), across, 0.0, extent.yMaximum(), 0.0, -down))
 
-    def to_pixels(self) -> QTransform:
-        """From map coordinates to (column, row)."""
-        return QTransform(
-            1 / self.pixel_width,
-            0,
-            0,
-            -1 / self.pixel_height,
-            -self.x_minimum / self.pixel_width,
-            self.y_maximum / self.pixel_height,
-        )
+    @classmethod
+    def of_file(cls, layer: QgsRasterLayer) -> PixelFrame:
+        """The frame of the pixels that the backend counts.
+
+        QGIS warps a file whose rows run upwards or aslant, to a grid of its own: there the layer's rows are not the
+        file's. What is no file for the backend is written as QGIS shows it.
+
+        Raises:
+            InputError: the layer is broken.
+        """
+        path = direct_path(layer)
+        told = None if path is None else geotransform(path)
+        return cls.of(layer) if told is None else cls(told)
 
     def to_map(self) -> QTransform:
         """From (column, row) to map coordinates."""
-        return self.to_pixels().inverted()[0]
+        left, across, lean_x, top, lean_y, down = self.geotransform
+        return QTransform(across, lean_y, lean_x, down, left, top)
+
+    def to_pixels(self) -> QTransform:
+        """From map coordinates to (column, row)."""
+        return self.to_map().inverted()[0]
 
 
 def bounds(extent: QgsRectangle, before: QgsRasterLayer) -> list[float]:
@@ -136,13 +139,10 @@ def bounds(extent: QgsRectangle, before: QgsRasterLayer) -> list[float]:
         extent: in the CRS of `before`; map coordinates if it has none.
         before: the reference raster.
     """
-    corners = [extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()]
     if before.crs().isValid():
-        return corners
-    to_pixels = PixelFrame.of(before).to_pixels()
-    left, bottom = to_pixels.map(corners[0], corners[1])
-    right, top = to_pixels.map(corners[2], corners[3])
-    return [left, bottom, right, top]
+        return [extent.xMinimum(), extent.yMinimum(), extent.xMaximum(), extent.yMaximum()]
+    pixels = PixelFrame.of_file(before).to_pixels().mapRect(extent.toRectF())
+    return [pixels.left(), pixels.bottom(), pixels.right(), pixels.top()]
 
 
 def direct_path(layer: QgsRasterLayer) -> str | None:
@@ -166,7 +166,7 @@ def direct_path(layer: QgsRasterLayer) -> str | None:
     if decoded.get("openOptions") or source.startswith("/vsimem/") or "authcfg=" in source:
         return None
     driver = gdal.IdentifyDriverEx(source, gdal.OF_RASTER)
-    if driver is None or driver.ShortName not in BACKEND_DRIVERS:
+    if driver is None or driver.ShortName not in BACKEND_DRIVERS or lies_by_points(source):
         return None
     return os.path.abspath(source) if os.path.exists(source) else source
 
@@ -262,7 +262,7 @@ def polygons_path(layer: QgsVectorLayer, source: QgsFeatureSource, before: QgsRa
     whole = source.featureCount() == layer.featureCount()
     if whole and before.crs().isValid() and _is_plain_file(layer):
         return os.path.abspath(layer.source().split("|")[0])
-    frame = None if before.crs().isValid() else PixelFrame.of(before)
+    frame = None if before.crs().isValid() else PixelFrame.of_file(before)
     return _export_polygons(source, frame, folder)
 
 

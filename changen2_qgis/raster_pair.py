@@ -105,13 +105,18 @@ class RasterPair:
         return files, notes
 
     def _window_on(self, layer: QgsRasterLayer, window: QgsRectangle) -> QgsRectangle | None:
-        """The window in a layer's own CRS; where none is given, what the other image covers."""
+        """The window in a layer's own CRS; where none is given, what the other image covers.
+
+        Without CRS it is everywhere: pixels are counted from the first one of the whole image.
+        """
         if layer.crs().isValid() and not self.before.crs().isValid():
             raise InputError(
                 f"The layer “{layer.name()}” cannot be brought to an image without CRS.",
                 "Give the other image a CRS (Layer > Set CRS).",
                 "no_overlap",
             )
+        if not self.before.crs().isValid():
+            return None
         if not window.isNull():
             return moved_extent(window, self.before.crs(), layer.crs())
         other_role, other = ("after", self.after) if layer is self.before else ("before", self.before)

@@ -28,6 +28,7 @@ from qgis.core import (
 from .errors import Cancelled, InputError
 from .inputs import describe
 from .layer_nodata import write_nodata
+from .warped_layers import mask_beyond
 
 BLOCK = 256
 """Side in pixels of the squares that are looked at for emptiness: a web map's usual tile."""
@@ -187,6 +188,7 @@ def render(
         path.unlink(missing_ok=True)
         raise Cancelled
     write_nodata(layer, str(path))
+    mask_beyond(layer, path)
     blank = blank_share(path)
     if blank == 1.0:
         path.unlink()

@@ -401,7 +401,7 @@ def _write_turned(path: str, table: str, to_map: QTransform, copy: str) -> None:
 
 def _to_map(raster: QgsRasterLayer | None) -> QTransform | None:
     """From the coordinates of a raster's polygons to the map's; None where they are the same."""
-    return None if raster is None or raster.crs().isValid() else PixelFrame.of(raster).to_map()
+    return None if raster is None or raster.crs().isValid() else PixelFrame.of_file(raster).to_map()
 
 
 def _open_layers(outputs: dict[str, str], threshold: float) -> Iterator[tuple[str, QgsMapLayer, bool]]:

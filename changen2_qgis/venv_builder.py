@@ -37,8 +37,11 @@ CUDA_BUILDS = ((580, "cu130"), (570, "cu128"), (525, "cu126"), (452, "cu118"))
 
 BASE_CHECK = """
 import ensurepip, json, struct, sys, venv
-print(json.dumps([*sys.version_info[:2], struct.calcsize("P")]))
+print(json.dumps([*sys.version_info[:2], struct.calcsize("P"), sys.base_prefix]))
 """
+
+STORE_FOLDER = "windowsapps"
+"""In the path, in lower case, of a Python of the Microsoft Store: of its alias and of where it lies."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,15 @@ def torch_build(driver: int | None) -> str:
     return "cpu"
 
 
+def torch_wanted() -> str:
+    """What pip is asked for: any PyTorch, for the backend says from which on; on Windows not each.
+
+    The wheel of 2.13 has a path of 167 characters. Behind that of a venv in a QGIS profile it is longer than the 259
+    that Windows allows, unless somebody has switched that limit off.
+    """
+    return "torch>=2.4,!=2.13.*" if sys.platform == "win32" else "torch"
+
+
 def _driver(environ: Mapping[str, str]) -> int | None:
     """The branch of the installed NVIDIA driver, or None."""
     try:
@@ -113,10 +125,14 @@ def find_base_python(setting: str, environ: Mapping[str, str]) -> Path:
 
 
 def _base_candidates(environ: Mapping[str, str]) -> Iterator[Path]:
+    searched = environ.get("PATH") or os.environ.get("PATH") or os.defpath
+    # The Store's aliases stand before what has the same name further on; it is looked for behind them.
+    behind = os.pathsep.join(folder for folder in searched.split(os.pathsep) if STORE_FOLDER not in folder.lower())
     for name in PYTHON_NAMES:
-        found = shutil.which(name, path=environ.get("PATH"))
-        if found:
-            yield Path(found)
+        for path in (searched, behind):
+            found = shutil.which(name, path=path)
+            if found:
+                yield Path(found)
     if os.name == "nt":
         with contextlib.suppress(SetupError):
             for line in run_captured(["py", "-0p"], environ, 20).splitlines():
@@ -132,9 +148,12 @@ def _base_candidates(environ: Mapping[str, str]) -> Iterator[Path]:
 def _refusal(python: Path, environ: Mapping[str, str]) -> str | None:
     """Why this interpreter cannot be the base, or None."""
     try:
-        major, minor, pointer = json.loads(run_captured([str(python), "-c", BASE_CHECK], environ, 60))
+        major, minor, pointer, prefix = json.loads(run_captured([str(python), "-c", BASE_CHECK], environ, 60))
     except (SetupError, ValueError) as error:
         return str(error)
+    if STORE_FOLDER in f"{python} {prefix}".lower():
+        # Windows keeps what it writes under AppData in a folder of the app's own, where the venv would not be found.
+        return "is from the Microsoft Store, which may not write to the QGIS profile"
     if (major, minor) < OLDEST_PYTHON:
         return f"is Python {major}.{minor}, at least {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} is needed"
     return None if pointer == 8 else "is 32 bit, PyTorch needs 64 bit"
@@ -195,7 +214,13 @@ def _fill(
     python = str(venv_python(venv))
     pip = (python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar=off")
     run(0.0, "Making a Python environment", str(plan.base_python), "-m", "venv", str(venv))
-    torch = [*pip, "torch", *(["--index-url", plan.torch_index] if plan.torch_index else [])]
+    if not Path(python).exists():
+        raise SetupError(
+            f"{plan.base_python} has made a Python environment, but there is none at {python}.",
+            "Install Python 3.12 from python.org, or name another interpreter in the setting base_python.",
+            "setup_failed",
+        )
+    torch = [*pip, torch_wanted(), *(["--index-url", plan.torch_index] if plan.torch_index else [])]
     run(0.05, f"Installing PyTorch {plan.torch_build}".rstrip(), *torch)
     run(0.7, "Installing the backend", *pip, str(plan.backend))
     progress(0.92, "Trying the backend")
@@ -207,7 +232,7 @@ def _fill(
         found = None
     if found is None or (plan.torch_build.startswith("cu") and found.device == "cpu"):
         cpu_index = plan.torch_index.replace(plan.torch_build, "cpu")
-        reinstall = [*pip, "--force-reinstall", "torch", *(["--index-url", cpu_index] if cpu_index else [])]
+        reinstall = [*pip, "--force-reinstall", torch_wanted(), *(["--index-url", cpu_index] if cpu_index else [])]
         run(0.93, f"The graphics card does not run {plan.torch_build}; installing PyTorch cpu", *reinstall)
         found = environment.probe(Path(python), environ)
     return found

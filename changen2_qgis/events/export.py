@@ -82,7 +82,7 @@ def export_events(
     if not rows:
         raise InputError("There are no change events.", "Draw at least one polygon.", "no_events")
     image_crs = image_layer.crs()
-    frame = None if image_crs.isValid() else PixelFrame.of(image_layer)
+    frame = None if image_crs.isValid() else PixelFrame.of_file(image_layer)
     crs = layer.sourceCrs() if layer.sourceCrs().isValid() else image_crs  # without one it lies as QGIS shows it
     writer = open_events_file(Path(path), QgsCoordinateReferenceSystem() if frame else crs)
     for row in rows:

@@ -171,7 +171,7 @@ def _show_area(picker: ExtentPicker, given: dict[str, Any], image: QgsRasterLaye
         left, bottom, right, top = given["bounds"]
         box = QgsRectangle(left, min(bottom, top), right, max(bottom, top))
         if not image.crs().isValid():  # in pixels, y down
-            box = QgsRectangle(PixelFrame.of(image).to_map().mapRect(box.toRectF()))
+            box = QgsRectangle(PixelFrame.of_file(image).to_map().mapRect(box.toRectF()))
         picker.show_rectangle(QgsReferencedRectangle(box, image.crs()))
     else:
         picker.show_whole()
@@ -180,7 +180,7 @@ def _show_area(picker: ExtentPicker, given: dict[str, Any], image: QgsRasterLaye
 
 def _turned_up(area: QgsVectorLayer, image: QgsRasterLayer) -> QgsVectorLayer:
     """A copy of polygons in pixels, y down, that lies over their image without CRS; in memory, for the run to stay."""
-    to_map = PixelFrame.of(image).to_map()
+    to_map = PixelFrame.of_file(image).to_map()
     features = []
     for feature in area.getFeatures():
         copy, geometry = QgsFeature(), feature.geometry()

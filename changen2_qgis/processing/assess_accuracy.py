@@ -80,6 +80,8 @@ class AssessJob:
 class AssessAccuracy(BackendAlgorithm):
     """A change map against what is known."""
 
+    results = r"assessment\.tif"
+
     stages: ClassVar[Stages] = {
         "score": (0, 30, "Scoring"),
         "compare": (30, 70, "Comparing"),
@@ -165,6 +167,7 @@ class AssessAccuracy(BackendAlgorithm):
         given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
         path = Path(os.path.abspath(given)) if given else _new_folder(project, prediction)
         folder = RunFolder(path, self.parameterAsBoolean(parameters, "OVERWRITE", context))
+        self.check_replaced(path, folder.overwrite, context)
         request = {
             "threshold": self.parameterAsDouble(parameters, "THRESHOLD", context),
             "min_area": self.parameterAsDouble(parameters, "MIN_AREA", context),

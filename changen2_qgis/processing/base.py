@@ -33,6 +33,7 @@ from ..layer_metadata import carry_run
 from ..paths import resources_dir
 from ..run_folders import INPUTS_FOLDER, WORK_FOLDER, is_unfinished
 from ..worker_client import Callbacks, Progress
+from .open_results import refuse_open_results
 
 Stages = Mapping[str, tuple[int, int, str]]
 """Stage of the backend: from percent, to percent, said to the user; where both are equal the percentage stays."""
@@ -64,6 +65,9 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
     """
 
     stages: ClassVar[Stages] = DETECTION_STAGES
+
+    results: ClassVar[str] = ""
+    """Pattern of the names of the layers' files that a run replaces, where it is allowed to."""
 
     def __init__(self, backend: Backend) -> None:
         super().__init__()
@@ -154,6 +158,20 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         """The parameter MODEL: any name; its title lists those known, for which see `KnownModels.names`."""
         known = self.backend.known_models.listed(task, starts)
         return QgsProcessingParameterString("MODEL", f"{title} ({known})", "tiny")
+
+    def check_replaced(self, folder: Path, overwrite: bool, context: QgsProcessingContext) -> None:
+        """Refuse to replace results that cannot be replaced, before the work. Main thread.
+
+        Args:
+            folder: the output folder.
+            overwrite: whether the user allows results that are there to be replaced.
+            context: of the run.
+
+        Raises:
+            InputError: as `refuse_open_results`.
+        """
+        if overwrite:
+            refuse_open_results(folder, self.results, context.project())
 
     def refresh_models(self, feedback: QgsProcessingFeedback) -> None:
         """Let all lists of models know what a run has changed, unless the backend cannot say."""

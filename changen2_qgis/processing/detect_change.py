@@ -73,6 +73,8 @@ class DetectJob:
 class DetectChange(BackendAlgorithm):
     """The first complete path: two rasters become a change map."""
 
+    results = r"change(_probability|_class)?\.tif|semantic_(before|after)\.tif|change\.gpkg"
+
     def name(self) -> str:
         """The part of the id after the colon."""
         return "detectchange"
@@ -213,6 +215,7 @@ class DetectChange(BackendAlgorithm):
             resume=self.parameterAsBoolean(parameters, "RESUME", context),
             keep_inputs=True,
         )
+        self.check_replaced(folder.path, folder.overwrite, context)
         folder.layers.update(before=before.name(), after=after.name())
         pair = RasterPair(clone(before), clone(after))
         options = self._options(parameters, context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -59,6 +60,8 @@ class SampleJob:
 
 class DrawSamplePoints(BackendAlgorithm):
     """Points to label, as many as an estimate needs."""
+
+    results = re.escape(POINTS_FILE)
 
     def name(self) -> str:
         """The part of the id after the colon."""
@@ -129,6 +132,7 @@ class DrawSamplePoints(BackendAlgorithm):
                 "Choose another folder, or allow them to be replaced.",
                 "not_empty",
             )
+        self.check_replaced(target, overwrite, context)
         expected = [self.parameterAsDouble(parameters, f"EXPECTED_{name}", context) for name in ("NO_CHANGE", "CHANGE")]
         return SampleJob(
             RunFolder(target, overwrite),

@@ -25,6 +25,9 @@ from ..events.layer import LAYER
 from ..inputs import as_seen, describe, direct_path, has_other_crs, image_path, is_seen_otherwise, polygons_path
 from .base import RunFolder, advanced
 
+SERIES = r"(labels_t\d+|change_t\d+_t\d+|image_t\d+(_patches)?)\.(tif|vrt)|change_events\.gpkg"
+"""Pattern of the names of a series' layers, as the backend gives them."""
+
 MAPPING = (
     # parameter, what it is, its usual field, what is taken where there is none
     ("EVENT", "event", "event", "create"),

@@ -30,6 +30,7 @@ from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
 from .detect_change import parse_bands
 from .event_files import (
+    SERIES,
     bands_parameter,
     declare_event_mapping,
     events_path,
@@ -81,6 +82,8 @@ class SimulateJob:
 
 class SimulateEvents(BackendAlgorithm):
     """From labels to a series of labels."""
+
+    results = SERIES
 
     stages: ClassVar[Stages] = {
         "read": (0, 20, "Reading the labels"),
@@ -153,6 +156,7 @@ class SimulateEvents(BackendAlgorithm):
             else new_run_folder(project, f"simulate on {raster.name()}", datetime.now()),
             self.parameterAsBoolean(parameters, "OVERWRITE", context),
         )
+        self.check_replaced(folder.path, folder.overwrite, context)
         with folder.removed_on_error():
             request = {**self._ground(parameters, context, raster, folder), **event_rules(self, parameters, context)}
             if parameters.get("STEPS") not in (None, ""):

@@ -45,6 +45,7 @@ from ..worker_client import Progress
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
 from .detect_change import PRECISIONS, native_resolution, parse_bands
 from .event_files import (
+    SERIES,
     bands_parameter,
     declare_event_mapping,
     events_path,
@@ -113,6 +114,8 @@ class SynthesizeJob:
 
 class SynthesizeChange(BackendAlgorithm):
     """From an image and events to a series of images."""
+
+    results = SERIES
 
     stages: ClassVar[Stages] = {
         "simulate": (0, 4, "Letting events happen"),
@@ -291,6 +294,7 @@ class SynthesizeChange(BackendAlgorithm):
             resume=self.parameterAsBoolean(parameters, "RESUME", context),
             keep_inputs=True,
         )
+        self.check_replaced(folder.path, folder.overwrite, context)
         with folder.removed_on_error():
             return self._job_in(folder, parameters, context)
 
@@ -307,6 +311,8 @@ class SynthesizeChange(BackendAlgorithm):
             window = moved_extent(polygons.sourceExtent(), polygons.sourceCrs(), image.crs())
         elif not extent.isNull():
             request["bounds"] = bounds(extent, image)
+        if not image.crs().isValid():
+            window = QgsRectangle()  # pixels are counted from the first one of the whole image
         path = raster_path(image, folder, "image", image=True) or folder.kept("image.tif")
         if path is not None:
             request["image"] = path

@@ -33,6 +33,8 @@ class VectorizeChange(BackendAlgorithm):
     OUTPUT_FOLDER = "OUTPUT_FOLDER"
     OVERWRITE = "OVERWRITE"
 
+    results = r"change\.(tif|gpkg)"
+
     def name(self) -> str:
         """The part of the id after the colon."""
         return "vectorizechange"
@@ -79,12 +81,15 @@ class VectorizeChange(BackendAlgorithm):
             raise InputError(
                 f"The layer {describe(layer)} is no file.", "Choose the change_probability.tif of a run.", "unreadable"
             )
+        target = os.path.abspath(self.parameterAsString(parameters, self.OUTPUT_FOLDER, context))
+        overwrite = self.parameterAsBoolean(parameters, self.OVERWRITE, context)
+        self.check_replaced(Path(target), overwrite, context)
         return {
             "probability": path,
             "threshold": self.parameterAsDouble(parameters, self.THRESHOLD, context),
             "min_area": self.parameterAsDouble(parameters, self.MIN_AREA, context),
-            "out_dir": os.path.abspath(self.parameterAsString(parameters, self.OUTPUT_FOLDER, context)),
-            "overwrite": self.parameterAsBoolean(parameters, self.OVERWRITE, context),
+            "out_dir": target,
+            "overwrite": overwrite,
         }
 
     def do_job(

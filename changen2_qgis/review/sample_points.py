@@ -154,7 +154,7 @@ def write_points(
     fields = QgsFields()
     for name, kind in {"number": QVariant.Int, **DESIGN, "reference": QVariant.Int}.items():
         fields.append(QgsField(name, kind))
-    to_map = PixelFrame.of(raster).to_map()
+    to_map = PixelFrame.of_file(raster).to_map()
     points = [
         (QgsPointXY(*to_map.map(column + 0.5, row + 0.5)), [number, stratum, pixels[stratum], NULL])
         for number, (column, row, stratum) in enumerate(places, 1)
@@ -183,7 +183,7 @@ def export_points(source: QgsFeatureSource, raster: QgsRasterLayer, folder: Path
     design = {name: source.fields().lookupField(name) for name in DESIGN}
     design = {name: number for name, number in design.items() if number >= 0}
     framed = not raster.crs().isValid()
-    to_pixels = PixelFrame.of(raster).to_pixels()
+    to_pixels = PixelFrame.of_file(raster).to_pixels()
     points = []
     labelled = 0
     for feature in features_of(source):

@@ -179,7 +179,7 @@ def test_a_base_python_is_found_and_is_new_enough(tmp_path):
 
 def test_why_no_base_python_will_do_is_said_for_each(tmp_path):
     old = tmp_path / "python3"
-    old.write_text("#!/bin/sh\necho '[3, 9, 8]'\n")
+    old.write_text("#!/bin/sh\necho '[3, 9, 8, \"/usr\"]'\n")
     old.chmod(0o755)
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho ensurepip is missing >&2; exit 1\n")
@@ -187,6 +187,35 @@ def test_why_no_base_python_will_do_is_said_for_each(tmp_path):
     with pytest.raises(SetupError, match=r"is Python 3\.9.*ensurepip is missing") as caught:
         find_base_python("", {"PATH": str(tmp_path)})
     assert "python3-venv" in caught.value.hint
+
+
+def says(path, version, prefix):
+    """A program at a path that answers what a Python is asked, as one of this version and prefix would."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho '{json.dumps([*version, 8, prefix])}'\n")
+    path.chmod(0o755)
+    return path
+
+
+STORE = "C:/Program Files/WindowsApps/PythonSoftwareFoundation.Python.3.12_3.12.2800.0_x64__qbz5n2kfra8p0"
+
+
+def test_a_python_of_the_microsoft_store_is_passed_over(tmp_path):
+    """Also where its alias hides another of the same name."""
+    aliases = tmp_path / "Microsoft" / "WindowsApps"
+    for name in ("python3.12", "python"):
+        says(aliases / name, (3, 12), STORE)
+    wanted = says(tmp_path / "Python312" / "python", (3, 12), "C:/Python312")
+    path = os.pathsep.join([str(aliases), str(wanted.parent)])
+    assert find_base_python("", {"PATH": path}) == wanted
+
+
+@pytest.mark.parametrize("folder", ["WindowsApps", "elsewhere"])
+def test_why_the_microsoft_stores_python_will_not_do_is_said(tmp_path, folder):
+    python = says(tmp_path / folder / "python3.12", (3, 12), STORE if folder == "elsewhere" else "C:/Python")
+    for setting, environ in ((str(python), {}), ("", {"PATH": str(python.parent)})):
+        with pytest.raises(SetupError, match=r"python3\.12: is from the Microsoft Store.*QGIS profile"):
+            find_base_python(setting, environ)
 
 
 # Building: real venvs and pip, with a tiny package in the backend's place
@@ -260,6 +289,25 @@ def test_torch_comes_from_the_index_of_its_build(plan, pip_calls):
     build(indexed)
     torch = next(call for call in pip_calls if "torch" in call)
     assert torch[-2:] == ["--index-url", "https://wheels.example/cpu"]
+
+
+def test_windows_gets_no_torch_whose_paths_are_too_long_for_it(plan, pip_calls, monkeypatch):
+    assert venv_builder.torch_wanted() == "torch"
+    monkeypatch.setattr(sys, "platform", "win32")
+    build(BuildPlan(plan.target, plan.base_python, "cu126", "https://wheels.example/cu126", plan.backend))
+    asked = [call for call in pip_calls if "--index-url" in call]
+    assert len(asked) == 2  # the build for the card, and that for the processor in its stead
+    assert all("torch>=2.4,!=2.13.*" in call for call in asked)
+
+
+def test_a_venv_that_lands_elsewhere_is_told(plan, tmp_path):
+    """As Windows does it for a program of the Microsoft Store: all is well, but the files are not where they belong."""
+    elsewhere = tmp_path / "python"
+    elsewhere.write_text("#!/bin/sh\nexit 0\n")
+    elsewhere.chmod(0o755)
+    with pytest.raises(SetupError, match=r"there is none at .*venv\.new") as caught:
+        build(BuildPlan(plan.target, elsewhere, "cpu", "", plan.backend))
+    assert "python.org" in caught.value.hint
 
 
 def test_a_card_that_does_not_run_the_build_gets_the_cpu_build(plan, pip_calls):

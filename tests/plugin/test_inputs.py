@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import math
 import threading
 import zipfile
 
@@ -12,6 +13,7 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsFeature,
     QgsGeometry,
+    QgsPointXY,
     QgsProcessingFeedback,
     QgsRasterLayer,
     QgsRectangle,
@@ -120,11 +122,72 @@ def test_a_virtual_raster_is_written_with_its_own_pixels_and_values(before, pixe
     np.testing.assert_array_equal(written.ReadAsArray(), pixels[0] * 2.0)
 
 
+RPC = {
+    **{f"{axis}_NUM_COEFF": f"0 {place} " + "0 " * 17 for axis, place in (("LINE", "0 -1"), ("SAMP", "1 0"))},
+    **{f"{axis}_DEN_COEFF": "1 " + "0 " * 19 for axis in ("LINE", "SAMP")},
+    **{"LINE_OFF": "15", "LINE_SCALE": "15", "SAMP_OFF": "20", "SAMP_SCALE": "20"},
+    **{"LAT_OFF": "50", "LAT_SCALE": "0.0015", "LONG_OFF": "15", "LONG_SCALE": "0.002"},
+    **{"HEIGHT_OFF": "0", "HEIGHT_SCALE": "100"},
+}
+"""Pixels of 0.0001 degrees about 15° east, 50° north."""
+
+
+def turned(column, row, angle=12.0):
+    """Degrees of a pixel of a scene that is flown aslant."""
+    x, y, angle = column * 1e-4, row * -1e-4, math.radians(angle)
+    return 15 + x * math.cos(angle) - y * math.sin(angle), 50 + x * math.sin(angle) + y * math.cos(angle)
+
+
+@pytest.fixture(params=["points", "rpc"])
+def scene(request, without_crs):
+    """A layer of a scene that only ground control points, or only RPCs, place."""
+    dataset = gdal.Open(without_crs.source(), gdal.GA_Update)
+    if request.param == "rpc":
+        dataset.SetMetadata(RPC, "RPC")
+    else:
+        corners = [(column, row) for column in (0, WIDTH) for row in (0, HEIGHT)]
+        points = [gdal.GCP(*turned(*corner), 0, *corner) for corner in corners]
+        dataset.SetGCPs(points, QgsCoordinateReferenceSystem("EPSG:4326").toWkt())
+    dataset = None
+    return QgsRasterLayer(without_crs.source(), "scene")
+
+
+def test_a_scene_without_grid_is_written_as_qgis_warps_it(scene, before, tmp_path):
+    assert scene.crs().authid() == "EPSG:4326" and direct_path(scene) is None
+    pair = RasterPair(scene, scene)
+    files = pair.files(QgsRectangle(), tmp_path / "in", no_resolution, 100, QgsProcessingFeedback())
+    assert files["before"] == str(tmp_path / "in" / "before.tif")
+    written = QgsRasterLayer(files["before"], "written")
+    assert written.crs() == scene.crs() and written.extent() == scene.extent()
+    shown = scene.dataProvider().block(1, scene.extent(), scene.width(), scene.height())
+    dataset = gdal.Open(files["before"])
+    values, seen = dataset.ReadAsArray()[0], dataset.GetRasterBand(1).GetMaskBand().ReadAsArray() > 0
+    assert bytes(shown.data()) == values.tobytes()
+    # What lies beyond the edge of a scene that is flown aslant is black in QGIS, and no ground to look at.
+    np.testing.assert_array_equal(seen, values > 0)
+    assert not list((tmp_path / "in").glob("*.msk"))
+
+
 def test_a_window_cuts_whole_pixels_out_of_a_virtual_raster(before):
     window = QgsRectangle(500003.2, 4999990.1, 500007.4, 4999994.9)
     grid = choose_grid(virtual_raster(before), window, no_resolution)
     assert grid.extent == QgsRectangle(500003.0, 4999990.0, 500007.5, 4999995.0)
     assert (grid.width, grid.height) == (9, 10)
+
+
+def test_what_has_no_crs_is_written_whole_for_its_pixels_to_be_counted(without_crs, pixels, tmp_path):
+    """Such as a scanned photograph whose ground control points are in a system that nobody names."""
+    corners = [(column, row) for column in (0, WIDTH) for row in (0, HEIGHT)]
+    dataset = gdal.Open(without_crs.source(), gdal.GA_Update)
+    dataset.SetGCPs([gdal.GCP(100 + 2 * column, 200 - 2 * row, 0, column, row) for column, row in corners], "")
+    dataset = None
+    layer = QgsRasterLayer(without_crs.source(), "photograph")
+    assert not layer.crs().isValid() and direct_path(layer) is None
+    window = QgsRectangle(120, 150, 140, 190)
+    files = RasterPair(layer, layer).files(window, tmp_path / "in", no_resolution, 100, QgsProcessingFeedback())
+    for path in files.values():
+        np.testing.assert_array_equal(gdal.Open(path).ReadAsArray(), pixels)
+    assert bounds(window, layer) == pytest.approx([10, 25, 20, 5])
 
 
 def no_resolution():
@@ -277,6 +340,28 @@ def test_a_world_file_scales_the_pixels(without_crs, tmp_path):
     frame = PixelFrame.of(layer)
     assert frame.to_pixels().map(100.0 + 2 * 7, 200.0 - 2 * 9) == (7, 9)
     assert frame.to_map().map(7.0, 9.0) == (100 + 2 * 7, 200 - 2 * 9)
+
+
+@pytest.mark.parametrize("geotransform", [(100, 2, 0, 200, 0, 2), (100, 2, 0, 200, 0, -3), (100, 2, 1, 200, 1, -2)])
+def test_the_backends_pixels_are_the_files_wherever_qgis_shows_them(without_crs, pixels, geotransform):
+    """Rows that run upwards, or aslant, QGIS warps to a grid of its own."""
+    dataset = gdal.Open(without_crs.source(), gdal.GA_Update)
+    dataset.SetGeoTransform(geotransform)
+    dataset = None
+    layer = QgsRasterLayer(without_crs.source(), "placed")
+    frame = PixelFrame.of_file(layer)
+    for column, row in ((3, 2), (20, 11), (37, 28)):
+        point = QgsPointXY(*frame.to_map().map(column + 0.5, row + 0.5))
+        assert layer.dataProvider().sample(point, 1) == (pixels[0, row, column], True)
+        assert frame.to_pixels().map(point.x(), point.y()) == pytest.approx((column + 0.5, row + 0.5))
+
+
+def test_an_extent_on_rows_that_run_upwards_is_told_in_the_files_rows(without_crs):
+    dataset = gdal.Open(without_crs.source(), gdal.GA_Update)
+    dataset.SetGeoTransform((100, 2, 0, 200, 0, 2))
+    dataset = None
+    layer = QgsRasterLayer(without_crs.source(), "upwards")
+    assert bounds(QgsRectangle(120, 204, 140, 250), layer) == [10, 25, 20, 2]
 
 
 def test_extents_keep_their_coordinates_with_a_crs(before):

@@ -9,7 +9,7 @@ and goes to the outputs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ class Grid:
         width: columns.
         height: rows.
         placement: of pixel space, (column, row) → (x, y) in an unnamed system; None where nothing tells it.
+        by_points: whether ground control points or RPCs, of which a grid knows nothing, tell where the raster lies.
     """
 
     crs: CRS | None
@@ -43,15 +44,17 @@ class Grid:
     width: int
     height: int
     placement: Affine | None = None
+    by_points: bool = field(default=False, compare=False)
 
     @classmethod
     def of(cls, dataset: DatasetReader) -> Grid:
         """Return the grid of an open dataset; without CRS, its pixel space."""
+        by_points = dataset.transform == Affine.identity() and bool(dataset.gcps[0] or dataset.rpcs)
         if not dataset.crs:
             told = dataset.transform != Affine.identity() and not dataset.transform.is_degenerate
             placement = dataset.transform if told else None
-            return cls(None, Affine.identity(), dataset.width, dataset.height, placement)
-        return cls(dataset.crs, dataset.transform, dataset.width, dataset.height)
+            return cls(None, Affine.identity(), dataset.width, dataset.height, placement, by_points)
+        return cls(dataset.crs, dataset.transform, dataset.width, dataset.height, by_points=by_points)
 
     @property
     def geotransform(self) -> Affine | None:
@@ -86,13 +89,30 @@ class Grid:
             name: of the raster, for the message.
 
         Raises:
-            InputError: ``rotated``.
+            InputError: ``rotated``; as of :meth:`require_grid`.
         """
+        self.require_grid(name)
         if self.is_rotated:
             raise InputError(
                 f"{name} is rotated against its coordinate axes (transform {list(self.transform)[:6]}).",
                 hint="Make it north-up first: gdalwarp IN OUT, or Raster > Projections > Warp in QGIS.",
                 code="rotated",
+            )
+
+    def require_grid(self, name: str | Path) -> None:
+        """Refuse a raster that lies somewhere, but not on a grid: its pixels are not where those of another one are.
+
+        Args:
+            name: of the raster, for the message.
+
+        Raises:
+            InputError: ``no_grid``.
+        """
+        if self.by_points:
+            raise InputError(
+                f"{name} has no grid: only ground control points or RPCs tell where it lies.",
+                hint="Warp it first: gdalwarp IN OUT (for RPCs with -rpc), or Raster > Projections > Warp in QGIS.",
+                code="no_grid",
             )
 
     @property

@@ -266,7 +266,7 @@ def mask_outside(dataset: DatasetReader) -> dict[str, object]:
 
 
 def check_crs(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> None:
-    """Refuse two rasters of which only one has a CRS: where the other lies nobody can tell.
+    """Refuse two rasters of which only one has a CRS, or one has no grid: how they lie to each other nobody can tell.
 
     Args:
         own: grid of the one.
@@ -275,8 +275,10 @@ def check_crs(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> None
         base: of the other.
 
     Raises:
-        InputError: ``no_overlap``.
+        InputError: ``no_overlap``; as of :meth:`Grid.require_grid`.
     """
+    own.require_grid(name)
+    grid.require_grid(base)
     if (own.crs is None) != (grid.crs is None):
         without, other = (name, base) if own.crs is None else (base, name)
         raise InputError(

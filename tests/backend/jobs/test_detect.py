@@ -7,6 +7,8 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.rpc import RPC
 from rasterio.windows import Window
 
 from changen2.errors import Cancelled, InputError
@@ -475,6 +477,25 @@ class TestBadInput:
     def test_rotated(self, scene, write_raster, pair, refused):
         rotated = write_raster("r.tif", scene[0], transform=Affine(0.5, 0, 5e5, 0, -0.5, 5.2e6) @ Affine.rotation(10))
         refused("rotated", rotated, pair[1])
+
+    @pytest.mark.parametrize("told", ["points", "rpcs"])
+    def test_a_scene_that_lies_by_points_alone(self, scene, write_raster, pair, refused, told):
+        """Not compared pixel by pixel, neither with a raster on a grid nor with another such scene."""
+        paths = [write_raster(f"{date}.tif", scene[date], crs=None, transform=None) for date in (0, 1)]
+        for path in paths:
+            with rasterio.open(path, "r+") as dataset:
+                if told == "rpcs":
+                    first, second = [0.0, 1.0] + [0.0] * 18, [1.0] + [0.0] * 19
+                    dataset.rpcs = RPC(0, 100, 50, 0.1, second, first, 0, 100, 15, 0.1, second, first, 0, 100, 0, 1)
+                else:
+                    corners = [(0, 0), (0, 99), (99, 0), (99, 99)]
+                    points = [GroundControlPoint(row, column, 5e5 + column, 5.2e6 - row) for row, column in corners]
+                    dataset.gcps = points, "EPSG:32633"
+        for before, after in (paths, (paths[0], pair[1]), (pair[0], paths[1])):
+            refused("no_grid", before, after)
+        with pytest.raises(InputError, match="ground control points or RPCs") as caught:
+            estimate(EstimateRequest(before=str(pair[0]), after=str(paths[1])))
+        assert "gdalwarp" in caught.value.hint
 
     def test_nan_everywhere_and_nodata_everywhere(self, scene, write_raster, pair, refused):
         refused("no_valid_pixels", write_raster("n.tif", np.full(scene[0].shape, np.nan, np.float32)), pair[1])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from osgeo import gdal
 from qgis.core import QgsProject, QgsVectorLayer
 
 
@@ -33,6 +34,23 @@ def test_points_lie_where_their_stratum_is(run, change, tmp_path):
     # In the order of their numbers, places of both strata are mixed.
     strata = [stratum for _, stratum, *_ in drawn]
     assert 1 in strata[: len(strata) // 2] and 1 in strata[len(strata) // 2 :]
+
+
+@pytest.mark.parametrize("crs", [True, False])
+def test_points_on_a_map_whose_rows_run_upwards_lie_where_their_stratum_is(run, change, write_raster, tmp_path, crs):
+    """QGIS shows such a map turned, and of its own number of pixels where they are not square."""
+    placed = write_raster(tmp_path / "upwards.tif", gdal.Open(change).ReadAsArray()[None], crs=None, nodata=255)
+    dataset = gdal.Open(placed, gdal.GA_Update)
+    dataset.SetGeoTransform((500000, 0.5, 0, 4999700, 0, 1))
+    if crs:
+        dataset.SetProjection(gdal.Open(change).GetProjection())
+    dataset = None
+    made = run("samplepoints", {"CHANGE": placed, "LEAST": 20, "OUTPUT_FOLDER": str(tmp_path / "r")})
+    assert made.succeeded, made.error
+    drawn = [(int((p.x() - 500000) / 0.5), int(p.y() - 4999700), stratum) for _, stratum, _, p in points(made)]
+    assert {stratum for *_, stratum in drawn} == {0, 1}
+    for column, row, stratum in drawn:
+        assert column < 390 and stratum == (100 <= row < 130 and 200 <= column < 250)
 
 
 def test_the_same_seed_draws_the_same_points(run, change, tmp_path):
