@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -10,7 +11,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from changen2.errors import InputError
+from changen2.errors import InputError, JobError
 from changen2.raster.writing import disk_error, is_disk_error
 
 WORK_FOLDER = ".changen2-work"
@@ -23,6 +24,12 @@ INPUTS_FOLDER = "inputs"
 """Where a caller may keep inputs that it wrote for the run; they are no results that need protection."""
 
 LOCK = "lock"
+
+REPLACED = "replaced"
+"""In the work folder: what was in the places of the new files, for the moment in which these move there."""
+
+IN_USE = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY})
+"""What the system says of a file that it does not let go: Windows of one that is open, others of one on a share."""
 
 
 class OutputFolder:
@@ -168,7 +175,36 @@ class OutputFolder:
                 folder.rmdir()
 
     def publish(self, names: list[str]) -> dict[str, Path]:
-        """Move finished files from ``work`` into place, and return where they are now."""
-        for name in names:
-            (self.work / name).replace(self.path / name)
+        """Move finished files and folders from ``work`` into place, all or none, and return where they are now.
+
+        Raises:
+            JobError: ``in_use``: one that is there cannot be replaced; all are as they were.
+        """
+        replaced = self.work / REPLACED
+        shutil.rmtree(replaced, ignore_errors=True)  # of a run that was killed here
+        replaced.mkdir()
+        moves = [(self.path / name, replaced / name) for name in names if (self.path / name).exists()]
+        moves += [(self.work / name, self.path / name) for name in names]
+        moved: list[tuple[Path, Path]] = []
+        try:
+            for source, target in moves:
+                source.replace(target)
+                moved.append((source, target))
+        except OSError as error:
+            for source, target in reversed(moved):
+                with suppress(OSError):
+                    target.replace(source)
+            if error.errno in IN_USE:
+                raise self._in_use(error) from error
+            raise
+        shutil.rmtree(replaced, ignore_errors=True)
         return {name: self.path / name for name in names}
+
+    def _in_use(self, error: OSError) -> JobError:
+        again = "go on with the run (--resume)" if self._resumable(self.work) else "run it again"
+        name = Path(error.filename).name if error.filename else "A file"
+        return JobError(
+            f"{name} in {self.path} cannot be replaced: {error.strerror or error}. What was there is as it was.",
+            hint=f"Close the layer in QGIS, or the program that has the file open, and {again}.",
+            code="in_use",
+        )

@@ -1,5 +1,7 @@
+import errno
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pyogrio
@@ -9,7 +11,7 @@ import shapely
 from affine import Affine
 from rasterio.windows import Window
 
-from changen2.errors import Cancelled, InputError
+from changen2.errors import Cancelled, InputError, JobError
 from changen2.jobs.detect import estimate
 from changen2.jobs.runs.progress import Reporter
 from changen2.protocol import EstimateRequest
@@ -363,6 +365,28 @@ class TestResume:
         again = difference(*pair, tmp_path / "run", resume=True)
         whole = difference(*pair, tmp_path / "whole")
         assert (read(again["outputs"]["change_probability"]) == read(whole["outputs"]["change_probability"])).all()
+
+    def test_a_result_that_is_open_elsewhere_costs_no_block(self, pair, tmp_path, difference, monkeypatch):
+        difference(*pair, tmp_path / "run")
+        before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+        replace = Path.replace
+
+        def held_open(self, target):
+            if self.name == "change.gpkg":
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+            return replace(self, target)
+
+        with monkeypatch.context() as windows:
+            windows.setattr(Path, "replace", held_open)
+            with pytest.raises(JobError, match=r"change\.gpkg") as caught:
+                difference(*pair, tmp_path / "run", overwrite=True, threshold=0.7)
+        assert caught.value.code == "in_use"
+        assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()} == before
+        seen = []
+        again = difference(*pair, tmp_path / "run", resume=True, threshold=0.7, reporter=Reporter(seen.append))
+        first = next(step for step in seen if step.stage == "detect")
+        assert first.done == first.total and again["summary"]["threshold"] == 0.7
+        assert ".changen2-work" not in leftovers(tmp_path / "run")
 
     def test_a_block_cut_off_in_the_middle_is_done_again(self, pair, tmp_path, difference, interrupted):
         interrupted()

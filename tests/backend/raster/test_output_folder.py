@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -159,3 +160,68 @@ def test_what_is_no_matter_of_the_disk_stays_what_it_is(tmp_path, error):
     with pytest.raises(type(error)) as caught, OutputFolder(tmp_path / "run"):
         raise error
     assert caught.value is error
+
+
+@pytest.fixture
+def held_open(monkeypatch):
+    """Files that cannot be renamed, as on Windows while a program has them open: ``held_open(name, …)``."""
+    replace, held = Path.replace, set()
+
+    def refused(self, target):
+        if self.name in held:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self), None, str(target))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    return held.update
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("held", ["change.tif", "change.gpkg", "A", "manifest.json"])
+@pytest.mark.parametrize("finished", [True, False])
+def test_results_are_replaced_all_or_none(tmp_path, held_open, held, finished):
+    def fill(folder, text):
+        (folder / "A").mkdir()
+        for name in names:
+            (folder / name / "1.png" if name == "A" else folder / name).write_text(text)
+
+    names = ["change.tif", "A", "change.gpkg", "manifest.json"]
+    fill(tmp_path, "old")
+    (tmp_path / "A/2.png").write_text("old")
+    before = files(tmp_path)
+    held_open([held])
+    with (
+        pytest.raises(JobError, match=f"{held} in .* cannot be replaced") as caught,
+        OutputFolder(tmp_path, overwrite=True, resumable=begun) as folder,
+    ):
+        fill(folder.work, "new")
+        if finished:
+            (folder.work / "step").write_text("1")
+        folder.publish(names)
+    assert caught.value.code == "in_use" and "QGIS" in caught.value.hint
+    assert ("--resume" in caught.value.hint) is finished
+    there = files(tmp_path)
+    assert {name: text for name, text in there.items() if not name.startswith(".")} == before
+    assert there.get(".changen2-work/change.gpkg") == ("new" if finished else None)
+
+
+def test_what_was_replaced_is_gone_once_all_is_in_place(tmp_path):
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A/2.png").write_text("old")
+    (tmp_path / "mine.txt").write_text("mine")
+    with OutputFolder(tmp_path, overwrite=True) as folder:
+        (folder.work / "A").mkdir()
+        (folder.work / "A/1.png").write_text("new")
+        folder.publish(["A"])
+    assert files(tmp_path) == {"A/1.png": "new", "mine.txt": "mine"}
+
+
+def test_a_file_that_is_missing_takes_none_of_the_others_with_it(tmp_path):
+    (tmp_path / "change.tif").write_text("old")
+    with pytest.raises(FileNotFoundError), OutputFolder(tmp_path, overwrite=True) as folder:
+        (folder.work / "change.tif").write_text("new")
+        folder.publish(["change.tif", "change.gpkg"])
+    assert files(tmp_path) == {"change.tif": "old"}
