@@ -174,16 +174,23 @@ class OutputFolder:
             for folder in self._made:
                 folder.rmdir()
 
-    def publish(self, names: list[str]) -> dict[str, Path]:
+    def publish(self, names: list[str], older: Iterable[str] = ()) -> dict[str, Path]:
         """Move finished files and folders from ``work`` into place, all or none, and return where they are now.
+
+        Args:
+            names: in ``work``, and of those that are replaced.
+            older: of what an earlier run left in this folder and would look like part of this one: it goes in the same
+                step, and the folders in which it leaves nothing go too.
 
         Raises:
             JobError: ``in_use``: one that is there cannot be replaced; all are as they were.
         """
         replaced = self.work / REPLACED
         shutil.rmtree(replaced, ignore_errors=True)  # of a run that was killed here
-        replaced.mkdir()
-        moves = [(self.path / name, replaced / name) for name in names if (self.path / name).exists()]
+        gone = [name for name in dict.fromkeys([*names, *older]) if (self.path / name).exists()]
+        for name in gone:
+            (replaced / name).parent.mkdir(parents=True, exist_ok=True)
+        moves = [(self.path / name, replaced / name) for name in gone]
         moves += [(self.work / name, self.path / name) for name in names]
         moved: list[tuple[Path, Path]] = []
         try:
@@ -198,6 +205,9 @@ class OutputFolder:
                 raise self._in_use(error) from error
             raise
         shutil.rmtree(replaced, ignore_errors=True)
+        for folder in {(self.path / name).parent for name in gone} - {self.path}:
+            with suppress(OSError):  # something else is there
+                folder.rmdir()
         return {name: self.path / name for name in names}
 
     def _in_use(self, error: OSError) -> JobError:

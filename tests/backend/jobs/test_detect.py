@@ -239,6 +239,30 @@ def test_smaller_tiles_share_at_most_half(pair, tmp_path, difference):
     assert result["summary"]["change_px"] > 0
 
 
+def test_nothing_of_an_earlier_run_is_taken_for_the_new_ones(pair, tmp_path, difference):
+    run, seen = tmp_path / "run", "threshold 0.30"
+    gone = ["change_class.tif", "vectorize_manifest.json", "change_probability.tif.aux.xml", f"{seen}/change.tif"]
+    gone += [f"{seen}/change.gpkg", f"{seen}/vectorize_manifest.json", f"{seen} (2)/change.gpkg"]
+    stays = [f"{seen} (2)/change_display_1a2b3c4d.gpkg", "threshold notes/change.gpkg", "inputs/change.gpkg"]
+    stays += ["change_display_1a2b3c4d.gpkg", "mine.tif", "change_class.tif.txt", "assessment/change.tif"]
+    for name in (*gone, *stays, "change.tif"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("of an earlier run")
+    difference(*pair, run, overwrite=True)
+    there = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    assert there == {*stays, *(f"{name}.tif" for name in MAPS), "change.gpkg", "manifest.json"}
+    assert not (run / seen).exists()
+
+
+def test_polygons_at_another_threshold_are_never_replaced_as_an_input(pair, tmp_path, difference):
+    aoi = tmp_path / "run/threshold 0.30/change.gpkg"
+    aoi.parent.mkdir(parents=True)
+    write_polygon(aoi, shapely.box(500_010, 5_199_860, 500_190, 5_199_990))
+    with pytest.raises(InputError) as caught:
+        difference(*pair, tmp_path / "run", overwrite=True, aoi=str(aoi))
+    assert caught.value.code == "input_in_output" and aoi.exists()
+
+
 class TestResume:
     @pytest.fixture
     def interrupted(self, pair, tmp_path, difference, monkeypatch):

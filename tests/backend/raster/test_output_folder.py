@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,22 @@ def test_a_file_that_is_missing_takes_none_of_the_others_with_it(tmp_path):
         (folder.work / "change.tif").write_text("new")
         folder.publish(["change.tif", "change.gpkg"])
     assert files(tmp_path) == {"change.tif": "old"}
+
+
+@pytest.mark.parametrize("held", [None, "old.tif", "new.tif"])
+def test_what_is_older_goes_when_the_new_files_come(tmp_path, held_open, held):
+    for name in ("change.tif", "old.tif", "only/old.tif", "both/old.tif", "both/mine.tif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old")
+    before = files(tmp_path)
+    held_open([held])
+    with nullcontext() if held is None else pytest.raises(JobError), OutputFolder(tmp_path, overwrite=True) as folder:
+        for name in ("change.tif", "new.tif"):
+            (folder.work / name).write_text("new")
+        placed = folder.publish(
+            ["change.tif", "new.tif"], ["change.tif", "old.tif", "only/old.tif", "both/old.tif", "gone.tif"]
+        )
+    if held is None:
+        assert list(placed) == ["change.tif", "new.tif"] and not (tmp_path / "only").exists()
+        before = {"change.tif": "new", "new.tif": "new", "both/mine.tif": "old"}
+    assert files(tmp_path) == before
