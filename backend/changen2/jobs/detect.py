@@ -42,7 +42,7 @@ RESULTS = (
     r"(change_probability\.tif|change_class\.tif|semantic_(before|after)\.tif|manifest\.json"
     r"|(threshold \d\.\d\d( \(\d+\))?/)?(change\.(tif|gpkg)|vectorize_manifest\.json))(\.aux\.xml)?"
 )
-"""Names of what a detection writes, of what the plugin has made of it at other thresholds in folders of their own, and of
+"""Names of what a detection writes, of what the plugin makes of it at other thresholds in folders of their own, and of
 what GDAL notes beside them. A detection replaces all of it: class maps of another model, or polygons of another
 probability, would be taken for its own."""
 

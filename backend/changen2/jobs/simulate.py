@@ -97,7 +97,7 @@ def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
     with (
         gdal_environment(),
         ExitStack() as inputs,
-        OutputFolder(request.out_dir, overwrite=request.overwrite, unfinished=is_unfinished) as out,
+        OutputFolder(request.out_dir, overwrite=request.overwrite, results=SERIES, unfinished=is_unfinished) as out,
         ExitStack() as files,
     ):
         source = _open(request, inputs, out.work, files)

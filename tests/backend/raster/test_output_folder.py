@@ -2,7 +2,8 @@
 
 import errno
 import os
-from contextlib import nullcontext
+import sqlite3
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,83 @@ def test_what_is_older_goes_when_the_new_files_come(tmp_path, held_open, held):
         assert list(placed) == ["change.tif", "new.tif"] and not (tmp_path / "only").exists()
         before = {"change.tif": "new", "new.tif": "new", "both/mine.tif": "old"}
     assert files(tmp_path) == before
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """A database with a change that is not in its file yet, as QGIS holds it open: ``edited(name)``."""
+    with ExitStack() as stack:
+
+        def edit(name, values=(1,)):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            database = stack.enter_context(closing(sqlite3.connect(tmp_path / name, isolation_level=None)))
+            database.execute("pragma journal_mode=wal")
+            database.execute("create table change (review)")
+            database.execute("pragma wal_checkpoint(truncate)")
+            for value in values:
+                database.execute("insert into change values (?)", (value,))
+            return database
+
+        yield edit
+
+
+def database(path, values):
+    with closing(sqlite3.connect(path)) as made:
+        made.execute("create table change (review)")
+        made.executemany("insert into change values (?)", [(value,) for value in values])
+        made.commit()
+
+
+@pytest.mark.parametrize("name", ["change.gpkg", "old/change.gpkg"])
+@pytest.mark.parametrize("late", [False, True])
+def test_edits_that_are_not_in_the_file_yet_are_not_lost(tmp_path, edited, name, late):
+    def run():
+        with OutputFolder(tmp_path, overwrite=True, results=r"(old/)?change\.gpkg", resumable=begun) as folder:
+            (folder.work / "step").write_text("1")
+            database(folder.work / "change.gpkg", range(2000))
+            if late:
+                opened.append(edited(name))
+            folder.publish(["change.gpkg"], ["old/change.gpkg"])
+
+    opened = [] if late else [edited(name)]
+    with pytest.raises(InputError, match=r"change\.gpkg-wal holds changes") as caught:
+        run()
+    assert caught.value.code == "in_use" and "QGIS" in caught.value.hint
+    assert begun(tmp_path / ".changen2-work") is late  # else refused before the work
+    opened[0].close()
+    with closing(sqlite3.connect(tmp_path / name)) as saved:
+        assert saved.execute("select review from change").fetchall() == [(1,)]
+    late = False
+    run()
+    with closing(sqlite3.connect(tmp_path / "change.gpkg")) as new:
+        assert new.execute("select count(*) from change").fetchall() == [(2000,)]
+
+
+def test_a_database_that_is_only_shown_is_replaced_with_what_lies_beside_it(tmp_path, edited):
+    shown = edited("change.gpkg", values=())
+    assert (tmp_path / "change.gpkg-wal").exists() and (tmp_path / "change.gpkg-shm").exists()
+    with OutputFolder(tmp_path, overwrite=True) as folder:
+        database(folder.work / "change.gpkg", range(2000))
+        folder.publish(["change.gpkg"])
+    assert [path.name for path in tmp_path.iterdir()] == ["change.gpkg"]
+    shown.close()
+    with closing(sqlite3.connect(tmp_path / "change.gpkg")) as new:
+        assert new.execute("select count(*) from change").fetchall() == [(2000,)]
+        assert new.execute("pragma integrity_check").fetchall() == [("ok",)]
+
+
+@pytest.mark.parametrize("end", ["-wal", "-journal"])
+def test_what_is_left_of_a_database_that_is_gone_is_named(tmp_path, end):
+    (tmp_path / f"change.gpkg{end}").write_text("changes")
+    with pytest.raises(InputError, match=end) as caught:
+        OutputFolder(tmp_path, replaces=["change.gpkg"])
+    assert caught.value.code == "in_use"
+
+
+def test_edits_of_what_is_not_replaced_are_nobodys_concern(tmp_path, edited):
+    edited("change_display_1a2b3c4d.gpkg")
+    edited("inputs/drawn.gpkg")
+    with OutputFolder(tmp_path, overwrite=True, results=r"change\.gpkg") as folder:
+        database(folder.work / "change.gpkg", [1])
+        folder.publish(["change.gpkg"])
+    assert (tmp_path / "change_display_1a2b3c4d.gpkg-wal").stat().st_size > 0

@@ -51,6 +51,7 @@ def run_folder(request: Settings, results: str, inputs: Iterable[str | None]) ->
     return OutputFolder(
         request.out_dir,
         overwrite=request.overwrite,
+        results=results,
         resume=request.resume,
         resumable=has_finished_blocks,
         unfinished=is_unfinished,
