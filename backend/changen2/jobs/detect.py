@@ -21,7 +21,7 @@ from changen2.jobs.detection.alignment import grid_of_after, open_after, undone
 from changen2.jobs.detection.calibrated import scaling_of
 from changen2.jobs.detection.change_map import Decoder, DetectionMaps, polygons_of
 from changen2.jobs.detection.plan import Plan, make_plan
-from changen2.jobs.runs.folder import run_folder
+from changen2.jobs.runs.folder import files_there, run_folder
 from changen2.jobs.runs.journal import Journal, note_request, stamps
 from changen2.jobs.runs.manifest import describe_input, describe_layer, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
@@ -38,8 +38,13 @@ from changen2.raster.resampling import blocks_of, resample_nearest, resample_pro
 from changen2.raster.tiles import Block
 from changen2.raster.vectors import Classes
 
-RESULTS = r"change(_probability|_class)?\.tif|semantic_(before|after)\.tif|change\.gpkg|manifest\.json"
-"""Names of the files that a detection writes."""
+RESULTS = (
+    r"(change_probability\.tif|change_class\.tif|semantic_(before|after)\.tif|manifest\.json"
+    r"|(threshold \d\.\d\d( \(\d+\))?/)?(change\.(tif|gpkg)|vectorize_manifest\.json))(\.aux\.xml)?"
+)
+"""Names of what a detection writes, of what the plugin makes of it at other thresholds in folders of their own, and of
+what GDAL notes beside them. A detection replaces all of it: class maps of another model, or polygons of another
+probability, would be taken for its own."""
 
 _seconds_per_pixel: dict[tuple[str, str], float] = {}
 """Measured by the runs of this process: model and device → seconds for a pixel of a tile."""
@@ -160,7 +165,7 @@ def run_plan(
             folder.work / "manifest.json",
             _manifest(plan, predictor, before, after, shift, began, summary, names, warnings),
         )
-        placed = folder.publish([*names.values(), "manifest.json"])
+        placed = folder.publish([*names.values(), "manifest.json"], files_there(folder.path, RESULTS))
     outputs = {key: str(placed[name]) for key, name in names.items()}
     return {
         "outputs": {**outputs, "manifest": str(placed["manifest.json"])},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -101,8 +100,6 @@ def run_with(
             manifest = _manifest(request, card, plan, workers, began, names, journal)
             manifest |= {"summary": summary, "warnings": warnings}
             write_manifest(folder.work / "manifest.json", manifest)
-            for layer in (*LAYERS, "list"):
-                shutil.rmtree(folder.path / layer, ignore_errors=True)
             placed = folder.publish([*LAYERS, "list", "manifest.json"])
     return {
         "outputs": {name.split(".")[0]: str(path) for name, path in placed.items()},

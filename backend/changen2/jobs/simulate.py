@@ -17,7 +17,7 @@ from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.drawn import DrawnEvent, apply_drawn
 from changen2.gpcm.labels import Box, Labels, Readable
 from changen2.gpcm.simulation import KINDS, Event
-from changen2.jobs.runs.folder import SERIES, check_apart, drop, is_unfinished, series_there
+from changen2.jobs.runs.folder import SERIES, check_apart, is_unfinished, series_there
 from changen2.jobs.runs.manifest import describe_input, describe_layer, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.synthesis.condition import INSTANCES
@@ -98,7 +98,7 @@ def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
     with (
         gdal_environment(),
         ExitStack() as inputs,
-        OutputFolder(request.out_dir, overwrite=request.overwrite, unfinished=is_unfinished) as out,
+        OutputFolder(request.out_dir, overwrite=request.overwrite, results=SERIES, unfinished=is_unfinished) as out,
         ExitStack() as files,
     ):
         source = _open(request, inputs, out.work, files)
@@ -128,9 +128,7 @@ def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:
             "outputs": {_key(name): name for name in names},
         }
         write_manifest(out.work / "manifest.json", manifest)
-        older = series_there(out.path)
-        placed = out.publish(names)
-        drop(out.path, older - set(names))
+        placed = out.publish(names, series_there(out.path))
     outputs = {_key(name): str(path) for name, path in placed.items()}
     return {"outputs": outputs, "summary": summary, "warnings": warnings}
 

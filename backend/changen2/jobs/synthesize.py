@@ -16,7 +16,7 @@ import shapely
 
 from changen2.gpcm.synthesis import Generator
 from changen2.heap import kept_memory
-from changen2.jobs.runs.folder import SERIES, drop, run_folder, series_there
+from changen2.jobs.runs.folder import SERIES, run_folder, series_there
 from changen2.jobs.runs.journal import note_request
 from changen2.jobs.runs.manifest import describe_input, describe_layer, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
@@ -117,9 +117,7 @@ def run_with(
                 "outputs": outputs,
             }
             write_manifest(folder.work / "manifest.json", manifest)
-            older = series_there(folder.path)
-            placed = folder.publish(names)
-            drop(folder.path, older - set(names))
+            placed = folder.publish(names, series_there(folder.path))
     return {
         "outputs": {key: str(placed[name]) for key, name in outputs.items()},
         "summary": summary,

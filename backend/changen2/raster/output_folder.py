@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -10,7 +12,8 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from changen2.errors import InputError
+from changen2.errors import InputError, JobError
+from changen2.raster.side_files import SIDE_FILES, refuse_unsaved
 from changen2.raster.writing import disk_error, is_disk_error
 
 WORK_FOLDER = ".changen2-work"
@@ -23,6 +26,12 @@ INPUTS_FOLDER = "inputs"
 """Where a caller may keep inputs that it wrote for the run; they are no results that need protection."""
 
 LOCK = "lock"
+
+REPLACED = "replaced"
+"""In the work folder: what was in the places of the new files, for the moment in which these move there."""
+
+IN_USE = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY})
+"""What the system says of a file that it does not let go: Windows of one that is open, others of one on a share."""
 
 
 class OutputFolder:
@@ -46,11 +55,14 @@ class OutputFolder:
         unfinished: tells whether a work folder holds something that any kind of run could go on from; None: as
             ``resumable`` does.
         replaces: names of the outputs where other files may stay beside them; None: the folder must be empty.
+        results: pattern of the names, in this folder and in those inside, that may be replaced or removed; None:
+            those of ``replaces``.
 
     Raises:
         InputError: ``not_empty`` where it holds anything and ``overwrite`` is not true; ``bad_out_dir``
-            where it cannot be made; ``busy`` where another run is at work. What the folder holds is looked at when this
-            is made, so that a refusal comes early, and again once no other run can work there.
+            where it cannot be made; ``busy`` where another run is at work; ``in_use`` where a GeoPackage that would be
+            replaced has edits that are not in it yet. What the folder holds is looked at when this is made, so that a
+            refusal comes early, and again once no other run can work there.
         JobError: ``disk``, for an error inside the ``with`` block that says that a file cannot be written.
     """
 
@@ -60,6 +72,7 @@ class OutputFolder:
         *,
         overwrite: bool | None = None,
         replaces: Iterable[str] | None = None,
+        results: str | None = None,
         resume: bool = False,
         resumable: Callable[[Path], bool] = lambda work: False,
         unfinished: Callable[[Path], bool] | None = None,
@@ -71,6 +84,7 @@ class OutputFolder:
         self._unfinished = unfinished or resumable
         self._resume, self._overwrite = resume, overwrite
         self._replaces = None if replaces is None else set(replaces)
+        self._results = results or "|".join(map(re.escape, self._replaces or ()))
         self._lock = FileLock(self.work / LOCK, timeout=0, thread_local=False)
         self.goes_on = self._is_resumed()
         self._check()
@@ -79,7 +93,14 @@ class OutputFolder:
         return self._resume and self._resumable(self.work)
 
     def _check(self) -> None:
-        """Refuse to replace what this run may not."""
+        """Refuse to replace what this run may not, or cannot without destroying it."""
+        self._check_allowed()
+        for side in (*self.path.glob("*.gpkg-*"), *self.path.glob("*/*.gpkg-*")):
+            name = side.relative_to(self.path).as_posix().rpartition("-")[0]
+            if re.fullmatch(self._results, name):
+                refuse_unsaved(self.path / name)
+
+    def _check_allowed(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file, not a folder.", hint="Name a new folder.", code="bad_out_dir")
         # What an unfinished run was allowed to replace when it began it may replace when it goes on.
@@ -167,8 +188,52 @@ class OutputFolder:
             for folder in self._made:
                 folder.rmdir()
 
-    def publish(self, names: list[str]) -> dict[str, Path]:
-        """Move finished files from ``work`` into place, and return where they are now."""
-        for name in names:
-            (self.work / name).replace(self.path / name)
+    def publish(self, names: list[str], older: Iterable[str] = ()) -> dict[str, Path]:
+        """Move finished files and folders from ``work`` into place, all or none, and return where they are now.
+
+        Args:
+            names: in ``work``, and of those that are replaced.
+            older: of what an earlier run left in this folder and would look like part of this one: it goes in the same
+                step, and the folders in which it leaves nothing go too.
+
+        Raises:
+            InputError: ``in_use``: somebody has begun to edit one since this run began.
+            JobError: ``in_use``: one that is there cannot be replaced; all are as they were.
+        """
+        places = list(dict.fromkeys([*names, *older]))
+        for name in places:
+            refuse_unsaved(self.path / name)
+        replaced = self.work / REPLACED
+        shutil.rmtree(replaced, ignore_errors=True)  # of a run that was killed here
+        # What SQLite keeps beside a file is no other one's, even where it is empty.
+        gone = [name + end for name in places for end in ("", *SIDE_FILES) if (self.path / (name + end)).exists()]
+        for name in gone:
+            (replaced / name).parent.mkdir(parents=True, exist_ok=True)
+        moves = [(self.path / name, replaced / name) for name in gone]
+        moves += [(self.work / name, self.path / name) for name in names]
+        moved: list[tuple[Path, Path]] = []
+        try:
+            for source, target in moves:
+                source.replace(target)
+                moved.append((source, target))
+        except OSError as error:
+            for source, target in reversed(moved):
+                with suppress(OSError):
+                    target.replace(source)
+            if error.errno in IN_USE:
+                raise self._in_use(error) from error
+            raise
+        shutil.rmtree(replaced, ignore_errors=True)
+        for folder in {(self.path / name).parent for name in gone} - {self.path}:
+            with suppress(OSError):  # something else is there
+                folder.rmdir()
         return {name: self.path / name for name in names}
+
+    def _in_use(self, error: OSError) -> JobError:
+        again = "go on with the run (--resume)" if self._resumable(self.work) else "run it again"
+        name = Path(error.filename).name if error.filename else "A file"
+        return JobError(
+            f"{name} in {self.path} cannot be replaced: {error.strerror or error}. What was there is as it was.",
+            hint=f"Close the layer in QGIS, or the program that has the file open, and {again}.",
+            code="in_use",
+        )

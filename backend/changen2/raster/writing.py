@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import rasterio
@@ -24,11 +27,17 @@ from changen2.raster.grid import Grid
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What the system says where there is no room: on the disk, for the user, for so large a file."""
 
+CHUNK = 1 << 20
+"""Bytes of a file that are written over at once."""
+
 Colors = dict[int, tuple[int, int, int, int]]
 
 
 class WindowedRaster:
     """A single-band uint8 raster written window by window, then finished as COG.
+
+    What is written is read back before anybody relies on it: GDAL keeps pixels in its cache until the file is closed,
+    and nothing is raised there when they do not get to the disk.
 
     Args:
         path: a name in a work folder; the raw raster lies beside it until ``finish``.
@@ -38,6 +47,8 @@ class WindowedRaster:
         description: the band's name.
         tags: metadata items.
         resume: go on with the raw raster that is there.
+        rewritten: windows are written again in part, so that none can be told by what was first written into it; they
+            are not read back.
 
     Raises:
         JobError: ``disk``: there is no room for it, or the raw raster to go on with is gone.
@@ -53,10 +64,12 @@ class WindowedRaster:
         description: str = "",
         tags: dict[str, str] | None = None,
         resume: bool = False,
+        rewritten: bool = False,
     ) -> None:
         self.path = path
         self._raw = path.with_suffix(".raw.tif")
         self._categorical = nodata == 255
+        self._unproven: list[tuple[Window, int]] | None = None if rewritten else []
         if resume:
             with disk_errors(self._raw):
                 self._dataset = rasterio.open(self._raw, "r+")
@@ -77,7 +90,7 @@ class WindowedRaster:
                 # Pixel space is what "no georeference" means; writing it would claim a CRS's units.
                 transform=grid.geotransform,
                 nodata=nodata,
-                # Every block is laid down at once, so that later writes change pixels only, never the file's
+                # Every block has its place at once, so that later writes change pixels only, never the file's
                 # structure: a run killed at any moment leaves a raster that opens.
                 sparse_ok=False,
                 bigtiff="IF_SAFER",
@@ -87,18 +100,36 @@ class WindowedRaster:
         self._dataset.update_tags(**(tags or {}))
         if colors:
             self._dataset.write_colormap(1, colors)
-        self.flush()
+        with disk_errors(self._raw):
+            self._dataset.close()
+            # Of zeros GDAL only says that they are there; the disk would be found full while pixels are written.
+            lay_down(self._raw, grid.width * grid.height)
+            self._dataset = rasterio.open(self._raw, "r+")
 
     def write(self, window: Window, values: NDArray[np.uint8]) -> None:
         """Write one window ``[h, w]``."""
         with disk_errors(self.path):
             self._dataset.write(values, 1, window=window)
+        if self._unproven is not None:
+            self._unproven.append((window, _fingerprint(values)))
 
     def flush(self) -> None:
-        """Bring everything written so far to disk."""
+        """Bring everything written so far to disk.
+
+        Raises:
+            JobError: ``disk``, also where what was written is not what the file holds.
+        """
         with disk_errors(self.path):
             self._dataset.close()
             self._dataset = rasterio.open(self._raw, "r+")
+            for window, fingerprint in self._unproven or ():
+                self._prove(window, fingerprint)
+        if self._unproven:
+            self._unproven.clear()
+
+    def _prove(self, window: Window, fingerprint: int) -> None:
+        if _fingerprint(self.read(window)) != fingerprint:
+            raise OSError("what was written is not there when it is read back")
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Read back one window ``[h, w]``."""
@@ -109,9 +140,12 @@ class WindowedRaster:
 
         Args:
             keep_raw: leave the raw raster where it is, for a run that may yet have to go on from it.
+
+        Raises:
+            JobError: ``disk``, as of ``flush``.
         """
+        self.flush()
         with disk_errors(self.path):
-            self._dataset.close()
             gdal_copy(
                 self._raw,
                 self.path,
@@ -123,6 +157,10 @@ class WindowedRaster:
                 num_threads=2,
                 overview_resampling=(Resampling.nearest if self._categorical else Resampling.average).name,
             )
+            with rasterio.open(self.path) as made:
+                for _, window in made.block_windows(1):
+                    self._prove(window, _fingerprint(made.read(1, window=window)))
+            self._dataset.close()
             if not keep_raw:
                 self._raw.unlink()
 
@@ -148,6 +186,39 @@ def require_space(path: Path, size: int) -> None:
             hint="Free some disk space or choose another output folder.",
             code="disk",
         )
+
+
+def lay_down(path: Path, size: int) -> None:
+    """Give a file its place on the disk, so that writing into it later needs no more room; what it holds stays.
+
+    Args:
+        path: of the file.
+        size: bytes that it has at least.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    with path.open("r+b") as file:
+        size = max(size, file.seek(0, os.SEEK_END))
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except (AttributeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
+            _write_again(file, size)  # the system, or the file system, has no call for it
+
+
+def _write_again(file: BinaryIO, size: int) -> None:
+    """Write a file's bytes over themselves: what was a hole is on the disk then."""
+    for start in range(0, size, CHUNK):
+        file.seek(start)
+        held = file.read(min(CHUNK, size - start))
+        file.seek(start)
+        file.write(held.ljust(min(CHUNK, size - start), b"\0"))
+
+
+def _fingerprint(values: NDArray[np.uint8]) -> int:
+    return zlib.crc32(np.ascontiguousarray(values).data)
 
 
 @contextmanager

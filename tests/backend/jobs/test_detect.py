@@ -1,5 +1,7 @@
+import errno
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pyogrio
@@ -11,7 +13,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
 from rasterio.windows import Window
 
-from changen2.errors import Cancelled, InputError
+from changen2.errors import Cancelled, InputError, JobError
 from changen2.jobs.detect import estimate
 from changen2.jobs.runs.progress import Reporter
 from changen2.protocol import EstimateRequest
@@ -239,6 +241,30 @@ def test_smaller_tiles_share_at_most_half(pair, tmp_path, difference):
     assert result["summary"]["change_px"] > 0
 
 
+def test_nothing_of_an_earlier_run_is_taken_for_the_new_ones(pair, tmp_path, difference):
+    run, seen = tmp_path / "run", "threshold 0.30"
+    gone = ["change_class.tif", "vectorize_manifest.json", "change_probability.tif.aux.xml", f"{seen}/change.tif"]
+    gone += [f"{seen}/change.gpkg", f"{seen}/vectorize_manifest.json", f"{seen} (2)/change.gpkg"]
+    stays = [f"{seen} (2)/change_display_1a2b3c4d.gpkg", "threshold notes/change.gpkg", "inputs/change.gpkg"]
+    stays += ["change_display_1a2b3c4d.gpkg", "mine.tif", "change_class.tif.txt", "assessment/change.tif"]
+    for name in (*gone, *stays, "change.tif"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("of an earlier run")
+    difference(*pair, run, overwrite=True)
+    there = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    assert there == {*stays, *(f"{name}.tif" for name in MAPS), "change.gpkg", "manifest.json"}
+    assert not (run / seen).exists()
+
+
+def test_polygons_at_another_threshold_are_never_replaced_as_an_input(pair, tmp_path, difference):
+    aoi = tmp_path / "run/threshold 0.30/change.gpkg"
+    aoi.parent.mkdir(parents=True)
+    write_polygon(aoi, shapely.box(500_010, 5_199_860, 500_190, 5_199_990))
+    with pytest.raises(InputError) as caught:
+        difference(*pair, tmp_path / "run", overwrite=True, aoi=str(aoi))
+    assert caught.value.code == "input_in_output" and aoi.exists()
+
+
 class TestResume:
     @pytest.fixture
     def interrupted(self, pair, tmp_path, difference, monkeypatch):
@@ -365,6 +391,28 @@ class TestResume:
         again = difference(*pair, tmp_path / "run", resume=True)
         whole = difference(*pair, tmp_path / "whole")
         assert (read(again["outputs"]["change_probability"]) == read(whole["outputs"]["change_probability"])).all()
+
+    def test_a_result_that_is_open_elsewhere_costs_no_block(self, pair, tmp_path, difference, monkeypatch):
+        difference(*pair, tmp_path / "run")
+        before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+        replace = Path.replace
+
+        def held_open(self, target):
+            if self.name == "change.gpkg":
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+            return replace(self, target)
+
+        with monkeypatch.context() as windows:
+            windows.setattr(Path, "replace", held_open)
+            with pytest.raises(JobError, match=r"change\.gpkg") as caught:
+                difference(*pair, tmp_path / "run", overwrite=True, threshold=0.7)
+        assert caught.value.code == "in_use"
+        assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()} == before
+        seen = []
+        again = difference(*pair, tmp_path / "run", resume=True, threshold=0.7, reporter=Reporter(seen.append))
+        first = next(step for step in seen if step.stage == "detect")
+        assert first.done == first.total and again["summary"]["threshold"] == 0.7
+        assert ".changen2-work" not in leftovers(tmp_path / "run")
 
     def test_a_block_cut_off_in_the_middle_is_done_again(self, pair, tmp_path, difference, interrupted):
         interrupted()

@@ -2,6 +2,9 @@
 
 import errno
 import os
+import sqlite3
+from contextlib import ExitStack, closing, nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -159,3 +162,167 @@ def test_what_is_no_matter_of_the_disk_stays_what_it_is(tmp_path, error):
     with pytest.raises(type(error)) as caught, OutputFolder(tmp_path / "run"):
         raise error
     assert caught.value is error
+
+
+@pytest.fixture
+def held_open(monkeypatch):
+    """Files that cannot be renamed, as on Windows while a program has them open: ``held_open(name, …)``."""
+    replace, held = Path.replace, set()
+
+    def refused(self, target):
+        if self.name in held:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self), None, str(target))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    return held.update
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("held", ["change.tif", "change.gpkg", "A", "manifest.json"])
+@pytest.mark.parametrize("finished", [True, False])
+def test_results_are_replaced_all_or_none(tmp_path, held_open, held, finished):
+    def fill(folder, text):
+        (folder / "A").mkdir()
+        for name in names:
+            (folder / name / "1.png" if name == "A" else folder / name).write_text(text)
+
+    names = ["change.tif", "A", "change.gpkg", "manifest.json"]
+    fill(tmp_path, "old")
+    (tmp_path / "A/2.png").write_text("old")
+    before = files(tmp_path)
+    held_open([held])
+    with (
+        pytest.raises(JobError, match=f"{held} in .* cannot be replaced") as caught,
+        OutputFolder(tmp_path, overwrite=True, resumable=begun) as folder,
+    ):
+        fill(folder.work, "new")
+        if finished:
+            (folder.work / "step").write_text("1")
+        folder.publish(names)
+    assert caught.value.code == "in_use" and "QGIS" in caught.value.hint
+    assert ("--resume" in caught.value.hint) is finished
+    there = files(tmp_path)
+    assert {name: text for name, text in there.items() if not name.startswith(".")} == before
+    assert there.get(".changen2-work/change.gpkg") == ("new" if finished else None)
+
+
+def test_what_was_replaced_is_gone_once_all_is_in_place(tmp_path):
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A/2.png").write_text("old")
+    (tmp_path / "mine.txt").write_text("mine")
+    with OutputFolder(tmp_path, overwrite=True) as folder:
+        (folder.work / "A").mkdir()
+        (folder.work / "A/1.png").write_text("new")
+        folder.publish(["A"])
+    assert files(tmp_path) == {"A/1.png": "new", "mine.txt": "mine"}
+
+
+def test_a_file_that_is_missing_takes_none_of_the_others_with_it(tmp_path):
+    (tmp_path / "change.tif").write_text("old")
+    with pytest.raises(FileNotFoundError), OutputFolder(tmp_path, overwrite=True) as folder:
+        (folder.work / "change.tif").write_text("new")
+        folder.publish(["change.tif", "change.gpkg"])
+    assert files(tmp_path) == {"change.tif": "old"}
+
+
+@pytest.mark.parametrize("held", [None, "old.tif", "new.tif"])
+def test_what_is_older_goes_when_the_new_files_come(tmp_path, held_open, held):
+    for name in ("change.tif", "old.tif", "only/old.tif", "both/old.tif", "both/mine.tif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old")
+    before = files(tmp_path)
+    held_open([held])
+    with nullcontext() if held is None else pytest.raises(JobError), OutputFolder(tmp_path, overwrite=True) as folder:
+        for name in ("change.tif", "new.tif"):
+            (folder.work / name).write_text("new")
+        placed = folder.publish(
+            ["change.tif", "new.tif"], ["change.tif", "old.tif", "only/old.tif", "both/old.tif", "gone.tif"]
+        )
+    if held is None:
+        assert list(placed) == ["change.tif", "new.tif"] and not (tmp_path / "only").exists()
+        before = {"change.tif": "new", "new.tif": "new", "both/mine.tif": "old"}
+    assert files(tmp_path) == before
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """A database with a change that is not in its file yet, as QGIS holds it open: ``edited(name)``."""
+    with ExitStack() as stack:
+
+        def edit(name, values=(1,)):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            database = stack.enter_context(closing(sqlite3.connect(tmp_path / name, isolation_level=None)))
+            database.execute("pragma journal_mode=wal")
+            database.execute("create table change (review)")
+            database.execute("pragma wal_checkpoint(truncate)")
+            for value in values:
+                database.execute("insert into change values (?)", (value,))
+            return database
+
+        yield edit
+
+
+def database(path, values):
+    with closing(sqlite3.connect(path)) as made:
+        made.execute("create table change (review)")
+        made.executemany("insert into change values (?)", [(value,) for value in values])
+        made.commit()
+
+
+@pytest.mark.parametrize("name", ["change.gpkg", "old/change.gpkg"])
+@pytest.mark.parametrize("late", [False, True])
+def test_edits_that_are_not_in_the_file_yet_are_not_lost(tmp_path, edited, name, late):
+    def run():
+        with OutputFolder(tmp_path, overwrite=True, results=r"(old/)?change\.gpkg", resumable=begun) as folder:
+            (folder.work / "step").write_text("1")
+            database(folder.work / "change.gpkg", range(2000))
+            if late:
+                opened.append(edited(name))
+            folder.publish(["change.gpkg"], ["old/change.gpkg"])
+
+    opened = [] if late else [edited(name)]
+    with pytest.raises(InputError, match=r"change\.gpkg-wal holds changes") as caught:
+        run()
+    assert caught.value.code == "in_use" and "QGIS" in caught.value.hint
+    assert begun(tmp_path / ".changen2-work") is late  # else refused before the work
+    opened[0].close()
+    with closing(sqlite3.connect(tmp_path / name)) as saved:
+        assert saved.execute("select review from change").fetchall() == [(1,)]
+    late = False
+    run()
+    with closing(sqlite3.connect(tmp_path / "change.gpkg")) as new:
+        assert new.execute("select count(*) from change").fetchall() == [(2000,)]
+
+
+def test_a_database_that_is_only_shown_is_replaced_with_what_lies_beside_it(tmp_path, edited):
+    shown = edited("change.gpkg", values=())
+    assert (tmp_path / "change.gpkg-wal").exists() and (tmp_path / "change.gpkg-shm").exists()
+    with OutputFolder(tmp_path, overwrite=True) as folder:
+        database(folder.work / "change.gpkg", range(2000))
+        folder.publish(["change.gpkg"])
+    assert [path.name for path in tmp_path.iterdir()] == ["change.gpkg"]
+    shown.close()
+    with closing(sqlite3.connect(tmp_path / "change.gpkg")) as new:
+        assert new.execute("select count(*) from change").fetchall() == [(2000,)]
+        assert new.execute("pragma integrity_check").fetchall() == [("ok",)]
+
+
+@pytest.mark.parametrize("end", ["-wal", "-journal"])
+def test_what_is_left_of_a_database_that_is_gone_is_named(tmp_path, end):
+    (tmp_path / f"change.gpkg{end}").write_text("changes")
+    with pytest.raises(InputError, match=end) as caught:
+        OutputFolder(tmp_path, replaces=["change.gpkg"])
+    assert caught.value.code == "in_use"
+
+
+def test_edits_of_what_is_not_replaced_are_nobodys_concern(tmp_path, edited):
+    edited("change_display_1a2b3c4d.gpkg")
+    edited("inputs/drawn.gpkg")
+    with OutputFolder(tmp_path, overwrite=True, results=r"change\.gpkg") as folder:
+        database(folder.work / "change.gpkg", [1])
+        folder.publish(["change.gpkg"])
+    assert (tmp_path / "change_display_1a2b3c4d.gpkg-wal").stat().st_size > 0

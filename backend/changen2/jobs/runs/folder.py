@@ -51,6 +51,7 @@ def run_folder(request: Settings, results: str, inputs: Iterable[str | None]) ->
     return OutputFolder(
         request.out_dir,
         overwrite=request.overwrite,
+        results=results,
         resume=request.resume,
         resumable=has_finished_blocks,
         unfinished=is_unfinished,
@@ -95,7 +96,7 @@ def series_there(folder: Path) -> set[str]:
     return {name for name in names if isinstance(name, str) and re.fullmatch(SERIES, name)}
 
 
-def drop(folder: Path, names: Iterable[str]) -> None:
-    """Remove files of an older, longer series that was replaced: they would look like part of the new one."""
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
+def files_there(folder: Path, pattern: str) -> set[str]:
+    """The files of a folder, and of those in it, whose names in the folder match a pattern."""
+    names = {path.relative_to(folder).as_posix() for path in (*folder.glob("*"), *folder.glob("*/*")) if path.is_file()}
+    return {name for name in names if re.fullmatch(pattern, name)}

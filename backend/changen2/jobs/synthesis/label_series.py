@@ -147,7 +147,13 @@ class LabelRaster:
         self.shape = grid.height, grid.width
         colours = {index: (*colour, 255) for index, colour in classes.colours.items()}
         self._raster = WindowedRaster(
-            path, grid, NODATA, colors=colours, description="Class", tags=class_tags(dict(classes.names))
+            path,
+            grid,
+            NODATA,
+            colors=colours,
+            description="Class",
+            tags=class_tags(dict(classes.names)),
+            rewritten=True,
         )
 
     def read(self, box: Box) -> Labels:
