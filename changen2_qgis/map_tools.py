@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qgis.core import QgsGeometry, QgsRectangle, QgsReferencedRectangle, QgsWkbTypes
 from qgis.gui import QgsMapCanvas, QgsMapTool, QgsMapToolExtent, QgsRubberBand
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QKeyEvent
 
@@ -20,8 +21,14 @@ def take_over(canvas: QgsMapCanvas, tool: QgsMapTool) -> None:
 
 
 def give_back(canvas: QgsMapCanvas) -> None:
-    """End the tool that has taken the canvas over: the one that the user had before is active again."""
+    """End the tool that has taken the canvas over: the one that the user had before is active again.
+
+    It is remembered, for QGIS may choose the ended tool again by itself; unless it has gone, as that of an elevation
+    profile that was closed, or of a plugin that was unloaded.
+    """
     tool = canvas.mapTool()
+    if tool.former_tool is not None and sip.isdeleted(tool.former_tool):
+        tool.former_tool = None
     if tool.former_tool is not None:
         canvas.setMapTool(tool.former_tool)
     else:

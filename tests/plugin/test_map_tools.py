@@ -3,6 +3,7 @@
 import pytest
 from qgis.core import QgsCoordinateReferenceSystem, QgsPointXY, QgsProject, QgsRectangle, QgsVectorLayer
 from qgis.gui import QgsMapCanvas, QgsMapToolPan
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 
@@ -19,7 +20,8 @@ def canvas(qgis_app, qtbot):
     canvas.resize(400, 400)
     canvas.setDestinationCrs(UTM)
     canvas.setExtent(QgsRectangle(500000, 5000000, 500400, 5000400))
-    canvas.setMapTool(QgsMapToolPan(canvas))
+    pan = QgsMapToolPan(canvas)  # Python deletes it where nothing holds it
+    canvas.setMapTool(pan)
     canvas.show()
     yield canvas
     canvas.unsetMapTool(canvas.mapTool())
@@ -65,6 +67,19 @@ def test_escape_gives_up_and_keeps_the_earlier_rectangle(canvas):
     QTest.keyClick(canvas, Qt.Key.Key_Escape)
     assert canvas.mapTool() is former
     assert drawing.extent == earlier
+
+
+def test_a_former_tool_that_has_gone_does_not_come_back(canvas):
+    """As that of an elevation profile that was closed meanwhile."""
+    former = canvas.mapTool()
+    drawing = ExtentDrawing(canvas)
+    drawing.start()
+    sip.delete(former)
+    QTest.keyClick(canvas, Qt.Key.Key_Escape)
+    assert canvas.mapTool() is None
+    drawing.start()
+    drawing.stop()
+    assert canvas.mapTool() is None
 
 
 def test_a_click_without_a_drag_is_no_rectangle(canvas):
