@@ -391,7 +391,7 @@ class RunPage(QWidget):
         self._cancel()
         for call in list(self._calls.values()):
             call.cancel()
-        self.form.extent.drawing.remove()
+        self.form.extent.remove()
         self.results.shut_down()
         self._scratch.cleanup()
 
