@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,9 @@ class RunPage(QWidget):
         super().__init__(parent)
         self._iface = iface
         self._backend = backend
-        self._scratch = tempfile.TemporaryDirectory(prefix="changen2-")  # for estimates and previews
+        self._scratch = Path(tempfile.mkdtemp(prefix="changen2-"))  # for estimates and previews
+        # A file that a task holds or writes meanwhile is no reason to fail at the end: it stays, as others of its kind.
+        self._drop_scratch = weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
         self._run: AlgorithmRun | None = None
         self._project_left = False  # since the run was started
         self._calls: dict[str, BackgroundCall] = {}  # kept until they are over, one of each kind
@@ -242,7 +246,7 @@ class RunPage(QWidget):
             self._delay.start()
             return
         try:
-            method, request, notes = self.ask_estimate(Path(self._scratch.name) / "estimate")
+            method, request, notes = self.ask_estimate(self._scratch / "estimate")
         except (PluginError, QgsCsException) as error:
             self._estimate_text = message_of(error)
             self.bar.say(self._estimate_text)
@@ -393,7 +397,7 @@ class RunPage(QWidget):
             call.cancel()
         self.form.extent.remove()
         self.results.shut_down()
-        self._scratch.cleanup()
+        self._drop_scratch()
 
     def _tell(self, text: str, level: Qgis.MessageLevel = Qgis.MessageLevel.Info) -> None:
         self._iface.messageBar().pushMessage("Changen2", text, level, 0 if level == Qgis.MessageLevel.Warning else 8)

@@ -1,5 +1,8 @@
 """The dock in a window of its own: layout, keyboard, empty states, and what each control does."""
 
+import errno
+import os
+import shutil
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -581,6 +584,21 @@ def test_a_backend_that_does_not_start_is_explained(open_dock, window, qtbot):
     assert "stopped at once" in dock.setup.bar.note.text()
     assert dock.setup.again.isVisible()
     dock.shut_down()
+
+
+def test_a_file_that_is_still_written_does_not_keep_the_dock_from_ending(window, settings, monkeypatch):
+    """What is left over lies among the temporary files."""
+    dock = ChangeDock(window.iface, AnsweringBackend())
+    scratch = dock.detect._scratch
+    (scratch / "estimate").mkdir()
+
+    def refuse(path, **_):
+        raise OSError(errno.ENOTEMPTY, "Directory not empty", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", refuse)
+        dock.detect.shut_down()
+    shutil.rmtree(scratch)
 
 
 def test_run_folders_are_new_and_beside_the_project(tmp_path, qgis_new_project):
