@@ -392,9 +392,9 @@ class RunPage(QWidget):
         """Stop everything that this page has started, and start nothing any more; for the dock's end."""
         for timer in (self._delay, self._later):
             timer.blockSignals(True)
-        self._cancel()
-        for call in list(self._calls.values()):
-            call.cancel()
+        for task in (self._run, *self._calls.values()):
+            if task is not None:
+                task.abandon()
         self.form.extent.remove()
         self.results.shut_down()
         self._drop_scratch()
