@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from qgis.core import Qgis, QgsCsException, QgsMapLayer, QgsProject, QgsRasterLayer
-from qgis.gui import QgisInterface
+from qgis.gui import QgisInterface, QgsMessageBarItem
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
@@ -71,6 +72,7 @@ class RunPage(QWidget):
         self._run: AlgorithmRun | None = None
         self._project_left = False  # since the run was started
         self._calls: dict[str, BackgroundCall] = {}  # kept until they are over, one of each kind
+        self._offers: list[QgsMessageBarItem] = []  # messages with a button of this page
         self._estimate_text = ""
         self.form, self.bar, self.results = form, bar, results
         self.sample = QPushButton(own_icon("changen2"), "Try it on the sample scene", self)
@@ -361,6 +363,7 @@ class RunPage(QWidget):
         item.layout().addWidget(button)
         button.clicked.connect(lambda: act() and bar.popWidget(item))
         bar.pushWidget(item, level, 0)
+        self._offers = [offer for offer in self._offers if not sip.isdeleted(offer)] + [item]
 
     def _end(self, report: Callable[[], None]) -> None:
         if self._run is not None:
@@ -395,6 +398,9 @@ class RunPage(QWidget):
         for task in (self._run, *self._calls.values()):
             if task is not None:
                 task.abandon()
+        for offer in self._offers:
+            if not sip.isdeleted(offer):  # by the user, or once what it offers was done
+                self._iface.messageBar().popWidget(offer)
         self.form.extent.remove()
         self.results.shut_down()
         self._drop_scratch()

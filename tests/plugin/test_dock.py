@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from osgeo import gdal, ogr
 from qgis.core import (
+    Qgis,
     QgsApplication,
     QgsFeature,
     QgsGeometry,
@@ -483,6 +484,24 @@ def test_an_interrupted_run_can_go_on_where_it_stopped(dock, pair, window, tmp_p
     qtbot.waitUntil(lambda: bar.currentItem() is not None and "again" in bar.currentItem().text(), timeout=5000)
     assert len(list((tmp_path / "Changen2 runs").iterdir())) == 1
     QgsApplication.processingRegistry().removeProvider(provider)
+
+
+def test_no_button_of_the_dock_stays_in_the_message_bar(window, settings, tmp_path, qtbot):
+    """After an upgrade of the plugin it would call into what is gone."""
+    dock = ChangeDock(window.iface, AnsweringBackend())
+    page, bar = dock.detect, window.iface.messageBar()
+    for number in range(3):
+        work = tmp_path / f"run {number}" / WORK_FOLDER
+        work.mkdir(parents=True)
+        (work / "journal.jsonl").write_text('{"run": 1}\n{"block": 0}\n')
+        page._offer_to_go_on(f"Stopped {number}.", Qgis.MessageLevel.Warning, work.parent)
+    closed = bar.currentItem()
+    bar.popWidget(closed)  # as the user does
+    qtbot.waitUntil(lambda: sip.isdeleted(closed))
+    bar.pushMessage("QGIS", "The project is saved.")
+    assert len(bar.items()) == 3
+    dock.shut_down()
+    assert [item.text() for item in bar.items()] == ["The project is saved."]
 
 
 def is_running(task):
