@@ -104,6 +104,10 @@ class Backend:
         """End the worker; returns when no process is left."""
         self._client.stop()
 
+    def close(self) -> None:
+        """End the worker for good, with the plugin: whoever asks for it later is told that it was cancelled."""
+        self._client.close()
+
     def diagnostics(self) -> str:
         """A report for an issue, without home paths; asks the worker only if it runs."""
         try:

@@ -18,6 +18,9 @@ from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from .errors import Cancelled, PluginError
 
+_left: set[tuple[QgsProcessingContext, QgsProcessingFeedback]] = set()
+"""What tasks use that have been abandoned and are not over."""
+
 
 class BackgroundCall(QgsTask):
     """Calls a function on a pool thread and tells the outcome on the main thread.
@@ -47,6 +50,7 @@ class BackgroundCall(QgsTask):
         self._function = function
         self._result: Any = None
         self._error: Exception | None = None
+        self._abandoned = False
 
     def start(self) -> BackgroundCall:
         """Queue it and return it; the caller keeps it until it is over."""
@@ -56,6 +60,11 @@ class BackgroundCall(QgsTask):
     def say(self, text: str) -> None:
         """Report what is being done; may be called from the function's thread."""
         self.said.emit(text)
+
+    def abandon(self) -> None:
+        """Cancel it and tell nobody of its end, at which those who listen may be gone."""
+        self._abandoned = True
+        self.cancel()
 
     def run(self) -> bool:
         """Called by QGIS on a pool thread. Never False, for which QGIS has a message of its own."""
@@ -67,6 +76,8 @@ class BackgroundCall(QgsTask):
 
     def finished(self, successful: bool) -> None:
         """Called by QGIS on the main thread."""
+        if self._abandoned:
+            return
         if self.isCanceled() or isinstance(self._error, Cancelled):
             self.cancelled.emit()
         elif self._error is not None:
@@ -133,7 +144,7 @@ class AlgorithmRun(QObject):
         super().__init__(parent)
         self._id = algorithm_id
         self._parameters = {name: _id_of(value) for name, value in parameters.items()}
-        # The task uses these until its end; nothing but this object holds them.
+        # The task uses these until its end; nothing but this object, and `_left` after it, holds them.
         self._context = project_context()
         self._feedback = AlgorithmFeedback()
         self._feedback.progressChanged.connect(self.progressed)
@@ -160,6 +171,15 @@ class AlgorithmRun(QObject):
     def cancel(self) -> None:
         """Ask the algorithm to stop; `cancelled` follows when it has."""
         if self._task is not None:
+            self._task.cancel()
+
+    def abandon(self) -> None:
+        """Cancel it and tell nobody of its end, at which those who listen may be gone."""
+        self.blockSignals(True)
+        if self._task is not None:
+            used = self._context, self._feedback
+            _left.add(used)
+            self._task.destroyed.connect(lambda *_: _left.discard(used))
             self._task.cancel()
 
     def _finish(self, successful: bool, results: dict[str, Any]) -> None:

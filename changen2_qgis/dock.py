@@ -17,6 +17,7 @@ from .pages.lazy_page import LazyPage
 from .pages.run_page import RunPage
 from .pages.setup_page import SetupPage
 from .run_folders import Run
+from .undoing import take_all
 
 MINIMUM_WIDTH = 350
 """Pixels at which no control is cut off."""
@@ -140,8 +141,5 @@ class ChangeDock(QgsDockWidget):
 
     def shut_down(self) -> None:
         """Stop what the pages have started; call before the dock is removed."""
-        self.setup.shut_down()
-        self.detect.shut_down()
-        for page in (self.synthesize, self.models):
-            if page.content is not None:
-                page.content.shut_down()
+        lazy = [page.content for page in (self.synthesize, self.models) if page.content is not None]
+        take_all(page.shut_down for page in (self.setup, self.detect, *lazy))

@@ -122,7 +122,10 @@ class LayerActions(QObject):
         sides = sides_of(self._iface.layerTreeView().selectedLayers(), self._iface.mapCanvas().layers())
         self.swipe.setChecked(sides is not None)
         if sides is None:
-            self._warn("Select two layers in the Layers panel to compare, or one to see the map with and without it.")
+            self._warn(
+                "Select two layers in the Layers panel to compare, or one to see the map with and without it. "
+                "Tables cannot be seen on it."
+            )
         else:
             self._swiping.start(*sides)
 
@@ -145,14 +148,16 @@ def sides_of(selected: list[QgsMapLayer], shown: list[QgsMapLayer]) -> tuple[Sid
     """What is compared: two layers, the lower on the left; or the map without and with one.
 
     Args:
-        selected: in the layer tree.
+        selected: in the layer tree; tables, which no map shows, are passed over.
         shown: layers on the canvas, from top to bottom.
 
     Returns:
         The left and the right side; None where neither one nor two layers are selected.
     """
+    selected = [layer for layer in selected if layer.isSpatial()]
     if len(selected) == 2:
-        order = [layer.id() for layer in QgsProject.instance().layerTreeRoot().layerOrder()]
+        # Not the tree's `layerOrder`: a group that is rendered as one layer is in it instead of its layers.
+        order = [node.layerId() for node in QgsProject.instance().layerTreeRoot().findLayers()]
         lower, upper = sorted(selected, key=lambda layer: -order.index(layer.id()))
         return Side.of(lower), Side.of(upper)
     if len(selected) != 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qgis.core import QgsGeometry, QgsRectangle, QgsReferencedRectangle, QgsWkbTypes
 from qgis.gui import QgsMapCanvas, QgsMapTool, QgsMapToolExtent, QgsRubberBand
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import QObject, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QKeyEvent
 
@@ -20,8 +21,14 @@ def take_over(canvas: QgsMapCanvas, tool: QgsMapTool) -> None:
 
 
 def give_back(canvas: QgsMapCanvas) -> None:
-    """End the tool that has taken the canvas over: the one that the user had before is active again."""
+    """End the tool that has taken the canvas over: the one that the user had before is active again.
+
+    It is remembered, for QGIS may choose the ended tool again by itself; unless it has gone, as that of an elevation
+    profile that was closed, or of a plugin that was unloaded.
+    """
     tool = canvas.mapTool()
+    if tool.former_tool is not None and sip.isdeleted(tool.former_tool):
+        tool.former_tool = None
     if tool.former_tool is not None:
         canvas.setMapTool(tool.former_tool)
     else:
@@ -66,6 +73,7 @@ class ExtentDrawing(QObject):
         self._band.setFillColor(QColor(0, 0, 0, 0))
         self._band.setWidth(2)
         self._band.setLineStyle(Qt.PenStyle.DashLine)
+        canvas.destinationCrsChanged.connect(self._follow_crs)
 
     @property
     def active(self) -> bool:
@@ -87,6 +95,7 @@ class ExtentDrawing(QObject):
     def remove(self) -> None:
         """Leave nothing on the canvas; for the end of the plugin."""
         self.stop()
+        self._canvas.destinationCrsChanged.disconnect(self._follow_crs)
         self._canvas.scene().removeItem(self._band)
 
     def set_visible(self, visible: bool) -> None:
@@ -97,17 +106,27 @@ class ExtentDrawing(QObject):
         """Take a rectangle as if it had been drawn."""
         self.stop()
         self.extent = extent
-        self._band.setToGeometry(QgsGeometry.fromRect(extent), extent.crs())
+        self._show_band()
         self.changed.emit()
 
     def _take(self, rectangle: QgsRectangle) -> None:
         if rectangle.isEmpty():  # a click without a drag
             return
         self.extent = QgsReferencedRectangle(rectangle, self._canvas.mapSettings().destinationCrs())
-        self._band.setToGeometry(QgsGeometry.fromRect(rectangle), None)
+        self._show_band()
         self._tool.clearRubberBand()
         self.stop()
         self.changed.emit()
+
+    def _show_band(self) -> None:
+        self._band.setToGeometry(QgsGeometry.fromRect(self.extent), self.extent.crs())
+
+    def _follow_crs(self) -> None:
+        """The rectangle stays on its place; the band knows only coordinates of the map."""
+        if self.extent is not None:
+            visible = self._band.isVisible()
+            self._show_band()
+            self._band.setVisible(visible)
 
     def stop(self) -> None:
         """Give the canvas its former tool back."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qgis.core import QgsApplication
@@ -11,6 +13,7 @@ from qgis.PyQt.QtWidgets import QAction
 
 from .backend import Backend
 from .paths import resources_dir
+from .undoing import take_all
 
 if TYPE_CHECKING:
     from .dock import ChangeDock
@@ -64,18 +67,26 @@ class Changen2Plugin:
         self.iface.addPluginToRasterMenu(MENU, self.action)
 
     def unload(self) -> None:
-        """Undo all of the above; no process is left."""
+        """Undo all of the above, whatever fails on the way; no process is left, and none starts any more.
+
+        The worker goes first: it may hold or write files that the pages remove.
+        """
+        steps: list[Callable[[], Any]] = [self.backend.close]
         if self.action is not None:
-            self.iface.removeToolBarIcon(self.action)
-            self.iface.removePluginRasterMenu(MENU, self.action)
-            self.action.deleteLater()
+            steps += [
+                partial(self.iface.removeToolBarIcon, self.action),
+                partial(self.iface.removePluginRasterMenu, MENU, self.action),
+                self.action.deleteLater,
+            ]
         if self.layer_actions is not None:
-            self.layer_actions.remove()
+            steps.append(self.layer_actions.remove)
         if self.dock is not None:
-            self.dock.shut_down()
-            self.iface.removeDockWidget(self.dock)
-            self.dock.deleteLater()
+            steps += [
+                self.dock.shut_down,
+                partial(self.iface.removeDockWidget, self.dock),
+                self.dock.deleteLater,
+            ]
         if self.provider is not None:
-            QgsApplication.processingRegistry().removeProvider(self.provider)
-        self.backend.stop()
+            steps.append(partial(QgsApplication.processingRegistry().removeProvider, self.provider))
+        take_all(steps)
         self.action = self.layer_actions = self.dock = self.provider = None

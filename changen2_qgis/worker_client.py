@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .errors import Cancelled
 from .worker_process import Callbacks, Hello, Progress, Timing, WorkerProcess
 
 __all__ = ["Callbacks", "Hello", "Progress", "Timing", "WorkerClient"]
@@ -31,6 +32,7 @@ class WorkerClient:
         self._timing = timing or Timing()
         self._lock = threading.Lock()
         self._process: WorkerProcess | None = None
+        self._closed = False
 
     def hello(self, cancelled: Callable[[], bool] = lambda: False) -> Hello:
         """What the worker says of itself; starts it if it does not run.
@@ -74,8 +76,19 @@ class WorkerClient:
         if process is not None:
             process.stop("The backend was stopped.")
 
+    def close(self) -> None:
+        """End the worker for good: a task that was still waiting for its turn must not start another one.
+
+        What is asked from now on raises `Cancelled`.
+        """
+        with self._lock:
+            self._closed = True
+        self.stop()
+
     def _running(self) -> WorkerProcess:
         with self._lock:
+            if self._closed:
+                raise Cancelled
             if self._process is None or not self._process.touch():
                 self._process = WorkerProcess(self._command(), self._environ(), self._timing)
             return self._process

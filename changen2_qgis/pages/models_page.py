@@ -77,7 +77,7 @@ class ModelsPage(QWidget):
     def _connect(self) -> None:
         self.models.chosen.connect(self._show_chosen)
         self.bar.run_clicked.connect(self._download)
-        self.bar.cancel_clicked.connect(self.shut_down)
+        self.bar.cancel_clicked.connect(self._cancel)
         self.import_file.clicked.connect(self._import)
         self.verify.clicked.connect(self._verify)
         self._backend.known_models.changed.connect(self._show_models)
@@ -187,11 +187,15 @@ class ModelsPage(QWidget):
     def _warn(self, text: str) -> None:
         self._tell(text, Qgis.MessageLevel.Warning)
 
+    def _cancel(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+
     def shut_down(self) -> None:
-        """Stop what this page has started."""
+        """Stop what this page has started; for the end of the dock."""
         for call in (self._look, self._job):
             if call is not None:
-                call.cancel()
+                call.abandon()
 
 
 def _detects(card: Card) -> bool:

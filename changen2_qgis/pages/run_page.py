@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from qgis.core import Qgis, QgsCsException, QgsMapLayer, QgsProject, QgsRasterLayer
-from qgis.gui import QgisInterface
+from qgis.gui import QgisInterface, QgsMessageBarItem
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt, QTimer, pyqtSignal
 from qgis.PyQt.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
@@ -63,10 +66,13 @@ class RunPage(QWidget):
         super().__init__(parent)
         self._iface = iface
         self._backend = backend
-        self._scratch = tempfile.TemporaryDirectory(prefix="changen2-")  # for estimates and previews
+        self._scratch = Path(tempfile.mkdtemp(prefix="changen2-"))  # for estimates and previews
+        # A file that a task holds or writes meanwhile is no reason to fail at the end: it stays, as others of its kind.
+        self._drop_scratch = weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
         self._run: AlgorithmRun | None = None
         self._project_left = False  # since the run was started
         self._calls: dict[str, BackgroundCall] = {}  # kept until they are over, one of each kind
+        self._offers: list[QgsMessageBarItem] = []  # messages with a button of this page
         self._estimate_text = ""
         self.form, self.bar, self.results = form, bar, results
         self.sample = QPushButton(own_icon("changen2"), "Try it on the sample scene", self)
@@ -242,7 +248,7 @@ class RunPage(QWidget):
             self._delay.start()
             return
         try:
-            method, request, notes = self.ask_estimate(Path(self._scratch.name) / "estimate")
+            method, request, notes = self.ask_estimate(self._scratch / "estimate")
         except (PluginError, QgsCsException) as error:
             self._estimate_text = message_of(error)
             self.bar.say(self._estimate_text)
@@ -357,6 +363,7 @@ class RunPage(QWidget):
         item.layout().addWidget(button)
         button.clicked.connect(lambda: act() and bar.popWidget(item))
         bar.pushWidget(item, level, 0)
+        self._offers = [offer for offer in self._offers if not sip.isdeleted(offer)] + [item]
 
     def _end(self, report: Callable[[], None]) -> None:
         if self._run is not None:
@@ -388,12 +395,15 @@ class RunPage(QWidget):
         """Stop everything that this page has started, and start nothing any more; for the dock's end."""
         for timer in (self._delay, self._later):
             timer.blockSignals(True)
-        self._cancel()
-        for call in list(self._calls.values()):
-            call.cancel()
-        self.form.extent.drawing.remove()
+        for task in (self._run, *self._calls.values()):
+            if task is not None:
+                task.abandon()
+        for offer in self._offers:
+            if not sip.isdeleted(offer):  # by the user, or once what it offers was done
+                self._iface.messageBar().popWidget(offer)
+        self.form.extent.remove()
         self.results.shut_down()
-        self._scratch.cleanup()
+        self._drop_scratch()
 
     def _tell(self, text: str, level: Qgis.MessageLevel = Qgis.MessageLevel.Info) -> None:
         self._iface.messageBar().pushMessage("Changen2", text, level, 0 if level == Qgis.MessageLevel.Warning else 8)

@@ -53,7 +53,7 @@ class SetupPage(QWidget):
         self.again.clicked.connect(self.retry)
         self.existing.clicked.connect(self._ask_for_python)
         self.bar.run_clicked.connect(self._build)
-        self.bar.cancel_clicked.connect(self.shut_down)
+        self.bar.cancel_clicked.connect(self._cancel)
 
     def explain_failure(self, message: str) -> None:
         """Say why the backend that is there does not start, and offer all ways to one that does."""
@@ -82,10 +82,14 @@ class SetupPage(QWidget):
 
         return self._backend.set_up(report, task.isCanceled)
 
-    def shut_down(self) -> None:
-        """Stop building, if it is under way."""
+    def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+    def shut_down(self) -> None:
+        """Stop building, if it is under way; for the end of the dock."""
+        if self._task is not None:
+            self._task.abandon()
 
     def _ask_for_python(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Interpreter with the Changen2 backend")

@@ -127,7 +127,7 @@ class SynthesizePage(RunPage):
             self._warn(problem)
             return
         image, labels = form.image.layer(), form.labels.layer()
-        folder = Path(tempfile.mkdtemp(prefix="simulate-", dir=self._scratch.name))
+        folder = Path(tempfile.mkdtemp(prefix="simulate-", dir=self._scratch))
         try:
             area = area_of(form.extent, image.crs())
         except PluginError as error:

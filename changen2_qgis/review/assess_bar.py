@@ -118,9 +118,9 @@ class AssessBar(QWidget):
         self._run.start()
 
     def shut_down(self) -> None:
-        """Stop what runs."""
+        """Stop what runs; for the end of the dock."""
         if self._run is not None:
-            self._run.cancel()
+            self._run.abandon()
 
     def _fill_menu(self) -> None:
         self.menu.clear()

@@ -7,6 +7,7 @@ from typing import Any
 from qgis.core import (
     QgsMapLayerProxyModel,
     QgsProcessingFeatureSourceDefinition,
+    QgsProject,
     QgsReferencedRectangle,
     QgsVectorLayer,
 )
@@ -65,6 +66,7 @@ class ExtentPicker(QWidget):
         self.drawing.ended.connect(lambda: self.draw.setChecked(False))
         self.polygons.layerChanged.connect(self.changed)
         self._canvas.extentsChanged.connect(self._canvas_moved)
+        QgsProject.instance().cleared.connect(self._leave_project)
 
     def parameters(self) -> dict[str, Any]:
         """EXTENT (a referenced rectangle) or AOI (a polygon layer) for the algorithm; empty for all."""
@@ -101,6 +103,17 @@ class ExtentPicker(QWidget):
         if way == POLYGONS and self.polygons.currentLayer() is None:
             return "Choose the polygon layer to look in."
         return ""
+
+    def remove(self) -> None:
+        """Leave nothing on the canvas; for the end of the plugin."""
+        QgsProject.instance().cleared.disconnect(self._leave_project)
+        self.drawing.remove()
+
+    def _leave_project(self) -> None:
+        """A place of the former project would bound the search in the next one, unnoticed where both lie there."""
+        self.drawing.clear()
+        if self.way.currentIndex() in (RECTANGLE, POLYGONS):
+            self.show_whole()
 
     def _show_way(self, way: int) -> None:
         self._detail.setCurrentIndex(way)

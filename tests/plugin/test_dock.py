@@ -1,6 +1,12 @@
 """The dock in a window of its own: layout, keyboard, empty states, and what each control does."""
 
+import errno
+import gc
+import os
+import shutil
 import tempfile
+import threading
+import weakref
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +15,7 @@ import numpy as np
 import pytest
 from osgeo import gdal, ogr
 from qgis.core import (
+    Qgis,
     QgsApplication,
     QgsFeature,
     QgsGeometry,
@@ -19,9 +26,11 @@ from qgis.core import (
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
+    QgsTask,
     QgsVectorLayer,
 )
 from qgis.gui import QgsMapCanvas, QgsMessageBar
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import (
@@ -40,7 +49,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from changen2_qgis.dock import ChangeDock
-from changen2_qgis.errors import BackendError, SetupError
+from changen2_qgis.errors import BackendError, Cancelled, SetupError
 from changen2_qgis.known_models import KnownModels
 from changen2_qgis.processing.provider import Changen2Provider
 from changen2_qgis.results import add_detection_group, detection_groups
@@ -435,10 +444,13 @@ class Interrupted(QgsProcessingAlgorithm):
     def initAlgorithm(self, configuration=None):
         self.addParameter(QgsProcessingParameterString(self.folder, "Folder"))
 
-    def processAlgorithm(self, parameters, context, feedback):
+    def finish_a_part(self, parameters):
         work = Path(parameters[self.folder]) / WORK_FOLDER
         work.mkdir(parents=True, exist_ok=True)
         (work / "journal.jsonl").write_text('{"run": 1}\n{"block": 0}\n')
+
+    def processAlgorithm(self, parameters, context, feedback):
+        self.finish_a_part(parameters)
         raise QgsProcessingException(self.message)
 
 
@@ -471,6 +483,71 @@ def test_an_interrupted_run_can_go_on_where_it_stopped(dock, pair, window, tmp_p
     bar.findChild(QPushButton, "changen2_go_on").click()
     qtbot.waitUntil(lambda: bar.currentItem() is not None and "again" in bar.currentItem().text(), timeout=5000)
     assert len(list((tmp_path / "Changen2 runs").iterdir())) == 1
+    QgsApplication.processingRegistry().removeProvider(provider)
+
+
+def test_no_button_of_the_dock_stays_in_the_message_bar(window, settings, tmp_path, qtbot):
+    """After an upgrade of the plugin it would call into what is gone."""
+    dock = ChangeDock(window.iface, AnsweringBackend())
+    page, bar = dock.detect, window.iface.messageBar()
+    for number in range(3):
+        work = tmp_path / f"run {number}" / WORK_FOLDER
+        work.mkdir(parents=True)
+        (work / "journal.jsonl").write_text('{"run": 1}\n{"block": 0}\n')
+        page._offer_to_go_on(f"Stopped {number}.", Qgis.MessageLevel.Warning, work.parent)
+    closed = bar.currentItem()
+    bar.popWidget(closed)  # as the user does
+    qtbot.waitUntil(lambda: sip.isdeleted(closed))
+    bar.pushMessage("QGIS", "The project is saved.")
+    assert len(bar.items()) == 3
+    dock.shut_down()
+    assert [item.text() for item in bar.items()] == ["The project is saved."]
+
+
+def is_running(task):
+    """A function that tells whether a pool thread has taken up a task, and keeps it not alive itself."""
+    known = weakref.ref(task)
+    return lambda: known().status() == QgsTask.TaskStatus.Running
+
+
+class Slow(Interrupted):
+    """Stands in for a detection that takes its time, also to stop."""
+
+    enough = threading.Event()
+
+    def processAlgorithm(self, parameters, context, feedback):
+        self.finish_a_part(parameters)
+        self.enough.wait()
+        return {}
+
+
+class SlowProvider(InterruptedProvider):
+    def loadAlgorithms(self):
+        self.addAlgorithm(Slow())
+
+
+def test_a_run_may_outlive_the_dock(window, settings, pair, tmp_path, qtbot):
+    """Nobody is told of its end, and what its task uses is there until then."""
+    QgsProject.instance().write(str(tmp_path / "town.qgz"))
+    provider = SlowProvider()
+    QgsApplication.processingRegistry().addProvider(provider)
+    docks = [ChangeDock(window.iface, AnsweringBackend())]
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, docks[0])
+    page = docks[0].detect
+    qtbot.waitUntil(page.bar.run.isEnabled)
+    page.bar.run.click()
+    run, page = page._run, None
+    qtbot.waitUntil(is_running(run._task))
+    run, used, alive = weakref.ref(run), [weakref.ref(run._context), weakref.ref(run._feedback)], []
+    run()._task.executed.connect(lambda *_: alive.extend(reference() is not None for reference in used))
+    docks[0].shut_down()
+    sip.delete(docks.pop())
+    qtbot.waitUntil(lambda: gc.collect() >= 0 and run() is None)
+    Slow.enough.set()
+    qtbot.waitUntil(lambda: bool(alive))
+    assert alive == [True, True]
+    qtbot.waitUntil(lambda: [reference() for reference in used] == [None, None])
+    assert window.iface.messageBar().currentItem() is None
     QgsApplication.processingRegistry().removeProvider(provider)
 
 
@@ -522,6 +599,23 @@ def test_without_a_backend_there_is_one_button_that_builds_it(open_dock, qtbot):
     dock.setup.bar.run.click()
     qtbot.waitUntil(dock.pages.isVisible, timeout=5000)
     qtbot.waitUntil(lambda: dock.detect.form.model.currentText() == CARD["title"], timeout=5000)
+
+
+def test_building_may_outlive_the_dock(window, settings, qtbot):
+    class Patient(AnsweringBackend):
+        def set_up(self, progress, cancelled):
+            while not cancelled():
+                threading.Event().wait(0.01)
+            raise Cancelled
+
+    dock = ChangeDock(window.iface, Patient(set_up=False))
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+    dock.setup.bar.run.click()
+    task = dock.setup._task
+    qtbot.waitUntil(is_running(task))
+    dock.shut_down()
+    sip.delete(dock)
+    qtbot.waitUntil(lambda: sip.isdeleted(task))
 
 
 def test_a_built_environment_replaces_an_interpreter_that_was_named(open_dock, settings, qtbot):
@@ -581,6 +675,21 @@ def test_a_backend_that_does_not_start_is_explained(open_dock, window, qtbot):
     assert "stopped at once" in dock.setup.bar.note.text()
     assert dock.setup.again.isVisible()
     dock.shut_down()
+
+
+def test_a_file_that_is_still_written_does_not_keep_the_dock_from_ending(window, settings, monkeypatch):
+    """What is left over lies among the temporary files."""
+    dock = ChangeDock(window.iface, AnsweringBackend())
+    scratch = dock.detect._scratch
+    (scratch / "estimate").mkdir()
+
+    def refuse(path, **_):
+        raise OSError(errno.ENOTEMPTY, "Directory not empty", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", refuse)
+        dock.detect.shut_down()
+    shutil.rmtree(scratch)
 
 
 def test_run_folders_are_new_and_beside_the_project(tmp_path, qgis_new_project):

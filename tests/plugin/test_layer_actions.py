@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from qgis.core import QgsProject, QgsRasterLayer, QgsVectorLayer
+from qgis.core import QgsLayerTree, QgsProject, QgsRasterLayer, QgsVectorLayer
 from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 from qgis.PyQt.QtGui import QDesktopServices
@@ -184,6 +184,25 @@ def test_one_selected_layer_is_swiped_over_the_rest_of_the_map(images):
     assert left.title == f"without {images[2].name()}" and left.in_time and right.in_time
     _, hidden = sides_of([images[1]], [images[0]])
     assert hidden.layers == (images[1], images[0])
+
+
+def test_tables_are_no_part_of_a_swipe(actions, iface, project, images):
+    tables = [QgsVectorLayer("NoGeometry?field=name:string", name, "memory") for name in ("owners", "streets")]
+    project.addMapLayers(tables)
+    iface.selected = tables
+    actions.swipe.trigger()
+    assert not actions.swipe.isChecked()
+    assert "Tables cannot be seen" in iface.bar.currentItem().text()
+    iface.selected = [tables[0], images[3], images[0]]
+    actions.swipe.trigger()
+    assert iface.canvas.mapTool().item.titles == (images[0].name(), images[3].name())
+
+
+def test_layers_of_a_group_that_is_rendered_as_one_are_swiped(images, project, monkeypatch):
+    """From QGIS 3.24 on they are missing in the order in which the map is drawn; here it is left empty."""
+    monkeypatch.setattr(QgsLayerTree, "layerOrder", lambda root: [])
+    left, right = sides_of([images[3], images[0]], [])
+    assert (left.layers, right.layers) == ((images[0],), (images[3],))
 
 
 def test_without_a_selection_it_is_said_what_to_select(actions, iface):

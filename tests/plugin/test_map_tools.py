@@ -1,8 +1,17 @@
 """Dragging an extent on the canvas, and what the dock makes of it."""
 
 import pytest
-from qgis.core import QgsCoordinateReferenceSystem, QgsPointXY, QgsProject, QgsRectangle, QgsVectorLayer
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsPointXY,
+    QgsProject,
+    QgsRectangle,
+    QgsReferencedRectangle,
+    QgsVectorLayer,
+)
 from qgis.gui import QgsMapCanvas, QgsMapToolPan
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 
@@ -19,10 +28,18 @@ def canvas(qgis_app, qtbot):
     canvas.resize(400, 400)
     canvas.setDestinationCrs(UTM)
     canvas.setExtent(QgsRectangle(500000, 5000000, 500400, 5000400))
-    canvas.setMapTool(QgsMapToolPan(canvas))
+    pan = QgsMapToolPan(canvas)  # Python deletes it where nothing holds it
+    canvas.setMapTool(pan)
     canvas.show()
     yield canvas
     canvas.unsetMapTool(canvas.mapTool())
+
+
+@pytest.fixture
+def picker(canvas):
+    picker = ExtentPicker(canvas)
+    yield picker
+    picker.remove()
 
 
 def drag(canvas, start, end):
@@ -67,11 +84,67 @@ def test_escape_gives_up_and_keeps_the_earlier_rectangle(canvas):
     assert drawing.extent == earlier
 
 
+def test_a_former_tool_that_has_gone_does_not_come_back(canvas):
+    """As that of an elevation profile that was closed meanwhile."""
+    former = canvas.mapTool()
+    drawing = ExtentDrawing(canvas)
+    drawing.start()
+    sip.delete(former)
+    QTest.keyClick(canvas, Qt.Key.Key_Escape)
+    assert canvas.mapTool() is None
+    drawing.start()
+    drawing.stop()
+    assert canvas.mapTool() is None
+
+
 def test_a_click_without_a_drag_is_no_rectangle(canvas):
     drawing = ExtentDrawing(canvas)
     drawing.start()
     drag(canvas, (500100, 5000100), (500100, 5000100))
     assert drawing.extent is None
+
+
+def band_of(drawing):
+    """Where the canvas shows the rectangle, in its own coordinates."""
+    return drawing._band.asGeometry().boundingBox()
+
+
+def test_the_rectangle_stays_on_its_place_in_another_crs(canvas):
+    drawing = ExtentDrawing(canvas)
+    rectangle = QgsReferencedRectangle(QgsRectangle(500100, 5000100, 500200, 5000300), UTM)
+    drawing.show_extent(rectangle)
+    for epsg in ("EPSG:4326", "EPSG:3857", "EPSG:32633"):
+        canvas.setDestinationCrs(QgsCoordinateReferenceSystem(epsg))
+        to_map = QgsCoordinateTransform(UTM, canvas.mapSettings().destinationCrs(), QgsProject.instance())
+        drawn, wanted = band_of(drawing), to_map.transformBoundingBox(rectangle)
+        assert drawn.xMinimum() == pytest.approx(wanted.xMinimum(), rel=1e-6)
+        assert drawn.yMaximum() == pytest.approx(wanted.yMaximum(), rel=1e-6)
+    assert drawing.extent == rectangle and drawing.extent.crs() == UTM
+
+
+def test_another_crs_does_not_show_a_rectangle_that_is_not_used(canvas, picker):
+    picker.show_rectangle(QgsReferencedRectangle(QgsRectangle(500100, 5000100, 500200, 5000300), UTM))
+    picker.way.setCurrentIndex(CANVAS)
+    canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:4326"))
+    assert not picker.drawing._band.isVisible()
+    picker.way.setCurrentIndex(RECTANGLE)
+    assert picker.drawing._band.isVisible()
+    assert band_of(picker.drawing).xMinimum() == pytest.approx(15.00127, abs=1e-4)
+
+
+def test_another_project_is_looked_at_everywhere(picker, qgis_new_project, qtbot):
+    picker.show_rectangle(QgsReferencedRectangle(QgsRectangle(500100, 5000100, 500200, 5000300), UTM))
+    with qtbot.waitSignal(picker.changed):
+        QgsProject.instance().clear()
+    assert picker.way.currentIndex() == WHOLE and picker.parameters() == {}
+    picker.way.setCurrentIndex(RECTANGLE)
+    assert "Draw the rectangle" in picker.problem() and band_of(picker.drawing).isEmpty()
+
+
+def test_another_project_leaves_the_visible_map(picker, qgis_new_project):
+    picker.way.setCurrentIndex(CANVAS)
+    QgsProject.instance().clear()
+    assert picker.way.currentIndex() == CANVAS
 
 
 def test_removing_leaves_nothing_on_the_canvas(canvas):
@@ -83,14 +156,12 @@ def test_removing_leaves_nothing_on_the_canvas(canvas):
     assert len([item for item in canvas.scene().items() if item.isVisible()]) <= items
 
 
-def test_the_whole_image_needs_no_parameter(canvas):
-    picker = ExtentPicker(canvas)
+def test_the_whole_image_needs_no_parameter(picker):
     assert picker.way.currentIndex() == WHOLE
     assert picker.parameters() == {} and picker.problem() == ""
 
 
-def test_the_visible_map_follows_the_canvas(canvas, qtbot):
-    picker = ExtentPicker(canvas)
+def test_the_visible_map_follows_the_canvas(canvas, picker, qtbot):
     picker.way.setCurrentIndex(CANVAS)
     with qtbot.waitSignal(picker.changed):
         canvas.setExtent(QgsRectangle(500100, 5000100, 500150, 5000150))
@@ -99,8 +170,7 @@ def test_the_visible_map_follows_the_canvas(canvas, qtbot):
     assert extent.center() == QgsPointXY(500125, 5000125)
 
 
-def test_a_rectangle_that_is_not_drawn_yet_is_asked_for(canvas):
-    picker = ExtentPicker(canvas)
+def test_a_rectangle_that_is_not_drawn_yet_is_asked_for(canvas, picker):
     picker.way.setCurrentIndex(RECTANGLE)
     assert "Draw the rectangle" in picker.problem()
     picker.draw.click()
@@ -111,8 +181,7 @@ def test_a_rectangle_that_is_not_drawn_yet_is_asked_for(canvas):
     assert picker.parameters()["EXTENT"] == picker.drawing.extent
 
 
-def test_polygons_are_asked_for_and_passed_on_with_their_selection(canvas, qgis_new_project):
-    picker = ExtentPicker(canvas)
+def test_polygons_are_asked_for_and_passed_on_with_their_selection(picker, qgis_new_project):
     picker.way.setCurrentIndex(POLYGONS)
     assert "Choose the polygon layer" in picker.problem()
     layer = QgsVectorLayer("Polygon?crs=EPSG:32633", "parcels", "memory")

@@ -3,9 +3,11 @@
 import os
 
 import pytest
-from qgis.core import QgsApplication
+from qgis.core import Qgis, QgsApplication
+from qgis.PyQt import sip
 
 import changen2_qgis
+from changen2_qgis.errors import Cancelled
 
 
 @pytest.fixture
@@ -32,6 +34,38 @@ def test_unload_leaves_no_process_and_no_provider(plugin):
         os.kill(pid, 0)
     assert QgsApplication.processingRegistry().providerById("changen2") is None
     assert plugin.dock is None
+
+
+def test_no_process_starts_any_more_after_unload(plugin):
+    """A task that was waiting for its turn may ask only now."""
+    plugin.initGui()
+    plugin.unload()
+    for ask in (plugin.backend.hello, lambda: plugin.backend.request("models", {})):
+        with pytest.raises(Cancelled):
+            ask()
+    assert plugin.backend.pid is None
+
+
+def test_a_step_of_unload_that_fails_is_logged_and_the_others_are_taken(plugin, qgis_iface, monkeypatch, qtbot):
+    plugin.initGui()
+    dock, action = plugin.dock, plugin.action
+    plugin.backend.hello()
+    seen, removed = [], []
+
+    def fail():
+        seen.append(plugin.backend.pid)
+        raise OSError("a page holds on")
+
+    monkeypatch.setattr(dock.detect, "shut_down", fail)
+    monkeypatch.setattr(dock.setup, "shut_down", fail)
+    monkeypatch.setattr(plugin.layer_actions, "remove", fail)
+    monkeypatch.setattr(qgis_iface, "removeDockWidget", removed.append, raising=False)
+    with qtbot.waitSignals([QgsApplication.messageLog().messageReceived[str, str, Qgis.MessageLevel]] * 3) as told:
+        plugin.unload()
+    assert seen == [None] * 3, "the worker is gone before files are removed"
+    assert all("a page holds on" in signal.args[0] for signal in told.all_signals_and_args)
+    assert removed == [dock] and QgsApplication.processingRegistry().providerById("changen2") is None
+    qtbot.waitUntil(lambda: sip.isdeleted(dock) and sip.isdeleted(action))
 
 
 def test_it_can_be_loaded_again(plugin):

@@ -41,7 +41,8 @@ def canvas(layers, qtbot):
     canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:32633"))
     canvas.setExtent(QgsRectangle(500010, 4999810, 500190, 4999990))
     canvas.setLayers([layers[2]])
-    canvas.setMapTool(QgsMapToolPan(canvas))
+    pan = QgsMapToolPan(canvas)  # Python deletes it where nothing holds it
+    canvas.setMapTool(pan)
     canvas.show()
     yield canvas
     canvas.unsetMapTool(canvas.mapTool())

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from qgis.gui import QgsMapCanvas, QgsMessageBar
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import (
@@ -291,6 +292,20 @@ def test_progress_is_shown_and_can_be_cancelled(page, backend, window, answer, q
     page.bar.cancel.click()
     qtbot.waitUntil(lambda: not page.bar.running, timeout=5000)
     assert window.said() == "Cancelled." and page.import_file.isEnabled()
+
+
+def test_a_download_may_outlive_the_dock(window, settings, backend, qtbot):
+    backend.wait_for_cancel = True
+    dock = ChangeDock(window.iface, backend)
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+    page = dock.models.get()
+    page._start("Install", "download_model", {"name": "big"}, "It is there.")
+    task = page._job
+    qtbot.waitUntil(lambda: task.status() == task.TaskStatus.Running)
+    dock.shut_down()
+    sip.delete(dock)
+    qtbot.waitUntil(lambda: sip.isdeleted(task))
+    assert window.said() == ""
 
 
 @pytest.mark.parametrize(

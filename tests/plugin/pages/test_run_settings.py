@@ -60,7 +60,7 @@ def detect_form(canvas, qtbot):
     qtbot.addWidget(form)
     form.set_backend(HELLO)
     yield form
-    form.extent.drawing.remove()
+    form.extent.remove()
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def synthesize_form(canvas, qtbot):
     qtbot.addWidget(form)
     form.set_backend(HELLO)
     yield form
-    form.extent.drawing.remove()
+    form.extent.remove()
     form.events.bar.remove()
 
 
