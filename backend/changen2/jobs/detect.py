@@ -17,12 +17,13 @@ from changen2.errors import InputError
 from changen2.heap import kept_memory
 from changen2.jobs.cluster.crew import crew
 from changen2.jobs.cluster.detection import ClusterPredictor, Date
+from changen2.jobs.cluster.precision import NAMES
 from changen2.jobs.detection.alignment import grid_of_after, open_after, undone
 from changen2.jobs.detection.calibrated import scaling_of
 from changen2.jobs.detection.change_map import Decoder, DetectionMaps, polygons_of
 from changen2.jobs.detection.plan import Plan, make_plan
 from changen2.jobs.runs.folder import files_there, run_folder
-from changen2.jobs.runs.journal import Journal, note_request, stamps
+from changen2.jobs.runs.journal import Journal, begun_as, note_request, stamps
 from changen2.jobs.runs.manifest import describe_input, describe_layer, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.devices import choose_device, choose_precision, default_threads
@@ -89,7 +90,8 @@ def run(request: DetectRequest, reporter: Reporter) -> dict[str, Any]:
         if request.dask is None:
             return run_plan(plan, load_predictor(plan), folder, reporter)
         with crew(1, request.dask, request.device) as workers:
-            return run_plan(plan, ClusterPredictor(plan, workers, reporter.check), folder, reporter)
+            begun_in = begun_as(folder.work).get("precision") if folder.goes_on else None
+            return run_plan(plan, ClusterPredictor(plan, workers, reporter.check, begun_in), folder, reporter)
 
 
 def output_folder(request: DetectRequest) -> OutputFolder:
@@ -293,8 +295,8 @@ def _identity(plan: Plan, predictor: Predictor | ClusterPredictor) -> dict[str, 
         ),
         "tiles": [*plan.tile, plan.tiles.rows.overlap],
         "threads": torch.get_num_threads(),
-        "device": str(predictor.device),
-        "precision": str(predictor.precision),
+        "device": predictor.device.type,  # whichever of several GPUs
+        "precision": NAMES[predictor.precision],
     }
 
 

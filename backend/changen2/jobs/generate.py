@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,12 @@ import torch
 
 from changen2.gpcm.synthesis import Generator
 from changen2.jobs.cluster.crew import Crew, crew
+from changen2.jobs.cluster.precision import for_all_workers, precision_here
 from changen2.jobs.generation.files import LAYERS, Delivery, make_files
 from changen2.jobs.generation.plan import DatasetPlan, make_plan, orders, with_view_shift
 from changen2.jobs.generation.sources import Source
 from changen2.jobs.runs.folder import run_folder
-from changen2.jobs.runs.journal import Journal, stamps
+from changen2.jobs.runs.journal import Journal, begun_as, stamps
 from changen2.jobs.runs.manifest import versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.synthesis.model_defaults import settled
@@ -90,6 +91,8 @@ def run_with(
     with gdal_environment(), _threads_restored():
         plan = make_plan(request, card, load, reporter)
         with folder, crew(request.workers, request.dask, request.device) as hands:
+            begun_in = begun_as(folder.work).get("precision") if folder.goes_on else None
+            plan = _in_one_precision(plan, request, hands, begun_in, reporter)
             journal = Journal(folder.work, _identity(request, card, plan))
             workers = hands.size  # some may have left when all is drawn
             drawn = _draw(request, plan, hands, folder.work, journal, reporter)
@@ -193,6 +196,18 @@ def _idle_parts(request: GenerateRequest, plan: DatasetPlan, journal: Journal) -
     ]
 
 
+def _in_one_precision(
+    plan: DatasetPlan, request: GenerateRequest, hands: Crew, begun_in: str | None, reporter: Reporter
+) -> DatasetPlan:
+    """A plan whose pairs are all drawn in the precision that one worker, or the run when it began, has found."""
+    precision = begun_in if begun_in and request.precision == "auto" else request.precision
+    if precision == "auto":
+        (precision,) = hands.in_order(precision_here, [(request.device, precision)], reporter.check)
+        if request.dask is not None:
+            precision = for_all_workers(precision, request.precision, request.device, hands.on_gpus)
+    return replace(plan, workshop=replace(plan.workshop, precision=precision))
+
+
 def _identity(request: GenerateRequest, card: ModelCard, plan: DatasetPlan) -> dict[str, Any]:
     """Everything that the pairs depend on; a run resumes only with the same, by as many processes as one likes."""
     files = [path for source in plan.sources for path in (source.image, source.labels)]
@@ -202,6 +217,7 @@ def _identity(request: GenerateRequest, card: ModelCard, plan: DatasetPlan) -> d
         "model": card.sha256,
         "files": stamps((*files, request.classes, request.transitions)),
         "parameters": request.model_dump(exclude={"out_dir", "resume", "overwrite", "workers", "dask"}),
+        "precision": plan.workshop.precision,
     }
 
 
@@ -228,6 +244,7 @@ def _manifest(
         "semantic": "class numbers, 255 unknown" if plan.kind == "S9" else "255 object, 0 none",
         "workers": workers,
         "threads": 1,
+        "precision": plan.workshop.precision,
         "sources": [
             {"image": source.image, "part": astuple(source.part), "split": source.split, "gsd_m": source.gsd}
             for source in plan.sources

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from changen2.heap import kept_memory
 from changen2.jobs.cluster.crew import Crew, once_a_process
+from changen2.jobs.cluster.precision import NAMES, for_all_workers
 from changen2.jobs.detection.plan import Plan
 from changen2.models.devices import choose_device, choose_precision
 from changen2.models.predictor import Predictor, batch_that_fits
@@ -27,8 +28,6 @@ from changen2.raster.pipeline import WriteCore, core_of, read_block, sum_block
 from changen2.raster.radiometry import Stretch
 from changen2.raster.reading import AlignedRaster, gdal_environment
 from changen2.raster.tiles import Block, TileGrid
-
-PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 DEFAULT_THREADS = 1
 """Of torch in each task: a cluster's cores are filled by workers, and every worker must add up in the same order."""
@@ -99,7 +98,7 @@ class Detector:
 def describe(detector: Detector) -> tuple[str, str, int]:
     """Device, precision and batch size that a worker ends up with; runs there."""
     predictor = detector.ready()
-    return str(predictor.device), str(predictor.precision).removeprefix("torch."), predictor.batch_size
+    return str(predictor.device), NAMES[predictor.precision], predictor.batch_size
 
 
 def look(
@@ -120,25 +119,26 @@ class ClusterPredictor:
         plan: of the detection.
         crew: the workers.
         check: raises to cancel.
+        begun_in: precision that the run was begun in, for one that goes on; it may be another worker that answers now.
 
     Attributes:
-        precision, batch_size: those of the first worker asked; all are told to use the same. fp16 that nobody asked for
-            becomes fp32 where a task may come to a worker without GPU, which cannot compute in it.
+        precision, batch_size: those of the first worker asked; all are told to use the same, see
+            :func:`changen2.jobs.cluster.precision.for_all_workers`.
         device: that of the first worker asked; where none was asked for, each uses the best of its own.
     """
 
-    def __init__(self, plan: Plan, crew: Crew, check: Callable[[], None]) -> None:
+    def __init__(self, plan: Plan, crew: Crew, check: Callable[[], None], begun_in: str | None = None) -> None:
         request = plan.request
         threads = request.threads or DEFAULT_THREADS
         # What a run notes about itself, and is resumed by, counts the threads here.
         torch.set_num_threads(threads)
-        asked = Detector(plan.card, request.device, request.precision, threads, request.batch_size, plan.tile)
-        ((device, precision, self.batch_size),) = crew.in_order(describe, [asked], check)
-        anywhere = request.device == "auto" and not crew.on_gpus
-        if precision == "float16" and request.precision == "auto" and anywhere:
-            precision = "float32"
-        self.device, self.precision = torch.device(device), getattr(torch, precision)
-        self._detector = replace(asked, batch_size=self.batch_size, precision=PRECISIONS[precision])
+        wanted = begun_in if begun_in and request.precision == "auto" else request.precision
+        asked = Detector(plan.card, request.device, wanted, threads, request.batch_size, plan.tile)
+        ((device, found, self.batch_size),) = crew.in_order(describe, [asked], check)
+        precision = for_all_workers(found, wanted, request.device, crew.on_gpus)
+        self.device = torch.device(device)
+        self.precision = next(kind for kind, name in NAMES.items() if name == precision)
+        self._detector = replace(asked, batch_size=self.batch_size, precision=precision)
         self._crew, self._check, self._planes = crew, check, plan.planes
 
     def probe(self, tile: tuple[int, int]) -> int:

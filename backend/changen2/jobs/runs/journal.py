@@ -104,6 +104,12 @@ def stamps(paths: Iterable[str | None]) -> dict[str, list[float]]:
     return {path: [file.stat().st_size, file.stat().st_mtime] for path, file in files.items() if file is not None}
 
 
+def begun_as(work: Path) -> dict[str, Any]:
+    """What the result of an unfinished run depends on, as it noted when it began; empty where nothing is noted."""
+    lines = _whole_lines(work / NAME)
+    return dict(json.loads(lines[0])) if lines else {}
+
+
 def has_finished_blocks(work: Path) -> bool:
     """Tell whether a work folder holds something to go on from."""
     return len(_whole_lines(work / NAME)) > 1

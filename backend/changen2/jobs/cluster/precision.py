@@ -1,0 +1,30 @@
+"""One precision for all workers of a run: pixels must not tell which of unlike workers has made them."""
+
+from __future__ import annotations
+
+import torch
+
+from changen2.models.devices import choose_device, choose_precision
+
+NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+def precision_here(asked: tuple[str, str]) -> str:
+    """The precision that a process ends up with, by the device and the precision asked for; runs on a worker."""
+    device, precision = asked
+    return NAMES[choose_precision(precision, choose_device(device))]
+
+
+def for_all_workers(found: str, asked: str, device: str, on_gpus: bool) -> str:
+    """The precision of all workers of a cluster.
+
+    fp16 that nobody asked for becomes fp32 where a task may come to a worker without GPU, which cannot compute in it.
+
+    Args:
+        found: what the first worker ends up with.
+        asked: precision that was asked for.
+        device: that was asked for.
+        on_gpus: whether every task holds a GPU.
+    """
+    anywhere = device == "auto" and not on_gpus
+    return "fp32" if found == "fp16" and asked == "auto" and anywhere else found
