@@ -84,9 +84,9 @@ BACKEND_DRIVERS = frozenset(
 
 _CREDENTIAL = re.compile(
     r"""(?ix)\b( (?:api|app|access|auth|client|subscription|sig|secret|pass|pwd|user|token|key)[\w-]*
-              | [\w-]*(?:key|token) ) = ( '[^']*' | [^&\s|]+ )"""
+              | [\w-]*(?:key|token) | tk | ak ) = ( '[^']*' | [^&\s|]+ )"""
 )
-_USER_IN_ADDRESS = re.compile(r"(\w+://)[^/@\s]+@")
+_USER_IN_ADDRESS = re.compile(r"(\w+://)[^/?\s]+@")
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ import warnings
 from typing import Any
 
 _SECRET = re.compile(
-    r"""(?ix)\b( [\w-]*(?: key | token | password | passwd | pwd | secret | sig | signature | credential | authorization
-                       | authcfg | accessid | keyid | key-pair-id | user | username ) (?: = | %3D ) )
+    r"""(?ix)(?: \b | (?<=%3F) | (?<=%26) )
+        ( (?: [\w-]*(?: key | token | password | passwd | pwd | secret | sig | signature | credential | authorization
+                         | authcfg | accessid | keyid | key-pair-id | user | username ) | tk | ak ) (?: = | %3D ) )
         (?: '[^']*' | "[^"]*" | [^&\s'"]+ )"""
 )
 # A path that was made short has one slash left of two; C:/ is a drive.
-_USERINFO = re.compile(r"(?i)(\w\w:/{1,2}|%3A%2F%2F)(?:(?!%2F)[^/@\s])+(@|%40)")
+_USERINFO = re.compile(r"(?i)(\w\w:/{1,2}|%3A%2F%2F)(?:(?!%2F)[^/?\s])+(@|%40)")
 
 
 def redact(text: str) -> str:

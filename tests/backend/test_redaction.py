@@ -15,6 +15,9 @@ SOURCES = [
     "/vsicurl/https://store.example/a.tif?GoogleAccessId=hush&Signature=hush&Key-Pair-Id=hush",
     "/vsicurl?header.Authorization=Bearer%20hush&url=https%3A%2F%2Fstore.example%2Fa.tif%3Ftoken%3Dhush",
     "https://store.example/a.tif?subscription-key=hush&api_key=hush&AWSAccessKeyId=hush",
+    "https://t0.tianditu.example/img_w/wmts?SERVICE=WMTS&tk=hush",
+    "/vsicurl?url=https%3A%2F%2Ft0.tianditu.example%2Fwmts%3Ftk%3Dhush",
+    "https://ada:pass@hush@store.example/a.tif",
     "PG:host=db dbname='gis' user='ada' password='hush hush' table='r'",
 ]
 
@@ -30,6 +33,7 @@ def test_credentials_are_redacted(source):
     [
         "/home/ada/key figures/monkey.tif",
         "/vsicurl/https://store.example/a.tif?v=2",
+        "https://store.example/a.tif?break=2&by=ada@home",
         "C:\\user\\labels.tif",
         "C:/ada@home/labels.tif",
     ],

@@ -475,6 +475,8 @@ def test_no_polygons_is_refused(before, tmp_path):
         "dbname='gis' host=db user='ada' password='hush' table=\"r\"",
         "/vsicurl/https://store.example/a.tif?X-Amz-Signature=hush&sig=hush",
         "https://tiles.example/a?subscription-key=hush",
+        "type=xyz&url=https://t0.tianditu.example/wmts?T%3Dvec_w%26tk%3Dhush&zmax=18",
+        "/vsicurl/https://ada:pass%40hush@store.example/a.tif",
     ],
 )
 def test_credentials_are_redacted(source):

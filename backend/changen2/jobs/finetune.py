@@ -15,9 +15,9 @@ from changen2.errors import InputError
 from changen2.jobs.detection.calibrated import written_threshold
 from changen2.jobs.learning.material import Material, files_of, read_material
 from changen2.jobs.learning.register import require_free
-from changen2.jobs.runs.folder import is_unfinished
+from changen2.jobs.runs.folder import check_apart, is_unfinished
 from changen2.jobs.runs.journal import stamps
-from changen2.jobs.runs.manifest import versions, write_manifest
+from changen2.jobs.runs.manifest import read_manifest, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models import store
 from changen2.models.changestar import ChangeStar
@@ -80,6 +80,7 @@ def finetune(
 def run(request: FinetuneRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request."""
     began, clock = datetime.now(timezone.utc), time.monotonic()
+    _check_folder(request)
     folder = OutputFolder(
         request.out_dir,
         overwrite=request.overwrite,
@@ -129,6 +130,24 @@ def run(request: FinetuneRequest, reporter: Reporter) -> dict[str, Any]:
         "summary": summary,
         "warnings": warnings,
     }
+
+
+def _check_folder(request: FinetuneRequest) -> None:
+    """Refuse to put the manifest of a training in the place of another job's, which other runs are told by.
+
+    Raises:
+        InputError: ``input_in_output``, ``not_empty``.
+    """
+    of_pairs = None if request.pairs is None else str(Path(request.pairs, "manifest.json"))
+    inputs = (request.before, request.after, request.changes, request.aoi, of_pairs)
+    check_apart(request.out_dir, r"manifest\.json|log\.jsonl", inputs)
+    job = read_manifest(Path(request.out_dir)).get("job", "finetune")
+    if job != "finetune":
+        raise InputError(
+            f"{request.out_dir} holds the results of another job ({job}).",
+            hint="Choose another folder for the training.",
+            code="not_empty",
+        )
 
 
 def base_card(request: FinetuneRequest, replaces: bool) -> ModelCard:

@@ -185,6 +185,10 @@ def install(name: str, source: Path, origin: str, on_bytes: OnBytes = lambda don
             "%s has SHA-256 %s…; others report %s…, which this project could not verify. It is pinned as it is.",
             source.name, digest[:12], model.reported_sha256[:12],
         )  # fmt: skip
+    former = installed_card(name)
+    known = (former.model_extra or {}) if former else {}
+    # What was measured of the very same weights on a user's own reference stays true of them.
+    measured = "calibration" in known and known.get("source_sha256") == digest
     card = model.card.model_copy(
         update={
             "installed": True,
@@ -192,6 +196,7 @@ def install(name: str, source: Path, origin: str, on_bytes: OnBytes = lambda don
             "source_file": source.name,
             "source_sha256": digest,
             "installed_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **({"calibration": known["calibration"]} if measured else {}),
         }
     )
     card = write_model(card, state, on_bytes)

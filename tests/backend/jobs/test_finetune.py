@@ -261,6 +261,17 @@ def test_a_cancelled_run_goes_on_and_only_as_it_was_asked_for(pairs, tmp_path):
     assert anew["summary"]["steps"] == 2
 
 
+@pytest.mark.parametrize(("job", "code"), [("detect", "not_empty"), ("generate", "input_in_output")])
+def test_the_manifest_of_another_job_is_not_replaced(pairs, tmp_path, job, code):
+    out = tmp_path / "results" if job == "detect" else pairs
+    out.mkdir(exist_ok=True)
+    (out / "manifest.json").write_text(json.dumps({"job": job, "scaling": {"a": 2.0, "b": 0.0}}))
+    with pytest.raises(InputError) as caught:
+        finetune("tanks", out, pairs=pairs, gsd=0.5, overwrite=True, **SHORT)
+    assert caught.value.code == code
+    assert json.loads((out / "manifest.json").read_text())["job"] == job
+
+
 def test_names_that_are_taken_or_no_names_are_refused(pairs, tmp_path):
     given = {"pairs": pairs, "gsd": 0.5, **SHORT}
     for name, code in (("tiny", "name_taken"), ("../tanks", "bad_name"), ("changestar-vitb-s1c1", "name_taken")):

@@ -226,6 +226,13 @@ def test_a_tampered_model_is_found(agreed, file, folder):
     assert caught.value.code == "tampered" and NAME in caught.value.hint
 
 
+def test_the_same_weights_installed_again_keep_what_was_measured_of_them(agreed, file):
+    store.install(NAME, file, "test")
+    assert not hasattr(store.installed_card(NAME), "calibration")
+    store.amend_card(NAME, calibration={"platt": {"a": 0.5, "b": 0.1}})
+    assert store.install(NAME, file, "again").calibration == {"platt": {"a": 0.5, "b": 0.1}}
+
+
 def test_another_file_under_the_same_name_is_refused(agreed, file, tmp_path, state):
     store.install(NAME, file, "test")
     torch.save({name: value + 1 for name, value in state.items()}, tmp_path / "newer.pth")

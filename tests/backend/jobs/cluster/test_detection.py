@@ -12,6 +12,7 @@ import rasterio
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.cluster.crew import Crew
 from changen2.jobs.cluster.detection import ClusterPredictor, Detector
+from changen2.jobs.cluster.precision import NAMES
 from changen2.jobs.detect import detect, output_folder, run_plan
 from changen2.jobs.detection.plan import make_plan
 from changen2.jobs.runs.progress import Reporter
@@ -97,7 +98,7 @@ class ThreeAtOnce(Crew):
     def in_order(self, task, items, check):
         for item in items:
             if isinstance(item, Detector):
-                yield "cpu", self.precision, 3
+                yield "cpu", self.precision if item.precision == "auto" else item.precision, 3
             else:
                 self.told.append(task.args[0])
                 planes, (decided, reach) = task.args[2], (item.decided, item.reach)
@@ -108,12 +109,12 @@ class ThreeAtOnce(Crew):
 @pytest.mark.parametrize(
     ("worker", "options", "told"),
     [
-        (ThreeAtOnce("bfloat16"), {}, "bf16"),
+        (ThreeAtOnce("bf16"), {}, "bf16"),
         # An older GPU answered; the next worker may have none.
-        (ThreeAtOnce("float16"), {}, "fp32"),
-        (ThreeAtOnce("float16", on_gpus=True), {}, "fp16"),
-        (ThreeAtOnce("float16"), {"device": "cuda"}, "fp16"),
-        (ThreeAtOnce("float16"), {"precision": "fp16"}, "fp16"),
+        (ThreeAtOnce("fp16"), {}, "fp32"),
+        (ThreeAtOnce("fp16", on_gpus=True), {}, "fp16"),
+        (ThreeAtOnce("fp16"), {"device": "cuda"}, "fp16"),
+        (ThreeAtOnce("fp16"), {"precision": "fp16"}, "fp16"),
     ],
 )
 def test_all_workers_are_told_the_precision_and_batch_of_the_first(dates, tmp_path, worker, options, told):
@@ -125,6 +126,15 @@ def test_all_workers_are_told_the_precision_and_batch_of_the_first(dates, tmp_pa
     assert worker.told and {(each.precision, each.batch_size) for each in worker.told} == {(told, 3)}
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["precision"] == {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[told]
+
+
+def test_workers_that_go_on_are_told_the_precision_that_the_run_began_in(dates):
+    given = {"before": str(dates[0]), "after": str(dates[1]), "out_dir": "out", "dask": "there"}
+    for asked, told in (("auto", "bf16"), ("fp32", "fp32")):
+        with gdal_environment():
+            plan = make_plan(validate(DetectRequest, given | {"precision": asked}))
+        predictor = ClusterPredictor(plan, ThreeAtOnce("fp32"), lambda: None, begun_in="bf16")
+        assert NAMES[predictor.precision] == told
 
 
 def test_a_file_that_breaks_is_said(dates, cluster, tmp_path):
