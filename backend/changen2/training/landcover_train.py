@@ -53,6 +53,7 @@ def read_imagery(config: TrainingConfig, check: Check = go_on) -> Imagery:
         name: PAIRS.get(name, read_class_pairs)(config.folder(name), config.gsds.get(name), check)
         for name in config.pairs
     }
+    loop.warn_of_left_out(pairs, config)
     places = {}
     for name in Watched(list(config.sources), check):
         if name in pairs:
