@@ -59,7 +59,7 @@ def read_imagery(config: TrainingConfig, check: Check = go_on) -> Imagery:
         if name in pairs:
             places[name] = [place for pair in pairs[name] for place in (pair.before, pair.after)]
         else:
-            places[name] = read_source(name, config.folder(name), config.gsds.get(name))
+            places[name] = read_source(name, config.folder(name), config.gsds.get(name), config.project_imagery)
     if config.teacher:
         torch.set_num_threads(config.threads)
         teacher = load_exported(config.teacher, config)
