@@ -22,8 +22,9 @@ class TrainingConfig(BaseModel):
         start_from: a checkpoint or exported weights to go on from instead of ImageNet alone; may be absent.
         teacher: exported weights that label what is unknown; without them it stays unknown.
         encoder: ``lite0``, ``lite1`` or ``lite2``.
-        sources: weight of each source in the mix: one that is known by its name, or a folder with ``images`` and
-            ``masks``.
+        project_imagery: whether sources with the names of this project's imagery (:mod:`changen2.training.sources`) are
+            that, each read in a way of its own; else they are folders like others.
+        sources: weight of each source in the mix: a folder with ``images`` and ``masks``, or one of this project's.
         kinds: weight of each kind of pair made of single dates.
         pairs: weight of each folder of pairs (LEVIR-CD layout) beside the kinds.
         gsds: metres per pixel of folders whose files do not tell, neither georeferenced nor by their names.
@@ -60,6 +61,7 @@ class TrainingConfig(BaseModel):
     start_from: Path | None = None
     teacher: Path | None = None
     encoder: str = "lite0"
+    project_imagery: bool = False
     sources: dict[str, float]
     kinds: dict[str, float]
     pairs: dict[str, float] = {}
@@ -108,5 +110,5 @@ def load_config(path: Path) -> TrainingConfig:
     except (yaml.YAMLError, ValidationError) as error:
         raise InputError(
             f"The configuration {path} is not valid: {error}",
-            hint="Compare it with training/configs/changestar_tiny.yaml.",
+            hint="Compare it with training/configs/own_images.yaml.",
         ) from error

@@ -1,4 +1,4 @@
-"""Images and labels out of files: pictures as they are, GeoTIFF as detection reads it, labels as numbers."""
+"""Images and labels out of files: 8-bit pictures as they are, all else as detection reads it, labels as numbers."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def is_raster(path: Path) -> bool:
 def read_rgb(path: Path) -> tuple[Bytes, Mask]:
     """Read an image.
 
-    A GeoTIFF of any data type is stretched as a whole as for detection; its red, green and blue bands are taken, else
-    the first three, else the first one repeated.
+    A GeoTIFF of any data type, or a picture of more than 8 bits, is stretched as a whole as for detection; its red,
+    green and blue bands are taken, else the first three, else the first one repeated.
 
     Args:
         path: the file.
@@ -43,11 +43,12 @@ def read_rgb(path: Path) -> tuple[Bytes, Mask]:
     Raises:
         InputError: ``missing_file``, ``unreadable`` or ``no_valid_pixels``.
     """
-    if not is_raster(path):
-        image = _picture(path)
-        return image, np.ones(image.shape[:2], bool)
     with gdal_environment():
         with open_raster(path) as dataset:
+            # Of more than 8 bits, PIL cuts off the high ones or the low ones, depending on how many bands there are.
+            if not is_raster(path) and set(dataset.dtypes) == {"uint8"}:
+                image = _picture(path)
+                return image, np.ones(image.shape[:2], bool)
             grid = Grid.of(dataset)
         with AlignedRaster(path, grid) as raster:
             bands, known = raster.read(grid.window)

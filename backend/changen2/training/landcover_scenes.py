@@ -1,7 +1,7 @@
 """Draw simulated scenes with land-cover maps of both dates, coarser than those for buildings alone, and read them.
 
 Run as ``python -m changen2.training.landcover_scenes FOLDER --count 200``; scenes that are there already are kept. A
-configuration names the folder ``landcover_scenes`` under ``pairs``.
+configuration names the folder ``landcover_scenes`` under ``pairs`` and says ``project_imagery``.
 """
 
 from __future__ import annotations

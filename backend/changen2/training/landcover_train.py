@@ -44,22 +44,24 @@ from changen2.training.watched import Check, Watched, go_on
 logger = logging.getLogger(__name__)
 
 PAIRS = {"landcover_scenes": read_scenes}
-"""Readers of folders of pairs that are known by their name."""
+"""Readers of folders of pairs that are known by their name, where a configuration says ``project_imagery``."""
 
 
 def read_imagery(config: TrainingConfig, check: Check = go_on) -> Imagery:
     """Read all that a configuration names; see :func:`changen2.training.loop.read_imagery`."""
+    known = PAIRS if config.project_imagery else {}
     pairs = {
-        name: PAIRS.get(name, read_class_pairs)(config.folder(name), config.gsds.get(name), check)
+        name: known.get(name, read_class_pairs)(config.folder(name), config.gsds.get(name), check)
         for name in config.pairs
     }
+    loop.warn_of_left_out(pairs, config)
     places = {}
     for name in Watched(list(config.sources), check):
         if name in pairs:
             places[name] = [place for pair in pairs[name] for place in (pair.before, pair.after)]
         else:
             root, gsd = config.folder(name), config.gsds.get(name)
-            places[name] = read_source(name, root, gsd, SOURCES, read_class_images)
+            places[name] = read_source(name, root, gsd, config.project_imagery, SOURCES, read_class_images)
     if config.teacher:
         torch.set_num_threads(config.threads)
         teacher = fresh(config)

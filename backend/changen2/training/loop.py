@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from changen2.training.config import TrainingConfig
 from changen2.training.examples import Example, TrainingPairs
 from changen2.training.export import load_exported
 from changen2.training.losses import fused_cross_entropy, masked_cross_entropy
-from changen2.training.places import Place, PlacePair, read_pairs
+from changen2.training.places import Place, PlacePair, left_out, read_pairs
 from changen2.training.run import OnStep, Run, Watch
 from changen2.training.sources import read_source
 from changen2.training.teacher import fill_unknown
@@ -52,12 +53,13 @@ def read_imagery(config: TrainingConfig, check: Check = go_on) -> Imagery:
         )
         for name in config.pairs
     }
+    warn_of_left_out(pairs, config)
     places = {}
     for name in Watched(list(config.sources), check):
         if name in pairs:
             places[name] = [place for pair in pairs[name] for place in (pair.before, pair.after)]
         else:
-            places[name] = read_source(name, config.folder(name), config.gsds.get(name))
+            places[name] = read_source(name, config.folder(name), config.gsds.get(name), config.project_imagery)
     if config.teacher:
         torch.set_num_threads(config.threads)
         teacher = load_exported(config.teacher, config)
@@ -65,6 +67,13 @@ def read_imagery(config: TrainingConfig, check: Check = go_on) -> Imagery:
             places[name] = fill_unknown(teacher, Watched(places[name], check))
             logger.info("the teacher has labelled %s", name)
     return Imagery(places, pairs)
+
+
+def warn_of_left_out(pairs: Mapping[str, Sequence[PlacePair]], config: TrainingConfig) -> None:
+    """Say which folders hold pairs that their lists keep from the training."""
+    for name, found in pairs.items():
+        if note := left_out(config.folder(name), found):
+            logger.warning(note)
 
 
 def encoder_checkpoint(place: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from changen2.errors import InputError
 from changen2.training.image_files import IMAGES, Bytes, Mask, metres_per_pixel, read_rgb, read_values
+from changen2.training.split import is_held_out, split
 from changen2.training.watched import Check, Watched, go_on
 
 BACKGROUND, BUILDING, IGNORE = 0, 1, 255
@@ -98,7 +99,7 @@ def read_images(
     for index, path in enumerate(Watched(paths, check)):
         (image, seen), label = read_rgb(path), read_label(layer_path(root, "masks", path))
         _check_sizes(root, path, seen, label)
-        held_out = _is_held_out(index, len(paths), EVERY)
+        held_out = is_held_out(index, len(paths), EVERY)
         places.append(Place(root.name, path.stem, image, _where(seen, label), gsd or _gsd(path), held_out))
     return places
 
@@ -114,14 +115,15 @@ def read_pairs(
     """Pairs in the LEVIR-CD layout: A, B and label with equal file names; any value of label but 0 is change.
 
     ``semantic_A`` and ``semantic_B`` tell both dates' objects where they are there; else those are not known. Nothing
-    is known where an image or a label has no data.
+    is known where an image or a label has no data. Pairs of ``list/test.txt`` are not read, nor are those that
+    ``list/train.txt`` and ``list/val.txt`` pass over.
 
     Args:
         root: the folder.
         gsd: metres per pixel; None where each image is georeferenced, or its name ends in ``_`` and the centimetres per
             pixel.
         every: every so manieth pair is held out, of fewer than that the last, unless ``list/val.txt`` names any or
-            ``changen2 generate`` was asked to hold out none.
+            ``changen2 generate`` was asked to hold out none; see :func:`changen2.training.split.split`.
         object_class: the class of the semantic maps that is looked for (255 is not known); None where they are plain
             masks, in which any value but 0 is an object.
         read_date: makes a label of a semantic map in another way.
@@ -130,20 +132,31 @@ def read_pairs(
     Raises:
         InputError: ``missing_file``, ``bad_value`` or ``unreadable``; the folder or a pair in it is not whole.
     """
-    paths = _images(root, "pairs", ("A", "B", "label"))
-    named = _named_held_out(root)
-    if named and not any(path.stem in named for path in paths):
-        raise InputError(
-            f"{root / 'list' / 'val.txt'} names none of the pairs in {root}.",
-            hint="Give the file names of those to hold out, one a line, or leave the list away.",
-            code="bad_value",
-        )
+    # A small data set has an empty list/val.txt without anybody's having wished so.
+    wished = read_manifest(root).get("parameters", {}).get("val_share") == 0
+    parts = split(root, _pair_files(root), every, wished)
     read_date = read_date or partial(_read_objects, object_class, tells_classes(root))
-    pairs = []
-    for index, path in enumerate(Watched(paths, check)):
-        held_out = _is_held_out(index, len(paths), every) if named is None else path.stem in named
-        pairs.append(_read_pair(root, path, gsd or _gsd(path), held_out, read_date))
-    return pairs
+    return [_read_pair(root, path, gsd or _gsd(path), held_out, read_date) for path, held_out in Watched(parts, check)]
+
+
+def left_out(root: Path, pairs: Sequence[PlacePair]) -> str | None:
+    """What to say of the pairs of a folder that its lists keep from a training; None where they keep none.
+
+    Args:
+        root: the folder.
+        pairs: what was read of it.
+    """
+    count = len(_pair_files(root))
+    if len(pairs) == count:
+        return None
+    return (
+        f"{count - len(pairs)} of {count} pairs in {root} are left out, neither learned from nor held out: "
+        "list/test.txt names them, or list/train.txt does not."
+    )
+
+
+def _pair_files(root: Path) -> list[Path]:
+    return _images(root, "pairs", ("A", "B", "label"))
 
 
 def _images(root: Path, what: str, layers: tuple[str, ...]) -> list[Path]:
@@ -175,20 +188,6 @@ def read_manifest(root: Path) -> dict[str, Any]:
 def tells_classes(root: Path) -> bool:
     """Whether ``changen2 generate`` tells that it wrote classes, whatever numbers a folder's semantic maps hold."""
     return read_manifest(root).get("kind") == "S9"
-
-
-def _named_held_out(root: Path) -> set[str] | None:
-    """The stems of the pairs that a folder holds out by name; None where it does not say."""
-    listed = root / "list" / "val.txt"
-    lines = listed.read_text(encoding="utf8").splitlines() if listed.is_file() else []
-    named = {Path(line.strip()).stem for line in lines if line.strip()}
-    # A small data set has an empty list without anybody's having wished so.
-    wished = read_manifest(root).get("parameters", {}).get("val_share") == 0
-    return named if named or wished else None
-
-
-def _is_held_out(index: int, count: int, every: int) -> bool:
-    return index % every == every - 1 or (1 < count < every and index == count - 1)
 
 
 def _read_pair(root: Path, path: Path, gsd: float, held_out: bool, read_date: ReadLabel) -> PlacePair:

@@ -1,6 +1,7 @@
 """This project's labelled imagery: each source read into a list of places, all in one form.
 
-A source is one function from a folder to places, entered in ``SOURCES``; adding one is adding a function.
+A source is one function from a folder to places, entered in ``SOURCES``; adding one is adding a function. They count
+where a configuration says ``project_imagery``; a folder of anybody's own may have any of their names.
 """
 
 from __future__ import annotations
@@ -185,27 +186,37 @@ def read_source(
     name: str,
     root: Path,
     gsd: float | None = None,
+    project_imagery: bool = False,
     known: Mapping[str, Callable[[Path], list[Place]]] = SOURCES,
     read_own: Callable[[Path, float | None], list[Place]] = read_images,
 ) -> list[Place]:
-    """The places of a source: of one that is known by its name, else of a folder with ``images`` and ``masks``.
+    """The places of a source: of a folder with ``images`` and ``masks``, or of this project's imagery by its name.
 
     Args:
         name: of the source.
         root: its folder.
-        gsd: metres per pixel of a folder that is not known by its name, see :func:`read_images`.
+        gsd: metres per pixel of a folder that is not this project's, see :func:`read_images`.
+        project_imagery: whether a name in ``known`` means that imagery, not a folder that happens to have its name.
         known: readers by name.
         read_own: reader of any other folder.
 
     Raises:
-        InputError: ``missing_file`` where there is no such folder, or what the reader says.
+        InputError: ``missing_file`` where there is no such folder, ``bad_value`` where ``gsd`` would not count, or what
+            the reader says.
     """
-    if name in known:
+    if project_imagery and name in known:
+        if gsd is not None:
+            raise InputError(
+                f"With `project_imagery` the source {name!r} is this project's own, whose scale is known: "
+                f"{gsd:g} m in `gsds` would not count.",
+                hint="Leave `project_imagery` away, or call your folder otherwise (`folders` says where it lies).",
+                code="bad_value",
+            )
         return known[name](root)
     if not (root / "images").is_dir():
         raise InputError(
             f"The source {name!r} is not known, and {root} is no folder with images and masks.",
-            hint=f"Say under `folders` where it lies. Known: {', '.join(known)}.",
+            hint=f"Say under `folders` where it lies. Known with `project_imagery: true`: {', '.join(known)}.",
             code="missing_file",
         )
     return read_own(root, gsd)

@@ -171,6 +171,14 @@ def test_classes_are_told_by_the_manifest_also_where_they_look_like_a_mask(with_
         read_pairs(with_classes, 0.5)
 
 
+def test_pairs_of_a_test_are_left_out_with_a_word(pairs):
+    (pairs / "list").mkdir()
+    (pairs / "list" / "test.txt").write_text("tank_1.png\ntank_4.png\n")
+    found = read_material(pairs)
+    assert [pair.before.name for pair in found.pairs] == ["tank_0", "tank_2", "tank_3"]
+    assert found.sources["count"] == 3 and "2 of 5 pairs" in " ".join(found.warnings)
+
+
 def test_both_figures_are_the_best_that_any_threshold_gives(pairs, tmp_path):
     made = finetune("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **SHORT)
     (held_out,) = [pair for pair in read_material(pairs).pairs if pair.before.held_out]

@@ -118,7 +118,7 @@ def test_a_training_can_be_cancelled_in_all_it_does_and_ends_as_one_that_was_not
 def test_land_cover_is_trained_on_scenes_with_classes(config, tmp_path):
     for index in range(12):
         write_scene(tmp_path / "landcover_scenes", index)
-    path = config(network="landcover", pairs={"landcover_scenes": 1.0}, gsds={})
+    path = config(network="landcover", pairs={"landcover_scenes": 1.0}, gsds={}, project_imagery=True)
     stages = []
     made = train_landcover(path, on_progress=lambda progress: stages.append(progress.stage), name="cover")
     assert "train" in stages and made["calibration"]["ece"] >= 0 and made["steps"] == 2

@@ -6,6 +6,8 @@ import pytest
 
 import changen2.training
 from changen2.errors import InputError
+from changen2.training import landcover, sources
+from changen2.training.ablation import load_ablation
 from changen2.training.config import load_config
 
 
@@ -14,6 +16,12 @@ def test_the_configurations_that_ship_are_valid() -> None:
     paths = [*sorted(folder.glob("changestar*.yaml")), folder / "own_images.yaml"]
     found = [load_config(path) for path in paths]
     assert found and all(config.steps > 0 for config in found)
+    # The recipes mean this project's imagery, whose names are nobody's own; the example's names are.
+    assert [config.project_imagery for config in found] == [True] * (len(found) - 1) + [False]
+    assert load_ablation(folder / "ablation_tiny.yaml").training["project_imagery"]
+    for config in found:
+        readers = {**sources.SOURCES, **landcover.SOURCES}
+        assert config.project_imagery == bool(readers.keys() & config.sources.keys())
 
 
 @pytest.mark.parametrize("content", ["steps: -", "- a list", "data: a\nout: b\nsurprise: 1\n"])

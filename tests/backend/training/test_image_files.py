@@ -14,9 +14,9 @@ from changen2.raster.reading import FILL, AlignedRaster
 from changen2.training.image_files import metres_per_pixel, read_rgb, read_values
 
 
-def _write(path: Path, bands: np.ndarray, **profile: object) -> Path:
+def _write(path: Path, bands: np.ndarray, driver: str = "GTiff", **profile: object) -> Path:
     count, height, width = bands.shape
-    with rasterio.open(path, "w", "GTiff", width, height, count, dtype=bands.dtype, **profile) as dataset:
+    with rasterio.open(path, "w", driver, width, height, count, dtype=bands.dtype, **profile) as dataset:
         dataset.write(bands)
     return path
 
@@ -43,6 +43,36 @@ def test_a_picture_is_read_as_it_is(tmp_path: Path) -> None:
     image, known = read_rgb(tmp_path / "a.PNG")
     np.testing.assert_array_equal(image, values)
     assert known.all() and metres_per_pixel(tmp_path / "a.PNG") is None
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_a_picture_of_16_bits_looks_as_it_does_to_detection(tmp_path: Path, count: int) -> None:
+    """Sensors of 12 bits use the lowest sixteenth of the range: PIL would show three bands black and one white."""
+    values = np.random.default_rng(count).integers(300, 3000, (count, 20, 30)).astype(np.uint16)
+    if count in (2, 4):
+        values[-1] = 65535
+        values[-1, :2] = 0  # transparent
+    path = _write(tmp_path / "image.png", values, "PNG")
+    image, known = read_rgb(path)
+    with rasterio.open(path) as dataset:
+        grid = Grid.of(dataset)
+    with AlignedRaster(path, grid) as raster:
+        seen, valid = raster.read(grid.window)
+    np.testing.assert_array_equal(known, valid)
+    np.testing.assert_array_equal(np.moveaxis(image, -1, 0)[:, known], seen[:, valid])
+    assert image[known].min() == 0 and image[known].max() == 255 and 100 < image[known].mean() < 155
+    assert (~known).sum() == (60 if count in (2, 4) else 0) and (image[~known] == FILL).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "L", "LA", "RGBA"])
+def test_a_picture_of_8_bits_or_fewer_has_the_colours_that_it_shows(tmp_path: Path, mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 7, 3), np.uint8)
+    picture = Image.fromarray(pixels).convert(mode)
+    picture.save(tmp_path / "a.png")
+    image, known = read_rgb(tmp_path / "a.png")
+    np.testing.assert_array_equal(image, np.asarray(picture.convert("RGB")))
+    assert known.all()
 
 
 def test_zero_is_a_number_also_where_it_is_called_nodata(tmp_path: Path) -> None:

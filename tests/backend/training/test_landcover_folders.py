@@ -11,7 +11,7 @@ from changen2.errors import InputError
 from changen2.scenes.classes import BUILDING, LAND, ROAD, VEGETATION, WATER
 from changen2.training import landcover_scenes
 from changen2.training.config import TrainingConfig
-from changen2.training.landcover import region_change
+from changen2.training.landcover import SOURCES, region_change
 from changen2.training.landcover_folders import read_class_images, read_class_pairs
 from changen2.training.landcover_train import read_imagery
 from changen2.training.places import IGNORE
@@ -41,12 +41,28 @@ def test_scenes_come_back_as_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     config = TrainingConfig(
         data=tmp_path, out=tmp_path, encoder_weights="", sources={}, kinds={}, pairs={"landcover_scenes": 1}
     )
-    pair = read_imagery(config).pairs["landcover_scenes"][1]
+    known = config.model_copy(update={"project_imagery": True})
+    pair = read_imagery(known).pairs["landcover_scenes"][1]
     assert pair.before.gsd == gsd
     np.testing.assert_array_equal(pair.after.image, drawn.after)
     np.testing.assert_array_equal(pair.before.label, classes[0])
     np.testing.assert_array_equal(pair.change.label, region_change(*classes, drawn.change))
     assert set(np.unique(pair.change.label)) == {0, 1, IGNORE}
+    # A folder of anybody's own that has the name by chance: its label alone tells what changed.
+    pair = read_imagery(config).pairs["landcover_scenes"][1]
+    np.testing.assert_array_equal(pair.change.label, drawn.change)
+
+
+def test_a_folder_of_ones_own_may_have_the_name_of_this_projects_imagery(tmp_path: Path) -> None:
+    image = {"images": np.full((2, 4, 3), 90), "masks": np.array([[0, WATER, BUILDING, VEGETATION]] * 2)}
+    for name in SOURCES:
+        _write(tmp_path / name, image, "a")
+    config = TrainingConfig(
+        data=tmp_path, out=tmp_path, encoder_weights="", sources=dict.fromkeys(SOURCES, 1), kinds={"star": 1},
+        gsds=dict.fromkeys(SOURCES, 0.4),
+    )  # fmt: skip
+    for (place,) in read_imagery(config).places.values():
+        assert place.label[0].tolist() == [IGNORE, WATER, BUILDING, VEGETATION] and place.gsd == 0.4
 
 
 @pytest.mark.parametrize("mark", [1, 255])

@@ -80,6 +80,22 @@ def test_it_trains_on_labelled_images_of_ones_own(tmp_path: Path, encoder_weight
     assert len(held_out_pairs(imagery, config)) == 3
 
 
+def test_a_training_says_how_many_pairs_the_lists_leave_out(
+    tmp_path: Path, encoder_weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = _place(1)
+    for layer, values in (("A", place.image), ("B", place.image), ("label", place.label)):
+        (tmp_path / "drawn" / layer).mkdir(parents=True)
+        for index in range(3):
+            Image.fromarray(values).save(tmp_path / "drawn" / layer / f"{index}.png")
+    (tmp_path / "drawn" / "list").mkdir()
+    (tmp_path / "drawn" / "list" / "test.txt").write_text("1.png\n")
+    found = loop.read_imagery(_config(tmp_path, encoder_weights, gsds={"drawn": 0.3}))
+    # The dates of pairs serve as single dates, too: those of a test do not.
+    assert [pair.before.name for pair in found.pairs["drawn"]] == ["0", "2"] and len(found.places["drawn"]) == 4
+    assert "1 of 3 pairs" in caplog.text
+
+
 def test_a_run_changes_the_decoder_and_nothing_of_the_encoder(
     tmp_path: Path, encoder_weights: Path, imagery: loop.Imagery
 ) -> None:

@@ -100,6 +100,56 @@ def test_a_list_names_a_pair_a_line_and_one_at_least(tmp_path: Path, line: str) 
         places.read_pairs(tmp_path, 0.5)
 
 
+def _listed(root: Path, count: int = 12, **lists: str) -> dict[str, bool]:
+    """Whether each pair that serves a training is held out, of a folder of ``count`` pairs with these lists."""
+    (root / "list").mkdir(parents=True)
+    for index in range(count):
+        _pair_files(root, f"p{index:02d}")
+    for part, numbers in lists.items():
+        names = "".join(f"p{int(number):02d}.png\n" for number in numbers.split())
+        (root / "list" / f"{part}.txt").write_text(names, encoding="utf-8-sig")  # as Windows' editor may write it
+    return {pair.before.name: pair.before.held_out for pair in places.read_pairs(root, 0.5)}
+
+
+def test_what_the_lists_keep_for_a_test_is_neither_learned_from_nor_held_out(tmp_path: Path) -> None:
+    found = _listed(tmp_path / "both", val="1 2", test="0 2 3")
+    assert found == {f"p{index:02d}": index == 1 for index in (1, *range(4, 12))}
+    found = _listed(tmp_path / "test", test="0 9")
+    assert [name for name, held_out in found.items() if held_out] == ["p11"] and len(found) == 10
+    (tmp_path / "test" / "A" / "p00.png").write_bytes(b"not even read")
+    assert len(places.read_pairs(tmp_path / "test", 0.5)) == 10
+    found = _listed(tmp_path / "elsewhere", test="77")
+    assert [name for name, held_out in found.items() if held_out] == ["p09"] and len(found) == 12
+
+
+def test_only_what_the_list_of_training_names_is_learned_from(tmp_path: Path) -> None:
+    found = _listed(tmp_path / "whole", train="0 1 2 4", val="2 3", test="4 5")
+    assert found == {"p00": False, "p01": False, "p02": True, "p03": True}
+    assert _listed(tmp_path / "alone", train="5 6 7") == {"p05": False, "p06": False, "p07": True}
+    assert len(_listed(tmp_path / "empty", train="")) == 12
+
+
+@pytest.mark.parametrize(
+    ("lists", "told"),
+    [
+        ({"test": "0 1 2"}, "names all pairs"),
+        ({"val": "1", "test": "1"}, r"val\.txt names none .* but those that .*test\.txt names too"),
+        ({"train": "7"}, r"train\.txt names none"),
+    ],
+)
+def test_lists_that_leave_nothing_are_refused(tmp_path: Path, lists: dict[str, str], told: str) -> None:
+    with pytest.raises(InputError, match=told) as caught:
+        _listed(tmp_path, 3, **lists)
+    assert caught.value.code == "bad_value"
+
+
+def test_it_is_told_how_many_pairs_the_lists_leave_out(tmp_path: Path) -> None:
+    _listed(tmp_path, test="0 2 3")
+    assert "3 of 12 pairs" in (places.left_out(tmp_path, places.read_pairs(tmp_path, 0.5)) or "")
+    (tmp_path / "list" / "test.txt").unlink()
+    assert places.left_out(tmp_path, places.read_pairs(tmp_path, 0.5)) is None
+
+
 def test_none_is_held_out_where_generate_was_asked_for_none(tmp_path: Path) -> None:
     for index in range(3):
         _pair_files(tmp_path, f"a{index}")

@@ -93,3 +93,23 @@ def test_any_other_folder_with_images_and_masks_is_a_source(tmp_path: Path) -> N
     found = sources.read_source("mine", tmp_path, 0.4)
     assert [(place.gsd, place.held_out) for place in found] == [(0.4, False), (0.4, True)]
     assert all((place.label == BUILDING).all() for place in found)
+
+
+def test_a_folder_of_ones_own_may_have_the_name_of_this_projects_imagery(tmp_path: Path) -> None:
+    for name in sources.SOURCES:
+        for index in range(2):
+            _write(tmp_path / name / "images" / f"t{index}.png", np.full((8, 8, 3), 90))
+            _write(tmp_path / name / "masks" / f"t{index}.png", np.eye(8))
+        found = sources.read_source(name, tmp_path / name, 0.4)
+        assert [(place.gsd, place.held_out) for place in found] == [(0.4, False), (0.4, True)]
+        assert all((place.label == np.eye(8)).all() for place in found)
+        with pytest.raises(InputError, match=f"{name}.*would not count") as caught:
+            sources.read_source(name, tmp_path / name, 0.4, project_imagery=True)
+        assert caught.value.code == "bad_value"
+
+
+def test_this_projects_imagery_is_read_by_its_name_where_that_is_said(tmp_path: Path) -> None:
+    for index in range(4):
+        _tile(tmp_path, f"t{index}", 150)
+    found = sources.read_source("south_tyrol", tmp_path, project_imagery=True)
+    assert [(place.name, place.gsd, place.held_out) for place in found] == [("t1", 0.27, True), ("t3", 0.27, True)]

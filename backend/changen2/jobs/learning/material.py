@@ -21,7 +21,7 @@ from changen2.raster.layers import CHANGES
 from changen2.raster.reading import open_raster
 from changen2.training.digitized import read_digitized
 from changen2.training.image_files import IMAGES, read_values
-from changen2.training.places import IGNORE, PlacePair, read_pairs, tells_classes
+from changen2.training.places import IGNORE, PlacePair, left_out, read_pairs, tells_classes
 from changen2.training.watched import Check
 
 EVERY = 5
@@ -85,6 +85,8 @@ def _read_folder(request: FinetuneRequest, check: Check) -> Material:
         )
     else:
         pairs = read_pairs(root, request.gsd, EVERY, request.object_class, check=check)
+    if note := left_out(root, pairs):
+        warnings.append(note)
     gsds = sorted({pair.before.gsd for pair in pairs})
     return Material(pairs, float(np.median(gsds)), {"pairs": str(root), "count": len(pairs)}, tuple(warnings))
 
