@@ -46,6 +46,9 @@ RESULTS = (
 what GDAL notes beside them. A detection replaces all of it: class maps of another model, or polygons of another
 probability, would be taken for its own."""
 
+EDITION = 1
+"""Raised where pixels follow from a request in another way than before: an unfinished run of another is not resumed."""
+
 _seconds_per_pixel: dict[tuple[str, str], float] = {}
 """Measured by the runs of this process: model and device → seconds for a pixel of a tile."""
 
@@ -282,6 +285,7 @@ def _identity(plan: Plan, predictor: Predictor | ClusterPredictor) -> dict[str, 
     request = plan.request
     return {
         "versions": versions(),
+        "edition": EDITION,
         "model": plan.card.sha256,
         "scaling": _scaling(plan),
         **({"unchanged": plan.card.unchanged_classes} if plan.card.change_classes else {}),

@@ -14,7 +14,7 @@ from rasterio.rpc import RPC
 from rasterio.windows import Window
 
 from changen2.errors import Cancelled, InputError, JobError
-from changen2.jobs.detect import estimate
+from changen2.jobs.detect import EDITION, estimate
 from changen2.jobs.runs.progress import Reporter
 from changen2.protocol import EstimateRequest
 from changen2.raster.output_folder import WORK_FOLDER
@@ -91,6 +91,19 @@ def test_a_part_gives_what_the_whole_gives_there(pair, tmp_path, difference, opt
         assert (read(whole["outputs"][name])[57:201, 131:290] == read(part["outputs"][name])).all(), name
     with rasterio.open(part["outputs"]["change"]) as output:
         assert output.transform == Affine(0.5, 0, left, 0, -0.5, top)
+
+
+@pytest.mark.parametrize(("gsd", "height", "width"), [(0.8, 298, 391), (1.7, 297, 399), (2.5, 297, 397)])
+def test_a_coarser_resolution_loses_no_edge(scene, tmp_path, write_raster, difference, gsd, height, width):
+    """Sides that leave less than half a working pixel over, in which the last columns and rows have their centres."""
+    pair = [write_raster(f"{name}.tif", values[:, :height, :width]) for name, values in zip("ba", scene, strict=True)]
+    whole = difference(*pair, tmp_path / "whole", gsd=gsd)
+    (left, top), (right, bottom) = UTM_AT(pair[0], 340, 250), UTM_AT(pair[0], width, height)
+    part = difference(*pair, tmp_path / "part", bounds=(left, bottom, right, top), gsd=gsd)
+    for name in MAPS:
+        values = read(whole["outputs"][name])
+        assert (values != (0 if name == "change_probability" else 255)).all(), name
+        assert (values[250:, 340:] == read(part["outputs"][name])).all(), name
 
 
 def UTM_AT(path, column, row):
@@ -326,7 +339,7 @@ class TestResume:
             assert again["summary"][key] == whole["summary"][key]
         assert ".changen2-work" not in leftovers(tmp_path / "run")
 
-    def test_unfinished_work_is_not_lost_by_accident(self, pair, tmp_path, difference, interrupted):
+    def test_unfinished_work_is_not_lost_by_accident(self, pair, tmp_path, difference, interrupted, monkeypatch):
         interrupted()
         with pytest.raises(InputError) as caught:
             difference(*pair, tmp_path / "run")
@@ -334,6 +347,10 @@ class TestResume:
         with pytest.raises(InputError) as caught:
             difference(*pair, tmp_path / "run", resume=True, threshold=0.7)
         assert caught.value.code == "other_job" and "parameters" in caught.value.message
+        with monkeypatch.context() as later, pytest.raises(InputError, match="edition") as caught:
+            later.setattr("changen2.jobs.detect.EDITION", EDITION + 1)
+            difference(*pair, tmp_path / "run", resume=True)
+        assert "another version of changen2" in caught.value.hint
         difference(*pair, tmp_path / "run", resume=True)
 
     def test_a_refused_attempt_does_not_change_what_was_asked(self, pair, tmp_path, difference, interrupted):
