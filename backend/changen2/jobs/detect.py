@@ -18,7 +18,7 @@ from changen2.heap import kept_memory
 from changen2.jobs.cluster.crew import crew
 from changen2.jobs.cluster.detection import ClusterPredictor, Date
 from changen2.jobs.cluster.precision import NAMES
-from changen2.jobs.detection.alignment import grid_of_after, open_after, undone
+from changen2.jobs.detection.alignment import doubt, grid_of_after, open_after, undone
 from changen2.jobs.detection.calibrated import scaling_of
 from changen2.jobs.detection.change_map import Decoder, DetectionMaps, polygons_of
 from changen2.jobs.detection.plan import Plan, make_plan
@@ -46,6 +46,9 @@ RESULTS = (
 """Names of what a detection writes, of what the plugin makes of it at other thresholds in folders of their own, and of
 what GDAL notes beside them. A detection replaces all of it: class maps of another model, or polygons of another
 probability, would be taken for its own."""
+
+EDITION = 2
+"""Raised where pixels follow from a request in another way than before: an unfinished run of another is not resumed."""
 
 _seconds_per_pixel: dict[tuple[str, str], float] = {}
 """Measured by the runs of this process: model and device → seconds for a pixel of a tile."""
@@ -126,8 +129,8 @@ def run_plan(
         reporter.step("read", 0, 1)
         before = stack.enter_context(AlignedRaster(request.before, plan.work_grid, request.bands))
         after, shift = open_after(plan, before, stack, reporter)
-        if shift and shift.samples == 0:
-            warnings.append("No reliable shift between the dates was found; they were compared as they are.")
+        if told := doubt(shift):
+            warnings.append(told)
         if isinstance(predictor, Predictor):
             stack.enter_context(predictor.watched(reporter.check))
             stack.enter_context(kept_memory())
@@ -284,6 +287,7 @@ def _identity(plan: Plan, predictor: Predictor | ClusterPredictor) -> dict[str, 
     request = plan.request
     return {
         "versions": versions(),
+        "edition": EDITION,
         "model": plan.card.sha256,
         "scaling": _scaling(plan),
         **({"unchanged": plan.card.unchanged_classes} if plan.card.change_classes else {}),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,11 +128,14 @@ class Grid:
                 yield Window(column, row, min(side, self.width - column), min(side, self.height - row))
 
     def scaled(self, factor: float) -> Grid:
-        """Return the grid that covers the same ground with ``factor`` times as many pixels a side.
+        """Return the grid of the same ground with ``factor`` times as many pixels a side.
 
-        Sizes round up, so that the last row and column cover the edge.
+        Sizes round to the nearest, so that the centres of the last row and column lie on the raster: beyond it a pixel
+        has no value, and all that is made from it would be nodata. Halves round down, for there the centre would lie on
+        the very edge. At least one pixel remains; of a side of less than half a pixel that one's centre lies beyond.
         """
-        width, height = (max(1, -int(-side * factor // 1)) for side in (self.width, self.height))
+        # What is left of a half after rounding errors of coordinates is one, too.
+        width, height = (max(1, ceil(side * factor - 0.5 - 1e-6)) for side in (self.width, self.height))
         return replace(self, transform=self.transform @ Affine.scale(1 / factor), width=width, height=height)
 
     def shifted(self, columns: float, rows: float) -> Grid:

@@ -193,6 +193,17 @@ class AlignedRaster:
             valid = self._validity.of(values, self._reader, window=window)
         return self.stretch(values)[self._place], valid
 
+    def footprint(self) -> Window | None:
+        """Return the part of the reference grid that the raster's rectangle takes, edges rounded to the nearest pixel.
+
+        Of one that does not lie along the grid it is what holds all of it; None where it takes no pixel.
+        """
+        bounds = _bounds_on(self._grid, self.own_grid)
+        try:
+            return self._grid.window_of(bounds) if np.isfinite(bounds).all() else self._grid.window
+        except InputError:
+            return None
+
     def _check_brightness(self) -> None:
         kinds = sorted({self._dataset.dtypes[band - 1] for band in self.bands})
         if len(kinds) > 1:
@@ -296,19 +307,24 @@ def check_overlap(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> 
     """
     check_crs(own, grid, name, base)
     own = own.beside(grid)
-    bounds = _bounds_in(grid.crs, own)
-    left, bottom, right, top = grid.bounds()
-
-    def apart(bounds: Bounds) -> bool:
-        return bounds[0] >= right or bounds[2] <= left or bounds[1] >= top or bounds[3] <= bottom
-
-    if apart(bounds) and apart(_bounds_in(unbroken(grid), own)):
+    if not _meets(grid, _bounds_on(grid, own)):
         raise InputError(
             f"The two rasters do not overlap: in {'one CRS' if grid.crs else 'pixels'} {base} covers "
-            f"{_spoken((left, bottom, right, top))} and {name} {_spoken(bounds)}.",
+            f"{_spoken(grid.bounds())} and {name} {_spoken(_bounds_in(grid.crs, own))}.",
             hint="Check that both show the same place and carry the right CRS.",
             code="no_overlap",
         )
+
+
+def _bounds_on(grid: Grid, own: Grid) -> Bounds:
+    """The bounds of another grid in the coordinates of one, of degrees in the turn of longitudes that meets it."""
+    bounds = _bounds_in(grid.crs, own)
+    return bounds if _meets(grid, bounds) else _bounds_in(unbroken(grid), own)
+
+
+def _meets(grid: Grid, bounds: Bounds) -> bool:
+    left, bottom, right, top = grid.bounds()
+    return not (bounds[0] >= right or bounds[2] <= left or bounds[1] >= top or bounds[3] <= bottom)
 
 
 def _bounds_in(crs: CRS | None, grid: Grid) -> Bounds:

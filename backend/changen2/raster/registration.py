@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
@@ -15,7 +17,11 @@ from changen2.raster.reading import AlignedRaster
 SAMPLE = 512
 """Side of a sample window in pixels."""
 
-SAMPLES_PER_SIDE = 3
+PLACES_PER_SIDE = (3, 5)
+"""Of the windows that are looked at, edge to edge, and of those among which the missing are replaced."""
+
+LEAST_VALID = 0.9
+"""Share of a window that either date must show."""
 
 SMALLEST = 192
 """Side of a sample window below which chance is too hard to tell from a shift, in pixels."""
@@ -35,6 +41,9 @@ side, 5.2 at 192, 7.0 at 128 and 8.8 at 32."""
 AROUND = 4
 """Pixels around a peak that belong to it."""
 
+Grey = NDArray[np.float32]
+"""Brightness of one date, rows by columns."""
+
 Surface = NDArray[np.float64]
 """How well the outlines of two dates agree at each shift, rows by columns, no shift in the middle."""
 
@@ -47,6 +56,7 @@ class Shift(BaseModel):
             far right, too far down.
         metres: length on the ground; None without CRS.
         samples: windows that it was measured on; 0 means that none could be told from chance, and nothing is shifted.
+        looked_at: windows that both dates show enough of; 0 means that there was nothing to measure it on.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,41 +65,65 @@ class Shift(BaseModel):
     rows: float
     metres: float | None
     samples: int
+    looked_at: int
 
 
 def estimate_shift(before: AlignedRaster, after: AlignedRaster, grid: Grid) -> Shift:
     """Measure one shift on up to nine windows together.
 
     What has changed correlates nowhere, so each window may say little; their correlations are added up, and only where
-    one shift stands out of all others is it taken: up to 20 pixels, on rasters of at least 192 × 192 pixels.
+    one shift stands out of all others is it taken: up to 20 pixels, on common ground of at least 192 × 192 pixels.
 
     Args:
         before: the reference date.
         after: the other date, on the same grid.
-        grid: that grid.
+        grid: that grid, wholly covered by the reference date.
     """
-    correlations = [_correlation(before, after, window) for window in _sample_windows(grid)]
+    correlations = [_correlation(*pair) for pair in _pairs(before, after)]
     surfaces = [surface for surface in correlations if surface is not None]
     found = _distinct_peak(np.sum(surfaces, axis=0)) if surfaces else None
     if found is None:
-        return Shift(columns=0.0, rows=0.0, metres=None, samples=0)
+        return Shift(columns=0.0, rows=0.0, metres=None, samples=0, looked_at=len(correlations))
     rows, columns = found
     size = pixel_size_m(grid)
     metres = float(np.hypot(columns * size[0], rows * size[1])) if size else None
-    return Shift(columns=columns, rows=rows, metres=metres, samples=len(surfaces))
+    return Shift(columns=columns, rows=rows, metres=metres, samples=len(surfaces), looked_at=len(correlations))
 
 
-def _correlation(before: AlignedRaster, after: AlignedRaster, window: Window) -> Surface | None:
-    """The phase correlation of a window; None where it holds too little of either date."""
-    if min(window.height, window.width) < SMALLEST:
+def _pairs(before: AlignedRaster, after: AlignedRaster) -> Iterator[tuple[Grey, Grey]]:
+    """Both dates at up to nine places of the ground that they share, whatever part of it is asked for.
+
+    Where one of the nine shows too little, another place among them stands in for it.
+    """
+    common = after.footprint()
+    if common is None or min(common.height, common.width) < SMALLEST:
+        return
+    usual, finer = (_sample_windows(common, places) for places in PLACES_PER_SIDE)
+    missing = len(usual)
+    for window in [*usual, *(window for window in finer if window not in usual)]:
+        first = _grey(before, window)
+        second = None if first is None else _grey(after, window)
+        if first is not None and second is not None:
+            yield first, second
+            missing -= 1
+        if missing == 0:
+            return
+
+
+def _grey(raster: AlignedRaster, window: Window) -> Grey | None:
+    """The brightness of a window; None where too little of it is valid."""
+    values, valid = raster.read(window)
+    if valid.mean() < LEAST_VALID:
         return None
+    grey = values.astype(np.float32).mean(axis=0)
+    grey[~valid] = grey[valid].mean()
+    return grey
+
+
+def _correlation(before: Grey, after: Grey) -> Surface | None:
+    """The phase correlation of both dates at a place; None where either has no outlines."""
     spectra = []
-    for raster in (before, after):
-        values, valid = raster.read(window)
-        if valid.mean() < 0.9:
-            return None
-        grey = values.astype(np.float32).mean(axis=0)
-        grey[~valid] = grey[valid].mean()
+    for grey in (before, after):
         edges = _edges(grey)
         if edges.std() < 1e-3:
             return None
@@ -122,7 +156,7 @@ def _top(three: NDArray[np.float64]) -> float:
     return (before - after) / (2 * (before - 2 * middle + after) or 1.0)
 
 
-def _edges(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+def _edges(grey: Grey) -> NDArray[np.float32]:
     """Gradient magnitude under a Hann window: light differs between dates, outlines stay."""
     down, across = np.gradient(grey)
     magnitude = np.hypot(down, across)
@@ -131,8 +165,9 @@ def _edges(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     return ((magnitude - magnitude.mean()) * taper).astype(np.float32)
 
 
-def _sample_windows(grid: Grid) -> list[Window]:
-    height, width = min(SAMPLE, grid.height), min(SAMPLE, grid.width)
-    rows = np.unique(np.linspace(0, grid.height - height, SAMPLES_PER_SIDE).astype(int))
-    columns = np.unique(np.linspace(0, grid.width - width, SAMPLES_PER_SIDE).astype(int))
+def _sample_windows(common: Window, places: int) -> list[Window]:
+    """Windows of one size at so many places a side, from edge to edge, row by row; fewer where these coincide."""
+    height, width = min(SAMPLE, common.height), min(SAMPLE, common.width)
+    rows = np.unique(np.linspace(0, common.height - height, places).astype(int)) + common.row_off
+    columns = np.unique(np.linspace(0, common.width - width, places).astype(int)) + common.col_off
     return [Window(int(column), int(row), width, height) for row in rows for column in columns]

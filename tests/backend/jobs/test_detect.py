@@ -7,6 +7,7 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
+import scipy.ndimage
 import shapely
 from affine import Affine
 from rasterio.control import GroundControlPoint
@@ -14,7 +15,7 @@ from rasterio.rpc import RPC
 from rasterio.windows import Window
 
 from changen2.errors import Cancelled, InputError, JobError
-from changen2.jobs.detect import estimate
+from changen2.jobs.detect import EDITION, estimate
 from changen2.jobs.runs.progress import Reporter
 from changen2.protocol import EstimateRequest
 from changen2.raster.output_folder import WORK_FOLDER
@@ -91,6 +92,19 @@ def test_a_part_gives_what_the_whole_gives_there(pair, tmp_path, difference, opt
         assert (read(whole["outputs"][name])[57:201, 131:290] == read(part["outputs"][name])).all(), name
     with rasterio.open(part["outputs"]["change"]) as output:
         assert output.transform == Affine(0.5, 0, left, 0, -0.5, top)
+
+
+@pytest.mark.parametrize(("gsd", "height", "width"), [(0.8, 298, 391), (1.7, 297, 399), (2.5, 297, 397)])
+def test_a_coarser_resolution_loses_no_edge(scene, tmp_path, write_raster, difference, gsd, height, width):
+    """Sides that leave less than half a working pixel over, in which the last columns and rows have their centres."""
+    pair = [write_raster(f"{name}.tif", values[:, :height, :width]) for name, values in zip("ba", scene, strict=True)]
+    whole = difference(*pair, tmp_path / "whole", gsd=gsd)
+    (left, top), (right, bottom) = UTM_AT(pair[0], 340, 250), UTM_AT(pair[0], width, height)
+    part = difference(*pair, tmp_path / "part", bounds=(left, bottom, right, top), gsd=gsd)
+    for name in MAPS:
+        values = read(whole["outputs"][name])
+        assert (values != (0 if name == "change_probability" else 255)).all(), name
+        assert (values[250:, 340:] == read(part["outputs"][name])).all(), name
 
 
 def UTM_AT(path, column, row):
@@ -191,8 +205,6 @@ def test_rasters_without_crs_lie_where_their_geotransforms_say(scene, tmp_path, 
 
 
 def test_coregistration_finds_a_known_shift(tmp_path, write_raster, difference, caplog):
-    import scipy.ndimage
-
     random = np.random.default_rng(3)
     ground = scipy.ndimage.gaussian_filter(random.normal(size=(700, 700)), 3)
     ground = (ground - ground.min()) / np.ptp(ground) * 220
@@ -214,6 +226,28 @@ def test_coregistration_finds_a_known_shift(tmp_path, write_raster, difference, 
     assert read(tmp_path / "run/change_probability.tif").mean() < unaligned.mean()
     coarse = difference(*paths, tmp_path / "coarse", coregister=True, gsd=1.0)["summary"]["shift"]
     assert (coarse["rows"], coarse["columns"]) == pytest.approx((2.4, -3.7), abs=0.2)  # pixels of the first image
+
+
+def test_a_part_is_aligned_as_the_whole_where_after_covers_little(tmp_path, write_raster, difference):
+    ground = scipy.ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(1, 900, 1000)), 3)
+    ground = ((ground - ground.min()) / np.ptp(ground) * 220).astype(np.uint8)
+    before = write_raster("b.tif", ground)
+    seen = np.roll(ground, 6, 2)[:, 80:380, 90:420]
+    after = write_raster("a.tif", seen, transform=Affine(0.5, 0, 500_045, 0, -0.5, 5_200_000 - 40))
+    whole = difference(before, after, tmp_path / "whole", coregister=True)
+    assert whole["summary"]["shift"]["columns"] == pytest.approx(6, abs=0.1)
+    assert read(whole["outputs"]["change"])[90:370, 100:400].mean() == 0
+    (left, top), (right, bottom) = UTM_AT(before, 131, 157), UTM_AT(before, 290, 301)
+    part = difference(before, after, tmp_path / "part", bounds=(left, bottom, right, top), coregister=True)
+    assert part["summary"]["shift"] == whole["summary"]["shift"]
+    for name in MAPS:
+        assert (read(whole["outputs"][name])[157:301, 131:290] == read(part["outputs"][name])).all(), name
+
+
+def test_ground_too_small_to_align_is_told(pair, scene, tmp_path, write_raster, difference):
+    after = write_raster("small.tif", scene[1][:, :150])
+    told = difference(pair[0], after, tmp_path / "run", coregister=True)["warnings"]
+    assert any("no place was found where both are valid on 512 × 512" in warning for warning in told)
 
 
 def test_progress_reaches_its_total_and_cancel_leaves_nothing(pair, tmp_path, difference):
@@ -326,7 +360,7 @@ class TestResume:
             assert again["summary"][key] == whole["summary"][key]
         assert ".changen2-work" not in leftovers(tmp_path / "run")
 
-    def test_unfinished_work_is_not_lost_by_accident(self, pair, tmp_path, difference, interrupted):
+    def test_unfinished_work_is_not_lost_by_accident(self, pair, tmp_path, difference, interrupted, monkeypatch):
         interrupted()
         with pytest.raises(InputError) as caught:
             difference(*pair, tmp_path / "run")
@@ -334,6 +368,10 @@ class TestResume:
         with pytest.raises(InputError) as caught:
             difference(*pair, tmp_path / "run", resume=True, threshold=0.7)
         assert caught.value.code == "other_job" and "parameters" in caught.value.message
+        with monkeypatch.context() as later, pytest.raises(InputError, match="edition") as caught:
+            later.setattr("changen2.jobs.detect.EDITION", EDITION + 1)
+            difference(*pair, tmp_path / "run", resume=True)
+        assert "another version of changen2" in caught.value.hint
         difference(*pair, tmp_path / "run", resume=True)
 
     def test_a_refused_attempt_does_not_change_what_was_asked(self, pair, tmp_path, difference, interrupted):

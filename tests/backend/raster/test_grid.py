@@ -56,6 +56,15 @@ def test_scaling_covers_the_same_ground():
     assert (left, top) == (100, 900) and right >= 120 and bottom <= 885
 
 
+@pytest.mark.parametrize(
+    ("side", "factor", "scaled"),
+    [(1001, 0.3, 300), (1001, 0.2, 200), (999, 0.3, 300), (1001, 0.5, 500), (40, 1.3, 52), (3, 1.5, 4), (2, 0.1, 1)],
+)
+def test_a_scaled_pixel_has_its_centre_on_the_raster(side, factor, scaled):
+    grid = Grid(UTM, GRID.transform, side, side).scaled(factor)
+    assert (grid.width, grid.height) == (scaled, scaled)
+
+
 @given(angle=st.floats(-180, 180), shear=st.floats(-60, 60), flip=st.sampled_from([1, -1]))
 def test_bounds_hold_every_corner_and_touch_four_sides(angle, shear, flip):
     turned = Affine.translation(100, 900) @ Affine.rotation(angle) @ Affine.shear(shear) @ Affine.scale(0.5, 0.5 * flip)

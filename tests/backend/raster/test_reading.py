@@ -9,6 +9,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.shutil import copy as gdal_copy
+from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.raster.grid import Grid
@@ -158,3 +159,30 @@ def test_degrees_go_on_beyond_180(write_raster, left, turn):
     assert valid_on(path, other).all()
     with pytest.raises(InputError, match="do not overlap"):
         check_overlap(replace(own, transform=Affine.translation(3, 0) @ own.transform), MERCATOR, path, "the other")
+
+
+def footprint(path, grid):
+    with gdal_environment(), AlignedRaster(path, grid) as raster:
+        return raster.footprint()
+
+
+def test_the_footprint_is_what_a_raster_takes_of_the_grid(image, write_raster):
+    path = write_raster("image.tif", image[0])
+    own, wide, fine = grids_of(path)
+    assert footprint(path, own) == Window(0, 0, 80, 60) and footprint(path, wide) == Window(9, 5, 80, 60)
+    assert footprint(path, fine) == Window(0, 0, 160, 120) and footprint(path, own.scaled(0.3)) == Window(0, 0, 24, 18)
+    assert footprint(path, own.shifted(-30.4, 20.6)) == Window(30, 0, 50, 39)
+    # By less than half a pixel.
+    assert footprint(path, own.shifted(79.7, 0)) is None
+
+
+@pytest.mark.parametrize("left", [179.97, -180.03])
+@pytest.mark.parametrize("turn", [-360, 0, 360])
+def test_the_footprint_goes_on_beyond_180(write_raster, left, turn):
+    degrees = Affine(0.0001, 0, left, 0, -0.0001, -16.96)
+    path = write_raster("degrees.tif", np.ones((3, 800, 600), np.uint8), crs="EPSG:4326", transform=degrees)
+    other = Affine.translation(turn, 0) @ degrees @ Affine.translation(100, 200)
+    assert footprint(path, replace(grids_of(path)[0], transform=other)) == Window(0, 0, 500, 600)
+    taken = footprint(path, MERCATOR)
+    there = valid_on(path, MERCATOR)
+    assert there[taken.toslices()].sum() == there.sum() > 0.95 * taken.width * taken.height

@@ -9,7 +9,7 @@ from changen2.jobs.detection.plan import Plan
 from changen2.jobs.runs.progress import Reporter
 from changen2.raster.grid import Grid
 from changen2.raster.reading import AlignedRaster
-from changen2.raster.registration import Shift, estimate_shift
+from changen2.raster.registration import SAMPLE, SMALLEST, Shift, estimate_shift
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,19 @@ def undone(plan: Plan, shift: Shift | None) -> dict[str, float | None] | None:
     if shift is None or shift.samples == 0:
         return None
     return {"columns": shift.columns / plan.factor, "rows": shift.rows / plan.factor, "metres": shift.metres}
+
+
+def doubt(shift: Shift | None) -> str | None:
+    """What a user should know of a measurement that moved nothing; None where one did, or none was asked for."""
+    if shift is None or shift.samples:
+        return None
+    if shift.looked_at:
+        return "No reliable shift between the dates was found; they were compared as they are."
+    return (
+        f"No shift between the dates was measured: no place was found where both are valid on {SAMPLE} × {SAMPLE} "
+        f"pixels (on all they share where that is less, at least {SMALLEST} × {SMALLEST}). They were compared as they "
+        "are."
+    )
 
 
 def in_words(undone: dict[str, float | None]) -> str:
