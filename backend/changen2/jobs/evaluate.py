@@ -149,10 +149,11 @@ def report(found: list[Comparison], what: str) -> dict[str, Any]:
     if tallies:
         parts = tallies[0] if single else np.array([levels.sum(axis=0) for levels in tallies])
         result["calibration"] = calibration(parts.sum(axis=0)) | ece_interval(parts)
-    if all(each.states for each in found):
-        states = found[0].states if single else [merged(each.states) for each in found]
-        transitions = [pairs for each in found for pairs in each.transitions]
-        result["semantic"] = semantic_report(states, transitions, found[0].class_names)
+    # A map whose classes are known nowhere says nothing of them, nor against those of the others.
+    if classed := [each for each in found if each.states]:
+        states = classed[0].states if len(classed) == 1 else [merged(each.states) for each in classed]
+        transitions = [pairs for each in classed for pairs in each.transitions]
+        result["semantic"] = semantic_report(states, transitions, classed[0].class_names)
     return result
 
 

@@ -105,7 +105,7 @@ def test_classes_are_compared_where_both_have_them(truth, tmp_path, write_raster
         "classes_after": write_raster("true_after.tif", after, nodata=255),
     }
     found = evaluate(change, write_raster("label.tif", truth), **said)
-    assert found["pixels"] == 300 * 400 - 60 * 10 and found["f1"] == 1
+    assert found["pixels"] == 300 * 400 and found["f1"] == 1, "as change all of it is known"
     semantic = found["semantic"]
     assert semantic["miou"] == 1 and 0 < semantic["sek"] < 1 and semantic["classes"]["2"]["f1"] == 1
     rows = {(row["from"], row["to"]): row for row in semantic["from_to"]}
@@ -126,6 +126,37 @@ def test_data_sets_are_compared_with_their_classes(truth, tmp_path, write_raster
                 write_raster(f"{root}/{layer}/{name}", values)
     found = evaluate(tmp_path / "said", tmp_path / "so")
     assert found["units"] == 2 and found["semantic"]["sek"] == pytest.approx(1) and found["objects"]["known"] == 2
+
+
+def test_a_map_without_data_in_a_data_set_leaves_the_classes_of_the_others(truth, tmp_path, write_raster):
+    def compared(name, nodata_too):
+        for root in ("said", "so"):
+            for layer, values in (("label", truth // 255), ("semantic_A", truth * 0), ("semantic_B", truth // 255)):
+                folder = f"{name}/{root}/{layer}"
+                (tmp_path / folder).mkdir(parents=True)
+                write_raster(f"{folder}/two.tif", values, nodata=255)
+                if nodata_too:
+                    write_raster(f"{folder}/one.tif", np.full_like(values, 255), nodata=255)
+        return evaluate(tmp_path / name / "said", tmp_path / name / "so")
+
+    alone, both = compared("alone", False), compared("both", True)
+    assert both["units"] == 2 and alone["semantic"] == both["semantic"] and alone["semantic"]["miou"] == 1
+
+
+def test_classes_change_nothing_but_what_is_said_of_classes(truth, tmp_path, write_raster):
+    (tmp_path / "run").mkdir()
+    label = write_raster("label.tif", truth)
+    probability = write_raster("run/probability.tif", np.where(np.roll(truth, 9) > 0, 230, 20).astype(np.uint8))
+    with rasterio.open(probability, "r+") as dataset:
+        dataset.set_band_description(1, "Change probability")
+    known = np.full_like(truth, 3)
+    for date in ("before", "after"):
+        write_raster(f"run/semantic_{date}.tif", known, nodata=255)
+    known[:, 90:130] = 255  # of half of the change nobody knows what it is
+    true = write_raster("classes.tif", known, nodata=255)
+    classed = evaluate(probability, label, classes_before=true, classes_after=true)
+    assert classed.pop("semantic")["classes"]["3"]["pixels"] == 2 * 30 * 80
+    assert classed == evaluate(probability, label)
 
 
 def test_places_found_in_part_or_in_vain(truth, write_raster):

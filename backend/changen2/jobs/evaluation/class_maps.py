@@ -48,9 +48,7 @@ class ClassMaps:
         for one in (*self._said, *self._true):
             self.names |= one.names
 
-    def count(
-        self, window: Window, predicted: Mask, true: Mask, known: Mask
-    ) -> tuple[Mask, tuple[Pairs, Pairs] | None]:
+    def count(self, window: Window, predicted: Mask, true: Mask, known: Mask) -> tuple[Pairs, Pairs] | None:
         """Count a block's classes.
 
         Args:
@@ -59,8 +57,8 @@ class ClassMaps:
             known: where both is known ``[h, w]``.
 
         Returns:
-            Where the classes are known, too ``[h, w]``, and pairs of states and of transitions there, None where
-            nothing is.
+            Pairs of states and of transitions where the classes are known, too; None where they are nowhere. Change
+            without a known class is left out here alone: as change it is as right or wrong as any.
 
         Raises:
             InputError: ``bad_value``: one of the numbers is no class. ``unreadable``.
@@ -73,9 +71,9 @@ class ClassMaps:
             for one in classes:
                 known = known & ~(changed & (one == UNKNOWN_CLASS))
         if not known.any():
-            return known, None
+            return None
         said, so = ((states(before, at)[known], states(after, at)[known]) for at, (before, after) in sides)
-        return known, (tally_states(np.concatenate(said), np.concatenate(so)), tally_transitions(said, so))
+        return tally_states(np.concatenate(said), np.concatenate(so)), tally_transitions(said, so)
 
 
 class _ClassMap:

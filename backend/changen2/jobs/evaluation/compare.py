@@ -60,7 +60,7 @@ class Comparison:
         taken_for: what the map is, see ``ChangeMap``.
         levels: pixels by stored probability and truth, of a probability: ``[GROUPS, 255, 2]``, each of a share of the
             blocks.
-        states, transitions: of each block, where there are classes.
+        states, transitions: of each block in which classes are known.
         class_names: by number.
         places: shares of known places that are reported, and of reported places that are known.
         notes: what a person should know.
@@ -166,13 +166,11 @@ def compare(
             predicted, valid = mapped(window)
             true, known = truth(window)
             known = valid & known
-            if classes:
-                known, pairs = classes.count(window, predicted, true, known)
-                if pairs:
-                    result.states.append(pairs[0])
-                    result.transitions.append(pairs[1])
             if not known.any():
                 continue
+            if classes and (pairs := classes.count(window, predicted, true, known)):
+                result.states.append(pairs[0])
+                result.transitions.append(pairs[1])
             rows.append(confusion(predicted, true, known))
             if result.levels is not None:
                 result.levels[number % GROUPS] += tally_levels(mapped.levels(window)[known], true[known])
