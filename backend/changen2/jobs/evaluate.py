@@ -10,7 +10,7 @@ import numpy as np
 from changen2.errors import InputError
 from changen2.jobs.evaluation import labelled_points
 from changen2.jobs.evaluation.compare import Comparison, compare, matched, merged, objects_report
-from changen2.jobs.evaluation.truth import ChangeMap
+from changen2.jobs.evaluation.truth import MASK, ChangeMap
 from changen2.jobs.runs.manifest import detector_of, read_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.store import amend_card, amendable_card
@@ -171,9 +171,17 @@ def calibration_to_keep(name: str, result: dict[str, Any], prediction: str | Pat
             around.
     """
     if "calibration" not in result:
+        why = "the prediction is a 0/1 map" if result["taken_for"] == MASK else "points alone measure none"
         raise InputError(
-            "There is no calibration to keep: the prediction is a 0/1 map.",
-            hint="Give a change_probability.tif and a reference.",
+            f"There is no calibration to keep: {why}.",
+            hint="Give a change_probability.tif and a reference, a map or polygons of change.",
+            code="bad_value",
+        )
+    found = dict(result["calibration"])
+    if "platt" not in found:
+        raise InputError(
+            "There is no calibration to keep: where both are known, all of the reference is change, or none is.",
+            hint="Give a reference that shows change and places without.",
             code="bad_value",
         )
     there = Path(prediction)
@@ -185,14 +193,13 @@ def calibration_to_keep(name: str, result: dict[str, Any], prediction: str | Pat
             hint=f"Name the model that made it, or give a change_probability.tif of {name}.",
             code="bad_value",
         )
-    found = dict(result["calibration"])
-    if scaling := found.get("platt"):
-        if scaling["a"] <= 0:
-            raise InputError(
-                f"The more probable a change, the rarer it is here (a = {scaling['a']:.3f}): that cannot be kept.",
-                hint="Check that prediction and reference show the same place and the same change.",
-                code="bad_value",
-            )
-        before = made.get("scaling") or {"a": 1.0, "b": 0.0}
-        found["platt"] = {"a": scaling["a"] * before["a"], "b": scaling["a"] * before["b"] + scaling["b"]}
+    scaling = found["platt"]
+    if scaling["a"] <= 0:
+        raise InputError(
+            f"The more probable a change, the rarer it is here (a = {scaling['a']:.3f}): that cannot be kept.",
+            hint="Check that prediction and reference show the same place and the same change.",
+            code="bad_value",
+        )
+    before = made.get("scaling") or {"a": 1.0, "b": 0.0}
+    found["platt"] = {"a": scaling["a"] * before["a"], "b": scaling["a"] * before["b"] + scaling["b"]}
     return found

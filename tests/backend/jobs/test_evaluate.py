@@ -200,12 +200,24 @@ def test_scores_of_places_and_calibration_have_intervals_over_maps(tmp_path, wri
     assert calibrated["ece_low"] < calibrated["ece"] < calibrated["ece_high"]
 
 
-def test_a_calibration_is_kept_in_an_installed_card(pair, truth, tmp_path, write_raster, difference, monkeypatch):
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """Install a model "mine", ``mine(calibration=…)``, and return what tells the calibration in its card."""
     from changen2.models import store
     from changen2.models.registry import card_of
 
     monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
-    store.write_model(card_of("tiny").model_copy(update={"name": "mine", "embedded": False}), {})
+
+    def install(**changes):
+        given = {"name": "mine", "embedded": False, "calibration": {}, **changes}
+        store.write_model(card_of("tiny").model_copy(update=given), {})
+        return lambda: card_of("mine").model_dump()["calibration"]
+
+    return install
+
+
+def test_a_calibration_is_kept_in_an_installed_card(pair, truth, tmp_path, write_raster, difference, mine):
+    card = mine()
     outputs = difference(*pair, tmp_path / "run")["outputs"]
     label = write_raster("label.tif", truth)
     with pytest.raises(InputError, match="was made by"):
@@ -214,11 +226,11 @@ def test_a_calibration_is_kept_in_an_installed_card(pair, truth, tmp_path, write
     made = {**json.loads(manifest.read_text()), "model": {"name": "mine"}}
     manifest.write_text(json.dumps(made))
     found = evaluate(outputs["change_probability"], label, store="mine")
-    assert card_of("mine").model_dump()["calibration"] == found["calibration"]
+    assert card() == found["calibration"]
     manifest.write_text(json.dumps({**made, "scaling": {"a": 0.5, "b": 1.0}}))
     scaled = evaluate(outputs["change_probability"], label, store="mine")["calibration"]["platt"]
     both = {"a": 0.5 * scaled["a"], "b": scaled["a"] + scaled["b"]}
-    assert card_of("mine").model_dump()["calibration"]["platt"] == both, "a map that was scaled already"
+    assert card()["platt"] == both, "a map that was scaled already"
     with pytest.raises(InputError, match="cannot be kept"):
         evaluate(outputs["change_probability"], write_raster("other.tif", (truth == 0).astype(np.uint8)), store="mine")
     with pytest.raises(InputError, match="0/1 map"):
@@ -226,6 +238,27 @@ def test_a_calibration_is_kept_in_an_installed_card(pair, truth, tmp_path, write
     manifest.unlink()
     with pytest.raises(InputError, match="not installed"):
         evaluate(outputs["change_probability"], label, store="tiny")
+
+
+def test_what_measures_no_scaling_leaves_a_card_as_it_is(mine, truth, tmp_path, write_raster):
+    kept = {"ece": 0.1, "platt": {"a": 0.5, "b": 1.0}}
+    card = mine(calibration=kept)
+    probability = write_raster("map.tif", np.where(truth > 0, 180, 40).astype(np.uint8), nodata=0)
+    with rasterio.open(probability, "r+") as dataset:
+        dataset.set_band_description(1, "Change probability")
+    for name, values in (("none.tif", truth * 0), ("all.tif", truth * 0 + 1)):
+        with pytest.raises(InputError, match="all of the reference is change, or none") as caught:
+            evaluate(probability, write_raster(name, values), store="mine")
+        assert caught.value.code == "bad_value"
+    points = tmp_path / "points.gpkg"
+    places = [shapely.Point(500_000 + x, 5_199_945) for x in (80, 90, 5, 10)]
+    pyogrio.raw.write(
+        points, shapely.to_wkb(np.array(places, dtype=object)), field_data=[np.array([1, 1, 0, 0])],
+        fields=["reference"], geometry_type="Point", crs="EPSG:32633",
+    )  # fmt: skip
+    with pytest.raises(InputError, match="points alone measure none"):
+        evaluate(probability, None, points=points, store="mine")
+    assert card() == kept
 
 
 @pytest.mark.parametrize("step", [1, 2], ids=["the same grid", "another grid"])
