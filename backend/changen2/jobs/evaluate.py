@@ -10,8 +10,8 @@ import numpy as np
 from changen2.errors import InputError
 from changen2.jobs.evaluation import labelled_points
 from changen2.jobs.evaluation.compare import Comparison, compare, matched, merged, objects_report
+from changen2.jobs.evaluation.scaled_before import scaling_before
 from changen2.jobs.evaluation.truth import MASK, ChangeMap
-from changen2.jobs.runs.manifest import detector_of, read_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.store import amend_card, amendable_card
 from changen2.protocol import EvaluateRequest, validate
@@ -102,7 +102,7 @@ def evaluate(
             )
         result |= {"taken_for": " or ".join(sorted(taken_for)), "warnings": _warnings(notes) + undefined}
         if store is not None:
-            amend_card(store, calibration=calibration_to_keep(store, result, prediction))
+            amend_card(store, calibration=calibration_to_keep(store, result, prediction, reference))
         return result
 
 
@@ -157,20 +157,23 @@ def report(found: list[Comparison], what: str) -> dict[str, Any]:
     return result
 
 
-def calibration_to_keep(name: str, result: dict[str, Any], prediction: str | Path) -> dict[str, Any]:
+def calibration_to_keep(
+    name: str, result: dict[str, Any], prediction: str | Path, reference: str | Path | None
+) -> dict[str, Any]:
     """Return the calibration for a model's card; detections with the model are scaled by it from then on.
 
     Args:
         name: of the model.
         result: of the evaluation.
-        prediction: the probability, or its folder. Where the manifest beside it says that it was scaled already, the
-            card gets both scalings as one.
+        prediction: the probability, or its folder. Where it, or the manifest beside it, says that it was scaled
+            already, the card gets both scalings as one.
+        reference: what it was compared with.
 
     Raises:
-        InputError: ``bad_value``: none was measured, another model made the map, or the order of pixels would turn
-            around.
+        InputError: ``bad_value``: none was measured, another model made the map, nothing tells whether it was scaled,
+            or the order of pixels would turn around.
     """
-    if "calibration" not in result:
+    if reference is None or "calibration" not in result:
         why = "the prediction is a 0/1 map" if result["taken_for"] == MASK else "points alone measure none"
         raise InputError(
             f"There is no calibration to keep: {why}.",
@@ -184,15 +187,6 @@ def calibration_to_keep(name: str, result: dict[str, Any], prediction: str | Pat
             hint="Give a reference that shows change and places without.",
             code="bad_value",
         )
-    there = Path(prediction)
-    folder = there if there.is_dir() else there.parent
-    made, model = read_manifest(folder), detector_of(folder)
-    if model is not None and model["name"] != name:
-        raise InputError(
-            f"{prediction} was made by {model['name']}: how its probabilities are to be scaled says nothing of {name}.",
-            hint=f"Name the model that made it, or give a change_probability.tif of {name}.",
-            code="bad_value",
-        )
     scaling = found["platt"]
     if scaling["a"] <= 0:
         raise InputError(
@@ -200,6 +194,7 @@ def calibration_to_keep(name: str, result: dict[str, Any], prediction: str | Pat
             hint="Check that prediction and reference show the same place and the same change.",
             code="bad_value",
         )
-    before = made.get("scaling") or {"a": 1.0, "b": 0.0}
-    found["platt"] = {"a": scaling["a"] * before["a"], "b": scaling["a"] * before["b"] + scaling["b"]}
+    with gdal_environment():
+        before = scaling_before(amendable_card(name), prediction, reference)
+    found["platt"] = {"a": scaling["a"] * before.a, "b": scaling["a"] * before.b + scaling["b"]}
     return found

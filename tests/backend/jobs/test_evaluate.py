@@ -8,6 +8,7 @@ import shapely
 from affine import Affine
 
 from changen2.errors import Cancelled, InputError
+from changen2.jobs.detection.origin import MODEL, SCALING
 from changen2.jobs.evaluate import evaluate
 
 
@@ -222,6 +223,8 @@ def test_a_calibration_is_kept_in_an_installed_card(pair, truth, tmp_path, write
     label = write_raster("label.tif", truth)
     with pytest.raises(InputError, match="was made by"):
         evaluate(outputs["change_probability"], label, store="mine")
+    with rasterio.open(outputs["change_probability"], "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+        dataset.update_tags(**{MODEL: "", SCALING: ""})  # an older map: its manifest alone tells
     manifest = tmp_path / "run" / "manifest.json"
     made = {**json.loads(manifest.read_text()), "model": {"name": "mine"}}
     manifest.write_text(json.dumps(made))
