@@ -123,7 +123,9 @@ def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
     )
     warnings = scores.pop("warnings")
     reporter.step("score", 1, 1)
-    kept = calibration_to_keep(request.store, scores, request.prediction) if request.store else {}
+    kept = {}
+    if request.store:
+        kept = calibration_to_keep(request.store, scores, request.prediction, request.reference)
     if request.reference is None or not request.out_dir:
         return {"summary": scores, "outputs": {}, "warnings": warnings + _keep(request.store, kept, scores)}
     with gdal_environment(), OutputFolder(

@@ -10,8 +10,8 @@ import numpy as np
 from changen2.errors import InputError
 from changen2.jobs.evaluation import labelled_points
 from changen2.jobs.evaluation.compare import Comparison, compare, matched, merged, objects_report
-from changen2.jobs.evaluation.truth import ChangeMap
-from changen2.jobs.runs.manifest import detector_of, read_manifest
+from changen2.jobs.evaluation.scaled_before import scaling_before
+from changen2.jobs.evaluation.truth import MASK, ChangeMap
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models.store import amend_card, amendable_card
 from changen2.protocol import EvaluateRequest, validate
@@ -102,7 +102,7 @@ def evaluate(
             )
         result |= {"taken_for": " or ".join(sorted(taken_for)), "warnings": _warnings(notes) + undefined}
         if store is not None:
-            amend_card(store, calibration=calibration_to_keep(store, result, prediction))
+            amend_card(store, calibration=calibration_to_keep(store, result, prediction, reference))
         return result
 
 
@@ -149,49 +149,52 @@ def report(found: list[Comparison], what: str) -> dict[str, Any]:
     if tallies:
         parts = tallies[0] if single else np.array([levels.sum(axis=0) for levels in tallies])
         result["calibration"] = calibration(parts.sum(axis=0)) | ece_interval(parts)
-    if all(each.states for each in found):
-        states = found[0].states if single else [merged(each.states) for each in found]
-        transitions = [pairs for each in found for pairs in each.transitions]
-        result["semantic"] = semantic_report(states, transitions, found[0].class_names)
+    # A map whose classes are known nowhere says nothing of them, nor against those of the others.
+    if classed := [each for each in found if each.states]:
+        states = classed[0].states if len(classed) == 1 else [merged(each.states) for each in classed]
+        transitions = [pairs for each in classed for pairs in each.transitions]
+        result["semantic"] = semantic_report(states, transitions, classed[0].class_names)
     return result
 
 
-def calibration_to_keep(name: str, result: dict[str, Any], prediction: str | Path) -> dict[str, Any]:
+def calibration_to_keep(
+    name: str, result: dict[str, Any], prediction: str | Path, reference: str | Path | None
+) -> dict[str, Any]:
     """Return the calibration for a model's card; detections with the model are scaled by it from then on.
 
     Args:
         name: of the model.
         result: of the evaluation.
-        prediction: the probability, or its folder. Where the manifest beside it says that it was scaled already, the
-            card gets both scalings as one.
+        prediction: the probability, or its folder. Where it, or the manifest beside it, says that it was scaled
+            already, the card gets both scalings as one.
+        reference: what it was compared with.
 
     Raises:
-        InputError: ``bad_value``: none was measured, another model made the map, or the order of pixels would turn
-            around.
+        InputError: ``bad_value``: none was measured, another model made the map, nothing tells whether it was scaled,
+            or the order of pixels would turn around.
     """
-    if "calibration" not in result:
+    if reference is None or "calibration" not in result:
+        why = "the prediction is a 0/1 map" if result["taken_for"] == MASK else "points alone measure none"
         raise InputError(
-            "There is no calibration to keep: the prediction is a 0/1 map.",
-            hint="Give a change_probability.tif and a reference.",
-            code="bad_value",
-        )
-    there = Path(prediction)
-    folder = there if there.is_dir() else there.parent
-    made, model = read_manifest(folder), detector_of(folder)
-    if model is not None and model["name"] != name:
-        raise InputError(
-            f"{prediction} was made by {model['name']}: how its probabilities are to be scaled says nothing of {name}.",
-            hint=f"Name the model that made it, or give a change_probability.tif of {name}.",
+            f"There is no calibration to keep: {why}.",
+            hint="Give a change_probability.tif and a reference, a map or polygons of change.",
             code="bad_value",
         )
     found = dict(result["calibration"])
-    if scaling := found.get("platt"):
-        if scaling["a"] <= 0:
-            raise InputError(
-                f"The more probable a change, the rarer it is here (a = {scaling['a']:.3f}): that cannot be kept.",
-                hint="Check that prediction and reference show the same place and the same change.",
-                code="bad_value",
-            )
-        before = made.get("scaling") or {"a": 1.0, "b": 0.0}
-        found["platt"] = {"a": scaling["a"] * before["a"], "b": scaling["a"] * before["b"] + scaling["b"]}
+    if "platt" not in found:
+        raise InputError(
+            "There is no calibration to keep: where both are known, all of the reference is change, or none is.",
+            hint="Give a reference that shows change and places without.",
+            code="bad_value",
+        )
+    scaling = found["platt"]
+    if scaling["a"] <= 0:
+        raise InputError(
+            f"The more probable a change, the rarer it is here (a = {scaling['a']:.3f}): that cannot be kept.",
+            hint="Check that prediction and reference show the same place and the same change.",
+            code="bad_value",
+        )
+    with gdal_environment():
+        before = scaling_before(amendable_card(name), prediction, reference)
+    found["platt"] = {"a": scaling["a"] * before.a, "b": scaling["a"] * before.b + scaling["b"]}
     return found

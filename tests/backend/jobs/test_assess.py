@@ -173,7 +173,7 @@ def test_a_calibration_is_kept_once_the_assessment_is_there(known, write_raster,
 
 def test_an_assessment_stays_where_a_card_does_not_take_the_calibration(known, write_raster, tmp_path, monkeypatch):
     monkeypatch.setattr(assess, "amendable_card", lambda name: None)
-    monkeypatch.setattr(assess, "calibration_to_keep", lambda name, scores, prediction: {})
+    monkeypatch.setattr(assess, "calibration_to_keep", lambda name, scores, prediction, reference: {})
     monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
     path = write_raster("map.tif", (known > 0).astype(np.uint8))
     result = run(path, path, tmp_path / "out", store="gone")

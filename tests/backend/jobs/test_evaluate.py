@@ -8,6 +8,7 @@ import shapely
 from affine import Affine
 
 from changen2.errors import Cancelled, InputError
+from changen2.jobs.detection.origin import MODEL, SCALING
 from changen2.jobs.evaluate import evaluate
 
 
@@ -105,7 +106,7 @@ def test_classes_are_compared_where_both_have_them(truth, tmp_path, write_raster
         "classes_after": write_raster("true_after.tif", after, nodata=255),
     }
     found = evaluate(change, write_raster("label.tif", truth), **said)
-    assert found["pixels"] == 300 * 400 - 60 * 10 and found["f1"] == 1
+    assert found["pixels"] == 300 * 400 and found["f1"] == 1, "as change all of it is known"
     semantic = found["semantic"]
     assert semantic["miou"] == 1 and 0 < semantic["sek"] < 1 and semantic["classes"]["2"]["f1"] == 1
     rows = {(row["from"], row["to"]): row for row in semantic["from_to"]}
@@ -126,6 +127,37 @@ def test_data_sets_are_compared_with_their_classes(truth, tmp_path, write_raster
                 write_raster(f"{root}/{layer}/{name}", values)
     found = evaluate(tmp_path / "said", tmp_path / "so")
     assert found["units"] == 2 and found["semantic"]["sek"] == pytest.approx(1) and found["objects"]["known"] == 2
+
+
+def test_a_map_without_data_in_a_data_set_leaves_the_classes_of_the_others(truth, tmp_path, write_raster):
+    def compared(name, nodata_too):
+        for root in ("said", "so"):
+            for layer, values in (("label", truth // 255), ("semantic_A", truth * 0), ("semantic_B", truth // 255)):
+                folder = f"{name}/{root}/{layer}"
+                (tmp_path / folder).mkdir(parents=True)
+                write_raster(f"{folder}/two.tif", values, nodata=255)
+                if nodata_too:
+                    write_raster(f"{folder}/one.tif", np.full_like(values, 255), nodata=255)
+        return evaluate(tmp_path / name / "said", tmp_path / name / "so")
+
+    alone, both = compared("alone", False), compared("both", True)
+    assert both["units"] == 2 and alone["semantic"] == both["semantic"] and alone["semantic"]["miou"] == 1
+
+
+def test_classes_change_nothing_but_what_is_said_of_classes(truth, tmp_path, write_raster):
+    (tmp_path / "run").mkdir()
+    label = write_raster("label.tif", truth)
+    probability = write_raster("run/probability.tif", np.where(np.roll(truth, 9) > 0, 230, 20).astype(np.uint8))
+    with rasterio.open(probability, "r+") as dataset:
+        dataset.set_band_description(1, "Change probability")
+    known = np.full_like(truth, 3)
+    for date in ("before", "after"):
+        write_raster(f"run/semantic_{date}.tif", known, nodata=255)
+    known[:, 90:130] = 255  # of half of the change nobody knows what it is
+    true = write_raster("classes.tif", known, nodata=255)
+    classed = evaluate(probability, label, classes_before=true, classes_after=true)
+    assert classed.pop("semantic")["classes"]["3"]["pixels"] == 2 * 30 * 80
+    assert classed == evaluate(probability, label)
 
 
 def test_places_found_in_part_or_in_vain(truth, write_raster):
@@ -169,25 +201,39 @@ def test_scores_of_places_and_calibration_have_intervals_over_maps(tmp_path, wri
     assert calibrated["ece_low"] < calibrated["ece"] < calibrated["ece_high"]
 
 
-def test_a_calibration_is_kept_in_an_installed_card(pair, truth, tmp_path, write_raster, difference, monkeypatch):
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """Install a model "mine", ``mine(calibration=…)``, and return what tells the calibration in its card."""
     from changen2.models import store
     from changen2.models.registry import card_of
 
     monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
-    store.write_model(card_of("tiny").model_copy(update={"name": "mine", "embedded": False}), {})
+
+    def install(**changes):
+        given = {"name": "mine", "embedded": False, "calibration": {}, **changes}
+        store.write_model(card_of("tiny").model_copy(update=given), {})
+        return lambda: card_of("mine").model_dump()["calibration"]
+
+    return install
+
+
+def test_a_calibration_is_kept_in_an_installed_card(pair, truth, tmp_path, write_raster, difference, mine):
+    card = mine()
     outputs = difference(*pair, tmp_path / "run")["outputs"]
     label = write_raster("label.tif", truth)
     with pytest.raises(InputError, match="was made by"):
         evaluate(outputs["change_probability"], label, store="mine")
+    with rasterio.open(outputs["change_probability"], "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+        dataset.update_tags(**{MODEL: "", SCALING: ""})  # an older map: its manifest alone tells
     manifest = tmp_path / "run" / "manifest.json"
     made = {**json.loads(manifest.read_text()), "model": {"name": "mine"}}
     manifest.write_text(json.dumps(made))
     found = evaluate(outputs["change_probability"], label, store="mine")
-    assert card_of("mine").model_dump()["calibration"] == found["calibration"]
+    assert card() == found["calibration"]
     manifest.write_text(json.dumps({**made, "scaling": {"a": 0.5, "b": 1.0}}))
     scaled = evaluate(outputs["change_probability"], label, store="mine")["calibration"]["platt"]
     both = {"a": 0.5 * scaled["a"], "b": scaled["a"] + scaled["b"]}
-    assert card_of("mine").model_dump()["calibration"]["platt"] == both, "a map that was scaled already"
+    assert card()["platt"] == both, "a map that was scaled already"
     with pytest.raises(InputError, match="cannot be kept"):
         evaluate(outputs["change_probability"], write_raster("other.tif", (truth == 0).astype(np.uint8)), store="mine")
     with pytest.raises(InputError, match="0/1 map"):
@@ -195,6 +241,27 @@ def test_a_calibration_is_kept_in_an_installed_card(pair, truth, tmp_path, write
     manifest.unlink()
     with pytest.raises(InputError, match="not installed"):
         evaluate(outputs["change_probability"], label, store="tiny")
+
+
+def test_what_measures_no_scaling_leaves_a_card_as_it_is(mine, truth, tmp_path, write_raster):
+    kept = {"ece": 0.1, "platt": {"a": 0.5, "b": 1.0}}
+    card = mine(calibration=kept)
+    probability = write_raster("map.tif", np.where(truth > 0, 180, 40).astype(np.uint8), nodata=0)
+    with rasterio.open(probability, "r+") as dataset:
+        dataset.set_band_description(1, "Change probability")
+    for name, values in (("none.tif", truth * 0), ("all.tif", truth * 0 + 1)):
+        with pytest.raises(InputError, match="all of the reference is change, or none") as caught:
+            evaluate(probability, write_raster(name, values), store="mine")
+        assert caught.value.code == "bad_value"
+    points = tmp_path / "points.gpkg"
+    places = [shapely.Point(500_000 + x, 5_199_945) for x in (80, 90, 5, 10)]
+    pyogrio.raw.write(
+        points, shapely.to_wkb(np.array(places, dtype=object)), field_data=[np.array([1, 1, 0, 0])],
+        fields=["reference"], geometry_type="Point", crs="EPSG:32633",
+    )  # fmt: skip
+    with pytest.raises(InputError, match="points alone measure none"):
+        evaluate(probability, None, points=points, store="mine")
+    assert card() == kept
 
 
 @pytest.mark.parametrize("step", [1, 2], ids=["the same grid", "another grid"])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from changen2.jobs.detection.calibrated import scaling_of, written_threshold
+from changen2.jobs.detection.origin import origin_tags
 from changen2.jobs.runs.progress import Reporter
 from changen2.models.predictor import QUANTUM
 from changen2.models.registry import ModelCard
@@ -82,6 +83,7 @@ class Decoder:
         self._change = max(1, len(card.change_classes))
         self._unchanged = card.unchanged_classes
         self._stored = stored_probability(card)
+        self._origin = origin_tags(card)
         self._semantic = 1 if len(card.classes) <= 2 else len(card.classes)
         self.class_names = {entry.index: entry.name for entry in card.classes}
         self.change_names = {entry.index: entry.name for entry in card.change_classes}
@@ -100,7 +102,9 @@ class Decoder:
         return self.change_names if layer == "change_class" else self.class_names
 
     def tags_of(self, layer: str) -> dict[str, str]:
-        """Return the metadata items of a class layer."""
+        """Return the metadata items of a layer: where the probability comes from, what classes are called."""
+        if layer == "change_probability":
+            return self._origin
         return class_tags(self.names_of(layer), self._unchanged if layer == "change_class" else None)
 
     def colors_of(self, layer: str) -> Colors:
@@ -160,7 +164,7 @@ class DetectionMaps:
                 0 if name == "change_probability" else NODATA,
                 colors=CHANGE_COLORS if name == "change" else decoder.colors_of(name) if is_class else None,
                 description=DESCRIPTIONS[name].format(threshold),
-                tags=decoder.tags_of(name) if is_class else None,
+                tags=None if name == "change" else decoder.tags_of(name),
                 resume=resume,
             )
         self.valid_px = 0

@@ -15,15 +15,14 @@ from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.jobs.detection.change_map import LEVELS
+from changen2.jobs.evaluation.class_maps import ClassMaps
 from changen2.jobs.evaluation.places import FOUND_SHARE, Shares, least_pixels, outcome_of, place_shares
 from changen2.jobs.evaluation.truth import PROBABILITY, VECTORS, ChangeMap, Truth, open_truth
 from changen2.jobs.runs.progress import Reporter
 from changen2.raster.accuracy import confusion, place_scores_with_intervals
 from changen2.raster.calibration import tally_levels
-from changen2.raster.grid import Grid
-from changen2.raster.reading import broken_pixels, open_raster
-from changen2.raster.semantic_accuracy import Pairs, states, tally_states, tally_transitions
-from changen2.raster.vectors import UNKNOWN_CLASS, Classes, open_classes, read_class_tags
+from changen2.raster.semantic_accuracy import Pairs
+from changen2.raster.vectors import Classes
 
 UNIT = 256
 """Side in pixels of the blocks that are resampled for the intervals of a single map."""
@@ -61,7 +60,7 @@ class Comparison:
         taken_for: what the map is, see ``ChangeMap``.
         levels: pixels by stored probability and truth, of a probability: ``[GROUPS, 255, 2]``, each of a share of the
             blocks.
-        states, transitions: of each block, where there are classes.
+        states, transitions: of each block in which classes are known.
         class_names: by number.
         places: shares of known places that are reported, and of reported places that are known.
         notes: what a person should know.
@@ -157,7 +156,7 @@ def compare(
         mapped = stack.enter_context(ChangeMap(pair.prediction, threshold, check))
         grid, notes = mapped.grid, list(mapped.notes)
         truth = open_truth(pair.reference, grid, notes)
-        classes = _ClassMaps(pair, grid, stack) if pair.said and pair.true else None
+        classes = ClassMaps(pair.said, pair.true, grid, stack) if pair.said and pair.true else None
         result = Comparison(np.zeros((0, 4)), mapped.taken_for, notes=notes)
         if mapped.taken_for == PROBABILITY:
             result.levels = np.zeros((GROUPS, LEVELS + 1, 2))
@@ -167,10 +166,11 @@ def compare(
             predicted, valid = mapped(window)
             true, known = truth(window)
             known = valid & known
-            if classes:
-                known &= classes.count(window, predicted, true, known, result)
             if not known.any():
                 continue
+            if classes and (pairs := classes.count(window, predicted, true, known)):
+                result.states.append(pairs[0])
+                result.transitions.append(pairs[1])
             rows.append(confusion(predicted, true, known))
             if result.levels is not None:
                 result.levels[number % GROUPS] += tally_levels(mapped.levels(window)[known], true[known])
@@ -180,42 +180,6 @@ def compare(
         if objects and rows:
             result.places = _places(mapped, truth, least_pixels(grid, min_area), check)
     return result
-
-
-class _ClassMaps:
-    """Class maps of both dates, of a prediction and of its reference, on the prediction's grid."""
-
-    def __init__(self, pair: Matched, grid: Grid, stack: ExitStack) -> None:
-        paths = [*(pair.said or ()), *(pair.true or ())]
-        self._readers = [open_classes(path, grid, stack) for path in paths]
-        self.names: dict[int, str] = {}
-        for path in paths:
-            with open_raster(path) as dataset:
-                self.names |= read_class_tags(dataset.tags())
-
-    def count(
-        self,
-        window: Window,
-        predicted: NDArray[np.bool_],
-        true: NDArray[np.bool_],
-        known: NDArray[np.bool_],
-        result: Comparison,
-    ) -> NDArray[np.bool_]:
-        """Add a block's classes to the result, and return where they are known."""
-        values = []
-        for reader in self._readers:
-            with broken_pixels(reader.name):
-                values.append(reader.read(1, window=window))
-        said, so = values[:2], values[2:]
-        for where, maps in ((predicted, said), (true, so)):
-            for one in maps:
-                known = known & ~(where & (one == UNKNOWN_CLASS))
-        said_states = states(said[0], predicted)[known], states(said[1], predicted)[known]
-        true_states = states(so[0], true)[known], states(so[1], true)[known]
-        if known.any():
-            result.states.append(tally_states(np.concatenate(said_states), np.concatenate(true_states)))
-            result.transitions.append(tally_transitions(said_states, true_states))
-        return known
 
 
 def _places(mapped: ChangeMap, truth: Truth, least: int, check: Callable[[], None]) -> tuple[Shares, Shares]:

@@ -19,6 +19,11 @@ def read(path):
         return dataset.read(1)
 
 
+def tags(path):
+    with rasterio.open(path) as dataset:
+        return dataset.tags()
+
+
 @pytest.fixture
 def card(difference):
     """Make a card with a threshold and a scaling; later detections use it."""
@@ -78,6 +83,9 @@ def test_detect_writes_the_scaled_probability_and_says_so(pair, tmp_path, differ
     assert result["summary"]["threshold"] == pytest.approx(1 / (1 + np.e))
     assert json.loads((tmp_path / "scaled" / "manifest.json").read_text())["scaling"] == platt
     assert json.loads((tmp_path / "plain" / "manifest.json").read_text())["scaling"] is None
+    said = [tags(maps["change_probability"]) for maps in (plain, found)]
+    assert [each["CHANGEN2_SCALING"] for each in said] == ["1.0 0.0", "0.5 -1.0"]
+    assert {each["CHANGEN2_MODEL"] for each in said} == {"difference"}
     given = difference(*pair, tmp_path / "given", threshold=0.5)
     assert 0 < given["summary"]["change_px"] < result["summary"]["change_px"], "0.5 of what is written"
 

@@ -1,0 +1,115 @@
+"""Class maps of both dates, of a change map and of what is true there, counted block by block."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from changen2.errors import InputError
+from changen2.raster.grid import Grid
+from changen2.raster.reading import broken_pixels, check_overlap, open_raster, warp
+from changen2.raster.semantic_accuracy import STATES, Labels, Pairs, states, tally_states, tally_transitions
+from changen2.raster.validity import Validity
+from changen2.raster.vectors import UNKNOWN_CLASS, read_class_tags
+
+HIGHEST = STATES - 2
+"""Of the numbers that a class may have."""
+
+Mask = NDArray[np.bool_]
+
+
+class ClassMaps:
+    """Class maps of both dates, of a prediction and of its reference, on the prediction's grid.
+
+    Attributes:
+        names: of the classes, by number.
+
+    Args:
+        said, true: before and after, of the prediction and of the reference; each may lie on another grid.
+        grid: the prediction's.
+        files: takes what is opened.
+
+    Raises:
+        InputError: one cannot be read, or ``no_overlap``.
+    """
+
+    def __init__(
+        self, said: tuple[str | Path, str | Path], true: tuple[str | Path, str | Path], grid: Grid, files: ExitStack
+    ) -> None:
+        self._said, self._true = ([_ClassMap(path, grid, files) for path in paths] for paths in (said, true))
+        self.names: dict[int, str] = {}
+        for one in (*self._said, *self._true):
+            self.names |= one.names
+
+    def count(self, window: Window, predicted: Mask, true: Mask, known: Mask) -> tuple[Pairs, Pairs] | None:
+        """Count a block's classes.
+
+        Args:
+            window: the block.
+            predicted, true: where change is said to be, and where there is some ``[h, w]``.
+            known: where both is known ``[h, w]``.
+
+        Returns:
+            Pairs of states and of transitions where the classes are known, too; None where they are nowhere. Change
+            without a known class is left out here alone: as change it is as right or wrong as any.
+
+        Raises:
+            InputError: ``bad_value``: one of the numbers is no class. ``unreadable``.
+        """
+        sides = []
+        for maps, changed in ((self._said, predicted), (self._true, true)):
+            classes = [one.read(window, changed & known) for one in maps]
+            sides.append((changed, classes))
+        for changed, classes in sides:
+            for one in classes:
+                known = known & ~(changed & (one == UNKNOWN_CLASS))
+        if not known.any():
+            return None
+        said, so = ((states(before, at)[known], states(after, at)[known]) for at, (before, after) in sides)
+        return tally_states(np.concatenate(said), np.concatenate(so)), tally_transitions(said, so)
+
+
+class _ClassMap:
+    """One class map on a grid."""
+
+    def __init__(self, path: str | Path, grid: Grid, files: ExitStack) -> None:
+        dataset = files.enter_context(open_raster(path))
+        self._path = path
+        self._validity = Validity(dataset, (1,))
+        self._reader: DatasetReader | WarpedVRT = dataset
+        self.names = read_class_tags(dataset.tags())
+        own = Grid.of(dataset).beside(grid)
+        if own != grid:
+            check_overlap(own, grid, path, "the change map")
+            # Warped with a nodata value of its own: to another one GDAL would move what has that number.
+            source, destination = self._validity.to_warp()
+            self._reader = files.enter_context(warp(source, grid, Resampling.nearest, **destination))
+
+    def read(self, window: Window, counts: Mask) -> Labels:
+        """Return class numbers ``[h, w]``, meaningless where they do not count.
+
+        What the file says is no data, in any way, is ``UNKNOWN_CLASS``, and so is that number itself.
+
+        Raises:
+            InputError: ``bad_value``: a number that counts is no class. ``unreadable``.
+        """
+        with broken_pixels(self._path):
+            values = self._reader.read([1], window=window)
+            valid = self._validity.of(values, self._reader, window=window)
+        # A wider type: the file's own need not hold the number of what is unknown.
+        numbers = np.where(valid & counts, values[0], np.float64(UNKNOWN_CLASS))
+        wrong = numbers[(numbers != UNKNOWN_CLASS) & ((numbers < 0) | (numbers > HIGHEST) | (numbers % 1 != 0))]
+        if wrong.size:
+            raise InputError(
+                f"{self._path} holds {wrong[0]:.9g}, which is no class: classes are whole numbers from 0 to {HIGHEST}.",
+                hint="Give the file that number as its nodata value where it means nothing, else number classes anew.",
+                code="bad_value",
+            )
+        return numbers.astype(np.int64)
