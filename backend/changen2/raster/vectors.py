@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,16 +16,15 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.features import shapes
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
-from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
-from changen2.raster.reading import GDAL_CACHE_MB, broken_pixels, check_overlap, open_raster, warp
+from changen2.raster.outlines import cache_for, outlines
+from changen2.raster.reading import broken_pixels, check_overlap, open_raster, warp
 from changen2.raster.under import pixels_under
 from changen2.raster.writing import disk_errors
 
@@ -180,16 +179,16 @@ def change_polygons(
         min_area: m² below which a polygon is left out (pixels where there is no CRS).
         classes: class maps of both dates, for ``from_class`` and ``to_class``; on another grid they are read at the
             same place.
-        on_polygon: called with the number of polygons seen so far, while a large one is measured again and again; may
-            raise to cancel.
+        on_polygon: called with the number of polygons seen so far, also again and again before the first one and while
+            a large one is measured; may raise to cancel.
     """
     with rasterio.open(change) as dataset, rasterio.open(probability) as probabilities, ExitStack() as files:
-        files.enter_context(_cache_for(dataset))
+        files.enter_context(cache_for(dataset))
         grid = Grid.of(dataset)
         edge = SEGMENT_PIXELS * max(abs(grid.transform.a), abs(grid.transform.e))
         maps = [open_classes(path, grid, files) for path in (classes.before, classes.after)] if classes else []
-        found = shapes(rasterio.band(dataset, 1), connectivity=4)
-        changed = (_in_grid(shape(geometry), grid) for geometry, value in found if value == 1)
+        found = files.enter_context(closing(outlines(change, change, 4, lambda: on_polygon(0))))
+        changed = (_in_grid(geometry, grid) for geometry, value in found if value == 1)
         for count, geometry in enumerate(changed, 1):
             on_polygon(count)
             area = area_m2(geometry, grid.crs, edge)
@@ -204,13 +203,6 @@ def change_polygons(
                     None if i is None else names.get(i, str(i)) for names, i in zip(classes.names, indices, strict=True)
                 ]
             yield ChangePolygon(geometry, area, pixels, mean, *pair)
-
-
-def _cache_for(dataset: DatasetReader) -> rasterio.Env:
-    """GDAL's cache for reading row by row: one row of blocks has to stay in it, or each is read again for every row."""
-    rows, _ = dataset.block_shapes[0]
-    # In bytes. Twice, since what is measured under a polygon is read on the way.
-    return rasterio.Env(GDAL_CACHEMAX=max(GDAL_CACHE_MB * 2**20, 2 * rows * dataset.width))
 
 
 def write_polygons(path: Path, polygons: list[ChangePolygon], grid: Grid) -> None:
