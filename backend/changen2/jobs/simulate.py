@@ -274,7 +274,7 @@ class _Series:
         finally:
             marks.close()
         self.changed.append(write_change(self._work / name, self._grid, now, then))
-        for event, geometry in footprints(marks.path, self._work / name, events):
+        for event, geometry in footprints(marks.path, self._work / name, events, self._reporter.check):
             self._keep(event, step, geometry, "simulated")
         marks.path.unlink()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,16 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
-from rasterio.features import geometry_mask, geometry_window, shapes
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
-from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
-from changen2.raster.reading import GDAL_CACHE_MB, broken_pixels, check_overlap, open_raster, warp
+from changen2.raster.outlines import cache_for, outlines
+from changen2.raster.reading import broken_pixels, check_overlap, open_raster, warp
+from changen2.raster.under import pixels_under
 from changen2.raster.writing import disk_errors
 
 UNKNOWN_CLASS = 255
@@ -32,9 +33,6 @@ UNKNOWN_CLASS = 255
 
 UNCHANGED = "UNCHANGED_CLASSES"
 """Metadata item of a class of change."""
-
-CHUNK = 2048
-"""Side of the windows in which a large polygon is measured."""
 
 SEGMENT_PIXELS = 64
 """Longest straight edge, in pixels, before it is projected to the ellipsoid."""
@@ -181,22 +179,23 @@ def change_polygons(
         min_area: m² below which a polygon is left out (pixels where there is no CRS).
         classes: class maps of both dates, for ``from_class`` and ``to_class``; on another grid they are read at the
             same place.
-        on_polygon: called with the number of polygons seen so far; may raise to cancel.
+        on_polygon: called with the number of polygons seen so far, also again and again before the first one and while
+            a large one is measured; may raise to cancel.
     """
     with rasterio.open(change) as dataset, rasterio.open(probability) as probabilities, ExitStack() as files:
-        files.enter_context(_cache_for(dataset))
+        files.enter_context(cache_for(dataset))
         grid = Grid.of(dataset)
         edge = SEGMENT_PIXELS * max(abs(grid.transform.a), abs(grid.transform.e))
         maps = [open_classes(path, grid, files) for path in (classes.before, classes.after)] if classes else []
-        found = shapes(rasterio.band(dataset, 1), connectivity=4)
-        changed = (_in_grid(shape(geometry), grid) for geometry, value in found if value == 1)
+        found = files.enter_context(closing(outlines(change, change, 4, lambda: on_polygon(0))))
+        changed = (_in_grid(geometry, grid) for geometry, value in found if value == 1)
         for count, geometry in enumerate(changed, 1):
             on_polygon(count)
             area = area_m2(geometry, grid.crs, edge)
             pixels = round(geometry.area / abs(grid.transform.determinant))
             if (pixels if area is None else area) < min_area:
                 continue
-            mean, together = _measure(geometry, grid, probabilities, maps)
+            mean, together = _measure(geometry, grid, probabilities, maps, partial(on_polygon, count))
             pair: list[str | None] = [None, None]
             if classes and together.any():
                 indices = _from_and_to(together, classes.names[0] == classes.names[1], classes.unchanged)
@@ -204,13 +203,6 @@ def change_polygons(
                     None if i is None else names.get(i, str(i)) for names, i in zip(classes.names, indices, strict=True)
                 ]
             yield ChangePolygon(geometry, area, pixels, mean, *pair)
-
-
-def _cache_for(dataset: DatasetReader) -> rasterio.Env:
-    """GDAL's cache for reading row by row: one row of blocks has to stay in it, or each is read again for every row."""
-    rows, _ = dataset.block_shapes[0]
-    # In bytes. Twice, since what is measured under a polygon is read on the way.
-    return rasterio.Env(GDAL_CACHEMAX=max(GDAL_CACHE_MB * 2**20, 2 * rows * dataset.width))
 
 
 def write_polygons(path: Path, polygons: list[ChangePolygon], grid: Grid) -> None:
@@ -245,23 +237,23 @@ def _write(path: Path, columns: dict[str, list[object]], polygons: list[ChangePo
 
 
 def _measure(
-    geometry: BaseGeometry, grid: Grid, probabilities: DatasetReader, maps: list[DatasetReader]
+    geometry: BaseGeometry,
+    grid: Grid,
+    probabilities: DatasetReader,
+    maps: list[DatasetReader],
+    check: Callable[[], None],
 ) -> tuple[float, NDArray[np.int64]]:
     """Mean probability under one polygon, and how often ``[before, after]`` each two classes meet there."""
-    whole = geometry_window(probabilities, [geometry]) if grid.crs else _pixel_window(geometry, grid)
-    # Most changes of a noisy map are a pixel or a row of some: what fills its window need not be burnt.
-    fills = round(geometry.area / abs(grid.transform.determinant)) == whole.width * whole.height
-    total, pixels = 0.0, 0
+    total, pixels = 0, 0
     together = np.zeros(256 * 256, np.int64)
-    for window in _chunks(whole):
-        inside = np.s_[:, :] if fills else _inside(geometry, grid, window)
+    for window, inside in pixels_under(geometry, grid, check):
         values = probabilities.read(1, window=window)[inside].astype(np.int64)
-        total += float((values - 1).sum()) / 254
+        total += int((values - 1).sum())
         pixels += values.size
         if maps:
             before, after = (_under(opened, window)[inside].astype(np.int64).ravel() for opened in maps)
             together += np.bincount(before * 256 + after, minlength=256 * 256)
-    return total / max(1, pixels), together.reshape(256, 256)[:255, :255]
+    return total / 254 / max(1, pixels), together.reshape(256, 256)[:255, :255]
 
 
 def _under(classes: DatasetReader, window: Window) -> NDArray[np.uint8]:
@@ -292,24 +284,3 @@ def _in_grid(geometry: BaseGeometry, grid: Grid) -> BaseGeometry:
     to_pixels = ~grid.placement
     # Corners of pixels are whole numbers, but for what the arithmetic loses.
     return shapely.transform(geometry, lambda x, y: np.round(to_pixels @ (x, y)), interleaved=False)
-
-
-def _inside(geometry: BaseGeometry, grid: Grid, window: Window) -> NDArray[np.bool_]:
-    shape_hw = (int(window.height), int(window.width))
-    return geometry_mask([geometry], shape_hw, grid.crop(window).transform, invert=True)
-
-
-def _pixel_window(geometry: BaseGeometry, grid: Grid) -> Window:
-    left, top, right, bottom = (round(value) for value in geometry.bounds)
-    return Window(left, top, min(right, grid.width) - left, min(bottom, grid.height) - top)
-
-
-def _chunks(whole: Window) -> Iterator[Window]:
-    for row in range(0, int(whole.height), CHUNK):
-        for column in range(0, int(whole.width), CHUNK):
-            yield Window(
-                int(whole.col_off) + column,
-                int(whole.row_off) + row,
-                min(CHUNK, int(whole.width) - column),
-                min(CHUNK, int(whole.height) - row),
-            )

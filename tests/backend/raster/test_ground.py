@@ -6,7 +6,7 @@ from affine import Affine
 from pyproj import Transformer
 from rasterio.crs import CRS
 from rasterio.windows import Window
-from shapely import box
+from shapely import box, segmentize, union_all
 
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2, ground_sampling_distance, pixel_size_m, row_areas_m2
@@ -60,3 +60,14 @@ def test_the_rows_of_a_part_are_those_of_the_whole():
     part = row_areas_m2(whole.crop(Window(0, 3, 10, 2)))
     assert part == pytest.approx(row_areas_m2(whole)[3:5], rel=1e-12)
     assert row_areas_m2(Grid(None, Affine.identity(), 10, 10)) is None
+
+
+def test_polygons_with_holes_are_measured_with_their_edges_split():
+    """Splitting ring by ring gives what splitting the polygon gives."""
+    crs, frame = CRS.from_epsg(32633), box(2e5, 5e6, 8e5, 6e6).difference(box(4e5, 5.2e6, 6e5, 5.8e6))
+    apart = box(1e5, 5e6, 1.5e5, 6e6)
+    areas = [area_m2(shape, crs, 1e4) for shape in (frame, apart, union_all([frame, apart]))]
+    dense = [area_m2(segmentize(shape, 1e4), crs, 1e9) for shape in (frame, apart)]
+    assert areas[:2] == dense
+    assert areas[2] == pytest.approx(sum(dense), rel=1e-12)
+    assert areas[0] != area_m2(frame, crs, 1e9)

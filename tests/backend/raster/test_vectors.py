@@ -11,6 +11,7 @@ from rasterio._env import get_gdal_config
 from rasterio.features import geometry_mask
 from rasterio.windows import Window
 
+from changen2.raster import under
 from changen2.raster.reading import gdal_environment
 from changen2.raster.vectors import Classes, change_polygons
 
@@ -98,3 +99,13 @@ def test_a_model_without_classes_names_none(maps: tuple[Path, Path, Path, Path])
     (polygon,) = change_polygons(*maps[:2])
     assert (polygon.from_class, polygon.to_class) == (None, None)
     assert list(change_polygons(*maps[:2], min_area=2000)) == []
+
+
+def test_one_can_cancel_while_a_large_polygon_is_measured(
+    maps: tuple[Path, Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under, "CHUNK", 10)
+    asked: list[int] = []
+    (polygon,) = change_polygons(*maps[:2], on_polygon=asked.append)
+    assert set(asked) == {1} and len(asked) >= 9
+    assert polygon.mean_probability == pytest.approx(219 / 254)

@@ -119,11 +119,11 @@ class EventSeries:
 
         self._run(happen, steps, "drawn", outlines)
 
-    def simulate(self, happen: Happen, steps: int) -> None:
-        """Let events happen by themselves."""
+    def simulate(self, happen: Happen, steps: int, check: Callable[[], None]) -> None:
+        """Let events happen by themselves; ``check`` may raise to cancel while they are outlined."""
 
         def outlines(step: int, change: Path, events: list[Event]) -> list[tuple[Event, BaseGeometry]]:
-            return list(footprints(self._path("marks"), change, events))
+            return list(footprints(self._path("marks"), change, events, check))
 
         self._run(happen, steps, "simulated", outlines)
 

@@ -30,6 +30,7 @@ from changen2.protocol import MOST_STEPS
 from changen2.raster.area import polygonal
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
+from changen2.raster.outlines import outlines
 from changen2.raster.vectors import SEGMENT_PIXELS
 from changen2.raster.writing import disk_errors
 
@@ -133,7 +134,9 @@ def _check_step(step: int, number: int, steps: int | None) -> None:
         )
 
 
-def footprints(marks: Path, change: Path, events: list[Event]) -> Iterator[tuple[Event, BaseGeometry]]:
+def footprints(
+    marks: Path, change: Path, events: list[Event], check: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Event, BaseGeometry]]:
     """Each event with its polygon in the grid's coordinates, in the order of their numbers.
 
     Few events are looked up in their own windows; many are traced in one pass over the raster, from disk.
@@ -142,16 +145,16 @@ def footprints(marks: Path, change: Path, events: list[Event]) -> Iterator[tuple
         marks: raster of event numbers.
         change: the change map of the same step; only changed pixels are looked at.
         events: of that step; those whose pixels were all taken by later ones are left out.
+        check: called every now and then while many are traced; may raise to cancel.
     """
-    with rasterio.open(marks) as numbers, rasterio.open(change) as changed:
+    with rasterio.open(marks) as numbers:
         boxes = sum(event.box.shape[0] * event.box.shape[1] for event in events)
         if boxes <= numbers.width * numbers.height:
             found = {event.number: _trace(numbers, event) for event in events}
         else:
             found = {}
-            # The polygons of a band come in the coordinates of its file, whatever transform is asked for.
-            for outline, number in shapes(rasterio.band(numbers, 1), mask=rasterio.band(changed, 1), connectivity=8):
-                found.setdefault(int(number), []).append(shape(outline))
+            for outline, number in outlines(marks, change, 8, check):
+                found.setdefault(number, []).append(outline)
     for event in events:
         if pieces := found.get(event.number):
             # Pixels that touch by a corner make one polygon that touches itself.

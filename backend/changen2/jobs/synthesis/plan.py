@@ -156,7 +156,7 @@ def let_happen(
             reporter.step("simulate", (step - 1) * total + done, steps * total)
 
         series.removals = Removals(instances, asked, request.seed, request.removal_probability, on_block)
-        series.simulate(series.removals.happen, steps)
+        series.simulate(series.removals.happen, steps, reporter.check)
         series.warnings += said
     else:
         given = inputs.labels or Unlabelled(inputs.drawn, inputs.classes)
@@ -170,7 +170,7 @@ def let_happen(
             rules, said = drawable(rules, inputs.numbers, inputs.classes)
             series.warnings += said
             happen = by_rules(rules, request.seed, lambda done, total: reporter.step("simulate", done, total))
-            series.simulate(happen, request.steps or 1)
+            series.simulate(happen, request.steps or 1, reporter.check)
     if not any(step.blocks for step in series.steps):
         series.warnings.append("No event could happen: there is nothing to act on, or no room for anything new.")
     elif not rows_inside(series.rows, inputs.area):
