@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
 from changen2.paths import may_be_there
+from changen2.raster.vector_files import for_pyogrio
 
 NOTATION = "|layername="
 """Stands between a file and the name of one of its layers, as in QGIS."""
@@ -88,7 +89,7 @@ def has_layers(source: str) -> bool:
     """Tell whether a source can be read as a vector file."""
     path, _ = _file_and_name(source)
     try:
-        return len(pyogrio.list_layers(path)) > 0
+        return len(_list(path)) > 0
     except pyogrio.errors.DataSourceError:
         return False
 
@@ -109,7 +110,7 @@ def _file_and_name(source: str) -> tuple[str, str | None]:
 
 
 def _choose(path: str, wanted: str | None, kind: Kind, usual: Sequence[str]) -> str:
-    declared: dict[str, str | None] = dict(pyogrio.list_layers(path))
+    declared = _list(path)
     if not declared:
         raise pyogrio.errors.DataLayerError("it holds no layer")
     if wanted is not None:
@@ -133,6 +134,12 @@ def _choose(path: str, wanted: str | None, kind: Kind, usual: Sequence[str]) -> 
     return next(iter(known or fitting or declared))
 
 
+def _list(path: str) -> dict[str, str | None]:
+    """The layers of a file, and of which kind they declare to be; None: tables."""
+    with for_pyogrio(path) as name:
+        return dict(pyogrio.list_layers(name))
+
+
 def _holds(path: str, name: str, declared: str | None, kind: Kind) -> bool:
     """Whether a layer is of a kind by what it declares, or by its features where it declares to be of any."""
     if declared is None:
@@ -144,6 +151,7 @@ def _holds(path: str, name: str, declared: str | None, kind: Kind) -> bool:
 
 
 def _read(path: str, name: str, columns: Sequence[str] | None) -> Layer:
-    meta, _, wkb, fields = pyogrio.raw.read(path, layer=name, columns=columns)
+    with for_pyogrio(path) as file:
+        meta, _, wkb, fields = pyogrio.raw.read(file, layer=name, columns=columns)
     geometries = [] if wkb is None else list(shapely.from_wkb(wkb))
     return Layer(geometries, dict(zip(map(str, meta["fields"]), fields, strict=True)), meta.get("crs"))

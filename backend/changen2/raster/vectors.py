@@ -26,6 +26,7 @@ from changen2.raster.ground import area_m2
 from changen2.raster.outlines import cache_for, outlines
 from changen2.raster.reading import broken_pixels, check_overlap, open_raster, warp
 from changen2.raster.under import pixels_under
+from changen2.raster.vector_files import for_pyogrio
 from changen2.raster.writing import disk_errors
 
 UNKNOWN_CLASS = 255
@@ -223,17 +224,18 @@ def write_polygons(path: Path, polygons: list[ChangePolygon], grid: Grid) -> Non
 
 
 def _write(path: Path, columns: dict[str, list[object]], polygons: list[ChangePolygon], grid: Grid) -> None:
-    pyogrio.raw.write(
-        path,
-        geometry=shapely.to_wkb(np.array([p.geometry for p in polygons], dtype=object)),
-        field_data=[np.array(columns[name], dtype=kind) for name, kind in FIELDS.items()],
-        fields=list(FIELDS),
-        layer="change",
-        driver="GPKG",
-        geometry_type="Polygon",
-        crs=grid.crs.to_wkt() if grid.crs else None,
-        nan_as_null=True,
-    )
+    with for_pyogrio(path) as file:
+        pyogrio.raw.write(
+            file,
+            geometry=shapely.to_wkb(np.array([p.geometry for p in polygons], dtype=object)),
+            field_data=[np.array(columns[name], dtype=kind) for name, kind in FIELDS.items()],
+            fields=list(FIELDS),
+            layer="change",
+            driver="GPKG",
+            geometry_type="Polygon",
+            crs=grid.crs.to_wkt() if grid.crs else None,
+            nan_as_null=True,
+        )
 
 
 def _measure(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from rasterio.features import geometry_mask, shapes
@@ -37,6 +37,7 @@ def polygons(changed, transform):
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
+@settings(deadline=None)
 @given(values=MAPS)
 def test_pieces_hold_the_pixels_of_the_whole(transform, values):
     changed = values > 0  # three of four pixels, so that large polygons with holes are usual

@@ -18,6 +18,7 @@ from changen2.paths import local_file
 from changen2.raster.grid import Grid
 from changen2.raster.layers import Kind, chosen_layer
 from changen2.raster.reading import open_raster
+from changen2.raster.vector_files import for_pyogrio
 from changen2.redaction import redact, redacted
 
 
@@ -47,7 +48,8 @@ def describe_layer(path: str | Path, kind: Kind = "polygon", usual: Sequence[str
     """
     try:
         file, name = chosen_layer(path, kind, usual=usual)
-        about = pyogrio.read_info(file, layer=name, force_feature_count=True)
+        with for_pyogrio(file) as opened:
+            about = pyogrio.read_info(opened, layer=name, force_feature_count=True)
     except (InputError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
         return _source(path)
     return {**_source(path), "crs": about["crs"], "features": about["features"]}

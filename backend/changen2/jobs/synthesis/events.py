@@ -31,6 +31,7 @@ from changen2.raster.area import polygonal
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
 from changen2.raster.outlines import outlines
+from changen2.raster.vector_files import for_pyogrio
 from changen2.raster.vectors import SEGMENT_PIXELS
 from changen2.raster.writing import disk_errors
 
@@ -227,17 +228,18 @@ def write_events(path: Path, rows: list[EventRow], grid: Grid) -> None:
 
 
 def _write(path: Path, polygons: list[BaseGeometry], columns: dict[str, list[Any]], grid: Grid) -> None:
-    pyogrio.raw.write(
-        path,
-        geometry=shapely.to_wkb(np.array(polygons, dtype=object)),
-        field_data=[np.array(columns[name], dtype=kind) for name, kind in FIELDS.items()],
-        fields=list(FIELDS),
-        layer=LAYER,
-        driver="GPKG",
-        geometry_type="MultiPolygon",
-        crs=grid.crs.to_wkt() if grid.crs else None,
-        nan_as_null=True,
-    )
+    with for_pyogrio(path) as file:
+        pyogrio.raw.write(
+            file,
+            geometry=shapely.to_wkb(np.array(polygons, dtype=object)),
+            field_data=[np.array(columns[name], dtype=kind) for name, kind in FIELDS.items()],
+            fields=list(FIELDS),
+            layer=LAYER,
+            driver="GPKG",
+            geometry_type="MultiPolygon",
+            crs=grid.crs.to_wkt() if grid.crs else None,
+            nan_as_null=True,
+        )
 
 
 def to_grid(geometry: BaseGeometry, grid: Grid) -> BaseGeometry:
