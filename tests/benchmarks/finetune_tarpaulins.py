@@ -17,7 +17,7 @@ from scipy import ndimage
 from changen2.jobs.generation.look import Look
 from changen2.training.crops import Crop, resample
 from changen2.training.places import BUILDING, IGNORE, Place, PlacePair
-from changen2.training.sources import read_source
+from changen2.training.sources import SOURCES, read_south_tyrol
 
 GSD = 0.3
 LEARNED_SIDE, MEASURED_SIDE = 160, 256
@@ -176,9 +176,9 @@ def examples(imagery: Path, seed: int, pairs: int, measured: int) -> tuple[list[
     """
     # What the embedded detectors' training left out of these towns, and images of Tyrol that they have not seen.
     towns = [
-        divided([place for place in read_source(name, imagery / "train" / name) if place.held_out]) for name in TOWNS
+        divided([place for place in SOURCES[name](imagery / "train" / name) if place.held_out]) for name in TOWNS
     ]
-    tyrol = read_source("south_tyrol", imagery / "val" / "south_tyrol")
+    tyrol = read_south_tyrol(imagery / "val" / "south_tyrol")
     tyrol = [place for place in tyrol if place.name not in OVERLAPPING]
     first = FIRST_SEED + 1000 * seed
     held_out = [index % 5 == 4 for index in range(pairs)]
