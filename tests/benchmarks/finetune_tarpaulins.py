@@ -175,9 +175,7 @@ def examples(imagery: Path, seed: int, pairs: int, measured: int) -> tuple[list[
         measured: how many to measure on.
     """
     # What the embedded detectors' training left out of these towns, and images of Tyrol that they have not seen.
-    towns = [
-        divided([place for place in SOURCES[name](imagery / "train" / name) if place.held_out]) for name in TOWNS
-    ]
+    towns = [divided([place for place in SOURCES[name](imagery / "train" / name) if place.held_out]) for name in TOWNS]
     tyrol = read_south_tyrol(imagery / "val" / "south_tyrol")
     tyrol = [place for place in tyrol if place.name not in OVERLAPPING]
     first = FIRST_SEED + 1000 * seed
