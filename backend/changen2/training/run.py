@@ -243,7 +243,7 @@ def _go_through(
     distributed.wait()  # the first may write one soon
     leads = distributed.rank() == 0
     began = saved = time.monotonic()
-    log = Log(config.out) if leads else None
+    log = Log(config.out, run.step) if leads else None
     try:
         if watch and _is_due(run, watch, config):  # it was cancelled there
             _look(run, watch, log, config.out / BEST)
@@ -323,17 +323,24 @@ class Log:
 
     Args:
         out: folder of the run.
+        step: that it goes on from. What a run that was killed had told of later ones, which are done again, is dropped.
     """
 
-    def __init__(self, out: Path) -> None:
-        self._lines = (out / "log.jsonl").open("a", encoding="utf-8")
+    def __init__(self, out: Path, step: int) -> None:
+        path = out / "log.jsonl"
+        told = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in told if line.endswith("\n") and json.loads(line)["step"] <= step]
+        if kept != told:
+            path.with_suffix(".part").write_text("".join(kept), encoding="utf-8")
+            path.with_suffix(".part").replace(path)
+        self._lines = path.open("a", encoding="utf-8")
         self._board: Any = None
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             logger.info("TensorBoard is not installed; the losses are in %s alone.", out / "log.jsonl")
         else:
-            self._board = SummaryWriter(str(out / "tensorboard"))
+            self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
 
     def note(self, run: Run, values: dict[str, float]) -> None:
         """Add what is known at a step."""

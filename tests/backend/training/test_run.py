@@ -65,6 +65,23 @@ def test_a_resumed_run_is_the_same_run(tmp_path: Path, monkeypatch: pytest.Monke
     assert log[1]["total"] < log[0]["total"] and log == _log(_config(tmp_path))
 
 
+def test_what_a_killed_run_told_after_its_checkpoint_is_told_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(run, "LOG_EVERY", 1)
+    _train(_config(tmp_path / "whole"))
+
+    def cancel(step: int, steps: int, means: dict[str, float]) -> None:
+        if step == 3:
+            raise Cancelled
+
+    killed = _config(tmp_path / "killed")
+    with pytest.raises(Cancelled):
+        _train(killed, on_step=cancel)
+    with (killed.out / "log.jsonl").open("a") as log:
+        log.write('{"step": 4, "samples": 0, "seconds": 1, "total": 9}\n{"step": 5, "sam')
+    _train(killed, resumed=True)
+    assert _log(killed) == _log(_config(tmp_path / "whole"))
+
+
 def _log(config: Settings) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
@@ -169,8 +186,8 @@ class Board:
 
     made: ClassVar[list["Board"]] = []
 
-    def __init__(self, folder: str) -> None:
-        self.folder, self.closed, self.scalars = folder, False, []
+    def __init__(self, folder: str, purge_step: int) -> None:
+        self.folder, self.purge_step, self.closed, self.scalars = folder, purge_step, False, []
         Board.made.append(self)
 
     def add_scalar(self, name: str, value: float, step: int) -> None:
@@ -190,7 +207,7 @@ def test_tensorboard_gets_what_the_log_gets(tmp_path: Path, monkeypatch: pytest.
     watch = run.Watch(lambda model: 0.5, every=3, patience=9)
     run.train(_start(config), config, _losses, run.warm_constant(config), False, watch=watch)
     (board,) = Board.made
-    assert Path(board.folder) == config.out / "tensorboard" and board.closed
+    assert Path(board.folder) == config.out / "tensorboard" and board.closed and board.purge_step == 1
     lines = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
     told = [(line["step"], name, line[name]) for line in lines for name in ("total", "held_out") if name in line]
     assert board.scalars == told and {name for _, name, _ in told} == {"total", "held_out"}
