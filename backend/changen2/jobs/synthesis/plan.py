@@ -161,7 +161,7 @@ def let_happen(
     else:
         given = inputs.labels or Unlabelled(inputs.drawn, inputs.classes)
         first = FirstLabels(grid, given, valid, inputs.area)
-        series = EventSeries(work, grid, inputs.classes, first, numbers=inputs.numbers)
+        series = EventSeries(work, grid, inputs.classes, first, numbers=inputs.numbers if inputs.labels else None)
         if inputs.drawn:
             series.draw(inputs.drawn, request.steps or max(event.step for event in inputs.drawn))
         else:
