@@ -21,12 +21,8 @@ def _write(path: Path, bands: np.ndarray, driver: str = "GTiff", **profile: obje
     return path
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
-@pytest.mark.parametrize("count", [1, 3, 5])
-def test_a_geotiff_looks_as_it_does_to_detection(tmp_path: Path, dtype: str, count: int) -> None:
-    values = np.random.default_rng(count).integers(1, 250, (count, 20, 30)).astype(dtype)
-    values[:, 5:8] = 0
-    path = _write(tmp_path / "image.tif", values, nodata=0, crs="EPSG:32633", transform=Affine(2, 0, 0, 0, -2, 0))
+def _as_detection_sees(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """What is learned from, and where it is known, once it is found to be what detection sees."""
     image, known = read_rgb(path)
     with rasterio.open(path) as dataset:
         grid = Grid.of(dataset)
@@ -34,6 +30,16 @@ def test_a_geotiff_looks_as_it_does_to_detection(tmp_path: Path, dtype: str, cou
         seen, valid = raster.read(grid.window)
     np.testing.assert_array_equal(known, valid)
     np.testing.assert_array_equal(np.moveaxis(image, -1, 0)[:, known], seen[:, valid])
+    return image, known
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_a_geotiff_looks_as_it_does_to_detection(tmp_path: Path, dtype: str, count: int) -> None:
+    values = np.random.default_rng(count).integers(1, 250, (count, 20, 30)).astype(dtype)
+    values[:, 5:8] = 0
+    path = _write(tmp_path / "image.tif", values, nodata=0, crs="EPSG:32633", transform=Affine(2, 0, 0, 0, -2, 0))
+    image, known = _as_detection_sees(path)
     assert (~known).sum() == 90 and (image[~known] == FILL).all()
 
 
@@ -54,13 +60,7 @@ def test_a_picture_of_16_bits_looks_as_it_does_to_detection(tmp_path: Path, coun
         values[-1] = 65535
         values[-1, :2] = 0  # transparent
     path = _write(tmp_path / "image.png", values, "PNG")
-    image, known = read_rgb(path)
-    with rasterio.open(path) as dataset:
-        grid = Grid.of(dataset)
-    with AlignedRaster(path, grid) as raster:
-        seen, valid = raster.read(grid.window)
-    np.testing.assert_array_equal(known, valid)
-    np.testing.assert_array_equal(np.moveaxis(image, -1, 0)[:, known], seen[:, valid])
+    image, known = _as_detection_sees(path)
     assert image[known].min() == 0 and image[known].max() == 255 and 100 < image[known].mean() < 155
     assert (~known).sum() == (60 if count in (2, 4) else 0) and (image[~known] == FILL).all()
 

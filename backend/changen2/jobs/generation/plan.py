@@ -20,7 +20,7 @@ from changen2.jobs.generation.scale import scale, scale_warnings
 from changen2.jobs.generation.sources import MOST_UNKNOWN, LabelReading, Place, Source, find_places, find_sources
 from changen2.jobs.generation.split import hold_out_end, hold_out_images
 from changen2.jobs.runs.progress import Reporter
-from changen2.jobs.synthesis.condition import CONTOUR, INSTANCES, class_table, generator_numbers, own_names
+from changen2.jobs.synthesis.condition import CONTOUR, INSTANCES, class_table, generator_numbers, own_table
 from changen2.jobs.synthesis.event_rules import drawable, make_rules
 from changen2.models.registry import ModelCard
 from changen2.protocol import GenerateRequest
@@ -261,7 +261,7 @@ def _labels(
             hint="Give a folder of label rasters (--labels), or use --kind S0.",
             code="no_labels",
         )
-    given = request.classes or request.object_classes or own_names(str(sources[0].labels))
+    given = request.classes or request.object_classes or own_table(str(sources[0].labels))
     is_mask = kind == "S1" and not given
     classes = MASKS if is_mask else class_table(request.classes, sources[0].labels, card)
     rules = make_rules(request, classes, kinds)

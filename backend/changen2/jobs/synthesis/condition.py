@@ -12,7 +12,6 @@ from changen2.gpcm.labels import NODATA
 from changen2.jobs.synthesis.label_series import own_classes
 from changen2.models.registry import ModelCard
 from changen2.raster.reading import open_raster
-from changen2.raster.vectors import read_class_tags
 
 CONTOUR = "contour"
 """The generator's class for boundaries of instances, where it has one; no class of the ground."""
@@ -45,12 +44,7 @@ def class_table(classes: str | None, labels: str | None, card: ModelCard) -> Cla
             # Without labels the first map is 0 everywhere, so it needs a name.
             return ClassTable({0: "unknown", **table.names}, {0: (0, 0, 0), **table.colours})
         return table
-    if labels is not None:
-        with open_raster(labels) as dataset:
-            own = own_classes(dataset)
-        if own is not None:
-            return own
-    return generator_table(card)
+    return (own_table(labels) if labels else None) or generator_table(card)
 
 
 def generator_numbers(table: ClassTable, card: ModelCard) -> tuple[NDArray[np.uint8], list[str]]:
@@ -71,7 +65,7 @@ def generator_numbers(table: ClassTable, card: ModelCard) -> tuple[NDArray[np.ui
     return numbers, strange
 
 
-def own_names(path: str | Path) -> dict[int, str]:
-    """Class names by number from a raster's own metadata; empty without."""
+def own_table(path: str | Path) -> ClassTable | None:
+    """The classes that a raster's own metadata names; None without."""
     with open_raster(path) as dataset:
-        return read_class_tags(dataset.tags()) or read_class_tags(dataset.tags(1))
+        return own_classes(dataset)
