@@ -217,8 +217,8 @@ class SynthesizeRequest(EventRules):
         init: ``noise``, or ``exemplar``: start from an object or a patch of the wanted class; None takes what the
             model's card recommends.
         exemplar_level: share of the diffusion that an exemplar is noised to, 0..1; higher is freer.
-        label_guidance: weight of the labels by classifier-free guidance, 1 to 10; it acts in the noisier part of the
-            diffusion, hardly on an exemplar; 1 is none. None takes what the model's card recommends.
+        label_guidance: weight of the labels by classifier-free guidance, 1 to 10; it acts above a noise level of 0.3,
+            so not on an exemplar that is noised less; 1 is none. None takes what the model's card recommends.
         model: name of an installed generator.
         bounds: left, bottom, right, top in the CRS of ``image``; crops the outputs.
         aoi: vector file whose polygons crop the outputs; outside them nothing happens.

@@ -206,7 +206,7 @@ class SynthesizeChange(BackendAlgorithm):
             ),
             choice("INIT", "Start of what is drawn", list(STARTS), defaultValue="auto", usesStaticStrings=True),
             number("EXEMPLAR_LEVEL", "How freely an exemplar is redrawn", real, 0.2, minValue=0.01, maxValue=1),
-            number("LABEL_GUIDANCE", "Weight of the labels (empty: the model's)", real, None, True, 1, 10),
+            number("LABEL_GUIDANCE", "Weight of the labels, from noise (empty: the model's)", real, None, True, 1, 10),
             number("GUIDANCE_RATIO", "How long the unchanged is held while drawing", real, 1.0, minValue=0, maxValue=1),
             yes_no("PATCHES", "Write changed blocks and virtual rasters instead of whole images", False),
             number(

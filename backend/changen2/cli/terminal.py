@@ -47,7 +47,8 @@ Init = Annotated[
     typer.Option(help="noise, or exemplar: an object of the wanted class; the model's own if left out."),
 ]
 LabelGuidance = Annotated[
-    float | None, typer.Option(help="Weight of the labels from noise, 1 to 10; the model's own if left out.")
+    float | None,
+    typer.Option(help="Weight of the labels above a noise level of 0.3, 1 to 10; the model's own if left out."),
 ]
 ExemplarLevel = Annotated[
     float, typer.Option(help="Share of the diffusion that an exemplar is noised to, above 0 to 1; higher is freer.")

@@ -9,7 +9,7 @@ piece of ground nearby that continues its rim, or as its surroundings, mirrored 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +76,7 @@ def start_picture(
     exemplars_at: ExemplarsAt,
     seed: Sequence[int],
     counted: Mask | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[Picture, dict[str, int]]:
     """Lay objects and patches of the wanted classes into the change.
 
@@ -86,6 +87,7 @@ def start_picture(
         exemplars_at: what they come from, by the box around a region.
         seed: numbers that decide which are tried.
         counted: only regions that meet it are counted [h, w]; all where None.
+        check: called before each region; may raise to cancel.
 
     Returns:
         The picture [3, h, w], equal to ``before`` outside the change, and how many regions came from which source.
@@ -94,20 +96,21 @@ def start_picture(
     sources: dict[str, int] = {}
     for value in np.unique(wanted[change]) if change.any() else []:
         regions, _ = scipy.ndimage.label(change & (wanted == value), np.ones((3, 3), int))
+        stays = ~change & (wanted == value)
         for number, window in enumerate(scipy.ndimage.find_objects(regions), 1):
+            check()
             inside = regions[window] == number
             rng = np.random.default_rng([*seed, int(value), number])
             laid, source = None, SURROUNDINGS
             if value == BACKGROUND:
                 # Only what is near is looked at: a large change may hold thousands of regions.
                 near = within_reach(window, change.shape)
-                free = ~change[near] & (wanted[near] == value)
-                ground = clone_ground(before[:, near[0], near[1]], regions[near] == number, free, rng)
+                ground = clone_ground(before[:, near[0], near[1]], regions[near] == number, stays[near], rng)
                 if ground is not None:
                     picture[:, window[0], window[1]][:, inside] = ground
             else:
                 rows, columns = window
-                laid, source = _continued(before, window, inside, ~change & (wanted == value)), SAME_OBJECT
+                laid, source = _continued(before, window, inside, stays), SAME_OBJECT
                 if laid is None:
                     exemplars = exemplars_at(Box(rows.start, columns.start, rows.stop, columns.stop))
                     ground_colour = before[:, rows, columns][:, inside].mean(1)

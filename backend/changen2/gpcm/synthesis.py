@@ -25,6 +25,7 @@ from changen2.diffusion.schedules import SCHEDULES, Schedule, q_sample
 from changen2.gpcm.labels import Box
 from changen2.gpcm.pieces import Drawn, blended
 from changen2.gpcm.regions import WINDOW_CELLS, Region, within
+from changen2.models.devices import require_numbers
 from changen2.models.memory import Batch, enough_memory
 
 HALO = 8
@@ -303,6 +304,7 @@ class Synthesizer:
                 return self._generator.denoise(noisy, times, self._condition(view, padded, told), seen, mask)
 
             output = guided(predict, self._schedule, t, self._settings.label_guidance)
+        require_numbers(output, self._precision)
         self.sampled += count
         self._on_window(count)
         return list(output[:count].float().cpu())

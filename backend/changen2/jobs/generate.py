@@ -24,7 +24,7 @@ from changen2.jobs.runs.folder import run_folder
 from changen2.jobs.runs.journal import Journal, begun_as, stamps
 from changen2.jobs.runs.manifest import versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
-from changen2.jobs.synthesis.model_defaults import settled
+from changen2.jobs.synthesis.model_defaults import settled, unheard
 from changen2.models.registry import ModelCard, card_of, load_model
 from changen2.protocol import GenerateRequest, validate
 from changen2.raster.reading import gdal_environment
@@ -86,7 +86,7 @@ def run_with(
 ) -> dict[str, Any]:
     """Run a validated request with a generator that each process loads for itself; ``load`` must be picklable."""
     began, clock = datetime.now(timezone.utc), time.monotonic()
-    request = with_view_shift(settled(request, card))
+    asked, request = request, with_view_shift(settled(request, card))
     folder = run_folder(request, RESULTS, (request.image_dir, request.labels, request.classes, request.transitions))
     with gdal_environment(), _threads_restored():
         plan = make_plan(request, card, load, reporter)
@@ -99,7 +99,12 @@ def run_with(
             names = _write_lists(folder.work, plan, journal)
             summary = _summary(request, plan, journal)
             summary |= {"drawn_now": drawn, "model": card.name, "seconds": round(time.monotonic() - clock, 2)}
-            warnings = [*plan.warnings, *_shortfall(request, plan, summary), *_idle_parts(request, plan, journal)]
+            warnings = [
+                *plan.warnings,
+                *unheard(asked, request),
+                *_shortfall(request, plan, summary),
+                *_idle_parts(request, plan, journal),
+            ]
             manifest = _manifest(request, card, plan, workers, began, names, journal)
             manifest |= {"summary": summary, "warnings": warnings}
             write_manifest(folder.work / "manifest.json", manifest)

@@ -28,7 +28,7 @@ from changen2.jobs.synthesis.given_instances import describe_instances
 from changen2.jobs.synthesis.image_drawing import Drawing, DrawingPlan
 from changen2.jobs.synthesis.instance_raster import AUTO
 from changen2.jobs.synthesis.label_series import LabelRaster, copy_labels, write_change
-from changen2.jobs.synthesis.model_defaults import settled
+from changen2.jobs.synthesis.model_defaults import settled, unheard
 from changen2.jobs.synthesis.overlays import Cropped
 from changen2.jobs.synthesis.plan import Inputs, files_of, let_happen, make_drawing_plan, open_inputs
 from changen2.models.registry import ModelCard, card_of, load_model
@@ -82,7 +82,7 @@ def run_with(
 ) -> dict[str, Any]:
     """Run a validated request with a generator that is loaded once the inputs are found good."""
     began, clock = datetime.now(timezone.utc), time.monotonic()
-    request = settled(request, card)
+    asked, request = request, settled(request, card)
     folder = run_folder(request, SERIES, (request.image, *files_of(request)))
     with gdal_environment(), kept_memory(), ExitStack() as stack:
         inputs = open_inputs(request, card, stack)
@@ -105,7 +105,7 @@ def run_with(
                 "model": card.name,
                 "seconds": round(time.monotonic() - clock, 2),
             }
-            warnings = [*inputs.notes, *series.warnings]
+            warnings = [*inputs.notes, *unheard(asked, request), *series.warnings]
             names += ["change_events.gpkg", "manifest.json"]
             outputs = {_key(name): name for name in names}
             manifest = {

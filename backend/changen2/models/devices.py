@@ -8,8 +8,9 @@ from functools import cache
 
 import psutil
 import torch
+from torch import Tensor
 
-from changen2.errors import InputError
+from changen2.errors import InputError, JobError
 
 logger = logging.getLogger(__name__)
 
@@ -145,3 +146,19 @@ def _pays_in_bf16() -> bool:
 def default_threads() -> int:
     """Return the number of physical cores this process may use."""
     return max(1, psutil.cpu_count(logical=False) or psutil.cpu_count() or 1)
+
+
+def require_numbers(answer: Tensor, precision: torch.dtype) -> None:
+    """Refuse a network's answer that holds NaN or infinity: as an image or a map, it would look like any other.
+
+    Raises:
+        JobError: ``not_a_number``.
+    """
+    if bool(torch.isfinite(answer).all()):
+        return
+    exact = precision == torch.float32
+    raise JobError(
+        f"The model's answer is not a number somewhere (computed in {str(precision).removeprefix('torch.')}).",
+        hint="Its weights are unusable: choose another model." if exact else "Compute more exactly (--precision fp32).",
+        code="not_a_number",
+    )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from changen2.models.detection import Detection, normalize
-from changen2.models.devices import memory_free
+from changen2.models.devices import memory_free, require_numbers
 from changen2.models.memory import Batch, enough_memory
 
 QUANTUM = 65535
@@ -87,7 +87,7 @@ class Predictor:
             The number of planes that ``predict`` returns.
 
         Raises:
-            JobError: ``out_of_memory`` where not even one pair fits.
+            JobError: ``out_of_memory`` where not even one pair fits; ``not_a_number``.
         """
         if self.device.type == "cpu":
             tile = min(tile[0], SMALL), min(tile[1], SMALL)
@@ -104,7 +104,7 @@ class Predictor:
             ``[n, planes, h, w]``: the change head's channels, then the semantic head's for each date.
 
         Raises:
-            JobError: ``out_of_memory`` where not even one pair fits.
+            JobError: ``out_of_memory`` where not even one pair fits; ``not_a_number``.
         """
         item = f"One pair of {before.shape[2]} × {before.shape[3]} tiles"
         hint = "Use a smaller tile size (--tile-size 256) or another device."
@@ -120,6 +120,7 @@ class Predictor:
             detection: Detection = self._model(*pair)
         planes = [detection["change"], detection["semantic_before"], detection["semantic_after"]]
         stacked = torch.cat([plane[:count].float() for plane in planes], dim=1)
+        require_numbers(stacked, self.precision)
         return (stacked * QUANTUM).round_().to(torch.int32).cpu().numpy().astype(np.uint16)
 
     @contextmanager

@@ -149,3 +149,12 @@ def test_surroundings_are_mirrored_at_the_rim():
     assert filled[0, 5, 20:25].tolist() == [18, 17, 16, 15, 14]
     assert filled[0, 5, 25:30].tolist() == [35, 34, 33, 32, 31]
     assert np.array_equal(mirrored(before, change | True), before)
+
+
+def test_each_region_may_be_cancelled(library):
+    change = np.zeros((60, 60), bool)
+    change[5:55:10, 5:55:10] = True
+    before, asked = np.zeros((3, 60, 60), np.uint8), []
+    for value in (0, BUILDING):
+        start_picture(before, np.full((60, 60), value), change, at([library]), [1], check=lambda: asked.append(1))
+    assert len(asked) == 50

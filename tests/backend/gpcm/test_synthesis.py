@@ -208,3 +208,9 @@ def test_a_decoder_that_sees_the_whole_leaves_no_seam(flat_generator, monkeypatc
         np.abs(np.diff(red_of(pieces)[308:992, 408:1292:4], axis=1)).mean(0).max() for pieces in (stepped, blended)
     )
     assert steepest < largest / 4
+
+
+def test_an_answer_that_is_no_number_is_not_drawn(flat_generator, monkeypatch):
+    monkeypatch.setattr(flat_generator, "denoise", lambda noisy, *_: noisy * torch.nan)
+    with pytest.raises(JobError, match="not a number"):
+        draw(flat_generator, Meadow(Box(400, 600, 460, 680)))

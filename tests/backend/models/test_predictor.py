@@ -101,3 +101,16 @@ def test_watching_changes_nothing_and_ends(predictor):
     watched = asked
     predictor.predict(TILE, TILE)
     assert asked == watched == 5
+
+
+@pytest.mark.parametrize("strange", [float("nan"), float("inf")])
+def test_an_answer_that_is_no_number_is_not_taken_for_a_map(strange):
+    class Broken(nn.Module):
+        def forward(self, before, after):
+            change = before[:, :1].sigmoid()
+            change[-1, 0, 5, 7] = strange
+            return Detection(change=change, semantic_before=change, semantic_after=change)
+
+    with pytest.raises(JobError, match="not a number somewhere") as raised:
+        Predictor(Broken(), torch.device("cpu"), torch.float32, 1).predict(TILE, TILE)
+    assert raised.value.code == "not_a_number"

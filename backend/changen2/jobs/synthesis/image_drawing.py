@@ -203,11 +203,10 @@ class Drawing:
         seen = scene.rgb(box), scene.labels(box), scene.change(box)
 
         def exemplars_at(place: Box) -> Exemplars:
-            self._reporter.check()
             top, left = box.top, box.left
             return exemplars(Box(top + place.top, left + place.left, top + place.bottom, left + place.right))
 
-        picture, sources = start_picture(*seen, exemplars_at, seed, own)
+        picture, sources = start_picture(*seen, exemplars_at, seed, own, self._reporter.check)
         self._sources.update(sources)
         return picture
 
