@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--measured", type=int, default=60, help="pairs to measure on")
     parser.add_argument("--steps", type=int, nargs="+", default=[50, 300], help="lengths of the training")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     found: dict[str, Any] = {}
     for kind in given.kinds:

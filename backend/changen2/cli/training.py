@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from changen2.cli.terminal import Device, Folder, Json, Overwrite, Resume, Threads, run
+from changen2.cli.terminal import Device, Folder, Json, Resume, Threads, run
 
 app = typer.Typer(help="Train the embedded models, or your own.", no_args_is_help=True)
 
@@ -96,7 +96,9 @@ def finetune(
     device: Device = "auto",
     threads: Threads = None,
     resume: Resume = False,
-    overwrite: Overwrite = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results in the folder, and an installed model of this name.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a detector further on pairs of your own; the result is a model of its own name."""

@@ -125,7 +125,7 @@ def _read(path: str | Path, network: str) -> TrainingConfig:
     if config.network != network:
         raise InputError(
             f"{path} is the configuration of a {config.network} network, not of a {network} network.",
-            hint=f"Run changen2 train {COMMANDS[config.network]}, or give another configuration.",
+            hint=f"Write `network: {network}` in it, or run changen2 train {COMMANDS[config.network]}.",
             code="bad_value",
         )
     return config

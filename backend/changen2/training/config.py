@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
 from changen2.errors import InputError
+
+
+def _rising(span: tuple[float, float]) -> tuple[float, float]:
+    if span[0] > span[1]:
+        raise ValueError(f"from {span[0]:g} to {span[1]:g}: the first must not be the larger one")
+    return span
 
 
 class TrainingConfig(BaseModel):
@@ -30,8 +36,8 @@ class TrainingConfig(BaseModel):
         gsds: metres per pixel of folders whose files do not tell, neither georeferenced nor by their names.
         object_classes: the class to look for in folders of pairs whose semantic maps hold classes.
         folders: where a source or a folder of pairs lies, if not in ``data`` under its name.
-        crop_size: side of a training crop, a multiple of 32.
-        gsd_range: metres per pixel to train at.
+        crop_size: side of a training crop, a multiple of 64.
+        gsd_range: metres per pixel to train at, from and to.
         max_shift: misregistration between the dates, pixels.
         colour_strength: 0 leaves colours alone, 1 is strong.
         sun_strength: 0 leaves roofs and their shadows alone, 1 is strong.
@@ -69,7 +75,7 @@ class TrainingConfig(BaseModel):
     object_classes: dict[str, int] = {}
     folders: dict[str, Path] = {}
     crop_size: int = Field(192, multiple_of=64, ge=64)
-    gsd_range: tuple[float, float] = (0.2, 0.6)
+    gsd_range: Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_rising)] = (0.2, 0.6)
     max_shift: int = Field(2, ge=0)
     colour_strength: float = Field(1.0, ge=0)
     sun_strength: float = Field(0.0, ge=0)
@@ -77,11 +83,11 @@ class TrainingConfig(BaseModel):
     archive_share: float = Field(0.0, ge=0, le=1)
     semantic_weight: float = 0.5
     fused_weight: float = 0.0
-    batch_size: int = 8
-    steps: int = 2000
-    warmup: int = 100
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
+    batch_size: int = Field(8, ge=1)
+    steps: int = Field(2000, ge=1)
+    warmup: int = Field(100, ge=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
     ema: float = Field(0.995, ge=0, lt=1)
     held_out_pairs: int = Field(48, ge=0)
     look_every: int = Field(0, ge=0)

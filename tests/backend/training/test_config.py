@@ -24,6 +24,9 @@ def test_the_configurations_that_ship_are_valid() -> None:
         assert config.project_imagery == bool(readers.keys() & config.sources.keys())
 
 
+LEAST = "data: a\nout: b\nencoder_weights: c\nsources: {}\nkinds: {}\npairs: {mine: 1}\n"
+
+
 @pytest.mark.parametrize("content", ["steps: -", "- a list", "data: a\nout: b\nsurprise: 1\n"])
 def test_a_wrong_configuration_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "wrong.yaml"
@@ -35,3 +38,15 @@ def test_a_wrong_configuration_is_refused(tmp_path: Path, content: str) -> None:
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.yaml"):
         load_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    "line", ["steps: 0", "batch_size: 0", "learning_rate: 0", "gsd_range: [0.6, 0.3]", "gsd_range: [0, 0.3]"]
+)
+def test_a_number_that_nothing_can_be_learned_with_is_refused(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "experiment.yaml"
+    path.write_text(LEAST)
+    assert load_config(path).pairs == {"mine": 1}
+    path.write_text(LEAST + line)
+    with pytest.raises(InputError, match=line.split(":")[0]):
+        load_config(path)
