@@ -96,9 +96,10 @@ def _read_rasters(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
     with open_raster(before) as dataset:
         known = request.gsd or ground_sampling_distance(Grid.of(dataset))
     gsd = known or base.gsd_native
+    notes: list[str] = []
     pairs = read_digitized(
         before, after, changes, gsd, aoi=request.aoi, bands=request.bands, bands_after=request.bands_after,
-        on_tile=lambda done, total: reporter.step("read", done, total),
+        on_tile=lambda done, total: reporter.step("read", done, total), notes=notes,
     )  # fmt: skip
     assumed = (
         f"The image before does not tell its pixel size; {gsd:g} m is assumed, for which {base.name} was made. Give "
@@ -108,7 +109,8 @@ def _read_rasters(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
     sources |= {"changes": describe_layer(changes, usual=CHANGES)} | (
         {"aoi": describe_layer(request.aoi)} if request.aoi else {}
     )
-    return Material(pairs, gsd, {**sources, "tiles": len(pairs)}, () if known else (assumed,))
+    warnings = (*notes, *(() if known else (assumed,)))
+    return Material(pairs, gsd, {**sources, "tiles": len(pairs)}, warnings)
 
 
 def holds_classes(root: Path) -> bool:
