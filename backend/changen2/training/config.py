@@ -30,7 +30,7 @@ class TrainingConfig(BaseModel):
         out: folder for checkpoints and the log.
         encoder_weights: ImageNet checkpoint of the encoder; ``package:NAME`` looks inside an installed package.
         start_from: a checkpoint or exported weights to go on from instead of ImageNet alone; may be absent.
-        teacher: exported weights that label what is unknown; without them it stays unknown.
+        teacher: exported weights that label what is unknown, but for what is held out; without them it stays unknown.
         encoder: ``lite0``, ``lite1`` or ``lite2``.
         project_imagery: whether sources with the names of this project's imagery (:mod:`changen2.training.sources`) are
             that, each read in a way of its own; else they are folders like others.
