@@ -242,7 +242,8 @@ def layer_path(root: Path, layer: str, path: Path) -> Path:
     """
     others = sorted((root / layer).glob(f"{glob.escape(path.stem)}.*"))
     for candidate in (root / layer / path.name, *others):
-        if candidate.is_file() and candidate.suffix.lower() in IMAGES:
+        # A name may have dots: tile.1.png is of another one than tile.tif.
+        if candidate.is_file() and candidate.stem == path.stem and candidate.suffix.lower() in IMAGES:
             return candidate
     raise InputError(
         f"{root / layer} has no {path.name}.",

@@ -118,8 +118,6 @@ def test_what_the_lists_keep_for_a_test_is_neither_learned_from_nor_held_out(tmp
     assert [name for name, held_out in found.items() if held_out] == ["p11"] and len(found) == 10
     (tmp_path / "test" / "A" / "p00.png").write_bytes(b"not even read")
     assert len(places.read_pairs(tmp_path / "test", 0.5)) == 10
-    found = _listed(tmp_path / "elsewhere", test="77")
-    assert [name for name, held_out in found.items() if held_out] == ["p09"] and len(found) == 12
 
 
 def test_only_what_the_list_of_training_names_is_learned_from(tmp_path: Path) -> None:
@@ -135,12 +133,29 @@ def test_only_what_the_list_of_training_names_is_learned_from(tmp_path: Path) ->
         ({"test": "0 1 2"}, "names all pairs"),
         ({"val": "1", "test": "1"}, r"val\.txt names none .* but those that .*test\.txt names too"),
         ({"train": "7"}, r"train\.txt names none"),
+        ({"test": "7"}, r"test\.txt names none"),
     ],
 )
 def test_lists_that_leave_nothing_are_refused(tmp_path: Path, lists: dict[str, str], told: str) -> None:
     with pytest.raises(InputError, match=told) as caught:
         _listed(tmp_path, 3, **lists)
     assert caught.value.code == "bad_value"
+
+
+@pytest.mark.parametrize("ending", ["", ".png", ".TIF"])
+def test_a_dot_in_a_name_is_a_part_of_it(tmp_path: Path, ending: str) -> None:
+    names = ["tile", "tile.1", "tile.2", "lat48.15_lon11.60", "lat48.15_lon11.65"]
+    for number, name in enumerate(names):
+        _pair_files(tmp_path, name, label=np.full((8, 8), number))
+        for layer in "AB":
+            (tmp_path / layer / f"{name}.png").rename(tmp_path / layer / f"{name}.jpg")
+    marked = {pair.before.name: bool(pair.change.label.any()) for pair in places.read_pairs(tmp_path, 0.5)}
+    assert marked == {name: name != "tile" for name in names}
+    (tmp_path / "list").mkdir()
+    for part, listed in (("val", "tile.1"), ("test", names[3])):
+        (tmp_path / "list" / f"{part}.txt").write_text(f"{listed}{ending}\n")
+    held_out = {pair.before.name: pair.before.held_out for pair in places.read_pairs(tmp_path, 0.5)}
+    assert held_out == {name: name == "tile.1" for name in names if name != names[3]}
 
 
 def test_it_is_told_how_many_pairs_the_lists_leave_out(tmp_path: Path) -> None:
