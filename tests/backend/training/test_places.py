@@ -183,6 +183,40 @@ def test_a_mask_that_does_not_tell_what_255_means_is_refused(tmp_path: Path) -> 
     assert places.read_mask(tmp_path / "grey.png").tolist() == [[0, 1, 1, 1]]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["100", "101"],
+        ["25"],
+        ["train_100", "train_101"],
+        ["train_10_5", "train_10_6", "train_11_5"],
+        ["img12"],
+        ["a_09"],
+    ],
+)
+def test_numbers_that_count_images_are_no_scale(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        _pair_files(tmp_path, name)
+        _write(tmp_path / "images" / f"{name}.png", np.full((8, 8, 3), 90))
+        _write(tmp_path / "masks" / f"{name}.png", np.zeros((8, 8)))
+    for read in (places.read_pairs, places.read_images):
+        with pytest.raises(InputError, match="scale is not known") as caught:
+            read(tmp_path)
+        assert caught.value.code == "bad_value" and "--gsd" in caught.value.hint
+        assert len(read(tmp_path, 0.5)) == len(names)
+
+
+def test_a_scale_that_names_tell_is_told_but_of_generated_pairs(tmp_path: Path) -> None:
+    for name in ("train_00000_30", "train_00001_50", "val_00002_30"):
+        _pair_files(tmp_path, name)
+    found = [pair.before for pair in places.read_pairs(tmp_path)]
+    assert [place.gsd for place in found] == pytest.approx([0.3, 0.5, 0.3])
+    assert "3 images" in (said := places.named_scales(tmp_path, found) or "") and "0.3 to 0.5 m" in said
+    assert places.named_scales(tmp_path, [pair.before for pair in places.read_pairs(tmp_path, 0.3)]) is None
+    (tmp_path / "manifest.json").write_text(json.dumps({"job": "generate"}))
+    assert places.named_scales(tmp_path, found) is None
+
+
 def test_pairs_of_geotiffs_tell_their_scale_and_what_is_not_known(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     dates = {layer: rng.integers(200, 4000, (5, 8, 8)).astype(np.uint16) for layer in "AB"}
