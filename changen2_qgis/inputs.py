@@ -26,6 +26,7 @@ from qgis.core import (
     QgsFeature,
     QgsFeatureRequest,
     QgsFeatureSource,
+    QgsField,
     QgsFields,
     QgsMapLayer,
     QgsProcessingFeatureSource,
@@ -36,6 +37,7 @@ from qgis.core import (
     QgsVectorLayer,
     QgsWkbTypes,
 )
+from qgis.PyQt.QtCore import QVariant
 from qgis.PyQt.QtGui import QTransform
 
 from .errors import InputError
@@ -281,10 +283,15 @@ def _export_polygons(source: QgsFeatureSource, frame: PixelFrame | None, folder:
     options.layerName = "aoi"
     crs = source.sourceCrs() if frame is None else QgsCoordinateReferenceSystem()
     kind = QgsWkbTypes.multiType(QgsWkbTypes.flatType(source.wkbType()))
-    writer = QgsVectorFileWriter.create(str(target), QgsFields(), kind, crs, QgsCoordinateTransformContext(), options)
+    # Only the shapes matter and how they were reviewed; the fid of an unsaved feature, as others, would be refused.
+    fields, review = QgsFields(), source.fields().indexFromName("review")
+    if review >= 0 and source.fields().at(review).type() == QVariant.String:
+        fields.append(QgsField("review", QVariant.String))
+    writer = QgsVectorFileWriter.create(str(target), fields, kind, crs, QgsCoordinateTransformContext(), options)
     for feature in features_of(source):
-        # Only the shapes matter; attributes such as the fid of an unsaved feature would be refused.
-        copy, geometry = QgsFeature(), feature.geometry()
+        copy, geometry = QgsFeature(fields), feature.geometry()
+        if fields.count():
+            copy.setAttribute(0, feature[review])
         if frame is not None:
             geometry.transform(frame.to_pixels())
         geometry.convertToMultiType()

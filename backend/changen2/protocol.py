@@ -375,7 +375,7 @@ class FinetuneRequest(Request):
         pairs: folder of pairs in the LEVIR-CD layout (A, B, label); or give the next three.
         before: raster that gives the grid.
         after: raster, warped to that grid.
-        changes: polygons of all changes between them.
+        changes: polygons of all changes between them; those that a review of a detection rejected are none.
         aoi: polygons of the area that was looked through for changes; None: all of ``before``.
         bands, bands_after: one band or three of the rasters, from 1; None chooses red, green, blue.
         gsd: metres per pixel of the pairs; None takes the rasters' own, or what the files' names tell.

@@ -27,9 +27,11 @@ def describe_card(card: Card) -> str:
         ("Pixel size", _pixel_sizes(card)),
         ("Classes", _classes(card.get("classes", ()))),
         ("Kinds of change", _classes(card.get("change_classes", ()))),
+        ("Measured", _measured(card)),
+        ("Threshold", _threshold(card)),
         ("Size", describe_bytes(card["size_bytes"]) if card.get("size_bytes") else ""),
         ("Licence", _licence(card)),
-        ("From", _with_links(str(card.get("source") or "Comes with the plugin"))),
+        ("From", _with_links(_origin(card))),
         ("SHA-256", _digests(card)),
     )
     rows = "".join(
@@ -64,6 +66,31 @@ def _classes(classes: Any) -> str:
         f"&nbsp;{escape(entry['name'])}</span>"
         for entry in classes
     )
+
+
+def _measured(card: Card) -> str:
+    """Each F1 that a card tells, and of a model that was trained here what makes it look better than it is."""
+    measured = card.get("measured") or {}
+    scores = {name: entry for name, entry in measured.items() if isinstance(entry, dict) and "f1" in entry}
+    lines = [
+        f"{escape(name)}: F1 {entry['f1']:g} ({entry.get('images', '?')} images)" for name, entry in scores.items()
+    ]
+    if lines and not card.get("embedded"):
+        lines.append(escape(str(measured.get("note", ""))))
+    return "<br>".join(filter(None, lines))
+
+
+def _threshold(card: Card) -> str:
+    """The recommended one."""
+    if card.get("task") != "detect" or card.get("training_start") or card.get("threshold") is None:
+        return ""
+    return f"{card['threshold']:.3g}, recommended"
+
+
+def _origin(card: Card) -> str:
+    if card.get("embedded"):
+        return "Comes with the plugin"
+    return str(card.get("source") or card.get("origin") or "Not stated")
 
 
 def _licence(card: Card) -> str:

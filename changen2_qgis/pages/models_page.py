@@ -112,10 +112,11 @@ class ModelsPage(QWidget):
         if text != self.about.property("shown"):  # a refresh must not scroll what is being read
             self.about.setHtml(text)
             self.about.setProperty("shown", text)
-        idle, elsewhere = self._job is None, bool(card) and not card.get("embedded")
-        self.bar.run.setEnabled(idle and elsewhere)
-        self.bar.run.setText("Download again" if elsewhere and card.get("installed") else "Download")
-        self.import_file.setEnabled(idle and elsewhere)
+        # Only what its authors published is to be had from them; a model that was trained here is no other's.
+        idle, published = self._job is None, bool(card) and bool(card.get("source"))
+        self.bar.run.setEnabled(idle and published)
+        self.bar.run.setText("Download again" if published and card.get("installed") else "Download")
+        self.import_file.setEnabled(idle and published)
         self.verify.setEnabled(idle and bool(card) and bool(card.get("installed")))
 
     # What can be done

@@ -40,8 +40,8 @@ HELP = """Says how right a change map is: in words, in numbers, and as a map of 
 what was reported although nothing changed.
 
 <b>What is known</b> is a raster in which every value but 0 is change (a change mask of “Synthesize change”, say), on
-any grid, or a layer of polygons around what changed; or labelled points, or both. Where a map holds nodata, nothing is
-compared.
+any grid, or a layer of polygons around what changed, but those that you rejected in the review of a detection; or
+labelled points, or both. Where a map holds nodata, nothing is compared.
 
 A known change counts as found where at least half of it is reported. A place counts as falsely reported where nothing
 in it changed. Smaller places than the smallest area are left out of these counts, not of the scores.

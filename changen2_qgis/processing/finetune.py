@@ -35,7 +35,8 @@ from .help_text import help_text
 HELP = """Trains a detector further on changes that you drew, so that it finds that kind of change elsewhere.
 
 Draw all changes of one kind between the two images as polygons, some twenty or more; what lies outside them counts as
-no change. If you looked through a part of the images only, give it as polygons too.
+no change. Reviewed polygons of a detection serve too: what you rejected is left out and counts as no change. If you
+looked through a part of the images only, give it as polygons too.
 
 The detector learns from most of the drawn changes. One end of the images, with about a fifth of them, is held out: it
 tells when to stop, which threshold serves best, and how good the result is, which flatters it somewhat.

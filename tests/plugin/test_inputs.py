@@ -439,6 +439,18 @@ def test_polygons_over_a_raster_without_crs_become_pixels(without_crs, tmp_path)
     assert boxes_in(path) == [(10, 20, 5, 25)]  # minimum and maximum column, minimum and maximum row
 
 
+def test_marks_of_a_review_are_exported_with_the_polygons(before, tmp_path):
+    layer = QgsVectorLayer("Polygon?crs=EPSG:32633&field=area:double&field=review:string(16)", "drawn", "memory")
+    layer.startEditing()
+    add_boxes(layer, ((0, 0, 1, 1), (5, 5, 6, 6), (7, 7, 8, 8)))
+    for number, mark in zip(sorted(layer.allFeatureIds(), reverse=True), ("rejected", "confirmed"), strict=False):
+        layer.changeAttributeValue(number, layer.fields().indexOf("review"), mark)
+    copy = QgsVectorLayer(polygons_path(layer, layer, before, tmp_path / "in"), "copy")
+    assert [feature["review"] or None for feature in copy.getFeatures()] == ["rejected", "confirmed", None]
+    assert [field.name() for field in copy.fields()] == ["fid", "review"]
+    layer.rollBack()
+
+
 def test_a_crs_given_to_polygons_in_qgis_travels_with_them(before, tmp_path):
     """A shapefile without .prj, whose numbers are those of another zone."""
     options = QgsVectorFileWriter.SaveVectorOptions()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
 from changen2.raster.grid import Bounds, Grid
-from changen2.raster.layers import read_layer
+from changen2.raster.layers import CHANGES, REJECTED, REVIEW, REVIEWS, Layer, read_layer
 
 
 class Area:
@@ -67,7 +66,7 @@ class Area:
         return burnt.astype(bool)
 
 
-def read_polygons(path: str | Path, grid: Grid, usual: Sequence[str] = ()) -> list[BaseGeometry]:
+def read_polygons(path: str | Path, grid: Grid) -> list[BaseGeometry]:
     """Read the polygons of any vector file in the grid's coordinates.
 
     Without a CRS on the grid, coordinates are taken as (column, row), whatever the file claims.
@@ -75,13 +74,48 @@ def read_polygons(path: str | Path, grid: Grid, usual: Sequence[str] = ()) -> li
     Args:
         path: of one layer, see :func:`changen2.raster.layers.read_layer`.
         grid: of the raster.
-        usual: names of the layer that is meant where the file holds several.
 
     Raises:
         InputError: as of ``read_layer``, ``empty_extent`` (no polygon in it) or ``no_overlap``.
     """
-    layer = read_layer(path, usual=usual, columns=[])
-    shapes = layer.geometries
+    layer = read_layer(path, columns=[])
+    return _polygons(layer.geometries, layer.crs, path, grid)
+
+
+def read_changes(path: str | Path, grid: Grid, notes: list[str]) -> list[BaseGeometry]:
+    """Read polygons of changes as :func:`read_polygons` does, but those that a review of a detection rejected.
+
+    Args:
+        path: of one layer, or of several of which one is named as detection or synthesis names it.
+        grid: of the raster.
+        notes: takes how many were left out.
+
+    Raises:
+        InputError: as of ``read_polygons``; ``empty_extent`` also where all were rejected.
+    """
+    layer = read_layer(path, usual=CHANGES, columns=[REVIEW])
+    rejected = _rejected(layer)
+    kept = [shape for shape, left_out in zip(layer.geometries, rejected, strict=True) if not left_out]
+    if any(rejected) and not kept:
+        raise InputError(
+            f"All {len(rejected)} polygons of {path} were rejected in their review: no change is left.",
+            hint="Confirm those that are changes, add what is missing, or give another layer.",
+            code="empty_extent",
+        )
+    if any(rejected):
+        notes.append(f"{sum(rejected)} of {len(rejected)} polygons of {path} were rejected in their review: left out.")
+    return _polygons(kept, layer.crs, path, grid)
+
+
+def _rejected(layer: Layer) -> list[bool]:
+    """Whether each feature was rejected; none was where a field of that name holds anything but marks of a review."""
+    marks = list(layer.fields.get(REVIEW, ())) if layer.geometries else []
+    if not {mark for mark in marks if isinstance(mark, str) and mark} <= REVIEWS:
+        marks = []
+    return [mark == REJECTED for mark in marks] or [False] * len(layer.geometries)
+
+
+def _polygons(shapes: list[BaseGeometry | None], crs: str | None, path: str | Path, grid: Grid) -> list[BaseGeometry]:
     sound = (polygonal(shape) for shape in shapes if shape is not None)
     polygons = [shape for shape in sound if shape.area > 0]
     if not polygons:
@@ -90,7 +124,7 @@ def read_polygons(path: str | Path, grid: Grid, usual: Sequence[str] = ()) -> li
             hint="Give a polygon layer; points, lines and tables enclose nothing.",
             code="empty_extent",
         )
-    there = [shape for shape in in_grid_crs(polygons, layer.crs, grid) if not shape.is_empty]
+    there = [shape for shape in in_grid_crs(polygons, crs, grid) if not shape.is_empty]
     if not there:
         raise InputError(
             f"No polygon of {path} can be brought to the raster's coordinate system, {grid.crs}.",

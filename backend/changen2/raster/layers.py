@@ -24,6 +24,10 @@ NOTATION = "|layername="
 CHANGES = ("change", "change_events")
 """Names of the layers that detection and synthesis write."""
 
+REVIEW, REJECTED = "review", "rejected"
+REVIEWS = frozenset({"unreviewed", "confirmed", REJECTED})
+"""Field of a detection's polygons, and what the plugin marks them with."""
+
 Kind = Literal["polygon", "point"]
 
 DECLARED = {"polygon": ("Polygon", "Surface"), "point": ("Point",)}

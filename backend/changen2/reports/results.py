@@ -51,7 +51,7 @@ def pair_sets(data: Path) -> dict[str, PairSet]:
     if not (data / "eval").is_dir() or not (data / "val").is_dir():
         raise InputError(f"{data} does not hold eval and val.", hint="Give the folder of the imagery with --data.")
     arms = ablation.load_ablation(ablation.CONFIG)
-    config = arms.config(data / "train", Path("runs"), kinds={}, crop_size=arms.measure_crop_size)
+    config = arms.config(data / "train", Path("runs"), **arms.calibration, crop_size=arms.measure_crop_size)
     places = read_south_tyrol(data / "val" / "south_tyrol")
     made = {"made": ["region", "create", "mixed"], "still": ["none"]}
     return {

@@ -119,11 +119,12 @@ def run(ablation: Ablation, data: Path, out: Path, arms: Sequence[str], seeds: S
         arms: which to run.
         seeds: of everything, one run each.
     """
-    torch.set_num_threads(ablation.config(data / "train", out, kinds={}).threads)
+    calibration = ablation.config(data / "train", out, **ablation.calibration)
+    torch.set_num_threads(calibration.threads)
     everything = {name: 1.0 for arm in arms for name in ablation.arms[arm].get("pairs", {})}
-    imagery = read_imagery(ablation.config(data / "train", out, kinds={}, pairs=everything))
-    held_out = held_out_pairs(imagery, ablation.config(data / "train", out, **ablation.calibration))
-    seen = ablation.config(data / "train", out, kinds={}, crop_size=ablation.measure_crop_size)
+    imagery = read_imagery(calibration.model_copy(update={"pairs": everything}))
+    held_out = held_out_pairs(imagery, calibration)
+    seen = calibration.model_copy(update={"crop_size": ablation.measure_crop_size})
     for seed in seeds:
         for arm in arms:
             folder = out / f"{arm}_{seed}"

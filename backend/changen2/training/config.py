@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
 
 from changen2.errors import InputError
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "buildings": ("star", "region", "create", "remove", "mixed", "none"),
+    "landcover": ("star", "region", "none"),
+}
+"""Kinds of pairs made of single dates, by network; see :func:`changen2.training.pairs.second_date` and
+:func:`changen2.training.landcover_pairs.dates_of`."""
+
+Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 
 
 def _rising(span: tuple[float, float]) -> tuple[float, float]:
@@ -26,12 +36,12 @@ class TrainingConfig(BaseModel):
         out: folder for checkpoints and the log.
         encoder_weights: ImageNet checkpoint of the encoder; ``package:NAME`` looks inside an installed package.
         start_from: a checkpoint or exported weights to go on from instead of ImageNet alone; may be absent.
-        teacher: exported weights that label what is unknown; without them it stays unknown.
+        teacher: exported weights that label what is unknown, but for what is held out; without them it stays unknown.
         encoder: ``lite0``, ``lite1`` or ``lite2``.
         project_imagery: whether sources with the names of this project's imagery (:mod:`changen2.training.sources`) are
             that, each read in a way of its own; else they are folders like others.
         sources: weight of each source in the mix: a folder with ``images`` and ``masks``, or one of this project's.
-        kinds: weight of each kind of pair made of single dates.
+        kinds: weight of each kind of pair made of single dates, see ``KINDS``.
         pairs: weight of each folder of pairs (LEVIR-CD layout) beside the kinds.
         gsds: metres per pixel of folders whose files do not tell, neither georeferenced nor by their names.
         object_classes: the class to look for in folders of pairs whose semantic maps hold classes.
@@ -68,9 +78,9 @@ class TrainingConfig(BaseModel):
     teacher: Path | None = None
     encoder: str = "lite0"
     project_imagery: bool = False
-    sources: dict[str, float]
-    kinds: dict[str, float]
-    pairs: dict[str, float] = {}
+    sources: Weights
+    kinds: Weights
+    pairs: Weights = {}
     gsds: dict[str, float] = {}
     object_classes: dict[str, int] = {}
     folders: dict[str, Path] = {}
@@ -94,6 +104,18 @@ class TrainingConfig(BaseModel):
     patience: int = Field(6, ge=1)
     threads: int = 2
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _check_mix(self) -> TrainingConfig:
+        if unknown := [kind for kind in self.kinds if kind not in KINDS[self.network]]:
+            raise ValueError(
+                f"`kinds` names {', '.join(unknown)}; a {self.network} network knows {', '.join(KINDS[self.network])}"
+            )
+        if not any((*self.kinds.values(), *self.pairs.values())):
+            raise ValueError("`kinds` and `pairs` have no weight above 0: there is nothing to train on")
+        if any(self.kinds.values()) and not any(self.sources.values()):
+            raise ValueError("`kinds` are made of single dates, but `sources` has no weight above 0")
+        return self
 
     def folder(self, source: str) -> Path:
         """Where a source lies."""

@@ -13,9 +13,8 @@ from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
-from changen2.raster.area import Area, read_polygons
+from changen2.raster.area import Area, read_changes
 from changen2.raster.grid import Grid
-from changen2.raster.layers import CHANGES
 from changen2.raster.reading import AlignedRaster, open_raster
 from changen2.training.places import IGNORE, Place, PlacePair
 
@@ -35,6 +34,7 @@ def read_digitized(
     bands: tuple[int, ...] | None = None,
     bands_after: tuple[int, ...] | None = None,
     on_tile: Callable[[int, int], None] = lambda done, total: None,
+    notes: list[str] | None = None,
 ) -> list[PlacePair]:
     """Cut tiles out of two rasters: all that hold a change, and as many again that hold none.
 
@@ -43,11 +43,13 @@ def read_digitized(
     Args:
         before: raster that gives the grid.
         after: raster, warped to that grid.
-        changes: polygons of all changes in the area; what lies outside them did not change.
+        changes: polygons of all changes in the area; what lies outside them did not change, nor did what a review
+            rejected, see :func:`changen2.raster.area.read_changes`.
         gsd: metres per pixel of ``before``.
         aoi: polygons of the area that was looked through; all of ``before`` by default.
         bands, bands_after: see :func:`changen2.raster.reading.choose_bands`.
         on_tile: told tiles read and tiles in all; may raise to cancel.
+        notes: takes what a person should know of the changes.
 
     Raises:
         InputError: ``too_few`` changes to learn from and to hold some out, or an input that cannot be read.
@@ -55,7 +57,7 @@ def read_digitized(
     with open_raster(before) as dataset:
         grid = Grid.of(dataset)
     grid.require_north_up(before)
-    polygons = read_polygons(changes, grid, CHANGES)
+    polygons = read_changes(changes, grid, [] if notes is None else notes)
     drawn, area = Area(grid, grid.window, polygons), Area.choose(grid, aoi=aoi)
     parts = split(area.window, polygons, grid)
     chosen = [order_tiles(tiles(part), drawn, area) for part in parts]

@@ -45,13 +45,13 @@ def read_class_pairs(root: Path, gsd: float | None = None, check: Check = go_on)
     return pairs
 
 
-def read_class_images(root: Path, gsd: float | None = None) -> list[Place]:
+def read_class_images(root: Path, gsd: float | None = None, check: Check = go_on) -> list[Place]:
     """Images of single dates whose masks hold the five classes by number, 0 and 255 where it is not known.
 
     Args, Raises:
         As :func:`read_class_pairs`; for the layout see :func:`changen2.training.places.read_images`.
     """
-    places = read_images(root, gsd, partial(read_classes, _legend(root)))
+    places = read_images(root, gsd, partial(read_classes, _legend(root)), check)
     _check_any(places, root)
     return places
 

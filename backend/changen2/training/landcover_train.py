@@ -54,14 +54,14 @@ def read_imagery(config: TrainingConfig, check: Check = go_on) -> Imagery:
         name: known.get(name, read_class_pairs)(config.folder(name), config.gsds.get(name), check)
         for name in config.pairs
     }
-    loop.warn_of_left_out(pairs, config)
     places = {}
     for name in Watched(list(config.sources), check):
         if name in pairs:
             places[name] = [place for pair in pairs[name] for place in (pair.before, pair.after)]
         else:
             root, gsd = config.folder(name), config.gsds.get(name)
-            places[name] = read_source(name, root, gsd, config.project_imagery, SOURCES, read_class_images)
+            places[name] = read_source(name, root, gsd, config.project_imagery, SOURCES, read_class_images, check)
+    loop.warn_of_folders(places, pairs, config)
     if config.teacher:
         torch.set_num_threads(config.threads)
         teacher = fresh(config)

@@ -25,7 +25,7 @@ from changen2.training.config import TrainingConfig
 from changen2.training.examples import Example, TrainingPairs
 from changen2.training.export import load_exported
 from changen2.training.losses import fused_cross_entropy, masked_cross_entropy
-from changen2.training.places import Place, PlacePair, left_out, read_pairs
+from changen2.training.places import Place, PlacePair, left_out, named_scales, read_pairs
 from changen2.training.run import OnStep, Run, Watch
 from changen2.training.sources import read_source
 from changen2.training.teacher import fill_unknown
@@ -53,13 +53,14 @@ def read_imagery(config: TrainingConfig, check: Check = go_on) -> Imagery:
         )
         for name in config.pairs
     }
-    warn_of_left_out(pairs, config)
     places = {}
     for name in Watched(list(config.sources), check):
         if name in pairs:
             places[name] = [place for pair in pairs[name] for place in (pair.before, pair.after)]
         else:
-            places[name] = read_source(name, config.folder(name), config.gsds.get(name), config.project_imagery)
+            root, gsd = config.folder(name), config.gsds.get(name)
+            places[name] = read_source(name, root, gsd, config.project_imagery, check=check)
+    warn_of_folders(places, pairs, config)
     if config.teacher:
         torch.set_num_threads(config.threads)
         teacher = load_exported(config.teacher, config)
@@ -69,10 +70,15 @@ def read_imagery(config: TrainingConfig, check: Check = go_on) -> Imagery:
     return Imagery(places, pairs)
 
 
-def warn_of_left_out(pairs: Mapping[str, Sequence[PlacePair]], config: TrainingConfig) -> None:
-    """Say which folders hold pairs that their lists keep from the training."""
-    for name, found in pairs.items():
-        if note := left_out(config.folder(name), found):
+def warn_of_folders(
+    places: Mapping[str, Sequence[Place]], pairs: Mapping[str, Sequence[PlacePair]], config: TrainingConfig
+) -> None:
+    """Say which folders hold pairs that their lists keep from the training, and of which names told the scale."""
+    notes = [left_out(config.folder(name), found) for name, found in pairs.items()]
+    read = {**places, **{name: [pair.before for pair in found] for name, found in pairs.items()}}
+    notes += [named_scales(config.folder(name), found) for name, found in read.items()]
+    for note in notes:
+        if note:
             logger.warning(note)
 
 

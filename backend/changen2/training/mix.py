@@ -27,10 +27,11 @@ def part(imagery: Imagery, held_out: bool) -> Imagery:
 
 
 def mix_of(imagery: Imagery, config: TrainingConfig) -> dict[str, float]:
-    """Of the configured kinds and folders of pairs, those that the imagery can make, by weight."""
-    has_places = any(name in imagery.places for name in config.sources)
+    """Of the configured kinds and folders of pairs, those that the imagery can make, by weight above 0."""
+    has_places = any(share and name in imagery.places for name, share in config.sources.items())
     pairs = {name: share for name, share in config.pairs.items() if name in imagery.pairs}
-    return {**(config.kinds if has_places else {}), **pairs}
+    mix = {**(config.kinds if has_places else {}), **pairs}
+    return {name: share for name, share in mix.items() if share}
 
 
 def draw_from(imagery: Imagery, config: TrainingConfig, rng: np.random.Generator, cut: Cut, make: Make) -> Pair:

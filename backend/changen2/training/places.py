@@ -24,6 +24,8 @@ EVERY = 10
 """Every so manieth image or pair of a folder is held out."""
 
 ReadLabel = Callable[[Path], Bytes]
+Scale = tuple[float, bool]
+"""Metres per pixel, and whether nothing but a file's name told them."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Place:
         label: ``[h, w]``, 0 background, 1 building, 255 not known.
         gsd: metres per pixel.
         held_out: kept from training, to measure on.
+        gsd_named: whether nothing but its file's name told ``gsd``.
     """
 
     source: str
@@ -45,6 +48,7 @@ class Place:
     label: Bytes
     gsd: float
     held_out: bool = False
+    gsd_named: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,12 +99,14 @@ def read_images(
         InputError: ``missing_file``, ``bad_value`` or ``unreadable``; the folder or an image in it is not whole.
     """
     paths = _images(root, "labelled images", ("images", "masks"))
+    scales = _scales(paths, gsd, check)
     places = []
     for index, path in enumerate(Watched(paths, check)):
         (image, seen), label = read_rgb(path), read_label(layer_path(root, "masks", path))
         _check_sizes(root, path, seen, label)
+        own, named = scales[path]
         held_out = is_held_out(index, len(paths), EVERY)
-        places.append(Place(root.name, path.stem, image, _where(seen, label), gsd or _gsd(path), held_out))
+        places.append(Place(root.name, path.stem, image, _where(seen, label), own, held_out, named))
     return places
 
 
@@ -121,7 +127,7 @@ def read_pairs(
     Args:
         root: the folder.
         gsd: metres per pixel; None where each image is georeferenced, or its name ends in ``_`` and the centimetres per
-            pixel.
+            pixel, in which no two of them may differ alone: such numbers count images.
         every: every so manieth pair is held out, of fewer than that the last, unless ``list/val.txt`` names any or
             ``changen2 generate`` was asked to hold out none; see :func:`changen2.training.split.split`.
         object_class: the class of the semantic maps that is looked for (255 is not known); None where they are plain
@@ -136,7 +142,8 @@ def read_pairs(
     wished = read_manifest(root).get("parameters", {}).get("val_share") == 0
     parts = split(root, _pair_files(root), every, wished)
     read_date = read_date or partial(_read_objects, object_class, tells_classes(root))
-    return [_read_pair(root, path, gsd or _gsd(path), held_out, read_date) for path, held_out in Watched(parts, check)]
+    scales = _scales([path for path, _ in parts], gsd, check)
+    return [_read_pair(root, path, scales[path], held_out, read_date) for path, held_out in Watched(parts, check)]
 
 
 def left_out(root: Path, pairs: Sequence[PlacePair]) -> str | None:
@@ -152,6 +159,24 @@ def left_out(root: Path, pairs: Sequence[PlacePair]) -> str | None:
     return (
         f"{count - len(pairs)} of {count} pairs in {root} are left out, neither learned from nor held out: "
         "list/test.txt names them, or list/train.txt does not."
+    )
+
+
+def named_scales(root: Path, places: Sequence[Place]) -> str | None:
+    """What to say of a folder where names tell the scale; None where none does, or ``changen2 generate`` gave them.
+
+    Args:
+        root: the folder.
+        places: what was read of it, of pairs one date.
+    """
+    gsds = [place.gsd for place in places if place.gsd_named]
+    if not gsds or read_manifest(root):
+        return None
+    told = " to ".join(f"{gsd:g}" for gsd in sorted({min(gsds), max(gsds)}))
+    return (
+        f"The pixel size of {len(gsds)} images in {root}, {told} m, is taken from the centimetres that their names end "
+        "in. If that is not what these numbers mean, give the metres per pixel "
+        "(`gsds` in a configuration, --gsd for a fine-tuning)."
     )
 
 
@@ -190,7 +215,7 @@ def tells_classes(root: Path) -> bool:
     return read_manifest(root).get("kind") == "S9"
 
 
-def _read_pair(root: Path, path: Path, gsd: float, held_out: bool, read_date: ReadLabel) -> PlacePair:
+def _read_pair(root: Path, path: Path, scale: Scale, held_out: bool, read_date: ReadLabel) -> PlacePair:
     (before, seen_before), (after, seen_after) = (read_rgb(layer_path(root, date, path)) for date in "AB")
     change = read_mask(layer_path(root, "label", path))
     dates = [
@@ -203,8 +228,9 @@ def _read_pair(root: Path, path: Path, gsd: float, held_out: bool, read_date: Re
         (after, seen_after, dates[1]),
         (after, seen_before & seen_after, change),
     )
+    gsd, named = scale
     return PlacePair(
-        *(Place(root.name, path.stem, image, _where(seen, label), gsd, held_out) for image, seen, label in parts)
+        *(Place(root.name, path.stem, image, _where(seen, label), gsd, held_out, named) for image, seen, label in parts)
     )
 
 
@@ -242,7 +268,8 @@ def layer_path(root: Path, layer: str, path: Path) -> Path:
     """
     others = sorted((root / layer).glob(f"{glob.escape(path.stem)}.*"))
     for candidate in (root / layer / path.name, *others):
-        if candidate.is_file() and candidate.suffix.lower() in IMAGES:
+        # A name may have dots: tile.1.png is of another one than tile.tif.
+        if candidate.is_file() and candidate.stem == path.stem and candidate.suffix.lower() in IMAGES:
             return candidate
     raise InputError(
         f"{root / layer} has no {path.name}.",
@@ -251,18 +278,34 @@ def layer_path(root: Path, layer: str, path: Path) -> Path:
     )
 
 
-def _gsd(path: Path) -> float:
-    return metres_per_pixel(path) or _named_gsd(path)
+def _scales(paths: Sequence[Path], gsd: float | None, check: Check) -> dict[Path, Scale]:
+    """The scale of each image: what is given, else what it tells itself, else what its name does."""
+    if gsd:
+        return dict.fromkeys(paths, (gsd, False))
+    own = {path: metres_per_pixel(path) for path in Watched(paths, check)}
+    scales = {path: (known, False) if known else (_named_gsd(path), True) for path, known in own.items()}
+    told: dict[str, Path] = {}
+    for path, (_, named) in scales.items():
+        other = told.setdefault(path.stem.rpartition("_")[0], path) if named else path
+        if other.stem != path.stem:
+            raise _no_scale(
+                f"{other.name} and {path.name} differ in the number at their end alone: it counts images, rather than "
+                "tell the centimetres per pixel"
+            )
+    return scales
 
 
 def _named_gsd(path: Path) -> float:
-    ending = path.stem.rpartition("_")[2]
+    _, underscore, ending = path.stem.rpartition("_")
     # Numbers that count images are no centimetres: nothing that these models see is finer than 5 or coarser than 999.
-    if ending.isdigit() and 5 <= int(ending) <= 999 and not ending.startswith("0"):
+    if underscore and ending.isdigit() and 5 <= int(ending) <= 999 and not ending.startswith("0"):
         return int(ending) / 100
-    raise InputError(
-        f"{path.name} is not georeferenced and its name does not end in _ and the centimetres per pixel, so its scale "
-        "is not known.",
+    raise _no_scale(f"{path.name} is not georeferenced and its name does not end in _ and the centimetres per pixel")
+
+
+def _no_scale(why: str) -> InputError:
+    return InputError(
+        f"{why}, so the scale is not known.",
         hint="Give the metres per pixel (`gsds` in a configuration, --gsd for a fine-tuning).",
         code="bad_value",
     )

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from scipy import ndimage
@@ -18,6 +19,14 @@ from scipy import ndimage
 from changen2.errors import InputError
 from changen2.training.image_files import read_rgb, read_values
 from changen2.training.places import BACKGROUND, BUILDING, IGNORE, Bytes, Place, read_images
+from changen2.training.watched import Check, go_on
+
+
+class ReadOwn(Protocol):
+    """Reads a folder of anybody's own."""
+
+    def __call__(self, root: Path, gsd: float | None, *, check: Check) -> list[Place]:
+        """Return its places; see :func:`changen2.training.places.read_images`."""
 
 
 def _mask_beside(path: Path) -> Path:
@@ -188,7 +197,8 @@ def read_source(
     gsd: float | None = None,
     project_imagery: bool = False,
     known: Mapping[str, Callable[[Path], list[Place]]] = SOURCES,
-    read_own: Callable[[Path, float | None], list[Place]] = read_images,
+    read_own: ReadOwn = read_images,
+    check: Check = go_on,
 ) -> list[Place]:
     """The places of a source: of a folder with ``images`` and ``masks``, or of this project's imagery by its name.
 
@@ -199,6 +209,7 @@ def read_source(
         project_imagery: whether a name in ``known`` means that imagery, not a folder that happens to have its name.
         known: readers by name.
         read_own: reader of any other folder.
+        check: called before each image of such a folder; may raise to cancel.
 
     Raises:
         InputError: ``missing_file`` where there is no such folder, ``bad_value`` where ``gsd`` would not count, or what
@@ -219,4 +230,4 @@ def read_source(
             hint=f"Say under `folders` where it lies. Known with `project_imagery: true`: {', '.join(known)}.",
             code="missing_file",
         )
-    return read_own(root, gsd)
+    return read_own(root, gsd, check=check)

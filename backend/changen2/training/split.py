@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from changen2.errors import InputError
+from changen2.training.image_files import IMAGES
 
 
 def split(root: Path, paths: Sequence[Path], every: int, may_hold_none: bool = False) -> list[tuple[Path, bool]]:
@@ -21,25 +22,21 @@ def split(root: Path, paths: Sequence[Path], every: int, may_hold_none: bool = F
         may_hold_none: hold none out where ``list/val.txt`` names none.
 
     Raises:
-        InputError: ``bad_value``; a list names none of the pairs, or ``list/test.txt`` all of them.
+        InputError: ``bad_value``; a list that names any names none of the pairs, or ``list/test.txt`` all of them.
     """
     tested, learned, held_out = (_named(root, part) for part in ("test", "train", "val"))
     left = [path for path in paths if path.stem not in tested]
+    if tested and len(left) == len(paths):
+        raise _names_none(root, "test", "keep for a test")
     if not left:
         raise InputError(
             f"{_list(root, 'test')} names all pairs in {root}: none is left to learn from.",
             hint="Take those to learn from off the list, or give another folder.",
             code="bad_value",
         )
-    for part, named in (("train", learned), ("val", held_out)):
+    for part, named, purpose in (("train", learned, "learn from"), ("val", held_out, "hold out")):
         if named and not any(path.stem in named for path in left):
-            raise InputError(
-                f"{_list(root, part)} names none of the pairs in {root}"
-                + (f" but those that {_list(root, 'test')} names too." if tested else "."),
-                hint=f"Give the file names of those to {'hold out' if part == 'val' else 'learn from'}, one a line, or "
-                "leave the list away.",
-                code="bad_value",
-            )
+            raise _names_none(root, part, purpose, f" but those that {_list(root, 'test')} names too" if tested else "")
     if learned:
         left = [path for path in left if path.stem in learned | held_out]
     if held_out or may_hold_none:
@@ -56,8 +53,18 @@ def _list(root: Path, part: str) -> Path:
     return root / "list" / f"{part}.txt"
 
 
+def _names_none(root: Path, part: str, purpose: str, others: str = "") -> InputError:
+    return InputError(
+        f"{_list(root, part)} names none of the pairs in {root}{others}.",
+        hint=f"Give the file names of those to {purpose}, one a line, or leave the list away.",
+        code="bad_value",
+    )
+
+
 def _named(root: Path, part: str) -> set[str]:
     """The stems of the pairs that a list names; a mark that Windows puts before its first line is no part of a name."""
     listed = _list(root, part)
     lines = listed.read_text(encoding="utf-8-sig").splitlines() if listed.is_file() else []
-    return {Path(line.strip()).stem for line in lines if line.strip()}
+    paths = [Path(line.strip()) for line in lines if line.strip()]
+    # What follows a dot in a name without ending is a part of it: tile.1, lat48.15_lon11.60.
+    return {path.stem if path.suffix.lower() in IMAGES else path.name for path in paths}

@@ -48,10 +48,13 @@ def _in_strips(model: ChangeStarTiny, image: NDArray[np.uint8]) -> NDArray[np.fl
 
 
 def fill_unknown(model: ChangeStarTiny, places: Sequence[Place]) -> list[Place]:
-    """Label the unknown pixels of places that the teacher is sure of; known labels stay."""
+    """Label the unknown pixels of places that the teacher is sure of; known labels stay.
+
+    What is held out keeps the labels that people gave it: a detector that learned from the teacher would agree with it.
+    """
     filled = []
     for place in places:
-        if not (place.label == IGNORE).any():
+        if place.held_out or not (place.label == IGNORE).any():
             filled.append(place)
             continue
         probability = building_probability(model, place)

@@ -158,6 +158,14 @@ def test_masks_of_objects_are_learned_from_as_they_are(with_classes):
         assert pair.after.label.any()
 
 
+def test_looking_for_classes_can_be_cancelled_at_every_map(with_classes):
+    for layer in ("semantic_A", "semantic_B"):
+        for path in (with_classes / layer).iterdir():
+            Image.fromarray(np.zeros((96, 96), np.uint8)).save(path)
+    asked = []
+    assert not material.holds_classes(with_classes, lambda: asked.append(1)) and len(asked) >= 10
+
+
 @pytest.mark.parametrize("numbers", [(0, 1), (0, 255), (1, 255)])
 def test_classes_are_told_by_the_manifest_also_where_they_look_like_a_mask(with_classes, numbers):
     for layer in ("semantic_A", "semantic_B"):

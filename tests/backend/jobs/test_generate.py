@@ -244,6 +244,51 @@ def test_classes_are_no_marks_of_objects(make, town, write_raster):
             make("refused", labels=str(town / "classes"), **options)
 
 
+@pytest.mark.parametrize("options", [{}, {"object_classes": "building"}, {"kind": "S9", "events": "create"}])
+@pytest.mark.parametrize("second", [None, {0: "background", 4: "building", 8: "water"}])
+def test_label_rasters_that_name_other_classes_are_refused(make, town, write_raster, second, options):
+    (town / "named").mkdir()
+    names = {"east": {0: "background", 2: "land", 4: "building", 5: "vegetation"}, "west": second}
+    for path in (town / "classes").iterdir():
+        named = write_raster(f"named/{path.stem}.tif", np.asarray(Image.open(path))[None], crs=None, transform=None)
+        with rasterio.open(named, "r+") as dataset:
+            dataset.update_tags(**class_tags(names[path.stem] or {}))
+    with pytest.raises(InputError, match=r"east\.tif names .* .*west\.tif names") as refused:
+        make("refused", labels=str(town / "named"), **options)
+    assert refused.value.code == "bad_labels"
+    table = town / "classes.csv"
+    table.write_text("index,name,colour\n" + "".join(f"{i},{name},#808080\n" for i, name in names["east"].items()))
+    make("given", labels=str(town / "named"), classes=str(table), pairs=1, **options)
+
+
+def test_an_image_that_gives_no_pair_is_named(make, town, write_raster):
+    values = np.asarray(Image.open(town / "masks" / "west.png"))[None]
+    (town / "masks" / "west.png").unlink()
+    write_raster("masks/west.tif", values * 0 + 99, crs=None, transform=None, nodata=99)
+    _, answer = make("set", pairs=2, val_share=0)
+    (said,) = [warning for warning in answer["warnings"] if "give no pair" in warning]
+    assert "1 of 2 images" in said and "west.png" in said
+
+
+def test_looking_through_a_raster_is_told_row_by_row_and_can_be_cancelled(make, monkeypatch):
+    told = []
+    reporter = Reporter(lambda progress: told.append(progress[:3]))
+    monkeypatch.setattr(reporter, "INTERVAL_S", 0.0)
+    make("set", reporter, pairs=1)
+    read = [(done, total) for stage, done, total in told if stage == "read"]
+    assert read == [(done, 8) for done in range(9)], "four rows of squares in each of two images"
+    asked = 0
+
+    def cancel() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 7
+
+    with pytest.raises(Cancelled):
+        make("part", Reporter(None, cancel), pairs=1)
+    assert asked == 8
+
+
 @pytest.mark.parametrize(("mark", "works"), [(1, True), (255, True), (3, False), ((1, 255), False)])
 def test_objects_are_marked_by_1_or_by_255(make, town, mark, works):
     for path in (town / "masks").iterdir():

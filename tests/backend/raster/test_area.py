@@ -8,7 +8,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from changen2.errors import InputError
-from changen2.raster.area import Area
+from changen2.raster.area import Area, read_changes, read_polygons
 from changen2.raster.grid import Grid
 
 GRID = Grid(CRS.from_epsg(32633), Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000), 400, 300)
@@ -53,4 +53,49 @@ def test_a_table_without_shapes_is_no_polygon_layer(tmp_path):
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="no polygon with an area") as caught:
         Area.choose(GRID, aoi=tmp_path / "table.csv")
+    assert caught.value.code == "empty_extent"
+
+
+@pytest.fixture
+def reviewed(tmp_path):
+    """Write four squares with a value each, by default in the field ``review``."""
+
+    def write(marks, name="review"):
+        shapes = [shapely.box(500_000 + 10 * place, 5_199_990, 500_005 + 10 * place, 5_199_995) for place in range(4)]
+        path = tmp_path / "change.gpkg"
+        pyogrio.raw.write(
+            path, np.array([shapely.to_wkb(shape) for shape in shapes], object), field_data=[np.array(marks)],
+            fields=[name], layer="change", geometry_type="Polygon", crs="EPSG:32633",
+        )  # fmt: skip
+        return path
+
+    return write
+
+
+def test_what_a_review_rejected_is_no_change_but_lies_in_an_area_of_interest(reviewed):
+    path, notes = reviewed(np.array(["confirmed", "rejected", "unreviewed", None], object)), []
+    everything = read_polygons(path, GRID)
+    assert read_changes(path, GRID, notes) == [everything[0], *everything[2:]] and len(everything) == 4
+    (said,) = notes
+    assert "1 of 4" in said and "rejected" in said
+
+
+@pytest.mark.parametrize(
+    ("marks", "name"),
+    [
+        (["good", "rejected", "poor", "rejected"], "review"),
+        ([1, 2, 3, 4], "review"),
+        (["rejected"] * 4, "opinion"),
+        (["unreviewed", "confirmed", "confirmed", ""], "review"),
+    ],
+)
+def test_a_field_that_holds_no_marks_of_a_review_rejects_nothing(reviewed, marks, name):
+    notes = []
+    values = np.array(marks, object) if isinstance(marks[0], str) else np.array(marks)
+    assert len(read_changes(reviewed(values, name), GRID, notes)) == 4 and not notes
+
+
+def test_a_layer_of_which_all_was_rejected_is_refused(reviewed):
+    with pytest.raises(InputError, match="All 4 polygons") as caught:
+        read_changes(reviewed(np.array(["rejected"] * 4, object)), GRID, [])
     assert caught.value.code == "empty_extent"

@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pydantic import ValidationError
 
 import changen2.training
 from changen2.errors import InputError
 from changen2.training import landcover, sources
 from changen2.training.ablation import load_ablation
-from changen2.training.config import load_config
+from changen2.training.config import KINDS, TrainingConfig, load_config
+from changen2.training.crops import Crop
+from changen2.training.landcover_pairs import dates_of
+from changen2.training.pairs import second_date
 
 
 def test_the_configurations_that_ship_are_valid() -> None:
@@ -50,3 +55,34 @@ def test_a_number_that_nothing_can_be_learned_with_is_refused(tmp_path: Path, li
     path.write_text(LEAST + line)
     with pytest.raises(InputError, match=line.split(":")[0]):
         load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("mix", "told"),
+    [
+        ({"kinds": {"creat": 1, "star": 1}}, "creat; a buildings network knows star, region, create"),
+        ({"kinds": {"create": 1}, "network": "landcover"}, "create; a landcover network knows star, region, none"),
+        ({"kinds": {"star": -1, "none": 2}}, "greater than or equal to 0"),
+        ({"sources": {"town": float("nan")}}, "finite"),
+        ({"kinds": {"star": 0}, "pairs": {"town": 0}}, "nothing to train on"),
+        ({"sources": {"town": 0}}, "no weight above 0"),
+    ],
+)
+def test_a_mix_that_cannot_be_drawn_from_is_refused(mix: dict[str, object], told: str) -> None:
+    given = {"data": "a", "out": "b", "encoder_weights": "", "sources": {"town": 1}, "kinds": {"star": 1}}
+    assert TrainingConfig.model_validate({**given, "kinds": {}, "pairs": {"town": 1}, "sources": {}})
+    with pytest.raises(ValidationError, match=told):
+        TrainingConfig.model_validate({**given, **mix})
+
+
+@pytest.mark.parametrize("network", KINDS)
+def test_every_kind_that_is_known_is_another(network: str) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (64, 64, 3)).astype(np.float32)
+    label = np.zeros((64, 64), np.uint8)
+    label[4:14, 4:14] = 1
+    base, donor = Crop(image, label), Crop(255 - image, label[::-1])
+    for kind in KINDS[network]:
+        dates = [second_date, lambda *given: dates_of(*given)[0]][network == "landcover"]
+        same = np.array_equal(dates(base, lambda: donor, kind, np.random.default_rng(1)).image, base.image)
+        assert same == (kind == "none"), kind

@@ -19,14 +19,15 @@ from changen2.training.places import IGNORE
 def draw(tmp_path):
     """Write boxes, given in pixels (left, top, right, bottom) of the rasters in `write_raster`, as polygons."""
 
-    def write(name, *boxes):
+    def write(name, *boxes, **fields):
         shapes = [
             shapely.box(500_000 + left / 2, 5_200_000 - bottom / 2, 500_000 + right / 2, 5_200_000 - top / 2)
             for left, top, right, bottom in boxes
         ]
         path = tmp_path / name
         wkb = np.array([shapely.to_wkb(shape) for shape in shapes], object)
-        pyogrio.raw.write(path, wkb, field_data=[], fields=[], geometry_type="Polygon", crs="EPSG:32633")
+        columns = {"fields": [*fields], "field_data": [np.array(values, object) for values in fields.values()]}
+        pyogrio.raw.write(path, wkb, **columns, geometry_type="Polygon", crs="EPSG:32633")
         return path
 
     return write
@@ -49,6 +50,17 @@ def test_labels_follow_the_polygons_and_what_was_looked_through(write_raster, dr
     held = [pair for pair in pairs if pair.before.held_out]
     assert sum(int((pair.change.label == 1).sum()) for pair in held) == 20 * 20
     assert all((pair.before.label == IGNORE).all() for pair in pairs)
+
+
+def test_what_a_review_rejected_teaches_as_if_it_had_not_been_drawn(write_raster, draw):
+    path = write_raster("a.tif", np.full((3, 128, 512), 90, np.uint8))
+    boxes, marks = [(40, 40, 80, 60), (150, 20, 190, 60), (400, 50, 420, 70)], ["unreviewed", "rejected", "confirmed"]
+    notes = []
+    with gdal_environment():
+        pairs = read_digitized(path, path, draw("all.gpkg", *boxes, review=marks), 0.5, notes=notes)
+        alone = read_digitized(path, path, draw("kept.gpkg", boxes[0], boxes[2]), 0.5)
+    labels = [[pair.change.label.tolist() for pair in found] for found in (pairs, alone)]
+    assert labels[0] == labels[1] and "1 of 3" in notes[0]
 
 
 def test_one_end_is_held_out(write_raster):

@@ -20,7 +20,13 @@ def unlabelled() -> dict[str, list[Place]]:
 
 
 def _config(tmp_path: Path, **changes: object) -> TrainingConfig:
-    settings = {"data": tmp_path, "out": tmp_path, "encoder_weights": "none", "sources": {"town": 1.0}, "kinds": {}}
+    settings = {
+        "data": tmp_path,
+        "out": tmp_path,
+        "encoder_weights": "none",
+        "sources": {"town": 1.0},
+        "kinds": {"star": 1},
+    }
     return TrainingConfig.model_validate({**settings, "crop_size": SIZE, "gsd_range": (0.3, 0.3), **changes})
 
 

@@ -168,6 +168,12 @@ def test_examples_are_the_same_by_number_and_leave_held_out_places_aside(
     assert [place.name for place in examples.places["drawn"]] == ["1", "2"]
 
 
+def test_no_pair_is_held_out_of_what_has_no_weight(tmp_path: Path, encoder_weights: Path) -> None:
+    places = {"drawn": [_place(1)], "other": [_place(2, held_out=True)]}
+    config = _config(tmp_path, encoder_weights, sources={"drawn": 1, "other": 0}, pairs={})
+    assert not held_out_pairs(loop.Imagery(places, {}), config)
+
+
 def test_a_source_without_places_is_refused(tmp_path: Path, encoder_weights: Path) -> None:
     with pytest.raises(InputError, match="nothing to train on"):
         TrainingPairs({}, {}, _config(tmp_path, encoder_weights))

@@ -118,8 +118,6 @@ def test_what_the_lists_keep_for_a_test_is_neither_learned_from_nor_held_out(tmp
     assert [name for name, held_out in found.items() if held_out] == ["p11"] and len(found) == 10
     (tmp_path / "test" / "A" / "p00.png").write_bytes(b"not even read")
     assert len(places.read_pairs(tmp_path / "test", 0.5)) == 10
-    found = _listed(tmp_path / "elsewhere", test="77")
-    assert [name for name, held_out in found.items() if held_out] == ["p09"] and len(found) == 12
 
 
 def test_only_what_the_list_of_training_names_is_learned_from(tmp_path: Path) -> None:
@@ -135,12 +133,29 @@ def test_only_what_the_list_of_training_names_is_learned_from(tmp_path: Path) ->
         ({"test": "0 1 2"}, "names all pairs"),
         ({"val": "1", "test": "1"}, r"val\.txt names none .* but those that .*test\.txt names too"),
         ({"train": "7"}, r"train\.txt names none"),
+        ({"test": "7"}, r"test\.txt names none"),
     ],
 )
 def test_lists_that_leave_nothing_are_refused(tmp_path: Path, lists: dict[str, str], told: str) -> None:
     with pytest.raises(InputError, match=told) as caught:
         _listed(tmp_path, 3, **lists)
     assert caught.value.code == "bad_value"
+
+
+@pytest.mark.parametrize("ending", ["", ".png", ".TIF"])
+def test_a_dot_in_a_name_is_a_part_of_it(tmp_path: Path, ending: str) -> None:
+    names = ["tile", "tile.1", "tile.2", "lat48.15_lon11.60", "lat48.15_lon11.65"]
+    for number, name in enumerate(names):
+        _pair_files(tmp_path, name, label=np.full((8, 8), number))
+        for layer in "AB":
+            (tmp_path / layer / f"{name}.png").rename(tmp_path / layer / f"{name}.jpg")
+    marked = {pair.before.name: bool(pair.change.label.any()) for pair in places.read_pairs(tmp_path, 0.5)}
+    assert marked == {name: name != "tile" for name in names}
+    (tmp_path / "list").mkdir()
+    for part, listed in (("val", "tile.1"), ("test", names[3])):
+        (tmp_path / "list" / f"{part}.txt").write_text(f"{listed}{ending}\n")
+    held_out = {pair.before.name: pair.before.held_out for pair in places.read_pairs(tmp_path, 0.5)}
+    assert held_out == {name: name == "tile.1" for name in names if name != names[3]}
 
 
 def test_it_is_told_how_many_pairs_the_lists_leave_out(tmp_path: Path) -> None:
@@ -166,6 +181,40 @@ def test_a_mask_that_does_not_tell_what_255_means_is_refused(tmp_path: Path) -> 
     np.testing.assert_array_equal(places.read_mask(tmp_path / "mask.tif"), values)
     _write(tmp_path / "grey.png", np.array([[0, 1, 200, 255]]))
     assert places.read_mask(tmp_path / "grey.png").tolist() == [[0, 1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["100", "101"],
+        ["25"],
+        ["train_100", "train_101"],
+        ["train_10_5", "train_10_6", "train_11_5"],
+        ["img12"],
+        ["a_09"],
+    ],
+)
+def test_numbers_that_count_images_are_no_scale(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        _pair_files(tmp_path, name)
+        _write(tmp_path / "images" / f"{name}.png", np.full((8, 8, 3), 90))
+        _write(tmp_path / "masks" / f"{name}.png", np.zeros((8, 8)))
+    for read in (places.read_pairs, places.read_images):
+        with pytest.raises(InputError, match="scale is not known") as caught:
+            read(tmp_path)
+        assert caught.value.code == "bad_value" and "--gsd" in caught.value.hint
+        assert len(read(tmp_path, 0.5)) == len(names)
+
+
+def test_a_scale_that_names_tell_is_told_but_of_generated_pairs(tmp_path: Path) -> None:
+    for name in ("train_00000_30", "train_00001_50", "val_00002_30"):
+        _pair_files(tmp_path, name)
+    found = [pair.before for pair in places.read_pairs(tmp_path)]
+    assert [place.gsd for place in found] == pytest.approx([0.3, 0.5, 0.3])
+    assert "3 images" in (said := places.named_scales(tmp_path, found) or "") and "0.3 to 0.5 m" in said
+    assert places.named_scales(tmp_path, [pair.before for pair in places.read_pairs(tmp_path, 0.3)]) is None
+    (tmp_path / "manifest.json").write_text(json.dumps({"job": "generate"}))
+    assert places.named_scales(tmp_path, found) is None
 
 
 def test_pairs_of_geotiffs_tell_their_scale_and_what_is_not_known(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from changen2.errors import InputError
+from changen2.errors import Cancelled, InputError
 from changen2.training import sources
-from changen2.training.places import BACKGROUND, BUILDING, IGNORE
+from changen2.training.landcover_folders import read_class_images
+from changen2.training.places import BACKGROUND, BUILDING, IGNORE, read_images
 
 
 def _write(path: Path, array: np.ndarray) -> None:
@@ -93,6 +94,26 @@ def test_any_other_folder_with_images_and_masks_is_a_source(tmp_path: Path) -> N
     found = sources.read_source("mine", tmp_path, 0.4)
     assert [(place.gsd, place.held_out) for place in found] == [(0.4, False), (0.4, True)]
     assert all((place.label == BUILDING).all() for place in found)
+
+
+@pytest.mark.parametrize("read_own", [read_images, read_class_images])
+def test_reading_a_source_can_be_cancelled_at_every_image(tmp_path: Path, read_own: sources.ReadOwn) -> None:
+    for index in range(3):
+        _write(tmp_path / "images" / f"t{index}.png", np.full((8, 8, 3), 90))
+        _write(tmp_path / "masks" / f"t{index}.png", np.eye(8))
+
+    def check() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Cancelled()
+
+    for last in range(3):
+        left = last
+        with pytest.raises(Cancelled):
+            sources.read_source("mine", tmp_path, 0.4, read_own=read_own, check=check)
+    left = 9
+    assert len(sources.read_source("mine", tmp_path, 0.4, read_own=read_own, check=check)) == 3
 
 
 def test_a_folder_of_ones_own_may_have_the_name_of_this_projects_imagery(tmp_path: Path) -> None:

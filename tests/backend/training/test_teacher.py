@@ -1,5 +1,7 @@
 """Self-training: only unknown pixels are labelled, and only where the teacher is sure."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -33,3 +35,9 @@ def test_known_labels_stay_and_doubt_stays_unknown() -> None:
         (filled,) = fill_unknown(_teacher(bias), [_place()])
         assert (filled.label[:10] == BUILDING).all()
         assert (filled.label[10:] == expected).all()
+
+
+def test_what_is_held_out_keeps_the_labels_that_people_gave_it() -> None:
+    held_out = replace(_place(), held_out=True)
+    (filled,) = fill_unknown(_teacher(3.0), [held_out])
+    assert (filled.label == held_out.label).all() and (filled.label == IGNORE).any()

@@ -64,6 +64,15 @@ BIG = {
 }
 START = {**BIG, "name": "start", "title": "A start", "training_start": True, "installed": True}
 DRAWER = {**BIG, "name": "tiny", "title": "Drawer", "task": "synthesize", "noncommercial": False}
+OWN = {
+    **TINY,
+    "name": "own",
+    "title": "Solar farms: trained here",
+    "embedded": False,
+    "origin": "trained here from tiny",
+    "threshold": 0.37,
+    "measured": {"held out: change": {"f1": 0.812, "images": 4}, "note": "The held-out pairs also chose the step."},
+}
 HELLO = Hello(1, "0.1.0", 1, "2.13.0", ({"name": "cpu", "label": "CPU (2 cores)"},), (TINY, BIG, START, DRAWER))
 
 
@@ -218,6 +227,28 @@ def test_a_description_of_an_installed_model_gives_both_digests():
         {**BIG, "installed": True, "sha256": "cd" * 32, "source_sha256": "ef" * 32, "source_file": "b.pth"}
     )
     assert "cd" * 32 in text and "ef" * 32 in text and "b.pth" in text and "ba" * 32 in text
+
+
+def test_a_description_of_a_model_that_was_trained_here_says_so_and_how_good_it_is():
+    text = describe_card(OWN)
+    for part in (
+        "trained here from tiny",
+        "held out: change: F1 0.812 (4 images)",
+        "chose the step",
+        "0.37, recommended",
+    ):
+        assert part in text
+    assert "Comes with the plugin" not in text and "Comes with the plugin" in describe_card(TINY)
+    assert "recommended" not in describe_card({**START, "threshold": 0.5}) + describe_card({**DRAWER, "threshold": 0.5})
+
+
+def test_a_model_that_was_trained_here_is_neither_downloaded_nor_imported(open_page, backend):
+    backend.cards["detect", "own"] = OWN
+    page = open_page(backend)
+    choose(page, OWN["title"])
+    assert page.models.card()["name"] == "own"
+    assert not page.bar.run.isEnabled() and not page.import_file.isEnabled() and page.verify.isEnabled()
+    assert page.bar.run.text() == "Download"
 
 
 def test_only_what_can_be_done_is_offered(page):

@@ -134,7 +134,8 @@ def _in_folders(prediction: Path, reference: Path) -> Iterator[Matched]:
 
 
 def _named(folder: Path, path: Path) -> Path:
-    found = sorted(one for one in folder.glob(f"{glob.escape(path.stem)}.*") if one.suffix.lower() in REFERENCES)
+    beside = folder.glob(f"{glob.escape(path.stem)}.*")
+    found = sorted(one for one in beside if one.stem == path.stem and one.suffix.lower() in REFERENCES)
     if not found:
         raise InputError(f"{folder} has no {path.name}.", hint="Each map needs its classes.", code="missing_file")
     return found[0]

@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
 from changen2.jobs.detection.change_map import DESCRIPTIONS, LEVELS, lowest_change_value
-from changen2.raster.area import Area, read_polygons
+from changen2.raster.area import Area, read_changes
 from changen2.raster.grid import Grid
 from changen2.raster.layers import CHANGES, NOTATION, read_layer
 from changen2.raster.reading import broken_pixels, check_overlap, mask_outside, open_raster, warp
@@ -196,9 +196,10 @@ def open_truth(reference: str | Path, grid: Grid, notes: list[str] | None = None
 
     Args:
         reference: a raster whose non-zero valid pixels are change (on any grid or CRS, warped by nearest neighbour),
-            or a polygon layer of changes, outside which nothing changed. Of a class of change, as detection writes it,
-            the classes that it calls unchanged are none. A nodata value of 0, as rasters of drawn polygons often have
-            it, says that nothing changed, not that it is unknown; NaN is unknown.
+            or a polygon layer of changes, outside which nothing changed; those that a review of a detection rejected
+            are none. Of a class of change, as detection writes it, the classes that it calls unchanged are none. A
+            nodata value of 0, as rasters of drawn polygons often have it, says that nothing changed, not that it is
+            unknown; NaN is unknown.
         grid: of the change map.
         notes: takes what a person should know of it.
 
@@ -228,7 +229,7 @@ class _RasterTruth:
 
 def _polygon_truth(path: str | Path, grid: Grid, notes: list[str]) -> Truth:
     grid.require_north_up("The change map")
-    polygons = _polygons_of(path, grid)
+    polygons = _polygons_of(path, grid, notes)
     if polygons is not None and not _meets_surroundings(polygons, grid):
         notes.append(FAR)
     area = Area(grid, grid.window, polygons) if polygons else None
@@ -241,10 +242,10 @@ def _polygon_truth(path: str | Path, grid: Grid, notes: list[str]) -> Truth:
     return truth
 
 
-def _polygons_of(path: str | Path, grid: Grid) -> list[BaseGeometry] | None:
+def _polygons_of(path: str | Path, grid: Grid, notes: list[str]) -> list[BaseGeometry] | None:
     """The polygons of a layer, empty where none can be brought to the grid; None: the layer has no feature at all."""
     try:
-        return read_polygons(path, grid, CHANGES)
+        return read_changes(path, grid, notes)
     except InputError as error:
         if error.code == "no_overlap":
             return []

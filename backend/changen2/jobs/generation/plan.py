@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,11 +114,13 @@ def make_plan(
         )
     labels = None if kind == "S0" else request.labels
     hold_out = partial(hold_out_images, share=request.val_share, seed=request.seed)
-    sources = find_sources(request.image_dir, labels, request.bands, partial(scale, request, card), hold_out)
+    sources = find_sources(
+        request.image_dir, labels, request.bands, partial(scale, request, card), hold_out, reporter.check
+    )
     kinds = tuple(
         event for event in EVENTS[kind] if any(event in together for together, weight in mix.items() if weight)
     )
-    reading, rules = _labels(request, kind, card, sources, kinds)
+    reading, rules = _labels(request, kind, card, sources, kinds, reporter.check)
     numbers, strange = generator_numbers(reading.classes, card)
     rules, alike = drawable(rules, numbers, reading.classes)
     found = find_places(
@@ -128,7 +131,12 @@ def make_plan(
         rules.min_area,
         lambda done, total: reporter.step("read", done, total),
     )
-    warnings = [*scale_warnings(request, card, sources), *_size_warnings(sources, request.size), *alike]
+    warnings = [
+        *scale_warnings(request, card, sources),
+        *_size_warnings(sources, request.size),
+        *_barren_warnings(sources, [place for place, _ in found], request.size),
+        *alike,
+    ]
     if len(sources) == 1 and 0 < request.val_share < 1:
         sources, found = hold_out_end(sources[0], found, request.size, request.val_share)
     fertile = [place for place, has_objects in found if has_objects]
@@ -250,7 +258,12 @@ def _mix(request: GenerateRequest, kind: str) -> dict[tuple[str, ...], float]:
 
 
 def _labels(
-    request: GenerateRequest, kind: str, card: ModelCard, sources: Sequence[Source], kinds: tuple[str, ...]
+    request: GenerateRequest,
+    kind: str,
+    card: ModelCard,
+    sources: Sequence[Source],
+    kinds: tuple[str, ...],
+    check: Callable[[], None],
 ) -> tuple[LabelReading, Rules]:
     """How labels are read, and what may happen to them."""
     if kind == "S0":
@@ -261,11 +274,39 @@ def _labels(
             hint="Give a folder of label rasters (--labels), or use --kind S0.",
             code="no_labels",
         )
-    given = request.classes or request.object_classes or own_table(str(sources[0].labels))
+    given = request.classes or _own_names(sources, check) or request.object_classes
     is_mask = kind == "S1" and not given
     classes = MASKS if is_mask else class_table(request.classes, sources[0].labels, card)
     rules = make_rules(request, classes, kinds)
     return LabelReading(classes, is_mask, MOST_UNKNOWN if kind == "S1" else 1.0), rules
+
+
+def _own_names(sources: Sequence[Source], check: Callable[[], None]) -> Mapping[int, str]:
+    """The classes that the label rasters name, all of them the same; empty where none names any.
+
+    Raises:
+        InputError: ``bad_labels``; the numbers of one would mean other classes in another.
+    """
+    first, *others = (str(source.labels) for source in sources)
+    names = _names_of(first)
+    for path in others:
+        check()
+        if (theirs := _names_of(path)) != names:
+            raise InputError(
+                f"{first} names {_listed(names)}, {path} names {_listed(theirs)}; in a data set all name the same.",
+                hint="Where their numbers mean the same give one table for all (--classes), else number them alike.",
+                code="bad_labels",
+            )
+    return names
+
+
+def _names_of(path: str) -> Mapping[int, str]:
+    table = own_table(path)
+    return table.names if table else {}
+
+
+def _listed(names: Mapping[int, str]) -> str:
+    return "the classes " + ", ".join(f"{index} {name}" for index, name in names.items()) if names else "no classes"
 
 
 def _check_places(request: GenerateRequest, places: Sequence[Place], fertile: Sequence[Place]) -> None:
@@ -282,6 +323,17 @@ def _check_places(request: GenerateRequest, places: Sequence[Place], fertile: Se
             hint="Check the labels' class numbers, or say which classes are objects (--object-classes).",
             code="no_objects",
         )
+
+
+def _barren_warnings(sources: Sequence[Source], places: Sequence[Place], size: int) -> list[str]:
+    known = {place.source for place in places}
+    barren = [source.image for source in sources if source not in known]
+    if not barren:
+        return []
+    return [
+        f"{len(barren)} of {len(sources)} images give no pair, {Path(barren[0]).name} among them: no square of {size} "
+        "pixels there shows an image whose labels are known. Check their nodata values and class numbers."
+    ]
 
 
 def _size_warnings(sources: Sequence[Source], size: int) -> list[str]:

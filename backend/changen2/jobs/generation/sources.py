@@ -195,6 +195,7 @@ def find_sources(
     bands: tuple[int, ...] | None,
     gsd_of: Callable[[float | None], tuple[float, float]],
     hold_out: Callable[[int], set[int]],
+    check: Callable[[], None],
 ) -> list[Source]:
     """The images of a folder, in the order of their names.
 
@@ -204,6 +205,7 @@ def find_sources(
         bands: which are seen.
         gsd_of: from metres of an image's pixel (None without CRS) to metres it is read at, and the factor.
         hold_out: from the number of images to the numbers of those that are held out.
+        check: called before each image; may raise to cancel.
 
     Raises:
         InputError: no folder, no image in it, no labels that go with any.
@@ -220,6 +222,7 @@ def find_sources(
     held_out = hold_out(len(chosen))
     found = []
     for number, path in enumerate(chosen):
+        check()
         split = "val" if number in held_out else "train"
         found.append(_source(path, labels.get(path.stem), bands, gsd_of, split))
     return found
@@ -231,7 +234,7 @@ def find_places(
     object_classes: frozenset[int],
     size: int,
     min_area: int,
-    on_source: Callable[[int, int], None],
+    on_row: Callable[[int, int], None],
 ) -> list[tuple[Place, bool]]:
     """Squares that cover all sources, each with whether it holds objects.
 
@@ -241,22 +244,26 @@ def find_places(
         object_classes: classes that count as objects; without labels every place has some.
         size: pixels along a side.
         min_area: pixels of these classes that a place must show.
-        on_source: progress (done, total), may raise to cancel.
+        on_row: told rows of squares that were looked through and rows in all; may raise to cancel.
     """
     objects = np.zeros(256, bool)
     objects[sorted(object_classes)] = True
     found: list[tuple[Place, bool]] = []
-    for number, source in enumerate(sources):
-        on_source(number, len(sources))
+    covers = [_squares(source.shape, size) for source in sources]
+    done, total = 0, sum(map(len, covers))
+    for source, rows in zip(sources, covers, strict=True):
         with Crop(source, reading) as crop:
-            for box in _squares(source.shape, size):
-                valid = crop.valid(box) if source.may_be_invalid else np.ones(box.shape, bool)
-                labels = crop.labels(box)
-                if not reading.suffices(valid, labels):
-                    continue
-                has_objects = source.labels is None or int(objects[labels].sum()) > min_area
-                found.append((Place(source, box.top, box.left), has_objects))
-    on_source(len(sources), len(sources))
+            for row in rows:
+                on_row(done, total)
+                done += 1
+                for box in row:
+                    valid = crop.valid(box) if source.may_be_invalid else np.ones(box.shape, bool)
+                    labels = crop.labels(box)
+                    if not reading.suffices(valid, labels):
+                        continue
+                    has_objects = source.labels is None or int(objects[labels].sum()) > min_area
+                    found.append((Place(source, box.top, box.left), has_objects))
+    on_row(total, total)
     return found
 
 
@@ -328,7 +335,7 @@ def _lies_on(labels: Grid, image: Grid) -> bool:
     return labels.crs is None and (labels.width, labels.height) == (image.width, image.height)
 
 
-def _squares(shape: tuple[int, int], size: int) -> list[Box]:
-    """Squares that cover a raster; the last of a row or column is moved back inside, a small raster gets one."""
+def _squares(shape: tuple[int, int], size: int) -> list[list[Box]]:
+    """Rows of squares that cover a raster; the last of each way is moved back inside, a small raster gets one."""
     starts = [[min(start, max(length - size, 0)) for start in range(0, length, size)] for length in shape]
-    return [Box(top, left, top + size, left + size) for top in starts[0] for left in starts[1]]
+    return [[Box(top, left, top + size, left + size) for left in starts[1]] for top in starts[0]]

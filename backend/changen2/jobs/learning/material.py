@@ -21,8 +21,8 @@ from changen2.raster.layers import CHANGES
 from changen2.raster.reading import open_raster
 from changen2.training.digitized import read_digitized
 from changen2.training.image_files import IMAGES, read_values
-from changen2.training.places import IGNORE, PlacePair, left_out, read_pairs, tells_classes
-from changen2.training.watched import Check
+from changen2.training.places import IGNORE, PlacePair, left_out, named_scales, read_pairs, tells_classes
+from changen2.training.watched import Check, Watched
 
 EVERY = 5
 """Every so manieth pair of a folder is held out, where its list/val.txt does not say which."""
@@ -77,7 +77,7 @@ def read_material(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
 
 def _read_folder(request: FinetuneRequest, check: Check) -> Material:
     root, warnings = Path(str(request.pairs)), []
-    if request.object_class is None and holds_classes(root):
+    if request.object_class is None and holds_classes(root, check):
         pairs = read_pairs(root, request.gsd, EVERY, read_date=_unknown, check=check)
         warnings.append(
             f"The semantic maps in {root} hold classes, not masks of objects, and are left out: it is learned from "
@@ -85,8 +85,8 @@ def _read_folder(request: FinetuneRequest, check: Check) -> Material:
         )
     else:
         pairs = read_pairs(root, request.gsd, EVERY, request.object_class, check=check)
-    if note := left_out(root, pairs):
-        warnings.append(note)
+    notes = left_out(root, pairs), named_scales(root, [pair.before for pair in pairs])
+    warnings += [note for note in notes if note]
     gsds = sorted({pair.before.gsd for pair in pairs})
     return Material(pairs, float(np.median(gsds)), {"pairs": str(root), "count": len(pairs)}, tuple(warnings))
 
@@ -96,9 +96,10 @@ def _read_rasters(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
     with open_raster(before) as dataset:
         known = request.gsd or ground_sampling_distance(Grid.of(dataset))
     gsd = known or base.gsd_native
+    notes: list[str] = []
     pairs = read_digitized(
         before, after, changes, gsd, aoi=request.aoi, bands=request.bands, bands_after=request.bands_after,
-        on_tile=lambda done, total: reporter.step("read", done, total),
+        on_tile=lambda done, total: reporter.step("read", done, total), notes=notes,
     )  # fmt: skip
     assumed = (
         f"The image before does not tell its pixel size; {gsd:g} m is assumed, for which {base.name} was made. Give "
@@ -108,15 +109,19 @@ def _read_rasters(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
     sources |= {"changes": describe_layer(changes, usual=CHANGES)} | (
         {"aoi": describe_layer(request.aoi)} if request.aoi else {}
     )
-    return Material(pairs, gsd, {**sources, "tiles": len(pairs)}, () if known else (assumed,))
+    warnings = (*notes, *(() if known else (assumed,)))
+    return Material(pairs, gsd, {**sources, "tiles": len(pairs)}, warnings)
 
 
-def holds_classes(root: Path) -> bool:
-    """Whether a folder's semantic maps hold classes: by its manifest, or by numbers other than 0, 1 and 255."""
+def holds_classes(root: Path, check: Check) -> bool:
+    """Whether a folder's semantic maps hold classes: by its manifest, or by numbers other than 0, 1 and 255.
+
+    ``check`` is called before each map is looked at; it may raise to cancel.
+    """
     if tells_classes(root):
         return True
-    maps = (path for layer in ("semantic_A", "semantic_B") for path in sorted((root / layer).glob("*")))
-    values = (read_values(path) for path in maps if path.suffix.lower() in IMAGES)
+    maps = [path for layer in ("semantic_A", "semantic_B") for path in sorted((root / layer).glob("*"))]
+    values = (read_values(path) for path in Watched([path for path in maps if path.suffix.lower() in IMAGES], check))
     return any(not np.isin(numbers[known], (0, 1, IGNORE)).all() for numbers, known in values)
 
 

@@ -37,8 +37,8 @@ def write_polygons(tmp_path):
     def write(name, *boxes, **written):
         squares = shapely.transform([shapely.box(*each) for each in boxes], lambda xy: xy * (0.5, -0.5) + (5e5, 5.2e6))
         pyogrio.raw.write(
-            tmp_path / name, shapely.to_wkb(np.array(squares, object)), field_data=[], fields=[],
-            geometry_type="Polygon", crs="EPSG:32633", **written,
+            tmp_path / name, shapely.to_wkb(np.array(squares, object)), geometry_type="Polygon", crs="EPSG:32633",
+            **{"field_data": [], "fields": [], **written},
         )  # fmt: skip
         return tmp_path / name
 
@@ -179,6 +179,13 @@ def test_the_layer_of_changes_is_the_reference_unless_another_is_named(truth, wr
     assert evaluate(said, layer)["f1"] == 1
     alone = evaluate(said, write_polygons("alone.gpkg", wrong))
     assert evaluate(said, f"{layer}|layername=other") == alone and alone["f1"] == 0
+
+
+def test_what_a_review_rejected_is_no_truth(truth, write_raster, write_polygons):
+    boxes, marks = [(50, 40, 90, 80), (100, 5, 110, 15)], np.array(["unreviewed", "rejected"], object)
+    reviewed = write_polygons("reviewed.gpkg", *boxes, fields=["review"], field_data=[marks])
+    found = evaluate(write_raster("said.tif", truth), reviewed)
+    assert found["recall"] == 1 and any("1 of 2 polygons" in warning for warning in found["warnings"])
 
 
 def test_one_tile_without_change_stops_no_folder(truth, tmp_path, write_raster, write_polygons):
