@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
-from rasterio.features import rasterize
-from rasterio.transform import Affine
 from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
 from changen2.gpcm.labels import BLOCK, NODATA, Box, LabelMap
 from changen2.gpcm.simulation import KINDS, Event, OnMark
+from changen2.raster.cover import Cover
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,13 @@ class DrawnEvent:
         if self.step < 1:
             raise InputError(f"Step {self.step} of an event.", hint="Steps count from 1.", code="bad_step")
 
+    def burn(self, box: Box) -> NDArray[np.bool_]:
+        """The pixels [h, w] of a window whose centre lies in the polygon."""
+        return self._cover.burn(box.shape, Affine.translation(box.left, box.top))
 
-def burn(box: Box, geometry: BaseGeometry) -> NDArray[np.bool_]:
-    """The pixels [h, w] of a window whose centre lies in the polygon."""
-    shift = Affine.translation(box.left, box.top)
-    burnt = rasterize([(geometry, 1)], out_shape=box.shape, transform=shift, fill=0, dtype="uint8")
-    return burnt.astype(bool)
+    @cached_property
+    def _cover(self) -> Cover:
+        return Cover([self.geometry])
 
 
 def extent(geometry: BaseGeometry, shape: tuple[int, int]) -> Box:
@@ -83,7 +85,7 @@ def apply_drawn(
         counts = np.zeros(256, np.int64)
         box = extent(drawn.geometry, then.shape)
         for part in box.blocks(block):
-            inside = burn(part, drawn.geometry)
+            inside = drawn.burn(part)
             values = then.read(part)
             inside &= values != NODATA
             if not inside.any():

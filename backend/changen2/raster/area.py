@@ -9,11 +9,11 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
 from pyproj.enums import TransformDirection
-from rasterio.features import rasterize
-from rasterio.windows import Window, transform
+from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
+from changen2.raster.cover import Cover, polygonal
 from changen2.raster.grid import Bounds, Grid
 from changen2.raster.layers import CHANGES, REJECTED, REVIEW, REVIEWS, Layer, read_layer
 
@@ -30,8 +30,7 @@ class Area:
     def __init__(self, grid: Grid, window: Window, polygons: list[BaseGeometry] | None = None) -> None:
         self.grid = grid
         self.window = window
-        self._polygons = polygons
-        self._tree = shapely.STRtree(polygons) if polygons else None
+        self._cover = None if polygons is None else Cover(polygons)
 
     @classmethod
     def choose(cls, grid: Grid, bounds: Bounds | None = None, aoi: str | Path | None = None) -> Area:
@@ -54,16 +53,10 @@ class Area:
 
     def mask(self, window: Window) -> NDArray[np.bool_] | None:
         """Return which pixels of a window count ``[h, w]``; None where all do."""
-        if self._polygons is None or self._tree is None:
+        if self._cover is None:
             return None
         part = self.grid.crop(window)
-        near = [self._polygons[index] for index in self._tree.query(shapely.box(*part.bounds()))]
-        if not near:
-            return np.zeros((window.height, window.width), bool)
-        burnt = rasterize(
-            near, out_shape=(window.height, window.width), transform=transform(window, self.grid.transform), fill=0
-        )
-        return burnt.astype(bool)
+        return self._cover.burn((part.height, part.width), part.transform)
 
 
 def read_polygons(path: str | Path, grid: Grid) -> list[BaseGeometry]:
@@ -146,15 +139,6 @@ def in_grid_crs(polygons: list[BaseGeometry], crs: str | None, grid: Grid) -> li
     if to_grid.source_crs.equals(to_grid.target_crs):  # type: ignore[union-attr]
         return polygons
     return [_moved(shape, to_grid, grid) for shape in polygons]
-
-
-def polygonal(shape: BaseGeometry) -> BaseGeometry:
-    """What of a shape encloses an area, made valid; a shape of which all does is returned as it is.
-
-    What remains of spikes and of collapsed parts, and lines beside polygons, would be burnt a pixel wide.
-    """
-    valid = shape if shape.is_valid else shapely.make_valid(shape)
-    return valid if valid.geom_type in ("Polygon", "MultiPolygon") else valid.buffer(0)
 
 
 def _moved(shape: BaseGeometry, to_grid: Transformer, grid: Grid) -> BaseGeometry:

@@ -27,7 +27,7 @@ from changen2.gpcm.simulation import Event
 from changen2.jobs.synthesis.label_series import as_window
 from changen2.jobs.synthesis.polygon_layer import read_polygons
 from changen2.protocol import MOST_STEPS
-from changen2.raster.area import polygonal
+from changen2.raster.cover import polygonal
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
 from changen2.raster.outlines import outlines

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
-from changen2.raster.area import in_grid_crs, polygonal
+from changen2.raster.area import in_grid_crs
+from changen2.raster.cover import polygonal
 from changen2.raster.grid import Grid
 from changen2.raster.layers import read_layer
 

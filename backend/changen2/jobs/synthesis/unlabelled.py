@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 
 from changen2.gpcm.classes import ClassTable
-from changen2.gpcm.drawn import DrawnEvent, burn
+from changen2.gpcm.drawn import DrawnEvent
 from changen2.gpcm.labels import Box, Labels
 from changen2.jobs.synthesis.condition import INSTANCES
 
@@ -40,7 +40,7 @@ class Unlabelled:
         if self._object:
             for index in sorted(self._tree.query(shapely.box(box.left, box.top, box.right, box.bottom))):
                 event = self._drawn[index]
-                values[burn(box, event.geometry)] = self._object if event.to_class == 0 else 0
+                values[event.burn(box)] = self._object if event.to_class == 0 else 0
         return values
 
 
