@@ -17,6 +17,7 @@ from osgeo import gdal, ogr
 from qgis.core import (
     Qgis,
     QgsApplication,
+    QgsDataProvider,
     QgsFeature,
     QgsGeometry,
     QgsProcessingAlgorithm,
@@ -419,6 +420,35 @@ def test_bands_follow_the_colours_of_the_file(tmp_path, write_raster, qgis_app):
         dataset.GetRasterBand(band).SetColorInterpretation(colour)
     dataset = None
     assert default_bands(QgsRasterLayer(path, "bgrn")) == [3, 2, 1]
+
+
+def point_at(layer, path):
+    layer.setDataSource(path, layer.name(), "gdal", QgsDataProvider.ProviderOptions())
+
+
+@pytest.mark.parametrize("repaired", [False, True])
+def test_a_layer_that_shows_another_file_has_the_bands_of_that_one(dock, pair, write_raster, tmp_path, repaired, qtbot):
+    form, (layer, other) = dock.detect.form, pair
+    six = write_raster(tmp_path / "six.tif", np.zeros((6, 64, 64), np.uint8))
+    three = layer.source()
+    point_at(layer, str(tmp_path / "gone.tif") if repaired else six)
+    form.before.set_layer(layer)
+    form.after.set_layer(other)
+    form.bands_before.choose([6, 5, 4])
+    assert form.bands_before.bands() == ([] if repaired else [6, 5, 4])
+    point_at(layer, three)
+    assert form.bands_before.bands() == [1, 2, 3]
+    asked = dock._backend.asked
+    qtbot.waitUntil(lambda: asked[-1:] != [] and asked[-1][1]["before"] == three, timeout=5000)
+
+
+def test_a_layer_that_is_no_longer_chosen_changes_no_bands(dock, pair, write_raster, tmp_path):
+    form, (layer, other) = dock.detect.form, pair
+    form.before.set_layer(layer)
+    form.before.set_layer(other)
+    form.bands_before.choose([3, 2, 1])
+    point_at(layer, write_raster(tmp_path / "six.tif", np.zeros((6, 64, 64), np.uint8)))
+    assert form.bands_before.bands() == [3, 2, 1]
 
 
 def test_without_colours_the_first_three_bands_and_one_band_thrice(tmp_path, write_raster, qgis_app):
