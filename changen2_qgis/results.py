@@ -29,7 +29,13 @@ from .layer_metadata import carry_manifest, read_manifest
 from .polygon_files import TABLE, copy_of, made_before, marks_of, marks_of_run, ogr_source
 from .result_groups import FOLDER, ROLE, own_layers, result_nodes, run_folder, unfold
 from .style_files import keep_style
-from .styles import set_probability_threshold, style_as_seen, style_detection_layer
+from .styles import (
+    first_value_at,
+    first_value_drawn,
+    set_probability_threshold,
+    style_as_seen,
+    style_detection_layer,
+)
 
 __all__ = [
     "DetectionGroup",
@@ -106,6 +112,15 @@ class DetectionGroup:
     def threshold(self) -> float:
         """The threshold that the polygons and the binary map were made with, 0..1."""
         return float(self.node.customProperty(_THRESHOLD))
+
+    @property
+    def shown_threshold(self) -> float:
+        """The threshold that the probability is drawn with, 0..1; that of the polygons where none can be told."""
+        layer = self.layer("change_probability")
+        first = first_value_drawn(layer) if layer is not None else None
+        if first is None or first == first_value_at(self.threshold):
+            return self.threshold
+        return round((first - 1) / 254, 2)  # what has two decimals comes back exactly
 
     @property
     def count(self) -> int:

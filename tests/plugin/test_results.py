@@ -15,6 +15,7 @@ from qgis.core import (
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
+    QgsSingleBandGrayRenderer,
     QgsSingleSymbolRenderer,
     QgsVectorLayer,
     QgsVectorLayerUtils,
@@ -157,6 +158,17 @@ def test_probability_is_drawn_exactly_where_it_reaches_the_threshold(run, thresh
     expected = (values > 0) & (values >= first_value_at(threshold))
     assert expected.any() and not expected.all()
     np.testing.assert_array_equal(alpha(layer) > 0, expected)
+
+
+def test_the_threshold_that_is_shown_can_be_told(project, run):
+    group = DetectionGroup(add_detection_group(project, run, "Change", threshold=0.4567))
+    assert group.shown_threshold == 0.4567
+    for percent in range(1, 100):
+        group.show_threshold(percent / 100)
+        assert round(group.shown_threshold, 2) == percent / 100
+    layer = group.layer("change_probability")
+    layer.setRenderer(QgsSingleBandGrayRenderer(layer.dataProvider(), 1))
+    assert group.shown_threshold == group.threshold
 
 
 def test_the_probability_legend_names_the_threshold(run):
