@@ -383,6 +383,26 @@ def test_news_of_models_leaves_the_settings_of_the_chosen_one(dock):
     assert form.threshold.value() == pytest.approx(0.4), "it was calibrated anew"
 
 
+@pytest.mark.parametrize("typed", [True, False])
+def test_what_is_set_while_the_backend_starts_stays(window, settings, typed, qtbot):
+    started = threading.Event()
+    backend = AnsweringBackend()
+    backend.hello = lambda cancelled: started.wait(10) and HELLO
+    dock = ChangeDock(window.iface, backend)
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+    form = dock.detect.form
+    if typed:
+        form.threshold.selectAll()
+        QTest.keyClicks(form.threshold, "0.8")  # the focus has not left yet
+        form.pixel_size.setValue(0.3)
+    started.set()
+    qtbot.waitUntil(lambda: form.model.card() != {}, timeout=5000)
+    assert (form.parameters()["THRESHOLD"], form.pixel_size.value()) == ((0.8, 0.3) if typed else (0.45, 0.4))
+    assert form.threshold.clearValue() == 0.45
+    assert ("recommended" in form.threshold.suffix()) != typed
+    dock.shut_down()
+
+
 def test_the_recommended_threshold_comes_from_the_model_and_is_named(dock):
     threshold = dock.detect.form.threshold
     assert threshold.value() == pytest.approx(0.45)
