@@ -47,6 +47,7 @@ __all__ = [
     "find_group",
     "given_rasters",
     "input_path",
+    "is_there",
     "layer_of_file",
     "ogr_source",
     "open_raster",
@@ -357,6 +358,11 @@ def input_path(given: dict[str, Any], folder: str) -> str:
         seen_from_run = os.path.relpath(path, read_manifest(folder)["parameters"]["out_dir"])
         places.insert(0, os.path.normpath(os.path.join(folder, seen_from_run)))
     return next((place for place in places if path and os.path.exists(place)), path)
+
+
+def is_there(path: str) -> bool:
+    """Whether a raster can still be opened: as a file, or within an archive or a database (`/vsizip/…`, `GPKG:…`)."""
+    return os.path.exists(path) or open_raster(path, "").isValid()
 
 
 def layer_of_file(project: QgsProject, path: str) -> QgsRasterLayer | None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -30,6 +31,7 @@ from changen2_qgis.results import (
     describe,
     detection_groups,
     find_group,
+    is_there,
 )
 from changen2_qgis.styles import first_value_at, set_probability_threshold, style_as_seen, style_detection_layer
 
@@ -288,6 +290,17 @@ def test_a_place_that_the_user_adds_is_to_review_and_so_is_drawn(project, run):
     layer = group.layer("polygons")
     shape = QgsGeometry.fromRect(QgsRectangle(500014, 4999990, 500016, 4999992))
     assert QgsVectorLayerUtils.createFeature(layer, shape)["review"] == "unreviewed"
+
+
+def test_an_input_is_there_wherever_gdal_finds_it(run, tmp_path):
+    plain = run["change_probability"]
+    zipped, table = f"/vsizip/{tmp_path}/scenes.zip/town.tif", f"GPKG:{tmp_path}/scenes.gpkg:town"
+    assert [is_there(path) for path in (plain, zipped, table, "")] == [True, False, False, False]
+    with zipfile.ZipFile(tmp_path / "scenes.zip", "w") as archive:
+        archive.write(plain, "town.tif")
+    gdal.Translate(f"{tmp_path}/scenes.gpkg", plain, format="GPKG", creationOptions=["RASTER_TABLE=town"])
+    gdal.Unlink(plain)
+    assert [is_there(path) for path in (plain, zipped, table)] == [False, True, True]
 
 
 def test_a_group_is_found_again_with_its_folder_and_threshold(project, run, tmp_path):
