@@ -27,7 +27,7 @@ from qgis.PyQt.QtGui import QTransform
 from .inputs import PixelFrame
 from .layer_metadata import carry_manifest, read_manifest
 from .polygon_files import TABLE, copy_of, made_before, marks_of, marks_of_run, ogr_source
-from .result_groups import FOLDER, ROLE, own_layers, result_nodes, run_folder, unfold
+from .result_groups import FOLDER, ROLE, is_result, own_layers, result_nodes, run_folder, unfold
 from .style_files import keep_style
 from .styles import (
     first_value_at,
@@ -320,9 +320,9 @@ def detection_groups(project: QgsProject) -> list[DetectionGroup]:
 
 
 def given_rasters(project: QgsProject) -> list[QgsRasterLayer]:
-    """The rasters in the project that are no part of a result, from the top of the layer tree down."""
+    """The rasters in the project that are no results, from the top of the layer tree down."""
     layers = [node.layer() for node in project.layerTreeRoot().findLayers()]
-    return [layer for layer in layers if isinstance(layer, QgsRasterLayer) and layer.customProperty(ROLE) is None]
+    return [layer for layer in layers if isinstance(layer, QgsRasterLayer) and not is_result(layer)]
 
 
 def find_group(project: QgsProject, group_id: str) -> DetectionGroup | None:

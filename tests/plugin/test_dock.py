@@ -52,6 +52,7 @@ from qgis.PyQt.QtWidgets import (
 from changen2_qgis.dock import ChangeDock
 from changen2_qgis.errors import BackendError, Cancelled, SetupError
 from changen2_qgis.known_models import KnownModels
+from changen2_qgis.layer_metadata import carry_run
 from changen2_qgis.processing.provider import Changen2Provider
 from changen2_qgis.results import add_detection_group, detection_groups
 from changen2_qgis.run_folders import WORK_FOLDER, is_unfinished, new_run_folder, remove_unfinished, runs_folder
@@ -296,8 +297,13 @@ def test_the_maps_of_a_result_are_not_taken_for_two_images(dock, tmp_path, qtbot
     assert dock.detect.bar.note.text() == "Choose the image before the change."
 
 
-def test_the_only_two_images_are_chosen_beside_a_result(dock, tmp_path, pair, qtbot):
-    add_result(tmp_path / "run")
+@pytest.mark.parametrize("loaded_by", ["dock", "toolbox"])
+def test_the_only_two_images_are_chosen_beside_a_result(dock, tmp_path, pair, loaded_by):
+    group = add_result(tmp_path / "run")
+    if loaded_by == "toolbox":
+        result = QgsRasterLayer(group.layer("change").source(), "Change")
+        carry_run(result, tmp_path / "run")
+        QgsProject.instance().addMapLayer(result)
     dock.detect.form.before.set_layer(None)
     dock.detect.form.after.set_layer(None)
     dock.detect.form.choose_only_pair()
