@@ -733,6 +733,28 @@ def test_a_backend_that_does_not_start_is_explained(open_dock, window, qtbot):
     dock.shut_down()
 
 
+def test_a_backend_that_starts_the_second_time_is_met_by_every_page(window, settings, qtbot):
+    class Late(AnsweringBackend):
+        error = BackendError("The backend stopped at once.")
+
+        def hello(self, cancelled=lambda: False):
+            if self.error is not None:
+                raise self.error
+            return HELLO
+
+    backend, window.iface.activeLayer = Late(), lambda: None
+    dock = ChangeDock(window.iface, backend)
+    pages = [dock.detect, dock.synthesize.get()]
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+    qtbot.waitUntil(lambda: dock.setup.again.isVisible() and not any("hello" in page._calls for page in pages))
+    backend.error = None
+    dock.setup.again.click()
+    for page in pages:
+        qtbot.waitUntil(lambda device=page.form.device: device.findData("cpu") >= 0)
+    assert dock.pages.isVisible()
+    dock.shut_down()
+
+
 def test_a_file_that_is_still_written_does_not_keep_the_dock_from_ending(window, settings, monkeypatch):
     """What is left over lies among the temporary files."""
     dock = ChangeDock(window.iface, AnsweringBackend())
