@@ -134,6 +134,8 @@ class ChangeDock(QgsDockWidget):
         self._met = True
         self._stack.setCurrentWidget(self.pages)
         self.detect.meet_backend()
+        if self.synthesize.content is not None:  # made before the backend failed
+            self.synthesize.content.meet_backend()
 
     def _backend_failed(self, message: str) -> None:
         self.setup.explain_failure(message)

@@ -11,7 +11,7 @@ from qgis.PyQt.QtWidgets import QAction
 
 from .icons import own_icon, qgis_icon
 from .pages.group_panel import open_folder
-from .result_groups import FOLDER, ROLE, run_folder
+from .result_groups import FOLDER, is_result, run_folder
 from .run_folders import FORMS, Run, read_run
 from .swipe_tool import Side, Swipe
 
@@ -73,7 +73,7 @@ class LayerActions(QObject):
         """Add the entries to the menus of results; Processing makes a layer one once it is in the project."""
         for layer in layers:
             layer.customPropertyChanged.connect(self._look_again)
-            if layer.customProperty(ROLE) is not None or layer.customProperty(FOLDER) is not None:
+            if is_result(layer):
                 self._offer(layer)
 
     def _look_again(self, key: str) -> None:

@@ -189,17 +189,27 @@ def render(
         raise Cancelled
     write_nodata(layer, str(path))
     mask_beyond(layer, path)
-    blank = blank_share(path)
-    if blank == 1.0:
+    masked, even, blocks = blank_blocks(path)
+    if masked + even == blocks:
         path.unlink()
         raise InputError(
             f"The layer {describe(layer)} gave an empty picture.",
             "Look at it in QGIS at this place and scale: the server may have nothing there, want a key or be down.",
             "empty_picture",
         )
-    if blank > 0.1:
-        return [f"{blank:.0%} of the picture of “{layer.name()}” is empty; there, no change is looked for."]
-    return []
+    said = (
+        (masked, "is empty; there, no change is looked for."),
+        (
+            even,
+            "is of one colour. If nothing was photographed there, it may be taken for change: leave it out of the "
+            "area, or give that value as nodata (Layer Properties > Transparency).",
+        ),
+    )
+    return [
+        f"{count / blocks:.0%} of the picture of “{layer.name()}” {what}"
+        for count, what in said
+        if count > 0.1 * blocks
+    ]
 
 
 def _check_size(layer: QgsRasterLayer, grid: RenderGrid, max_megapixels: float) -> None:
@@ -275,25 +285,27 @@ def _write(layer: QgsRasterLayer, grid: RenderGrid, path: Path, feedback: QgsFee
         )
 
 
-def blank_share(path: Path) -> float:
-    """The share 0..1 of blocks that show nothing: all transparent or nodata, or all of one value."""
+def blank_blocks(path: Path) -> tuple[int, int, int]:
+    """Counts blocks: those all transparent or nodata, the others of one value in each band, and all there are."""
     from osgeo import gdal  # here, for the plugin to load fast
 
     dataset = gdal.Open(str(path))
-    blank = total = 0
+    masked = even = total = 0
     for top in range(0, dataset.RasterYSize, BLOCK):
         for left in range(0, dataset.RasterXSize, BLOCK):
             width = min(BLOCK, dataset.RasterXSize - left)
             height = min(BLOCK, dataset.RasterYSize - top)
-            blank += _is_blank(dataset, (left, top, width, height))
+            window = (left, top, width, height)
+            if not any(dataset.GetRasterBand(1).GetMaskBand().ReadRaster(*window)):
+                masked += 1
+            elif _is_even(dataset, window):
+                even += 1
             total += 1
-    return blank / total
+    return masked, even, total
 
 
-def _is_blank(dataset: Any, window: tuple[int, int, int, int]) -> bool:
-    """Whether a window of a GDAL dataset is masked out, or every band of it has one value."""
-    if not any(dataset.GetRasterBand(1).GetMaskBand().ReadRaster(*window)):
-        return True
+def _is_even(dataset: Any, window: tuple[int, int, int, int]) -> bool:
+    """Whether every band of a window of a GDAL dataset has one value."""
     for band in range(1, dataset.RasterCount + 1):
         raw = dataset.GetRasterBand(band).ReadRaster(*window)
         pixel = raw[: len(raw) // (window[2] * window[3])]

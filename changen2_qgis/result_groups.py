@@ -36,6 +36,11 @@ def result_nodes(project: QgsProject, identity: str) -> list[QgsLayerTreeGroup]:
     return nodes
 
 
+def is_result(layer: QgsMapLayer) -> bool:
+    """Whether a layer is part of a result, or was loaded by the toolbox as one."""
+    return layer.customProperty(ROLE) is not None or layer.customProperty(FOLDER) is not None
+
+
 def own_layers(node: QgsLayerTreeGroup) -> Iterator[QgsMapLayer]:
     """The layers of a result from top to bottom, without those of another result that was put into its group."""
     for child in node.children():

@@ -27,9 +27,15 @@ from qgis.PyQt.QtGui import QTransform
 from .inputs import PixelFrame
 from .layer_metadata import carry_manifest, read_manifest
 from .polygon_files import TABLE, copy_of, made_before, marks_of, marks_of_run, ogr_source
-from .result_groups import FOLDER, ROLE, own_layers, result_nodes, run_folder, unfold
+from .result_groups import FOLDER, ROLE, is_result, own_layers, result_nodes, run_folder, unfold
 from .style_files import keep_style
-from .styles import set_probability_threshold, style_as_seen, style_detection_layer
+from .styles import (
+    first_value_at,
+    first_value_drawn,
+    set_probability_threshold,
+    style_as_seen,
+    style_detection_layer,
+)
 
 __all__ = [
     "DetectionGroup",
@@ -41,6 +47,7 @@ __all__ = [
     "find_group",
     "given_rasters",
     "input_path",
+    "is_there",
     "layer_of_file",
     "ogr_source",
     "open_raster",
@@ -106,6 +113,15 @@ class DetectionGroup:
     def threshold(self) -> float:
         """The threshold that the polygons and the binary map were made with, 0..1."""
         return float(self.node.customProperty(_THRESHOLD))
+
+    @property
+    def shown_threshold(self) -> float:
+        """The threshold that the probability is drawn with, 0..1; that of the polygons where none can be told."""
+        layer = self.layer("change_probability")
+        first = first_value_drawn(layer) if layer is not None else None
+        if first is None or first == first_value_at(self.threshold):
+            return self.threshold
+        return round((first - 1) / 254, 2)  # what has two decimals comes back exactly
 
     @property
     def count(self) -> int:
@@ -304,9 +320,9 @@ def detection_groups(project: QgsProject) -> list[DetectionGroup]:
 
 
 def given_rasters(project: QgsProject) -> list[QgsRasterLayer]:
-    """The rasters in the project that are no part of a result, from the top of the layer tree down."""
+    """The rasters in the project that are no results, from the top of the layer tree down."""
     layers = [node.layer() for node in project.layerTreeRoot().findLayers()]
-    return [layer for layer in layers if isinstance(layer, QgsRasterLayer) and layer.customProperty(ROLE) is None]
+    return [layer for layer in layers if isinstance(layer, QgsRasterLayer) and not is_result(layer)]
 
 
 def find_group(project: QgsProject, group_id: str) -> DetectionGroup | None:
@@ -342,6 +358,11 @@ def input_path(given: dict[str, Any], folder: str) -> str:
         seen_from_run = os.path.relpath(path, read_manifest(folder)["parameters"]["out_dir"])
         places.insert(0, os.path.normpath(os.path.join(folder, seen_from_run)))
     return next((place for place in places if path and os.path.exists(place)), path)
+
+
+def is_there(path: str) -> bool:
+    """Whether a raster can still be opened: as a file, or within an archive or a database (`/vsizip/…`, `GPKG:…`)."""
+    return os.path.exists(path) or open_raster(path, "").isValid()
 
 
 def layer_of_file(project: QgsProject, path: str) -> QgsRasterLayer | None:

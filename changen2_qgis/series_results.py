@@ -28,7 +28,7 @@ from qgis.PyQt.QtXml import QDomDocument
 from .events.style import style_events
 from .layer_metadata import carry_manifest, read_manifest
 from .result_groups import FOLDER, ROLE, own_layers, result_nodes, run_folder, unfold
-from .results import display_polygons, input_path, layer_of_file, ogr_source, open_raster
+from .results import display_polygons, input_path, is_there, layer_of_file, ogr_source, open_raster
 from .run_folders import INPUTS_FOLDER
 from .style_files import keep_style
 from .styles import style_as_seen, style_detection_layer
@@ -236,7 +236,7 @@ def _add_part(
 def _outputs(manifest: dict[str, Any], folder: str) -> Iterator[Output]:
     """The rasters of a run by step, with the image that it began with, where that is still there."""
     first = _first_image(manifest, folder)
-    if first and os.path.exists(first):
+    if first and is_there(first):
         yield Output("image", 0, first)
     found = []
     for key, path in manifest["outputs"].items():

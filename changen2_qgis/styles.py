@@ -131,6 +131,14 @@ def set_probability_threshold(layer: QgsRasterLayer, threshold: float) -> None:
     layer.triggerRepaint()
 
 
+def first_value_drawn(layer: QgsRasterLayer) -> int | None:
+    """The smallest stored value that a probability layer draws; None where the user has styled it to draw all."""
+    renderer = layer.renderer()
+    shader = renderer.shader() if isinstance(renderer, QgsSingleBandPseudoColorRenderer) else None
+    ramp = shader.rasterShaderFunction() if shader is not None else None
+    return round(ramp.minimumValue()) if isinstance(ramp, QgsColorRampShader) and ramp.clip() else None
+
+
 def _probability_renderer(layer: QgsRasterLayer, threshold: float) -> QgsSingleBandPseudoColorRenderer:
     first = first_value_at(threshold)
     last = max(255, first + 1)  # a ramp needs two ends, also at threshold 1

@@ -14,7 +14,7 @@ from ..results import given_rasters
 from ..settings import Settings
 from ..widgets.band_mapping import BandMapping
 from ..widgets.extent_picker import ExtentPicker
-from ..widgets.form_rows import choose, label_for, list_of, new_form, offer_devices
+from ..widgets.form_rows import label_for, list_of, new_form, offer_devices
 from ..widgets.model_picker import ModelPicker
 from ..widgets.raster_picker import RasterPicker
 from ..worker_client import Hello
@@ -62,7 +62,8 @@ class DetectForm(QWidget):
         self.threshold.setDecimals(2)
         self.threshold.setKeyboardTracking(False)  # the suffix changes with the value, not while one types
         self.threshold.setToolTip("Probability from which a pixel counts as changed; it can be moved after the run")
-        self._recommend_threshold(0.5)
+        _recommend(self.threshold, 0.5)
+        self._show_if_recommended()
         self.min_area.setRange(0, 1e9)
         self.min_area.setDecimals(0)
         self.min_area.setSingleStep(10)
@@ -74,7 +75,7 @@ class DetectForm(QWidget):
         self.resolution.addItems(["As the images", "Suited to the model", "Other"])
         self.pixel_size.setRange(0.01, 1000)
         self.pixel_size.setDecimals(2)
-        self.pixel_size.setValue(0.5)
+        _recommend(self.pixel_size, 0.5)
         self.pixel_size.setShowClearButton(False)
         self.pixel_size.setSuffix(" m")
         self.pixel_size.setVisible(False)
@@ -120,7 +121,7 @@ class DetectForm(QWidget):
     def _connect(self) -> None:
         self.before.changed.connect(lambda: self.bands_before.set_layer(self.before.layer()))
         self.after.changed.connect(lambda: self.bands_after.set_layer(self.after.layer()))
-        self.model.currentIndexChanged.connect(self._follow_model)
+        self.model.currentIndexChanged.connect(lambda _: self._follow_model())
         self.resolution.currentIndexChanged.connect(lambda way: self.pixel_size.setVisible(way == OTHER))
         self.threshold.valueChanged.connect(self._show_if_recommended)
         for picker in (self.before, self.after):
@@ -142,15 +143,13 @@ class DetectForm(QWidget):
         """Offer the models and devices that the backend has."""
         offer_devices(self.device, hello, self._settings.device)
         self.set_models(hello.models)
-        choose(self.model, self._settings.model)
-        self._follow_model()
 
     def set_models(self, models: Iterable[dict[str, Any]]) -> None:
         """Offer the models that are here and detect; the chosen one stays chosen, with its settings."""
         before = self.model.card()
         self.model.offer(models)
         if any(self.model.card().get(key) != before.get(key) for key in ("name", "threshold", "gsd_native")):
-            self._follow_model()
+            self._follow_model(keep=not before)  # what was set while the backend started
         self.changed.emit()
 
     def remember(self) -> None:
@@ -203,22 +202,28 @@ class DetectForm(QWidget):
             self.before.set_layer(rasters[1])
             self.after.set_layer(rasters[0])
 
-    def _follow_model(self) -> None:
+    def _follow_model(self, keep: bool = False) -> None:
+        """Recommend what suits the model; what the user has set stays where it is to be kept."""
         card = self.model.card()
         if not card:
             return
-        self._recommend_threshold(float(card.get("threshold", 0.5)))
-        self.pixel_size.setValue(float(card.get("gsd_native") or 0.5))
-        self.model.show_card()
-
-    def _recommend_threshold(self, threshold: float) -> None:
-        self.threshold.setClearValue(threshold)
-        self.threshold.setValue(threshold)
+        _recommend(self.threshold, float(card.get("threshold", 0.5)), keep)
         self._show_if_recommended()
+        _recommend(self.pixel_size, float(card.get("gsd_native") or 0.5), keep)
+        self.model.show_card()
 
     def _show_if_recommended(self) -> None:
         recommended = round(self.threshold.value(), 2) == round(self.threshold.clearValue(), 2)
         self.threshold.setSuffix("  (recommended)" if recommended else "")
+
+
+def _recommend(control: QgsDoubleSpinBox, value: float, keep: bool = False) -> None:
+    """Set a number, or only remember what is recommended where another one is set and to be kept."""
+    control.interpretText()  # what has been typed counts, also before the focus leaves
+    is_set = round(control.value(), 2) != round(control.clearValue(), 2)
+    control.setClearValue(value)
+    if not (keep and is_set):
+        control.setValue(value)
 
 
 def _can_detect(card: dict[str, Any]) -> bool:

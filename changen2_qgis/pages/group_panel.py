@@ -59,6 +59,7 @@ class GroupPanel(QWidget):
         self.open_folder.clicked.connect(self._open_folder)
         self.swipe.clicked.connect(self.swipe_clicked)
         project = QgsProject.instance()
+        project.readProject.connect(self.choice.clear)  # read again, it has the same results as they were saved
         for signal in (project.layersAdded, project.layersRemoved, project.readProject, project.cleared):
             signal.connect(self._project_changed)
         project.layerTreeRoot().nameChanged.connect(self._project_changed)

@@ -65,7 +65,7 @@ class ResultPanel(GroupPanel):
         self.assess.show_result(group)
         self.label.show_result(group)
         if group is not None:
-            self.threshold.show_result(group.threshold)
+            self.threshold.show_result(group.threshold, group.shown_threshold)
 
     def shut_down(self) -> None:
         """Stop what runs and leave nothing on the canvas; for the end of the dock."""

@@ -199,7 +199,9 @@ class RunPage(QWidget):
     # The project and the backend
 
     def meet_backend(self) -> None:
-        """Start the backend in the background and show its models and devices."""
+        """Start the backend in the background and show its models and devices, unless that is under way."""
+        if "hello" in self._calls:
+            return
         call = self._call("hello", "Start the backend", lambda task: self._backend.hello(task.isCanceled))
         call.done.connect(self._show_backend)
         call.failed.connect(lambda error: self.backend_failed.emit(message_of(error)))

@@ -23,7 +23,7 @@ from ..inputs import PixelFrame
 from ..layer_metadata import read_manifest
 from ..processing.event_files import shown_events
 from ..processing.synthesize_change import QUALITIES as STEPS_OF
-from ..results import input_path, layer_of_file
+from ..results import input_path, is_there, layer_of_file
 from ..run_folders import Run, new_run_folder
 from ..series_results import timeline_of
 from ..widgets.extent_picker import ExtentPicker
@@ -140,7 +140,7 @@ def _show_raster(picker: RasterPicker, given: dict[str, Any], run: Run) -> list[
     layer = layer_of_file(QgsProject.instance(), path)
     if layer is not None:
         picker.set_layer(layer)
-    elif os.path.exists(path):
+    elif is_there(path):
         picker.open_file(path)
     else:
         picker.set_layer(None)

@@ -86,8 +86,11 @@ class SeriesPanel(GroupPanel):
     def _prepare_player(self) -> None:
         group = self.current()
         steps = group.image_steps if group is not None else []
+        shown = self.player.step
         if steps:
             self.player.show_series(group.timeline, steps[0], steps[-1])
+            if shown is not None and not self.player.on:  # the first or the last image has gone
+                self.player.go_to(shown)
         else:
             self.player.show_series(None)
         self._show_position()

@@ -56,15 +56,20 @@ class ThresholdBar(QWidget):
         """The threshold shown, 0..1."""
         return round(self.number.value(), 2)
 
-    def show_result(self, threshold: float) -> None:
-        """Start from the threshold a result was made with; nothing is signalled."""
-        self._made_with = round(threshold, 2)
-        for control, value in ((self.number, threshold), (self.slider, round(100 * threshold))):
+    def show_result(self, made_with: float, shown: float) -> None:
+        """Start from the threshold that the map shows of a result; nothing is signalled.
+
+        Args:
+            made_with: the threshold of its polygons, 0..1.
+            shown: the threshold that its probability is drawn with, 0..1.
+        """
+        self._made_with = round(made_with, 2)
+        for control, value in ((self.number, shown), (self.slider, round(100 * shown))):
             control.blockSignals(True)
             control.setValue(value)
             control.blockSignals(False)
         self._delay.stop()
-        self.apply.setEnabled(False)
+        self.apply.setEnabled(self.value() != self._made_with)
 
     def _number_changed(self, value: float) -> None:
         self.slider.blockSignals(True)

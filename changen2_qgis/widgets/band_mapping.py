@@ -55,8 +55,8 @@ class BandMapping(QWidget):
         self.setFocusProxy(self.combos[0])
 
     def set_layer(self, layer: QgsRasterLayer | None) -> None:
-        """Offer the bands of a raster, with the default chosen."""
-        mappable = layer is not None and layer.providerType() == "gdal"
+        """Offer the bands of a raster, with the default chosen; of a broken one nothing is known."""
+        mappable = layer is not None and layer.isValid() and layer.providerType() == "gdal"
         self.setEnabled(mappable)  # web maps are rendered to red, green and blue
         self.blockSignals(True)
         for combo in self.combos:

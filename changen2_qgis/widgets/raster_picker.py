@@ -6,6 +6,7 @@ import os
 
 from qgis.core import QgsMapLayerProxyModel, QgsProject, QgsProviderRegistry, QgsRasterLayer
 from qgis.gui import QgsMapLayerComboBox
+from qgis.PyQt import sip
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QFileDialog, QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
@@ -19,7 +20,7 @@ class RasterPicker(QWidget):
         what: the role of the raster in words, for tooltips, such as "image before the change".
 
     Signals:
-        changed: another layer, or none, is chosen.
+        changed: another layer, or none, is chosen, or the chosen one shows another source.
         failed: a file could not be opened; carries the message.
     """
 
@@ -35,7 +36,9 @@ class RasterPicker(QWidget):
         self._tip = f"The {what}: any raster layer of the project, web maps included"
         self.combo.setToolTip(self._tip)
         self.combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._followed: QgsRasterLayer | None = None
         self.combo.layerChanged.connect(self._tell_full_name)
+        self.combo.layerChanged.connect(self._follow_source)
         self.combo.layerChanged.connect(self.changed)
         self.browse = QToolButton(self)
         self.browse.setIcon(qgis_icon("mActionFileOpen"))
@@ -68,6 +71,14 @@ class RasterPicker(QWidget):
     def _tell_full_name(self, layer: QgsRasterLayer | None) -> None:
         """The list is narrow, and dates tend to stand at the end of names."""
         self.combo.setToolTip(f"{layer.name()}\n{self._tip}" if layer is not None else self._tip)
+
+    def _follow_source(self, layer: QgsRasterLayer | None) -> None:
+        """A repaired layer, or one that is pointed at another file, is another raster under the same name."""
+        if self._followed is not None and not sip.isdeleted(self._followed):
+            self._followed.dataSourceChanged.disconnect(self.changed)
+        self._followed = layer
+        if layer is not None:
+            layer.dataSourceChanged.connect(self.changed)
 
     def _ask_for_file(self) -> None:
         filters = QgsProviderRegistry.instance().fileRasterFilters()

@@ -17,6 +17,7 @@ from osgeo import gdal, ogr
 from qgis.core import (
     Qgis,
     QgsApplication,
+    QgsDataProvider,
     QgsFeature,
     QgsGeometry,
     QgsProcessingAlgorithm,
@@ -51,6 +52,7 @@ from qgis.PyQt.QtWidgets import (
 from changen2_qgis.dock import ChangeDock
 from changen2_qgis.errors import BackendError, Cancelled, SetupError
 from changen2_qgis.known_models import KnownModels
+from changen2_qgis.layer_metadata import carry_run
 from changen2_qgis.processing.provider import Changen2Provider
 from changen2_qgis.results import add_detection_group, detection_groups
 from changen2_qgis.run_folders import WORK_FOLDER, is_unfinished, new_run_folder, remove_unfinished, runs_folder
@@ -295,8 +297,13 @@ def test_the_maps_of_a_result_are_not_taken_for_two_images(dock, tmp_path, qtbot
     assert dock.detect.bar.note.text() == "Choose the image before the change."
 
 
-def test_the_only_two_images_are_chosen_beside_a_result(dock, tmp_path, pair, qtbot):
-    add_result(tmp_path / "run")
+@pytest.mark.parametrize("loaded_by", ["dock", "toolbox"])
+def test_the_only_two_images_are_chosen_beside_a_result(dock, tmp_path, pair, loaded_by):
+    group = add_result(tmp_path / "run")
+    if loaded_by == "toolbox":
+        result = QgsRasterLayer(group.layer("change").source(), "Change")
+        carry_run(result, tmp_path / "run")
+        QgsProject.instance().addMapLayer(result)
     dock.detect.form.before.set_layer(None)
     dock.detect.form.after.set_layer(None)
     dock.detect.form.choose_only_pair()
@@ -382,6 +389,26 @@ def test_news_of_models_leaves_the_settings_of_the_chosen_one(dock):
     assert form.threshold.value() == pytest.approx(0.4), "it was calibrated anew"
 
 
+@pytest.mark.parametrize("typed", [True, False])
+def test_what_is_set_while_the_backend_starts_stays(window, settings, typed, qtbot):
+    started = threading.Event()
+    backend = AnsweringBackend()
+    backend.hello = lambda cancelled: started.wait(10) and HELLO
+    dock = ChangeDock(window.iface, backend)
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+    form = dock.detect.form
+    if typed:
+        form.threshold.selectAll()
+        QTest.keyClicks(form.threshold, "0.8")  # the focus has not left yet
+        form.pixel_size.setValue(0.3)
+    started.set()
+    qtbot.waitUntil(lambda: form.model.card() != {}, timeout=5000)
+    assert (form.parameters()["THRESHOLD"], form.pixel_size.value()) == ((0.8, 0.3) if typed else (0.45, 0.4))
+    assert form.threshold.clearValue() == 0.45
+    assert ("recommended" in form.threshold.suffix()) != typed
+    dock.shut_down()
+
+
 def test_the_recommended_threshold_comes_from_the_model_and_is_named(dock):
     threshold = dock.detect.form.threshold
     assert threshold.value() == pytest.approx(0.45)
@@ -419,6 +446,35 @@ def test_bands_follow_the_colours_of_the_file(tmp_path, write_raster, qgis_app):
         dataset.GetRasterBand(band).SetColorInterpretation(colour)
     dataset = None
     assert default_bands(QgsRasterLayer(path, "bgrn")) == [3, 2, 1]
+
+
+def point_at(layer, path):
+    layer.setDataSource(path, layer.name(), "gdal", QgsDataProvider.ProviderOptions())
+
+
+@pytest.mark.parametrize("repaired", [False, True])
+def test_a_layer_that_shows_another_file_has_the_bands_of_that_one(dock, pair, write_raster, tmp_path, repaired, qtbot):
+    form, (layer, other) = dock.detect.form, pair
+    six = write_raster(tmp_path / "six.tif", np.zeros((6, 64, 64), np.uint8))
+    three = layer.source()
+    point_at(layer, str(tmp_path / "gone.tif") if repaired else six)
+    form.before.set_layer(layer)
+    form.after.set_layer(other)
+    form.bands_before.choose([6, 5, 4])
+    assert form.bands_before.bands() == ([] if repaired else [6, 5, 4])
+    point_at(layer, three)
+    assert form.bands_before.bands() == [1, 2, 3]
+    asked = dock._backend.asked
+    qtbot.waitUntil(lambda: asked[-1:] != [] and asked[-1][1]["before"] == three, timeout=5000)
+
+
+def test_a_layer_that_is_no_longer_chosen_changes_no_bands(dock, pair, write_raster, tmp_path):
+    form, (layer, other) = dock.detect.form, pair
+    form.before.set_layer(layer)
+    form.before.set_layer(other)
+    form.bands_before.choose([3, 2, 1])
+    point_at(layer, write_raster(tmp_path / "six.tif", np.zeros((6, 64, 64), np.uint8)))
+    assert form.bands_before.bands() == [3, 2, 1]
 
 
 def test_without_colours_the_first_three_bands_and_one_band_thrice(tmp_path, write_raster, qgis_app):
@@ -674,6 +730,28 @@ def test_a_backend_that_does_not_start_is_explained(open_dock, window, qtbot):
     qtbot.waitUntil(dock.setup.isVisible, timeout=5000)
     assert "stopped at once" in dock.setup.bar.note.text()
     assert dock.setup.again.isVisible()
+    dock.shut_down()
+
+
+def test_a_backend_that_starts_the_second_time_is_met_by_every_page(window, settings, qtbot):
+    class Late(AnsweringBackend):
+        error = BackendError("The backend stopped at once.")
+
+        def hello(self, cancelled=lambda: False):
+            if self.error is not None:
+                raise self.error
+            return HELLO
+
+    backend, window.iface.activeLayer = Late(), lambda: None
+    dock = ChangeDock(window.iface, backend)
+    pages = [dock.detect, dock.synthesize.get()]
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+    qtbot.waitUntil(lambda: dock.setup.again.isVisible() and not any("hello" in page._calls for page in pages))
+    backend.error = None
+    dock.setup.again.click()
+    for page in pages:
+        qtbot.waitUntil(lambda device=page.form.device: device.findData("cpu") >= 0)
+    assert dock.pages.isVisible()
     dock.shut_down()
 
 

@@ -24,7 +24,7 @@ from qgis.core import (
 from changen2_qgis.errors import Cancelled, InputError
 from changen2_qgis.inputs import PixelFrame, as_seen, bounds, direct_path, polygons_path, redact
 from changen2_qgis.raster_pair import RasterPair
-from changen2_qgis.rendering import RenderGrid, blank_share, choose_grid, ground_resolution, render, render_grid
+from changen2_qgis.rendering import RenderGrid, blank_blocks, choose_grid, ground_resolution, render, render_grid
 
 WIDTH, HEIGHT = 40, 30
 UTM = QgsCoordinateReferenceSystem("EPSG:32633")
@@ -307,10 +307,26 @@ def test_a_cancelled_rendering_leaves_no_file(before, tmp_path):
     assert not (tmp_path / "out.tif").exists()
 
 
-def test_blank_blocks_are_counted(tmp_path, write_raster):
+@pytest.mark.parametrize(("nodata", "counts"), [(None, (0, 3, 4)), (0, (2, 1, 4))])
+def test_blank_blocks_are_counted(tmp_path, write_raster, nodata, counts):
     picture = np.zeros((1, 512, 512), np.uint8)
-    picture[0, :256, :256] = np.random.default_rng(0).integers(0, 255, (256, 256))
-    assert blank_share(write_raster(tmp_path / "p.tif", picture)) == 0.75
+    picture[0, :256, :256] = np.random.default_rng(0).integers(1, 255, (256, 256))
+    picture[0, 256:, 256:] = 255
+    assert blank_blocks(write_raster(tmp_path / "p.tif", picture, nodata=nodata)) == counts
+
+
+@pytest.mark.parametrize("nodata", [None, 0])
+def test_what_is_said_of_a_blank_part_is_so(tmp_path, write_raster, nodata):
+    picture = np.random.default_rng(0).integers(1, 255, (3, 512, 512)).astype(np.uint8)
+    picture[:, 256:] = 0
+    layer = QgsRasterLayer(write_raster(tmp_path / "p.tif", picture, nodata=nodata), "collar")
+    grid = RenderGrid(layer.extent(), 512, 512)
+    (warning,) = render(layer, grid, tmp_path / "out.tif", 100, QgsProcessingFeedback())
+    written = gdal.Open(str(tmp_path / "out.tif"))
+    masked = (written.GetRasterBand(1).GetMaskBand().ReadAsArray() == 0).mean()
+    assert masked == (0 if nodata is None else 0.5)
+    assert ("no change is looked for" in warning) == (masked > 0)
+    assert ("may be taken for change" in warning) == (masked == 0)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -15,6 +16,7 @@ from qgis.core import (
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
+    QgsSingleBandGrayRenderer,
     QgsSingleSymbolRenderer,
     QgsVectorLayer,
     QgsVectorLayerUtils,
@@ -29,6 +31,7 @@ from changen2_qgis.results import (
     describe,
     detection_groups,
     find_group,
+    is_there,
 )
 from changen2_qgis.styles import first_value_at, set_probability_threshold, style_as_seen, style_detection_layer
 
@@ -159,6 +162,17 @@ def test_probability_is_drawn_exactly_where_it_reaches_the_threshold(run, thresh
     np.testing.assert_array_equal(alpha(layer) > 0, expected)
 
 
+def test_the_threshold_that_is_shown_can_be_told(project, run):
+    group = DetectionGroup(add_detection_group(project, run, "Change", threshold=0.4567))
+    assert group.shown_threshold == 0.4567
+    for percent in range(1, 100):
+        group.show_threshold(percent / 100)
+        assert round(group.shown_threshold, 2) == percent / 100
+    layer = group.layer("change_probability")
+    layer.setRenderer(QgsSingleBandGrayRenderer(layer.dataProvider(), 1))
+    assert group.shown_threshold == group.threshold
+
+
 def test_the_probability_legend_names_the_threshold(run):
     layer = QgsRasterLayer(run["change_probability"], "p", "gdal")
     set_probability_threshold(layer, 0.37)
@@ -276,6 +290,17 @@ def test_a_place_that_the_user_adds_is_to_review_and_so_is_drawn(project, run):
     layer = group.layer("polygons")
     shape = QgsGeometry.fromRect(QgsRectangle(500014, 4999990, 500016, 4999992))
     assert QgsVectorLayerUtils.createFeature(layer, shape)["review"] == "unreviewed"
+
+
+def test_an_input_is_there_wherever_gdal_finds_it(run, tmp_path):
+    plain = run["change_probability"]
+    zipped, table = f"/vsizip/{tmp_path}/scenes.zip/town.tif", f"GPKG:{tmp_path}/scenes.gpkg:town"
+    assert [is_there(path) for path in (plain, zipped, table, "")] == [True, False, False, False]
+    with zipfile.ZipFile(tmp_path / "scenes.zip", "w") as archive:
+        archive.write(plain, "town.tif")
+    gdal.Translate(f"{tmp_path}/scenes.gpkg", plain, format="GPKG", creationOptions=["RASTER_TABLE=town"])
+    gdal.Unlink(plain)
+    assert [is_there(path) for path in (plain, zipped, table)] == [False, True, True]
 
 
 def test_a_group_is_found_again_with_its_folder_and_threshold(project, run, tmp_path):

@@ -1,7 +1,10 @@
 """A synthesized series in the project: its group, its look, its time, and what the canvas draws at each step."""
 
+import json
+import zipfile
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -297,6 +300,17 @@ def test_a_series_begins_with_its_first_image_where_the_input_has_gone(project, 
     (tmp_path / "town.tif").unlink()
     add_series_group(project, run, "Synthesis", START, HALF_YEAR)
     assert [layer.name()[:7] for layer in series(project).images()] == ["Image 1", "Image 2", "Image 3"]
+
+
+def test_a_series_begins_with_an_image_in_an_archive(project, run, tmp_path):
+    with zipfile.ZipFile(tmp_path / "scenes.zip", "w") as archive:
+        archive.write(tmp_path / "town.tif", "town.tif")
+    (tmp_path / "town.tif").unlink()
+    manifest = json.loads(Path(run, "manifest.json").read_text())
+    manifest["inputs"]["image"]["path"] = f"/vsizip/{tmp_path}/scenes.zip/town.tif"
+    Path(run, "manifest.json").write_text(json.dumps(manifest))
+    add_series_group(project, run, "Synthesis")
+    assert series(project).image_steps == [0, 1, 2, 3]
 
 
 def test_a_missing_output_is_named(project, run, tmp_path):

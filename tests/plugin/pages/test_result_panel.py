@@ -84,6 +84,39 @@ def test_images_that_have_gone_are_said_to_have_gone(panel, tmp_path, qtbot):
     assert "no longer where they were" in signal.args[0] and not panel.swipe.isChecked()
 
 
+def move(panel, threshold, qtbot):
+    with qtbot.waitSignal(panel.threshold.moved):
+        panel.threshold.number.setValue(threshold)
+
+
+def shows(panel, threshold):
+    """Whether bar and map agree on a threshold that the polygons, made with 0.5, can be remade with."""
+    bar, group = panel.threshold, panel.current()
+    assert group.threshold == 0.5 and bar.apply.isEnabled() == (threshold != 0.5)
+    return bar.value() == bar.slider.value() / 100 == group.shown_threshold == threshold
+
+
+def test_the_bar_shows_the_threshold_of_the_map_of_each_result(panel, project, tmp_path, write_raster, qtbot):
+    other = write_raster(tmp_path / "change_probability.tif", np.ones((1, 40, 60), np.uint8), nodata=0)
+    add_detection_group(project, {"change_probability": other}, "Second")
+    panel.refresh()
+    first = panel.choice.currentIndex()
+    move(panel, 0.9, qtbot)
+    panel.choice.setCurrentIndex(1 - first)
+    assert shows(panel, 0.5)
+    panel.choice.setCurrentIndex(first)
+    assert shows(panel, 0.9)
+
+
+def test_the_bar_shows_the_threshold_of_the_map_of_a_project_that_is_read_again(panel, project, tmp_path, qtbot):
+    move(panel, 0.9, qtbot)
+    assert project.write(str(tmp_path / "town.qgz"))
+    move(panel, 0.7, qtbot)
+    assert project.read(str(tmp_path / "town.qgz"))
+    qtbot.waitUntil(lambda: panel.choice.count() == 1)
+    assert shows(panel, 0.9)
+
+
 def test_another_result_ends_the_swipe(panel, canvas, project, tmp_path, write_raster):
     QTest.mouseClick(panel.swipe, Qt.MouseButton.LeftButton)
     assert canvas.mapTool() is not None

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,17 @@ def test_a_detection_comes_back_whole(detect_form, detection, tmp_path):
         "BANDS_AFTER": [4, 3, 2],
         "GSD": "0.8",
     }
+
+
+def test_an_image_in_an_archive_comes_back(detect_form, detection, tmp_path):
+    run = detection(model="tiny")
+    with zipfile.ZipFile(tmp_path / "scenes.zip", "w") as archive:
+        archive.write(tmp_path / "before.tif", "before.tif")
+    manifest = json.loads((run.folder / "manifest.json").read_text())
+    source = manifest["inputs"]["before"]["path"] = f"/vsizip/{tmp_path}/scenes.zip/before.tif"
+    (run.folder / "manifest.json").write_text(json.dumps(manifest))
+    assert fill_detect_form(detect_form, run) == []
+    assert detect_form.before.layer().source() == source
 
 
 def test_the_extent_of_a_run_comes_back(detect_form, detection):

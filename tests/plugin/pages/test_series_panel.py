@@ -121,6 +121,17 @@ def test_removing_images_leaves_what_is_left(shown, project, qtbot):
     assert not shown.detect.isEnabled() and not shown.swipe.isEnabled()
 
 
+@pytest.mark.parametrize(("at", "gone", "then", "last"), [(1, 3, 1, 2), (3, 3, 2, 2), (0, 0, 1, 3)])
+def test_without_the_first_or_last_image_the_map_stays_at_its_step(shown, project, canvas, at, gone, then, last, qtbot):
+    shown.player.go_to(at)
+    project.removeMapLayer(shown.current().layer("image", gone))
+    qtbot.waitUntil(lambda: shown.position.toolTip() == f"Image {then} of {last}")
+    assert shown.player.step == then and shown.all.isEnabled()
+    project.layerTreeRoot().removeAllChildren()
+    qtbot.waitUntil(lambda: not shown.isVisible())
+    assert not canvas.mapSettings().isTemporal()
+
+
 def test_another_series_starts_anew(shown, project, canvas, tmp_path, write_series, qtbot):
     click(shown.forward)
     add_series_group(project, write_series(tmp_path / "other" / "run", steps=1), "Second", datetime(2000, 1, 1))
