@@ -18,7 +18,7 @@ from qgis.PyQt.QtCore import QObject, pyqtSignal
 
 from .errors import Cancelled, PluginError
 
-_left: set[tuple[QgsProcessingContext, QgsProcessingFeedback]] = set()
+_left: set[tuple[QgsTask, QgsProcessingContext, QgsProcessingFeedback]] = set()
 """What tasks use that have been abandoned and are not over."""
 
 
@@ -177,9 +177,10 @@ class AlgorithmRun(QObject):
         """Cancel it and tell nobody of its end, at which those who listen may be gone."""
         self.blockSignals(True)
         if self._task is not None:
-            used = self._context, self._feedback
-            _left.add(used)
-            self._task.destroyed.connect(lambda *_: _left.discard(used))
+            # The task too: PyQt would forget what it calls at its end, and call it all the same.
+            kept = self._task, self._context, self._feedback
+            _left.add(kept)
+            self._task.destroyed.connect(lambda *_: _left.discard(kept))
             self._task.cancel()
 
     def _finish(self, successful: bool, results: dict[str, Any]) -> None:
