@@ -19,6 +19,11 @@ def backend_python():
     return Path(named) if named else ROOT / ".venv" / "bin" / "python"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def qgis_throughout(qgis_app):
+    """QGIS from begin to end, also of a single test: layers that outlive it would crash on their way out."""
+
+
 @pytest.fixture(scope="session")
 def real_backend(qgis_app):
     """The real worker, shared by all tests as all algorithms share it; stopped at the end."""
