@@ -19,9 +19,10 @@ def backend_python():
     return Path(named) if named else ROOT / ".venv" / "bin" / "python"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def qgis_throughout(qgis_app):
-    """QGIS from begin to end, also of a single test: layers that outlive it would crash on their way out."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item):
+    """Let go of a test's layers before QGIS ends, which of the last test it does before pytest forgets its fixtures."""
+    item.funcargs.clear()
 
 
 @pytest.fixture(scope="session")
