@@ -288,8 +288,7 @@ class _Series:
         """Record drawn events with the polygons that were drawn."""
         for event, drawn in zip(events, [e for e in self._plan.drawn or [] if e.step == step], strict=True):
             self._keep(event, step, to_grid(drawn.geometry, self._grid), "drawn")
-            if event.area == 0:
-                self._plan.warnings.append(no_change(event, step, self._source.classes.names[event.to_class]))
+        self._plan.warnings += no_change(events, step, self._source.classes.names)
 
     def _keep(self, event: Event, step: int, geometry: Any, origin: str) -> None:
         names = self._source.classes.names
