@@ -220,8 +220,8 @@ def no_change(events: Iterable[Event], step: int, names: Mapping[int, str]) -> l
     for (kind, to_class), count in idle.items():
         who, change = ("A drawn event", "changes") if count == 1 else (f"{count:,} drawn events", "change")
         said.append(
-            f"{who} ({kind}, step {step}) {change} no pixel: none with a label has its centre there, or all that have are "
-            f"{to_class} already."
+            f"{who} ({kind}, step {step}) {change} no pixel: none with a label has its centre there, or all that have "
+            f"are {to_class} already."
         )
     return said
 
