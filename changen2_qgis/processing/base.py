@@ -40,8 +40,9 @@ Stages = Mapping[str, tuple[int, int, str]]
 DETECTION_STAGES: Stages = {
     "read": (0, 3, "Reading the images"),
     "coregister": (0, 3, "Aligning the images"),
-    "detect": (3, 90, "Looking for change"),
-    "write": (90, 95, "Writing the maps"),
+    "detect": (3, 87, "Looking for change"),
+    "resample": (87, 91, "Bringing the maps to the image's pixels"),
+    "write": (91, 95, "Writing the maps"),
     "vectorize": (95, 100, "Drawing the polygons"),
 }
 

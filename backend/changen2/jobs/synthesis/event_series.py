@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from changen2.gpcm.labels import Box, LabelMap, Labels, change
 from changen2.gpcm.regions import Mask
 from changen2.gpcm.simulation import Event, OnMark, Rules, simulate_step
 from changen2.jobs.synthesis.events import EventRow, MarkRaster, footprints, to_grid
-from changen2.jobs.synthesis.instance_raster import Removals
+from changen2.jobs.synthesis.instance_raster import OnBlock, Removals
 from changen2.jobs.synthesis.overlays import FirstLabels, LabelOverlay, SparseRaster
 from changen2.raster.area import Area
 from changen2.raster.grid import Grid
@@ -226,11 +227,11 @@ def no_change(events: Iterable[Event], step: int, names: Mapping[int, str]) -> l
     return said
 
 
-def by_rules(rules: Rules, seed: int, on_block: Callable[[int, int], None]) -> Happen:
-    """Creation, removal and edit on labels."""
+def by_rules(rules: Rules, seed: int, on_block: OnBlock) -> Happen:
+    """Creation, removal and edit on labels; ``on_block`` as of :class:`Removals`."""
 
     def happen(now: LabelMap, then: LabelMap, step: int, mark: OnMark) -> list[Event]:
-        return simulate_step(now, then, rules, seed, step, on_mark=mark, on_block=on_block)
+        return simulate_step(now, then, rules, seed, step, on_mark=mark, on_block=partial(on_block, step))
 
     return happen
 
