@@ -26,6 +26,7 @@ PROTOCOL = 1
 MAX_LINE = 1 << 20
 """Bytes in one message at most; a longer line means that something else writes on the wire."""
 CANCELLED_CODE = -32800
+ANOTHER = "Set up the backend again, or name another interpreter in the settings."
 STDERR_TAIL = 2000
 """Characters of the worker's stderr that go into an error message."""
 
@@ -102,8 +103,10 @@ class WorkerProcess:
         self._closing = False
         self._ended = threading.Event()
         self._end_reason = ""
+        self._never_started = False
         self._last_use = time.monotonic()
         self._messages = 0
+        self._python = command[0]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self.popen = self._start(command, environ)
         self._stdin: IO[bytes] = self.popen.stdin  # type: ignore[assignment]
@@ -127,7 +130,7 @@ class WorkerProcess:
             self._stderr.close()
             raise BackendCrashed(
                 f"The backend cannot be started with {command[0]}: {error}.",
-                "Set up the backend again, or name another interpreter in the settings.",
+                ANOTHER,
             ) from error
 
     @property
@@ -203,7 +206,9 @@ class WorkerProcess:
             if self._ended.is_set():
                 return
             if not self._end_reason:
-                self._end_reason = f"The backend stopped unexpectedly ({_exit(self.popen.returncode)})."
+                how = _exit(self.popen.returncode)
+                unexpected = f"The backend stopped unexpectedly ({how})."
+                self._end_reason = self._not_started(how) if self.hello is None else unexpected
             self._end_reason += self._stderr_tail()
             self._stderr.close()
             self._ended.set()
@@ -244,7 +249,7 @@ class WorkerProcess:
             if cancelled():
                 raise Cancelled
         else:
-            self.stop(f"The backend said nothing for {self._timing.start:.0f} s after its start.")
+            self.stop(self._not_started(f"it said nothing for {self._timing.start:.0f} s"))
         if self.hello is None:
             raise self._crashed()
         if self.hello.protocol != PROTOCOL:
@@ -316,7 +321,14 @@ class WorkerProcess:
         """End the process, and wake everybody who waits with the reason."""
         self._finish(reason)
 
+    def _not_started(self, why: str) -> str:
+        """The reason of an end before `hello`, which another start would only repeat."""
+        self._never_started = True
+        return f"The backend does not start with {self._python} ({why})."
+
     def _crashed(self) -> BackendCrashed:
+        if self._never_started:
+            return BackendCrashed(self._end_reason, ANOTHER, "no_start")
         return BackendCrashed(self._end_reason, "Run it again: the backend is started anew.", "crashed")
 
 

@@ -31,9 +31,22 @@ def _split(value: object) -> object:
     return value
 
 
-Folder = Annotated[str, AfterValidator(absolute)]
-Source = Annotated[str, AfterValidator(absolute_source)]
-SourceOrWords = Annotated[str, AfterValidator(absolute_unless_words)]
+def _utf8(path: str) -> str:
+    """Refuse a path that GDAL cannot open and no manifest can name; on Linux a file may be called so."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        said = path.encode(errors="backslashreplace").decode()
+        raise InputError(
+            f"{said} is not a UTF-8 name.", hint="Rename the file or folder, or choose another.", code="bad_value"
+        ) from None
+    return path
+
+
+# A working folder may be called so, too.
+Folder = Annotated[str, AfterValidator(absolute), AfterValidator(_utf8)]
+Source = Annotated[str, AfterValidator(absolute_source), AfterValidator(_utf8)]
+SourceOrWords = Annotated[str, AfterValidator(absolute_unless_words), AfterValidator(_utf8)]
 Bands = Annotated[
     tuple[int, ...] | None, BeforeValidator(_split), Field(description="numbers of bands, such as 4 or 1,2,3")
 ]
@@ -192,7 +205,7 @@ class SimulateRequest(EventRules):
     labels: Source
     out_dir: Folder
     steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
-    events: Annotated[Kinds, AfterValidator(absolute_unless_words)] = "create,remove,edit"
+    events: Annotated[SourceOrWords, BeforeValidator(_joined)] = "create,remove,edit"
     instances: SourceOrWords | None = None
     bands: Bands = None
     overwrite: bool = False

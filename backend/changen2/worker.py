@@ -58,6 +58,9 @@ from changen2.redaction import redact, redacted_result
 
 HEARTBEAT_S = 5.0
 
+LONGEST = LINE_LIMIT // 16
+"""Characters that are kept of a text in a notification that is too long; JSON makes up to twelve bytes of one."""
+
 Job = tuple[type[Request], Callable[[Any, Reporter], dict[str, Any]]]
 
 
@@ -122,7 +125,7 @@ class Worker:
     def _send(self, message: dict[str, Any]) -> None:
         line = encode(message)
         if len(line) > LINE_LIMIT:
-            line = encode({"id": message.get("id"), "error": _error(JOB_FAILED, "The reply is too long.", "too_long")})
+            line = _shortened(message)
         with self._lock:
             self._outgoing.write(line)
             self._outgoing.flush()
@@ -296,6 +299,26 @@ def _reply(schema: type[Request], params: dict[str, Any], answer: Callable[[Any]
         print(redact(traceback.format_exc()), file=sys.stderr, flush=True)
         text = f"The backend failed unexpectedly: {type(error).__name__}: {error}"
         return {"error": _error(JOB_FAILED, text, "internal")}
+
+
+def _shortened(message: dict[str, Any]) -> bytes:
+    """The line of a message that is too long for one.
+
+    Texts of a notification are cut, for nobody waits for it. A job that is done has not failed because it has much to
+    say: the last of its warnings are only counted.
+    """
+    if "method" in message:
+        texts = {key: value[:LONGEST] if isinstance(value, str) else value for key, value in message["params"].items()}
+        return encode({**message, "params": texts})
+    result = message.get("result", {})
+    kept = warnings = result.get("warnings", [])
+    while kept:
+        kept = kept[: len(kept) // 2]
+        told = [*kept, f"… and {len(warnings) - len(kept):,} more; the run's manifest holds all."]
+        line = encode({**message, "result": {**result, "warnings": told}})
+        if len(line) <= LINE_LIMIT:
+            return line
+    return encode({"id": message["id"], "error": _error(JOB_FAILED, "The reply is too long.", "too_long")})
 
 
 def _error(code: int, message: str, name: str) -> dict[str, Any]:

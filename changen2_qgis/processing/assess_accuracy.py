@@ -173,7 +173,7 @@ class AssessAccuracy(BackendAlgorithm):
             "min_area": self.parameterAsDouble(parameters, "MIN_AREA", context),
             "store": self.parameterAsString(parameters, "STORE", context).strip(),
         }
-        with folder.removed_on_error():
+        with folder.removed_on_error(), folder.writing():
             request["prediction"] = _map_path(prediction, folder, "prediction")
             if request["store"] and has_other_crs(prediction):
                 raise InputError(

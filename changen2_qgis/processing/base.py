@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -31,7 +30,7 @@ from ..errors import BackendError, PluginError
 from ..inputs import polygons_path
 from ..layer_metadata import carry_run
 from ..paths import resources_dir
-from ..run_folders import INPUTS_FOLDER, WORK_FOLDER, is_unfinished
+from ..run_folders import INPUTS_FOLDER, is_unfinished
 from ..worker_client import Callbacks, Progress
 from .open_results import refuse_open_results
 
@@ -41,8 +40,9 @@ Stages = Mapping[str, tuple[int, int, str]]
 DETECTION_STAGES: Stages = {
     "read": (0, 3, "Reading the images"),
     "coregister": (0, 3, "Aligning the images"),
-    "detect": (3, 90, "Looking for change"),
-    "write": (90, 95, "Writing the maps"),
+    "detect": (3, 87, "Looking for change"),
+    "resample": (87, 91, "Bringing the maps to the image's pixels"),
+    "write": (91, 95, "Writing the maps"),
     "vectorize": (95, 100, "Drawing the polygons"),
 }
 
@@ -281,7 +281,7 @@ class RunFolder:
         self._keep_inputs = keep_inputs
         self._resume = resume and is_unfinished(path)
         self._made = not path.exists()
-        self._empty = self._made or (path.is_dir() and not any(path.iterdir()))
+        self._mine = self._written() if self._resume else {}
         self.overwrite = overwrite
 
     def kept(self, name: str) -> str | None:
@@ -290,24 +290,46 @@ class RunFolder:
         return str(target) if self._resume and target.exists() else None
 
     @contextlib.contextmanager
-    def removed_on_error(self) -> Iterator[None]:
-        """Leave nothing behind when the run fails or is cancelled, but what the backend can go on from.
+    def writing(self) -> Iterator[None]:
+        """What is new in `inputs` after this is the run's own; another may have been prepared for the same folder."""
+        there = self._written()
+        try:
+            yield
+        finally:
+            self._mine.update({path: state for path, state in self._written().items() if path not in there})
 
-        It goes on only with the very same files. What the backend says of written inputs is said of their layers.
+    def _written(self) -> dict[Path, tuple[int, int]]:
+        """The files in `inputs`, each with its time and size."""
+        files = [path for path in self.inputs.rglob("*") if path.is_file()]
+        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
+
+    @contextlib.contextmanager
+    def removed_on_error(self) -> Iterator[None]:
+        """Leave nothing of the run's own behind when it fails or is cancelled, but what the backend can go on from.
+
+        It goes on only with the very same files; its work folder is its own. What it says of written inputs is said of
+        their layers.
         """
         try:
             yield
         except BaseException as error:
             if isinstance(error, BackendError):
                 error.message = self._with_layers(error.message)
-            written = (self._empty or self._resume) and self.inputs.exists()
-            if written and not (self._keep_inputs and is_unfinished(self.path)):
-                for entry in (self.inputs, self.path / WORK_FOLDER):
-                    shutil.rmtree(entry, ignore_errors=True)
-            if self._made or self._resume:
-                with contextlib.suppress(OSError):
-                    self.path.rmdir()
+            self._remove()
             raise
+
+    def _remove(self) -> None:
+        """Remove the inputs that this run wrote and nobody has replaced, and the folders that are empty then."""
+        if not (self._keep_inputs and is_unfinished(self.path)):
+            there = self._written()
+            for path in [path for path, state in self._mine.items() if there.get(path) == state]:
+                for file in path.parent.glob(f"{path.name}*"):  # what GDAL notes beside it, too
+                    with contextlib.suppress(OSError):  # somebody has it open
+                        file.unlink()
+        inside = sorted((path for path in self.inputs.rglob("*") if path.is_dir()), reverse=True)
+        for folder in [*inside, self.inputs, *([self.path] if self._made or self._resume else [])]:
+            with contextlib.suppress(OSError):  # it is none, or holds something
+                folder.rmdir()
 
     def _with_layers(self, message: str) -> str:
         for name, layer in self.layers.items():

@@ -221,7 +221,7 @@ class DetectChange(BackendAlgorithm):
         options = self._options(parameters, context)
         where: dict[str, Any] = {}
         if polygons is not None:
-            with folder.removed_on_error():
+            with folder.removed_on_error(), folder.writing():
                 where["aoi"] = self.polygons_file(parameters, "AOI", context, before, folder)
         elif not extent.isNull():
             where["bounds"] = bounds(extent, before)
@@ -276,14 +276,15 @@ class DetectChange(BackendAlgorithm):
         """Make files of the layers where needed, then ask the backend."""
         with job.folder.removed_on_error():
             feedback.setProgressText("Preparing the images")
-            files = job.pair.files(
-                job.window,
-                job.folder.inputs,
-                lambda: rendered_at(job.render_resolution, job.request, job.pair, self.backend.hello().models),
-                self.backend.settings.render_megapixels,
-                feedback,
-                job.folder.kept,
-            )
+            with job.folder.writing():
+                files = job.pair.files(
+                    job.window,
+                    job.folder.inputs,
+                    lambda: rendered_at(job.render_resolution, job.request, job.pair, self.backend.hello().models),
+                    self.backend.settings.render_megapixels,
+                    feedback,
+                    job.folder.kept,
+                )
             where = {"out_dir": str(job.folder.path), "overwrite": job.folder.overwrite}
             result = self.ask("detect", {**job.request, **files, **where}, feedback)
         summary = result["summary"]

@@ -148,7 +148,7 @@ class FinetuneDetector(BackendAlgorithm):
         pair = RasterPair(before.clone(), after.clone())
         drawn: dict[str, Any] = {}
         area = None
-        with folder.removed_on_error():
+        with folder.removed_on_error(), folder.writing():
             for key in ("CHANGES", "AOI"):
                 source = self.parameterAsSource(parameters, key, context)
                 if source is None:
@@ -187,14 +187,15 @@ class FinetuneDetector(BackendAlgorithm):
         """Make files of the images where needed, then ask the backend."""
         with job.folder.removed_on_error():
             feedback.setProgressText("Preparing the images")
-            files = job.pair.files(
-                job.window,
-                job.folder.inputs,
-                lambda: job.pair.ground_resolution() or RESOLUTION_OF_WEB_MAPS,
-                self.backend.settings.render_megapixels,
-                feedback,
-                job.folder.kept,
-            )
+            with job.folder.writing():
+                files = job.pair.files(
+                    job.window,
+                    job.folder.inputs,
+                    lambda: job.pair.ground_resolution() or RESOLUTION_OF_WEB_MAPS,
+                    self.backend.settings.render_megapixels,
+                    feedback,
+                    job.folder.kept,
+                )
             result = self.ask("finetune", {**job.request, **files}, feedback)
         self.refresh_models(feedback)
         outputs, summary = result["outputs"], result["summary"]

@@ -157,7 +157,7 @@ class SimulateEvents(BackendAlgorithm):
             self.parameterAsBoolean(parameters, "OVERWRITE", context),
         )
         self.check_replaced(folder.path, folder.overwrite, context)
-        with folder.removed_on_error():
+        with folder.removed_on_error(), folder.writing():
             request = {**self._ground(parameters, context, raster, folder), **event_rules(self, parameters, context)}
             if parameters.get("STEPS") not in (None, ""):
                 request["steps"] = self.parameterAsInt(parameters, "STEPS", context)

@@ -295,7 +295,7 @@ class SynthesizeChange(BackendAlgorithm):
             keep_inputs=True,
         )
         self.check_replaced(folder.path, folder.overwrite, context)
-        with folder.removed_on_error():
+        with folder.removed_on_error(), folder.writing():
             return self._job_in(folder, parameters, context)
 
     def _job_in(self, folder: RunFolder, parameters: dict[str, Any], context: QgsProcessingContext) -> SynthesizeJob:
@@ -387,10 +387,11 @@ class SynthesizeChange(BackendAlgorithm):
         from ..series_results import write_dates
 
         with job.folder.removed_on_error():
-            if job.timeline is not None:  # for the series to have its dates also when another day finishes it
-                job.folder.inputs.mkdir(parents=True, exist_ok=True)
-                write_dates(job.folder.inputs, job.timeline)
-            image = job.request.get("image") or self._rendered(job, feedback)
+            with job.folder.writing():
+                if job.timeline is not None:  # for the series to have its dates also when another day finishes it
+                    job.folder.inputs.mkdir(parents=True, exist_ok=True)
+                    write_dates(job.folder.inputs, job.timeline)
+                image = job.request.get("image") or self._rendered(job, feedback)
             where = {"out_dir": str(job.folder.path), "overwrite": job.folder.overwrite}
             result = self.ask("synthesize", {**job.request, "image": image, **where}, feedback)
         summary = result["summary"]

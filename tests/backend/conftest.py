@@ -1,5 +1,6 @@
 """Small rasters, and models without weights whose answers are known: a detector and a generator."""
 
+import itertools
 import zipfile
 from pathlib import Path
 
@@ -111,6 +112,22 @@ def scene():
 def pair(scene, write_raster):
     """The scene as two GeoTIFFs at 0.5 m."""
     return write_raster("before.tif", scene[0]), write_raster("after.tif", scene[1])
+
+
+@pytest.fixture
+def rising():
+    """Check that every stage of some reports counts its units up, in one piece, to a total that stays; return them."""
+
+    def check(reports):
+        stages = [stage for stage, _ in itertools.groupby(report.stage for report in reports)]
+        assert len(stages) == len(set(stages))
+        for stage in stages:
+            (total,) = {report.total for report in reports if report.stage == stage}
+            done = [report.done for report in reports if report.stage == stage]
+            assert done == sorted(set(done) if total else done), stage
+        return stages
+
+    return check
 
 
 def read(path):

@@ -5,8 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from changen2.errors import InputError
 from changen2.paths import absolute, absolute_source, absolute_unless_words, local_file, only_gdal_can_tell
-from changen2.protocol import DetectRequest, FinetuneRequest, GenerateRequest, SimulateRequest, SynthesizeRequest
+from changen2.protocol import (
+    DetectRequest,
+    FinetuneRequest,
+    GenerateRequest,
+    SimulateRequest,
+    SynthesizeRequest,
+    validate,
+)
 
 
 @pytest.fixture
@@ -75,7 +83,7 @@ def test_words_stay_even_beside_files_of_their_name(here):
     assert absolute_unless_words("a.tif") == str(here / "a.tif")
 
 
-@pytest.mark.parametrize(
+every_path = pytest.mark.parametrize(
     ("schema", "given"),
     [
         (DetectRequest, {"before": "a.tif", "after": "a.tif", "out_dir": "o", "aoi": "a.tif", "dask": "a.tif"}),
@@ -85,8 +93,20 @@ def test_words_stay_even_beside_files_of_their_name(here):
         (FinetuneRequest, {"out_dir": "o", "pairs": "p", "before": "a.tif", "changes": "a.tif"}),
     ],
 )
+REST = {GenerateRequest: {"pairs": 1}, FinetuneRequest: {"name": "mine"}}
+
+
+@every_path
 def test_requests_hold_whole_paths(here, schema, given):
-    rest = {"pairs": 1} if schema is GenerateRequest else {"name": "mine"} if schema is FinetuneRequest else {}
-    request = schema.model_validate({**given, **rest})
+    request = schema.model_validate({**given, **REST.get(schema, {})})
     for name in given:
         assert getattr(request, name) == os.path.join(here, given[name])  # noqa: PTH118
+
+
+@every_path
+def test_a_name_that_is_no_utf_8_is_refused(here, schema, given):
+    """As Python calls a file named by the byte 255; it cannot be printed, nor kept in a manifest."""
+    for name in given:
+        with pytest.raises(InputError, match="is not a UTF-8 name") as caught:
+            validate(schema, {**given, **REST.get(schema, {}), name: "b\udcff.tif"})
+        assert b"b\\udcff.tif" in caught.value.message.encode() and "Rename" in caught.value.hint

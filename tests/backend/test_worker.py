@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from changen2.protocol import LINE_LIMIT
 from changen2.worker import Worker
 
 
@@ -118,6 +119,37 @@ def test_a_worker_that_cannot_read_any_more_ends(monkeypatch):
     monkeypatch.setattr("changen2.worker.os._exit", ended.append)
     Worker(Broken(), io.BytesIO())._read()
     assert ended[0] == 1
+
+
+@pytest.fixture
+def told():
+    """Let a worker send a message; return what a client gets."""
+
+    def send(message):
+        outgoing = io.BytesIO()
+        Worker(io.BytesIO(), outgoing)._send(message)
+        lines = outgoing.getvalue().splitlines(keepends=True)
+        assert all(len(line) <= LINE_LIMIT for line in lines)
+        (received,) = map(json.loads, lines)
+        return received
+
+    return send
+
+
+@pytest.mark.parametrize("length", [100, 100_000, 2_000_000])
+def test_a_job_that_is_done_has_not_failed_for_its_warnings(told, length):
+    warnings = [f"{number} {'ä' * length}" for number in range(200_000_000 // (length * 100))]
+    received = told({"id": 4, "result": {"summary": {"steps": 1}, "warnings": warnings}})
+    *kept, rest = received["result"]["warnings"]
+    assert received["id"] == 4 and received["result"]["summary"] == {"steps": 1}
+    assert kept == warnings[: len(kept)] and f" {len(warnings) - len(kept):,} more" in rest
+
+
+@pytest.mark.parametrize("letter", ["a", "\0", "𝄞"])
+def test_a_long_log_is_cut_and_no_answer(told, letter):
+    received = told({"method": "log", "params": {"level": "info", "message": letter * (LINE_LIMIT + 1)}})
+    assert received["method"] == "log" and "id" not in received and "error" not in received
+    assert received["params"]["level"] == "info" and received["params"]["message"].startswith(letter * 1000)
 
 
 def test_bad_input_names_value_and_next_step(shared, tmp_path):

@@ -276,7 +276,7 @@ def _resample_back(plan: Plan, scaled: DetectionMaps, maps: DetectionMaps, repor
         values = [resample_probability(layers[0], source, block, plan.factor)]
         values += [resample_nearest(layer, source, block, plan.factor) for layer in layers[1:]]
         maps.write(block, values)
-        reporter.step("write", count, len(blocks))
+        reporter.step("resample", count, len(blocks))
     scaled.close()
 
 

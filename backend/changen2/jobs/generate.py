@@ -128,10 +128,11 @@ def _draw(
     reporter.step("generate", len(done), request.pairs)
     for count, delivery in enumerate(hands.in_order(partial(make_files, plan.workshop), todo, reporter.check), 1):
         name = pair_name(delivery.number, delivery.place.source)
-        for layer in LAYERS:
-            with disk_errors(work / layer / name):
-                (work / layer / name).write_bytes(delivery.files[layer])
-        journal.add(**_entry(delivery, numbers[delivery.place.source]))
+        files = {work / layer / name: delivery.files[layer] for layer in LAYERS}
+        for path, pixels in files.items():
+            with disk_errors(path):
+                path.write_bytes(pixels)
+        journal.add(files, **_entry(delivery, numbers[delivery.place.source]))
         reporter.step("generate", len(done) + count, request.pairs)
     return request.pairs - len(done)
 

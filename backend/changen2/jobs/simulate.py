@@ -257,7 +257,7 @@ class _Series:
         """Let the events of one step happen, and write its change map."""
         total = self._blocks * self._plan.steps
 
-        def on_block(done: int, of: int) -> None:
+        def on_block(step: int, done: int, of: int) -> None:
             self._reporter.step("simulate", (step - 1) * self._blocks + done * self._blocks // of, total)
 
         name = f"change_t{step - 1}_t{step}.tif"
@@ -266,7 +266,7 @@ class _Series:
             events = apply_drawn(then, self._plan.drawn, step)
             self.changed.append(write_change(self._work / name, self._grid, now, then))
             self._keep_drawn(events, step)
-            on_block(self._blocks, self._blocks)
+            on_block(step, self._blocks, self._blocks)
             return
         marks = MarkRaster(self._work / "marks.tif", self._grid)
         try:
@@ -278,18 +278,17 @@ class _Series:
             self._keep(event, step, geometry, "simulated")
         marks.path.unlink()
 
-    def _happen(self, on_block: Callable[[int, int], None]) -> Happen:
+    def _happen(self, on_block: OnBlock) -> Happen:
         """How events happen by themselves."""
         if self._source.removals is not None:
-            return self._source.removals(lambda _, done, of: on_block(done, of)).happen
+            return self._source.removals(on_block).happen
         return by_rules(self._plan.rules, self._plan.seed, on_block)
 
     def _keep_drawn(self, events: list[Event], step: int) -> None:
         """Record drawn events with the polygons that were drawn."""
         for event, drawn in zip(events, [e for e in self._plan.drawn or [] if e.step == step], strict=True):
             self._keep(event, step, to_grid(drawn.geometry, self._grid), "drawn")
-            if event.area == 0:
-                self._plan.warnings.append(no_change(event, step, self._source.classes.names[event.to_class]))
+        self._plan.warnings += no_change(events, step, self._source.classes.names)
 
     def _keep(self, event: Event, step: int, geometry: Any, origin: str) -> None:
         names = self._source.classes.names

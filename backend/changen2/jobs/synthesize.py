@@ -132,12 +132,16 @@ def _write_labels(inputs: Inputs, series: EventSeries, work: Path, reporter: Rep
     names, changed = [], []
     paths = [series.steps[0].now, *(step.then for step in series.steps)]
     for number, path in enumerate(paths):
+
+        def on_block(done: int, total: int, number: int = number) -> None:
+            reporter.step("labels", number * total + done, len(paths) * total)
+
         with ExitStack() as stack:
             names.append(f"labels_t{number}.tif")
             now = series.open(path, stack)
             target = LabelRaster(work / names[-1], grid, inputs.classes)
             stack.callback(target.close)
-            copy_labels(Cropped(now, window), target, lambda done, total: reporter.step("labels", done, total))
+            copy_labels(Cropped(now, window), target, on_block)
             target.finish()
             if number:
                 names.append(f"change_t{number - 1}_t{number}.tif")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from changen2.raster.tiles import Block, TileGrid
-from changen2.raster.writing import disk_errors
+from changen2.raster.writing import disk_errors, to_disk
 
 Values = NDArray[np.uint16]
 Sums = NDArray[np.uint32]
@@ -53,7 +53,7 @@ class Carry:
     """Hands overlap strips from a block to its right, lower and lower right neighbours.
 
     Blocks arrive row by row. A strip lives in ``folder`` until its row of blocks is done, so a
-    killed run finds every strip that its next block needs.
+    killed run, also one that lost its power, finds every strip that its next block needs.
 
     Args:
         folder: an existing folder of its own.
@@ -85,6 +85,7 @@ class Carry:
         self._leave("right", block.i, block.j + 1, sums[:, :height, width:])
         self._leave("below", block.i + 1, block.j, sums[:, height:, :width])
         self._leave("corner", block.i + 1, block.j + 1, sums[:, height:, width:])
+        to_disk(self._folder)
         rows, columns = self._grid.rows, self._grid.columns
         weights = (
             rows.total_weights(*rows.core(block.i))[:, None] * columns.total_weights(*columns.core(block.j))[None, :]
@@ -108,3 +109,4 @@ class Carry:
             with aside.open("wb") as file:
                 np.save(file, strip)
             aside.replace(self._path(name, i, j))
+            to_disk(self._path(name, i, j))

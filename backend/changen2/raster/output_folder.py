@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from changen2.errors import InputError, JobError
+from changen2.errors import Changen2Error, InputError, JobError
 from changen2.raster.side_files import SIDE_FILES, refuse_unsaved
 from changen2.raster.writing import disk_error, is_disk_error
 
@@ -34,6 +35,10 @@ IN_USE = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY})
 """What the system says of a file that it does not let go: Windows of one that is open, others of one on a share."""
 
 
+AWAY = frozenset({errno.EIO, errno.EROFS, errno.ESTALE, errno.ENODEV})
+"""What the system says of a file on a drive that fails, or on a share that is away, while it still shows the folder."""
+
+
 class OutputFolder:
     """A run's output folder as one transaction.
 
@@ -51,7 +56,7 @@ class OutputFolder:
         overwrite: whether results, or an unfinished run, that are there may be replaced; None: they never are, and
             there is no option to allow it.
         resume: go on with the unfinished run that is there, if any.
-        resumable: tells whether a work folder holds something to go on from.
+        resumable: tells whether a work folder holds something to go on from; None: nothing ever is.
         unfinished: tells whether a work folder holds something that any kind of run could go on from; None: as
             ``resumable`` does.
         replaces: names of the outputs where other files may stay beside them; None: the folder must be empty.
@@ -63,7 +68,8 @@ class OutputFolder:
             where it cannot be made; ``busy`` where another run is at work; ``in_use`` where a GeoPackage that would be
             replaced has edits that are not in it yet. What the folder holds is looked at when this is made, so that a
             refusal comes early, and again once no other run can work there.
-        JobError: ``disk``, for an error inside the ``with`` block that says that a file cannot be written.
+        JobError: ``disk``, for an error inside the ``with`` block that says that a file cannot be written, or that
+            comes of the folder's being away.
     """
 
     def __init__(
@@ -74,14 +80,15 @@ class OutputFolder:
         replaces: Iterable[str] | None = None,
         results: str | None = None,
         resume: bool = False,
-        resumable: Callable[[Path], bool] = lambda work: False,
+        resumable: Callable[[Path], bool] | None = None,
         unfinished: Callable[[Path], bool] | None = None,
     ) -> None:
         self.path = Path(path)
         self.work = self.path / (WORK_FOLDER if replaces is None else ASIDE_FOLDER)
         self._made: list[Path] = []
-        self._resumable = resumable
-        self._unfinished = unfinished or resumable
+        self._resumable = resumable or (lambda work: False)
+        self._unfinished = unfinished or self._resumable
+        self._again = "run it again" if resumable is None else "go on with the run (--resume)"
         self._resume, self._overwrite = resume, overwrite
         self._replaces = None if replaces is None else set(replaces)
         self._results = results or "|".join(map(re.escape, self._replaces or ()))
@@ -155,16 +162,39 @@ class OutputFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        failure = disk_error(self.path, error) if error is not None and is_disk_error(error) else None
-        if error is not None and self._resumable(self.work):
-            self._lock.release()
-        else:
-            self._clear()
-            self._let_go()
-            if error is not None:
-                self._unmake()
+        failure = None if error is None else self._failure(error)
+        with nullcontext() if failure is None else suppress(OSError):  # it has said what is wrong
+            if error is not None and self._resumable(self.work):
+                self._lock.release()
+            else:
+                self._clear()
+                self._let_go()
+                if error is not None:
+                    self._unmake()
         if failure is not None:
             raise failure from error
+
+    def _failure(self, error: BaseException) -> JobError | None:
+        """What an error that nobody has explained says of the folder, if anything."""
+        if isinstance(error, Changen2Error):
+            explained, why = error.code != "disk", error.__cause__ or error
+        else:
+            explained, why = not isinstance(error, Exception), error
+        if not explained and (not os.path.isdir(self.work) or self._is_away(why)):  # noqa: PTH112 - false, whatever fails
+            return JobError(
+                f"The output folder {self.path} cannot be reached any more: {why}.",
+                hint=f"See that its drive or share is connected again, and {self._again}.",
+                code="disk",
+            )
+        return disk_error(self.path, error) if is_disk_error(error) else None
+
+    def _is_away(self, error: BaseException) -> bool:
+        return (
+            isinstance(error, OSError)
+            and error.errno in AWAY
+            and error.filename is not None
+            and Path(os.fsdecode(error.filename)).is_relative_to(self.path)
+        )
 
     def _let_go(self) -> None:
         """Let others work here; a work folder that holds nothing else goes."""
@@ -230,7 +260,7 @@ class OutputFolder:
         return {name: self.path / name for name in names}
 
     def _in_use(self, error: OSError) -> JobError:
-        again = "go on with the run (--resume)" if self._resumable(self.work) else "run it again"
+        again = self._again if self._resumable(self.work) else "run it again"
         name = Path(error.filename).name if error.filename else "A file"
         return JobError(
             f"{name} in {self.path} cannot be replaced: {error.strerror or error}. What was there is as it was.",

@@ -7,7 +7,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -91,7 +91,7 @@ class WindowedRaster:
                 transform=grid.geotransform,
                 nodata=nodata,
                 # Every block has its place at once, so that later writes change pixels only, never the file's
-                # structure: a run killed at any moment leaves a raster that opens.
+                # structure: a run killed at any moment, even by a loss of power, leaves a raster that opens.
                 sparse_ok=False,
                 bigtiff="IF_SAFER",
                 **layout,
@@ -104,6 +104,7 @@ class WindowedRaster:
             self._dataset.close()
             # Of zeros GDAL only says that they are there; the disk would be found full while pixels are written.
             lay_down(self._raw, grid.width * grid.height)
+            to_disk(self._raw)
             self._dataset = rasterio.open(self._raw, "r+")
 
     def write(self, window: Window, values: NDArray[np.uint8]) -> None:
@@ -114,11 +115,17 @@ class WindowedRaster:
             self._unproven.append((window, _fingerprint(values)))
 
     def flush(self) -> None:
-        """Bring everything written so far to disk.
+        """Bring everything written so far to disk, where a loss of power leaves it.
 
         Raises:
             JobError: ``disk``, also where what was written is not what the file holds.
         """
+        self._hand_over()
+        with disk_errors(self.path):
+            to_disk(self._raw)
+
+    def _hand_over(self) -> None:
+        """Give what GDAL keeps to the system, and see that it is there."""
         with disk_errors(self.path):
             self._dataset.close()
             self._dataset = rasterio.open(self._raw, "r+")
@@ -144,7 +151,7 @@ class WindowedRaster:
         Raises:
             JobError: ``disk``, as of ``flush``.
         """
-        self.flush()
+        self._hand_over()
         with disk_errors(self.path):
             gdal_copy(
                 self._raw,
@@ -206,6 +213,27 @@ def lay_down(path: Path, size: int) -> None:
             if isinstance(error, OSError) and error.errno in FULL:
                 raise
             _write_again(file, size)  # the system, or the file system, has no call for it
+
+
+def to_disk(path: Path) -> None:
+    """Wait until the disk holds a file, or a folder's names: what is written from now on gets there after them.
+
+    Raises:
+        OSError: the disk does not take the file.
+    """
+    if path.is_dir():
+        with suppress(OSError):  # Windows opens no folder, and some file systems synchronize none
+            _synchronize(path, os.O_RDONLY)
+    else:
+        _synchronize(path, os.O_RDWR)  # Windows synchronizes only what may be written
+
+
+def _synchronize(path: Path, mode: int) -> None:
+    handle = os.open(path, mode)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _write_again(file: BinaryIO, size: int) -> None:

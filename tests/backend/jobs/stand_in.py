@@ -12,11 +12,12 @@ def load():
     return module.FlatGenerator().eval()
 
 
-def pretend_version(version):
-    """Let this process say that it runs another version of changen2."""
-    from changen2.jobs.cluster import crew, staff
-
-    crew.__version__ = staff.__version__ = version
+def pretend_version(module, attribute, version):
+    """Let this process say that it runs another version; return the one that it runs."""
+    package = importlib.import_module(module)
+    runs = str(getattr(package, attribute))
+    setattr(package, attribute, version)
+    return runs
 
 
 def forget_changen2():

@@ -250,6 +250,16 @@ def test_ground_too_small_to_align_is_told(pair, scene, tmp_path, write_raster, 
     assert any("no place was found where both are valid on 512 × 512" in warning for warning in told)
 
 
+@pytest.mark.parametrize("gsd", [None, 0.4, 0.8])
+def test_progress_never_goes_back(pair, tmp_path, difference, monkeypatch, rising, gsd):
+    monkeypatch.setattr(Reporter, "INTERVAL_S", 0.0)
+    monkeypatch.setattr("changen2.raster.resampling.BLOCK", 128)
+    seen = []
+    difference(*pair, tmp_path / "run", reporter=Reporter(seen.append), gsd=gsd)
+    resampled = [] if gsd is None else ["resample"]
+    assert rising(seen) == ["read", "detect", *resampled, "write", "vectorize"]
+
+
 def test_progress_reaches_its_total_and_cancel_leaves_nothing(pair, tmp_path, difference):
     seen = []
     difference(*pair, tmp_path / "run", reporter=Reporter(seen.append))

@@ -288,13 +288,16 @@ def test_drawn_events_are_one_layer_of_several(town: Path, tmp_path: Path, writt
 
 
 def test_a_drawn_event_that_changes_nothing_is_told(town: Path, tmp_path: Path) -> None:
+    many = 3000
     layer = write_drawn(
-        tmp_path / "e.gpkg", [at(30, 40, 50, 60)] * 2, event=["create"] * 2, to_class=["road"] * 2, step=[1, 2]
-    )
+        tmp_path / "e.gpkg", [at(30, 40, 50, 60)] * (2 + many), event=["create"] * (2 + many),
+        to_class=["road"] * (2 + many), step=[1, 2, *[3] * many],
+    )  # fmt: skip
     result = simulate(town, tmp_path / "out", events=layer)
-    assert [row["area_px"] for row in events_of(tmp_path / "out/change_events.gpkg")[0]] == [400, 0]
-    (told,) = result["warnings"]
-    assert "step 2) changes no pixel" in told and "road already" in told
+    assert [row["area_px"] for row in events_of(tmp_path / "out/change_events.gpkg")[0]] == [400, 0, *[0] * many]
+    one, others = result["warnings"]
+    assert "A drawn event (create, step 2) changes no pixel" in one and "road already" in one
+    assert f"{many:,} drawn events (create, step 3) change no pixel" in others and "road already" in others
 
 
 def test_areas_of_drawn_events_end_at_the_rasters_edge(town: Path, tmp_path: Path) -> None:

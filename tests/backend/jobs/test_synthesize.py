@@ -153,6 +153,23 @@ def test_sixteen_bits_five_bands_and_nodata(write_raster, events, flat, tmp_path
     assert any("band 4, 5" in warning for warning in result["warnings"])
 
 
+@pytest.mark.parametrize("given", [[], ["labels"], ["labels", "events"]])
+def test_progress_of_steps_never_goes_back(image, write_raster, town, flat, tmp_path, monkeypatch, rising, given):
+    monkeypatch.setattr(Reporter, "INTERVAL_S", 0.0)
+    labels = np.full((1, 300, 400), 2, np.uint8)
+    labels[:, 20:60, 30:80] = 4
+    inputs = {"labels": write_raster("labels.tif", labels), "events": town}
+    seen = []
+
+    def drawn():  # what comes after is not looked at
+        return bool(seen) and seen[-1].stage == "synthesize"
+
+    with pytest.raises(Cancelled):
+        flat(image, tmp_path / "out", Reporter(seen.append, drawn), steps=2, **{name: inputs[name] for name in given})
+    told = rising([report for report in seen if report.stage in ("simulate", "labels")])
+    assert told == (["labels"] if "events" in given else ["simulate", "labels"])
+
+
 @pytest.mark.parametrize("init", ["noise", "exemplar"])
 def test_the_extent_does_not_change_pixels(image, town, flat, tmp_path, init):
     flat(image, tmp_path / "whole", events=town, init=init)

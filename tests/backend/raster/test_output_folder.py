@@ -2,14 +2,16 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
 import pytest
 
-from changen2.errors import InputError, JobError
+from changen2.errors import Cancelled, InputError, JobError
 from changen2.raster.output_folder import INPUTS_FOLDER, OutputFolder
+from changen2.raster.writing import disk_errors
 
 
 def begun(work):
@@ -162,6 +164,52 @@ def test_what_is_no_matter_of_the_disk_stays_what_it_is(tmp_path, error):
     with pytest.raises(type(error)) as caught, OutputFolder(tmp_path / "run"):
         raise error
     assert caught.value is error
+
+
+def system_error(number, path):
+    return OSError(number, os.strerror(number), str(path))
+
+
+@pytest.mark.parametrize("again", ["--resume", "run it again"])
+@pytest.mark.parametrize("what", ["system", "gdal", "explained"])
+def test_a_folder_that_is_taken_away_is_said(tmp_path, what, again):
+    resumable = {"resumable": begun} if again == "--resume" else {}
+    with (
+        pytest.raises(JobError, match="cannot be reached any more") as caught,
+        OutputFolder(tmp_path / "run", **resumable) as folder,
+    ):
+        (folder.work / "step").write_text("1")
+        shutil.rmtree(folder.path)
+        if what == "gdal":
+            raise TypeError("change.tif: No such file or directory")
+        with disk_errors(folder.work) if what == "explained" else nullcontext():
+            (folder.work / "carry").mkdir()
+    assert caught.value.code == "disk" and str(tmp_path / "run") in caught.value.message
+    assert again in caught.value.hint and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.ESTALE, errno.ENODEV])
+def test_a_drive_that_fails_is_said_and_what_is_finished_stays(tmp_path, number):
+    with (
+        pytest.raises(JobError, match="run cannot be reached any more") as caught,
+        OutputFolder(tmp_path / "run", resumable=begun) as folder,
+    ):
+        (folder.work / "step").write_text("1")
+        raise system_error(number, folder.work / "map.raw.tif")
+    assert caught.value.code == "disk" and (folder.work / "step").exists()
+
+
+@pytest.mark.parametrize("error", [Cancelled(), InputError("the input is gone"), KeyboardInterrupt()])
+def test_what_is_said_otherwise_is_said_also_of_a_folder_that_is_away(tmp_path, error):
+    with pytest.raises(type(error)) as caught, OutputFolder(tmp_path / "run") as folder:
+        shutil.rmtree(folder.path)
+        raise error
+    assert caught.value is error
+
+
+def test_a_file_that_is_missing_elsewhere_is_no_matter_of_the_folder(tmp_path):
+    with pytest.raises(FileNotFoundError), OutputFolder(tmp_path / "run"):
+        raise system_error(errno.ENOENT, tmp_path / "elsewhere")
 
 
 @pytest.fixture

@@ -45,10 +45,10 @@ class DrawingBackend:
         folder = Path(params["out_dir"])
         folder.mkdir(parents=True, exist_ok=True)
         if self.fails_after is not None:
-            work = folder / WORK_FOLDER
-            work.mkdir()
-            lines = ["{}"] + [json.dumps({"step": step}) for step in range(1, self.fails_after + 1)]
-            (work / "journal.jsonl").write_text("\n".join(lines))
+            if self.fails_after > 0:  # else it leaves nothing to go on from
+                (folder / WORK_FOLDER).mkdir()
+                lines = ["{}"] + [json.dumps({"step": step}) for step in range(1, self.fails_after + 1)]
+                (folder / WORK_FOLDER / "journal.jsonl").write_text("\n".join(lines))
             self.fails_after = None
             raise BackendError("The disk is full.", "Free some space.")
         steps = params.get("steps", 1)

@@ -2,7 +2,7 @@
 
 Tasks are plain functions of picklable arguments. A task whose Dask worker is lost is run again on another one, and
 nothing else is; the scheduler gives a task up that took several workers with it (Dask's ``allowed-failures``). Workers
-may join at any time: each is asked for its facts, and every task makes sure that it runs on the client's version.
+may join at any time: each is asked for its facts, and every task makes sure that it runs on the client's versions.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from changen2 import __version__
 from changen2.errors import Changen2Error, InputError, JobError
-from changen2.jobs.cluster.staff import Staff, other_version
+from changen2.jobs.cluster.staff import Staff, other_version, software
 from changen2.models.memory import memory_errors
 
 logger = logging.getLogger(__name__)
@@ -100,7 +99,7 @@ class Crew:
         deserted = False
 
         def hand_out(count: int) -> None:
-            waiting.extend(self._executor.submit(_attempt, __version__, task, item) for item in islice(rest, count))
+            waiting.extend(self._executor.submit(_attempt, software(), task, item) for item in islice(rest, count))
 
         def feed() -> None:
             nonlocal deserted
@@ -178,8 +177,8 @@ def _end_with_parent() -> None:
 def _attempt(version: str, task: Callable[[Item], Result], item: Item) -> tuple[Result | None, Changen2Error | None]:
     """A task's result, or what it says is wrong: errors travel as values, without the causes that may not."""
     try:
-        if version != __version__:
-            raise other_version({__version__}, version, JobError)
+        if version != software():
+            raise other_version({software()}, version, JobError)
         with memory_errors():
             return task(item), None
     except Changen2Error as error:

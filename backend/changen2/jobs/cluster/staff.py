@@ -24,7 +24,7 @@ class Worker:
     """What a client has to know of a worker.
 
     Attributes:
-        version: of this package there.
+        version: of what computes there, as of :func:`software`.
         threads: tasks that it works on at a time.
         gpus: that it announces (Dask's resource ``GPU``).
         host: machine that it runs on.
@@ -102,9 +102,9 @@ class Staff:
         if broken:
             raise self._unable(broken, kind)
         met = {address: worker for address, worker in answers.items() if isinstance(worker, Worker)}
-        others = {worker.version for worker in met.values()} - {__version__}
+        others = {worker.version for worker in met.values()} - {software()}
         if others:
-            raise other_version(others, __version__, kind)
+            raise other_version(others, software(), kind)
         self._workers |= met
         own = own_gpus(self._workers, {address: self._gpus[address] for address in self._workers.keys() & self._gpus})
         for address in own.keys() & met.keys():
@@ -148,11 +148,21 @@ def own_gpus(workers: dict[str, Worker], taken: dict[str, int]) -> dict[str, int
     return own
 
 
+def software() -> str:
+    """The versions in this process of what the pixels of a result depend on."""
+    import rasterio
+    import torch
+
+    # Without what it was built for: a client without a GPU may have workers with one.
+    built = str(torch.__version__).partition("+")[0]
+    return f"changen2 {__version__}, torch {built}, GDAL {rasterio.__gdal_version__}"
+
+
 def other_version(there: Collection[str], here: str, kind: type[Changen2Error]) -> Changen2Error:
-    """The refusal of workers with another version of this package."""
-    hint = "Install the same version everywhere: another one need not give the same pixels."
+    """The refusal of workers with other versions, as of :func:`software`."""
+    hint = "Install the same versions everywhere: others need not give the same pixels."
     return kind(
-        f"Workers of the Dask cluster run changen2 {', '.join(sorted(there))}; here it is {here}.",
+        f"Workers of the Dask cluster run {'; '.join(sorted(there))}. Here it is {here}.",
         hint=hint + _GO_ON if kind is JobError else hint,
         code="other_version",
     )
@@ -166,7 +176,7 @@ def _facts(dask_worker: Any) -> Worker:
         import torch
 
         visible = torch.cuda.device_count()
-    return Worker(__version__, dask_worker.state.nthreads, gpus, socket.gethostname(), visible)
+    return Worker(software(), dask_worker.state.nthreads, gpus, socket.gethostname(), visible)
 
 
 def _take_gpu(number: int) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from changen2.errors import InputError
 from changen2.paths import local_file
-from changen2.raster.writing import disk_errors
+from changen2.raster.writing import disk_errors, to_disk
 from changen2.redaction import redacted
 
 NAME = "journal.jsonl"
@@ -68,11 +68,25 @@ class Journal:
         """Rows and columns of the finished blocks."""
         return {(block["i"], block["j"]) for block in self.blocks}
 
-    def add(self, **block: int) -> None:
-        """Note a block as finished, after everything it wrote is on disk."""
+    def add(self, wrote: Iterable[Path] = (), **block: int) -> None:
+        """Note a block as finished, once everything it wrote is on disk, where a loss of power leaves both.
+
+        Args:
+            wrote: files of the block that nobody has brought there yet.
+            **block: what to note.
+
+        Raises:
+            JobError: ``disk``.
+        """
+        files = list(wrote)
+        for path in (*files, *{file.parent for file in (*files, self._path)}):
+            with disk_errors(path):
+                to_disk(path)
         self.blocks.append(block)
-        with disk_errors(self._path), self._path.open("a", encoding="utf8", newline="\n") as file:
-            file.write(json.dumps(block) + "\n")
+        with disk_errors(self._path):
+            with self._path.open("a", encoding="utf8", newline="\n") as file:
+                file.write(json.dumps(block) + "\n")
+            to_disk(self._path)
 
     def discard(self) -> None:
         """Forget all that is finished: nothing of it is worth going on from."""

@@ -13,7 +13,7 @@ class Progress(NamedTuple):
     """How far a job is.
 
     Attributes:
-        stage: ``read``, ``coregister``, ``detect``, ``write`` or ``vectorize``.
+        stage: of a detection ``read``, ``coregister``, ``detect``, ``resample``, ``write`` or ``vectorize``.
         done, total: units of that stage; total 0 where it is not known.
         eta_s: remaining seconds of the stage, or None while too early to say.
     """
@@ -42,7 +42,8 @@ class Reporter:
     def __init__(self, on_progress: OnProgress | None = None, is_cancelled: IsCancelled | None = None) -> None:
         self._on_progress = on_progress or (lambda _: None)
         self._is_cancelled = is_cancelled or (lambda: False)
-        self._stage, self._began, self._told = "", 0.0, 0.0
+        self._stage, self._began, self._told = ("", 0), 0.0, 0.0
+        self._done = 0
         self._there = 0  # units that were done when the stage's clock started, by an earlier run
 
     @property
@@ -58,15 +59,17 @@ class Reporter:
     def step(self, stage: str, done: int, total: int) -> None:
         """Report ``done`` of ``total`` units; the stage's first report starts its clock.
 
-        What is done by then took an earlier run's time, and says nothing about the time that remains.
+        So does one with another total or with less done, for its units are others. What is done by then took an earlier
+        run's time, and says nothing about the time that remains.
 
         Raises:
             Cancelled: where the caller asked for it.
         """
         self.check()
         now = time.monotonic()
-        if stage != self._stage:
-            self._stage, self._began, self._told, self._there = stage, now, 0.0, done
+        if (stage, total) != self._stage or done < self._done:
+            self._stage, self._began, self._told, self._there = (stage, total), now, 0.0, done
+        self._done = done
         if now - self._told < self.INTERVAL_S and done != total:
             return
         self._told = now

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from changen2.gpcm.labels import Box, LabelMap, Labels, change
 from changen2.gpcm.regions import Mask
 from changen2.gpcm.simulation import Event, OnMark, Rules, simulate_step
 from changen2.jobs.synthesis.events import EventRow, MarkRaster, footprints, to_grid
-from changen2.jobs.synthesis.instance_raster import Removals
+from changen2.jobs.synthesis.instance_raster import OnBlock, Removals
 from changen2.jobs.synthesis.overlays import FirstLabels, LabelOverlay, SparseRaster
 from changen2.raster.area import Area
 from changen2.raster.grid import Grid
@@ -151,8 +152,10 @@ class EventSeries:
                 now.close()
                 then.close()
             self.steps.append(step)
-            for event, geometry in outlines(number, step.change, events):
+            kept = outlines(number, step.change, events)
+            for event, geometry in kept:
                 self._keep(event, number, geometry, origin)
+            self.warnings += no_change((event for event, _ in kept), number, self._classes.names)
             before = after
 
     def _path(self, name: str) -> Path:
@@ -192,8 +195,6 @@ class EventSeries:
 
     def _keep(self, event: Event, step: int, geometry: BaseGeometry, origin: str) -> None:
         names = self._classes.names
-        if event.area == 0:
-            self.warnings.append(no_change(event, step, names[event.to_class]))
         before = None if event.from_class is None else names.get(event.from_class)
         self.rows.append(
             EventRow(geometry, event.kind, names[event.to_class], step, before, event.area, origin)
@@ -207,19 +208,30 @@ def rows_inside(rows: list[EventRow], area: Area) -> list[EventRow]:
     return [row for row in rows if frame.intersects(row.geometry) and not frame.touches(row.geometry)]
 
 
-def no_change(event: Event, step: int, to_class: str) -> str:
-    """What to say of an event that changes nothing."""
-    return (
-        f"A drawn event ({event.kind}, step {step}) changes no pixel: none with a label has its centre in it, or all "
-        f"of them are {to_class} already."
-    )
+def no_change(events: Iterable[Event], step: int, names: Mapping[int, str]) -> list[str]:
+    """What to say of those of a step's events that change nothing: a sentence for all that are alike.
+
+    Args:
+        events: of the step.
+        step: its number.
+        names: of the classes.
+    """
+    idle = Counter((event.kind, names[event.to_class]) for event in events if event.area == 0)
+    said = []
+    for (kind, to_class), count in idle.items():
+        who, change = ("A drawn event", "changes") if count == 1 else (f"{count:,} drawn events", "change")
+        said.append(
+            f"{who} ({kind}, step {step}) {change} no pixel: none with a label has its centre there, or all that have "
+            f"are {to_class} already."
+        )
+    return said
 
 
-def by_rules(rules: Rules, seed: int, on_block: Callable[[int, int], None]) -> Happen:
-    """Creation, removal and edit on labels."""
+def by_rules(rules: Rules, seed: int, on_block: OnBlock) -> Happen:
+    """Creation, removal and edit on labels; ``on_block`` as of :class:`Removals`."""
 
     def happen(now: LabelMap, then: LabelMap, step: int, mark: OnMark) -> list[Event]:
-        return simulate_step(now, then, rules, seed, step, on_mark=mark, on_block=on_block)
+        return simulate_step(now, then, rules, seed, step, on_mark=mark, on_block=partial(on_block, step))
 
     return happen
 

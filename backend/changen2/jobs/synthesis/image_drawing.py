@@ -161,8 +161,10 @@ class Drawing:
             raw.append(self._draw(step, mine))
             kept = {"blocks": [list(place) for place in raw[-1].blocks], "exemplars": self._sources - before}
             blocks_file.write_text(json.dumps(kept), encoding="utf8")
-            names += self._write(step, raw)
-            self._journal.add(step=step.number)
+            made = self._write(step, raw)
+            names += made
+            wrote = [raw[-1].path, blocks_file, self._virtual(step.number), *(self._work / name for name in made)]
+            self._journal.add(wrote, step=step.number)
         return names
 
     def _on_window(self, count: int) -> None:

@@ -145,16 +145,16 @@ def let_happen(
     """Let the events of all steps happen on labels."""
     image, grid = inputs.image, inputs.image.grid
     valid = image.valid if image.may_be_invalid else None
+    steps = request.steps or 1
+
+    def on_block(step: int, done: int, total: int) -> None:
+        reporter.step("simulate", (step - 1) * total + done, steps * total)
+
     if inputs.agnostic:
-        steps = request.steps or 1
         instances, said = find_instances(request.instances, image, work, files)
         first = FirstLabels(grid, InstanceLabels(instances), valid, inputs.area)
         series = EventSeries(work, grid, inputs.classes, first, instances.block)
         asked = _looked_at(inputs.area, instances, steps, image.shape)
-
-        def on_block(step: int, done: int, total: int) -> None:
-            reporter.step("simulate", (step - 1) * total + done, steps * total)
-
         series.removals = Removals(instances, asked, request.seed, request.removal_probability, on_block)
         series.simulate(series.removals.happen, steps, reporter.check)
         series.warnings += said
@@ -169,8 +169,7 @@ def let_happen(
             rules = make_rules(request, inputs.classes, kinds)
             rules, said = drawable(rules, inputs.numbers, inputs.classes)
             series.warnings += said
-            happen = by_rules(rules, request.seed, lambda done, total: reporter.step("simulate", done, total))
-            series.simulate(happen, request.steps or 1, reporter.check)
+            series.simulate(by_rules(rules, request.seed, on_block), steps, reporter.check)
     if not any(step.blocks for step in series.steps):
         series.warnings.append("No event could happen: there is nothing to act on, or no room for anything new.")
     elif not rows_inside(series.rows, inputs.area):

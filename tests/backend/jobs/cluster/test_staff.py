@@ -7,10 +7,15 @@ import distributed
 import numpy as np
 import pytest
 import stand_in
+import torch
 
 from changen2.errors import InputError, JobError
 from changen2.jobs.cluster.crew import AHEAD, crew
 from changen2.jobs.cluster.staff import Staff, Worker, own_gpus
+
+CHANGEN2 = ("changen2.jobs.cluster.staff", "__version__")
+TORCH = ("torch", "__version__")
+GDAL = ("rasterio", "__gdal_version__")
 
 
 @pytest.fixture
@@ -49,11 +54,11 @@ def test_another_version_is_refused_at_once_and_when_it_joins(growing):
     with crew(1, cluster.scheduler_address, "cpu") as hands:
         found = hands.in_order(math.factorial, itertools.count(), lambda: None)
         assert next(found) == 1
-        client.run(stand_in.pretend_version, "0.0.1", workers=grow())
-        with pytest.raises(JobError, match=r"run changen2 0\.0\.1") as caught:
+        client.run(stand_in.pretend_version, *TORCH, "0.0.1", workers=grow())
+        with pytest.raises(JobError, match=r"torch 0\.0\.1,") as caught:
             next(value for value in found if value < 0)
     assert caught.value.code == "other_version" and "--resume" in caught.value.hint
-    with pytest.raises(InputError, match=r"run changen2 0\.0\.1"), crew(1, cluster.scheduler_address, "cpu"):
+    with pytest.raises(InputError, match=r"torch 0\.0\.1,"), crew(1, cluster.scheduler_address, "cpu"):
         pass
 
 
@@ -96,9 +101,15 @@ def test_a_task_does_not_begin_on_another_version(growing, monkeypatch):
     cluster, client, _ = growing
     with crew(1, cluster.scheduler_address, "cpu") as hands:
         monkeypatch.setattr("changen2.jobs.cluster.staff.MEET_S", math.inf)
-        client.run(stand_in.pretend_version, "0.0.1")
-        with pytest.raises(JobError, match=r"run changen2 0\.0\.1"):
-            list(hands.in_order(math.factorial, [-1], lambda: None))  # would raise ValueError
+        for name, place in {"torch": TORCH, "GDAL": GDAL, "changen2": CHANGEN2}.items():
+            (runs,) = client.run(stand_in.pretend_version, *place, "0.0.1").values()
+            with pytest.raises(JobError) as caught:
+                list(hands.in_order(math.factorial, [-1], lambda: None))  # would raise ValueError
+            there, here = caught.value.message.split(". Here it is ")
+            assert f"{name} 0.0.1" in there and f"{name} {runs.split('+')[0]}" in here
+            client.run(stand_in.pretend_version, *place, runs)
+        client.run(stand_in.pretend_version, *TORCH, f"{torch.__version__.split('+')[0]}+cu999")
+        assert list(hands.in_order(math.factorial, [3], lambda: None)) == [6], "what it was built for does not matter"
 
 
 @pytest.mark.parametrize("seed", range(20))

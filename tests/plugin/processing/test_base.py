@@ -1,0 +1,74 @@
+"""Two runs that were prepared for the same folder: one that is refused or cancelled takes nothing of the other's."""
+
+import pytest
+
+from changen2_qgis.errors import BackendError, Cancelled
+from changen2_qgis.processing.base import RunFolder
+from changen2_qgis.run_folders import INPUTS_FOLDER, WORK_FOLDER
+
+ERRORS = {
+    "cancelled": Cancelled(),
+    "busy": BackendError("Another run is at work.", code="busy"),
+    "not_empty": BackendError("It holds results.", code="not_empty"),
+}
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.is_file() and path.read_text() for path in folder.rglob("*")}
+
+
+def write(folder, name, text):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+
+
+def prepare(path, name, text):
+    run = RunFolder(path, overwrite=False, keep_inputs=True)
+    with run.removed_on_error(), run.writing():
+        write(run.inputs, name, text)
+    return run
+
+
+@pytest.mark.parametrize("state", ["begun", "unfinished", "finished"])
+@pytest.mark.parametrize("same", [False, True])
+@pytest.mark.parametrize("mine_first", [False, True])
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
+def test_what_another_run_wrote_stays(tmp_path, error, mine_first, same, state):
+    folder, mine = tmp_path / "run", "aoi.gpkg" if same else "areas/aoi.gpkg"
+
+    def other():
+        run = prepare(folder, "aoi.gpkg", "the other's, and longer")
+        write(run.path, f"{WORK_FOLDER}/journal.jsonl", '{"job": 1}\n' + '{"i": 0}\n' * (state == "unfinished"))
+        if state == "finished":
+            write(run.path, "change.tif", "result")
+
+    if mine_first:
+        run = prepare(folder, mine, "mine")
+        other()
+        before = tree(folder)
+    else:
+        other()
+        before = tree(folder)
+        run = prepare(folder, mine, "mine") if not same else RunFolder(folder, False, keep_inputs=True)
+    with pytest.raises(type(error)), run.removed_on_error():
+        raise error
+    left = tree(folder)
+    mine_alone = {f"{INPUTS_FOLDER}/areas", f"{INPUTS_FOLDER}/areas/aoi.gpkg"}
+    assert {name: left.get(name) for name in before.keys() - mine_alone} == {
+        name: text for name, text in before.items() if name not in mine_alone
+    }
+    assert state == "unfinished" or not left.keys() & mine_alone, "what it wrote itself goes"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_run_that_fails_takes_all_that_it_wrote_and_no_folder_of_the_users(tmp_path, there):
+    folder = tmp_path / "run"
+    if there:
+        folder.mkdir()
+    run = prepare(folder, "areas/aoi.gpkg", "mine")
+    with pytest.raises(Cancelled), run.removed_on_error():
+        with run.writing():
+            write(run.inputs, "after.tif", "half of")
+        write(run.inputs, "after.tif.aux.xml", "what GDAL notes")
+        raise Cancelled
+    assert folder.exists() == there and tree(tmp_path) == ({"run": False} if there else {})
