@@ -101,16 +101,13 @@ def estimate(mapped: ChangeMap, path: str | Path) -> dict[str, Any]:
 
 def _measure(mapped: ChangeMap) -> tuple[NDArray[np.float64], float, bool]:
     """Pixels of no change and of change, the area of both together, and whether that is in m²."""
-    pixels, area, in_metres = np.zeros(2), 0.0, True
+    pixels, area = np.zeros(2), 0.0
     for window in mapped.grid.windows(SIDE):
         changed, valid = mapped(window)
         pixels += [np.count_nonzero(valid & ~changed), np.count_nonzero(valid & changed)]
-        if not valid.any():
-            continue  # nothing is there, be it on the ellipsoid or beside it
         areas = row_areas_m2(mapped.grid.crop(window))
-        in_metres = in_metres and areas is not None
         area += 0.0 if areas is None else float(np.count_nonzero(valid, axis=1) @ areas)
-    return pixels, area if in_metres else float(pixels.sum()), in_metres
+    return pixels, area or float(pixels.sum()), area > 0
 
 
 def _look(
