@@ -27,6 +27,9 @@ SIZE_FIELD = "stratum_pixels"
 SAMPLE = "sample_points"
 """Name of the layer in which QGIS keeps a sample."""
 
+ROUNDED = 1e-3
+"""Share of a map's pixels that the sizes of strata may lack: they may have been rounded."""
+
 CLASSES = ("no change", "change")
 
 SIDE = 1024
@@ -67,7 +70,7 @@ def estimate(mapped: ChangeMap, path: str | Path) -> dict[str, Any]:
         `area_adjusted` a list of ``value``, ``low`` and ``high``, or None where no point tells.
 
     Raises:
-        InputError: bad points, too few of them, or strata whose sizes are not known.
+        InputError: bad points, too few of them, or strata whose sizes are not known or do not make up the map.
     """
     points = _read(path, mapped.grid)
     pixels, area, in_metres = _measure(mapped)
@@ -83,6 +86,7 @@ def estimate(mapped: ChangeMap, path: str | Path) -> dict[str, Any]:
     counted = labelled & (stratum >= 0)
     _check_enough(np.bincount(stratum[counted], minlength=len(sizes)), names)
     _check_not_too_many(np.bincount(stratum[stratum >= 0], minlength=len(sizes)), sizes, names, path)
+    _check_whole(sizes, pixels.sum(), path)
     true = np.where(labelled, points.labels, 0).astype(np.int64)
     sample = Sample(stratum[counted], sizes, said[counted], true[counted], ground[counted])
     matrix = np.zeros((2, 2), np.int64)
@@ -90,7 +94,7 @@ def estimate(mapped: ChangeMap, path: str | Path) -> dict[str, Any]:
     return {
         "points": int(matrix.sum()),
         "matrix": matrix.tolist(),
-        "strata_differ": bool((stratum != said)[counted & on_map].any()),
+        "strata_differ": points.strata is not None and bool((points.strata != said)[counted & on_map].any()),
         "area_unit": "m2" if in_metres else "px",
         **{
             name: [None if value is None else asdict(value) for value in values]
@@ -184,6 +188,17 @@ def _check_not_too_many(
                 hint=f"Give the whole stratum's pixels in {SIZE_FIELD!r}; keep a single point in each pixel.",
                 code="bad_value",
             )
+
+
+def _check_whole(sizes: NDArray[np.float64], pixels: float, path: str | Path) -> None:
+    """Refuse strata that leave out a part of the map; a sample over more than the map shows tells of it, too."""
+    if sizes.sum() < (1 - ROUNDED) * pixels:
+        raise InputError(
+            f"The strata of {path} have {sizes.sum():,.0f} pixels together (field {SIZE_FIELD!r}), the map has "
+            f"{pixels:,.0f}: of the others no point tells.",
+            hint="Give points of every stratum, or assess the part of the map that they were drawn on.",
+            code="bad_value",
+        )
 
 
 def _read(path: str | Path, grid: Grid) -> Points:
