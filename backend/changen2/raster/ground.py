@@ -110,13 +110,15 @@ def area_m2(geometry: BaseGeometry, crs: RasterioCRS | None, longest_edge: float
         transformer, geod = _to_lonlat(crs.to_wkt())
     except Exception:  # as above
         return None
-    dense = [_split(part, longest_edge) for part in shapely.get_parts(geometry) if part.area > 0]
-    lonlat = shapely.transform(shapely.multipolygons(dense), transformer.transform, interleaved=False)
-    area, _ = geod.geometry_area_perimeter(shapely.orient_polygons(lonlat))
-    return abs(area) if math.isfinite(area) else None
 
+    def measured(ring: BaseGeometry) -> float:
+        lon, lat = transformer.transform(*shapely.get_coordinates(ring).T)
+        # The sign is of no use: planar orientation is lost where longitudes turn over at the antimeridian.
+        return abs(geod.polygon_area_perimeter(lon, lat)[0])
 
-def _split(polygon: BaseGeometry, longest_edge: float) -> BaseGeometry:
-    """A polygon without longer edges; ring by ring, for as a whole its validity would be checked, which takes long."""
-    rings = shapely.segmentize(shapely.get_rings(polygon), longest_edge)
-    return shapely.polygons(rings[0], holes=rings[1:])
+    area = 0.0
+    for part in shapely.get_parts(geometry):
+        if part.area > 0:
+            shell, *holes = map(measured, shapely.segmentize(shapely.get_rings(part), longest_edge))
+            area += shell - sum(holes)
+    return area if math.isfinite(area) else None

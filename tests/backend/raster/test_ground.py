@@ -7,6 +7,7 @@ from pyproj import Transformer
 from rasterio.crs import CRS
 from rasterio.windows import Window
 from shapely import Polygon, box, segmentize, union_all
+from shapely.affinity import scale, translate
 
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2, ground_sampling_distance, pixel_area_m2, pixel_size_m, row_areas_m2
@@ -75,6 +76,21 @@ def test_the_rows_of_a_part_are_those_of_the_whole():
     part = row_areas_m2(whole.crop(Window(0, 3, 10, 2)))
     assert part == pytest.approx(row_areas_m2(whole)[3:5], rel=1e-12)
     assert row_areas_m2(Grid(None, Affine.identity(), 10, 10)) is None
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3460", "EPSG:32760", "EPSG:32701", "EPSG:3832", "+proj=longlat +lon_wrap=180"])
+@pytest.mark.parametrize("west", [-90, -50, 20])
+def test_holes_are_measured_across_the_antimeridian_as_elsewhere(crs, west):
+    """West of it, across it and east of it."""
+    crs = CRS.from_string(crs)
+    unit = 1e-5 if crs.is_geographic else 1
+    x, y = Transformer.from_crs(4326, crs.to_wkt(), always_xy=True).transform(180, -17)
+    shell, hole = (
+        translate(scale(box(*bounds), unit, unit, origin=(0, 0)), x, y)
+        for bounds in ((-100, -100, 100, 100), (west, -50, west + 60, 50))
+    )
+    whole, cut = (area_m2(shape, crs, 64) for shape in (shell, hole))
+    assert area_m2(shell.difference(hole), crs, 64) == pytest.approx(whole - cut, rel=1e-9)
 
 
 def test_polygons_with_holes_are_measured_with_their_edges_split():
