@@ -102,6 +102,16 @@ def open_raster(path: str | Path) -> DatasetReader:
     return dataset
 
 
+def parts_of(dataset: DatasetReader) -> list[str]:
+    """Return the files that a virtual mosaic is made of, none for any other raster.
+
+    The mosaic's own overviews and side files, which GDAL lists too, are none.
+    """
+    if dataset.driver != "VRT":
+        return []
+    return [name for name in dataset.files[1:] if not name.startswith(f"{dataset.files[0]}.")]
+
+
 def choose_bands(dataset: DatasetReader, wanted: tuple[int, ...] | None) -> tuple[int, int, int]:
     """Return the three bands that a model sees as red, green and blue, counted from 1.
 

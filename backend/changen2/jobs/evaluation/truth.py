@@ -20,7 +20,7 @@ from changen2.jobs.detection.change_map import DESCRIPTIONS, LEVELS, lowest_chan
 from changen2.raster.area import Area, read_polygons
 from changen2.raster.grid import Grid
 from changen2.raster.layers import CHANGES, NOTATION, read_layer
-from changen2.raster.reading import broken_pixels, check_overlap, mask_outside, open_raster, warp
+from changen2.raster.reading import broken_pixels, check_overlap, mask_outside, open_raster, parts_of, warp
 from changen2.raster.vectors import read_unchanged
 
 VECTORS = {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml"}
@@ -80,7 +80,7 @@ class ChangeMap:
         self._threshold = threshold
         self.grid = Grid.of(self._dataset)
         self.notes: list[str] = []
-        self._is_stored = _is_described(path, self._dataset)
+        self._is_stored = _is_described(self._dataset)
         self.taken_for = PROBABILITY if self._is_stored else MASK
         if not self._is_stored and self._looks_probable(check):
             self._is_stored = not self._band.floating
@@ -177,12 +177,12 @@ class _Band:
         return np.isfinite(values) if self.floating else np.ones(values.shape, bool)
 
 
-def _is_described(path: str | Path, dataset: DatasetReader) -> bool:
+def _is_described(dataset: DatasetReader) -> bool:
     """Whether a description says that a probability is stored; a virtual mosaic keeps none, but its parts do."""
     stored = DESCRIPTIONS["change_probability"].partition(":")[0]
-    if dataset.driver == "VRT" and not any(dataset.descriptions) and len(dataset.files) > 1:
-        with open_raster(dataset.files[1]) as part:
-            return (part.descriptions[0] or "").startswith(stored)
+    if (parts := parts_of(dataset)) and not any(dataset.descriptions):
+        with open_raster(parts[0]) as part:
+            return _is_described(part)
     return (dataset.descriptions[0] or "").startswith(stored)
 
 
