@@ -25,7 +25,7 @@ from changen2.paths import may_be_there
 from changen2.raster.grid import Bounds, Grid
 from changen2.raster.longitudes import crosses_antimeridian, unbroken
 from changen2.raster.radiometry import Stretch, stretch_of
-from changen2.raster.validity import Validity
+from changen2.raster.validity import Validity, of_bytes
 
 GDAL_CACHE_MB = 64
 """Small and fixed: blocks are read once, so a larger cache would only grow with the raster."""
@@ -259,7 +259,7 @@ def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destinati
     # same everywhere, and so are the pixels of any two windows that share them.
     across, down = _scale(own, grid)
     return WarpedVRT(
-        dataset,
+        of_bytes(dataset),
         src_crs=own.crs or PIXEL_SPACE,
         src_transform=own.transform,
         crs=grid.crs or PIXEL_SPACE,
@@ -270,20 +270,8 @@ def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destinati
         tolerance=WARP_TOLERANCE,
         warp_mem_limit=GDAL_CACHE_MB,
         warp_extras={"XSCALE": f"{across:.9g}", "YSCALE": f"{down:.9g}"},
-        **destination,
+        **{"src_nodata": dataset.nodata, **destination},
     )
-
-
-def mask_outside(dataset: DatasetReader) -> dict[str, object]:
-    """What to give :func:`warp` for a mask's ``dataset_mask`` to tell where it knows nothing.
-
-    A nodata value of 0 is a number like others there: it means that there is nothing.
-    """
-    if ColorInterp.alpha in dataset.colorinterp:
-        return {}
-    if dataset.nodata is None or dataset.nodata == 0:
-        return {"src_nodata": None, "nodata": None, "add_alpha": True}
-    return {"nodata": dataset.nodata}
 
 
 def check_crs(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> None:

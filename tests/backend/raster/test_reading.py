@@ -88,16 +88,34 @@ def test_a_band_without_nodata_value_is_there_everywhere(image, write_raster, tm
         check(path, np.ones((60, 80), bool))
 
 
-@pytest.mark.parametrize("kind", ["uint8", "uint16", "int16", "float32"])
-def test_an_alpha_band_of_any_type_tells_what_is_there(image, tmp_path, kind):
+@pytest.mark.parametrize("nodata", [None, 0])
+@pytest.mark.parametrize(("kind", "least", "most"), [
+    ("uint8", 255, 255), ("uint8", 1, 255), ("uint16", 65535, 65535), ("uint16", 1, 255), ("int16", 1, 32767),
+    ("uint32", 1, 1), ("float32", 255, 255), ("float32", 1e-3, 1), ("float64", 1, 65535),
+])  # fmt: skip
+def test_an_alpha_band_of_any_type_tells_what_is_there(image, tmp_path, kind, least, most, nodata):
+    """Whatever its numbers: what is not 0 is there."""
     values, there = image
-    opaque = {"uint8": 255, "uint16": 65535, "int16": 32767, "float32": 255}[kind]
+    alpha = np.random.default_rng(4).uniform(least, most, there.shape) * there
     path = tmp_path / "alpha.tif"
     profile = {"driver": "GTiff", "count": 4, "height": 60, "width": 80, "dtype": kind, "crs": "EPSG:32633"}
-    with rasterio.open(path, "w", **profile, transform=Affine(0.5, 0, 5e5, 0, -0.5, 52e5)) as dataset:
+    place = Affine(0.5, 0, 5e5, 0, -0.5, 52e5)
+    with rasterio.open(path, "w", **profile, nodata=nodata, transform=place) as dataset:
         dataset.colorinterp = (*RGB, ColorInterp.alpha)
         dataset.write(np.where(there, values, 0).astype(kind), (1, 2, 3))
-        dataset.write((there * opaque).astype(kind), 4)
+        dataset.write(alpha.astype(kind), 4)
+    check(path, there)
+
+
+@pytest.mark.parametrize("nodata", [None, 70])
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int16", "float32"])
+def test_a_mask_of_any_image_tells_what_is_there(image, write_raster, kind, nodata):
+    """It alone: GDAL keeps it before a nodata value."""
+    values, there = image
+    values[:, 20:40, 30:50] = 70
+    path = write_raster("masked.tif", values.astype(kind), nodata=nodata)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(there)
     check(path, there)
 
 
