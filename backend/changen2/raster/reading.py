@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_NotSupportedError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -275,7 +276,9 @@ def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destinati
 
 
 def check_crs(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> None:
-    """Refuse two rasters of which only one has a CRS, or one has no grid: how they lie to each other nobody can tell.
+    """Refuse two rasters of which nobody can tell how they lie to each other.
+
+    Only one has a CRS, one has no grid, or nothing leads from the CRS of the one to that of the other.
 
     Args:
         own: grid of the one.
@@ -295,6 +298,20 @@ def check_crs(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> None
             hint="Assign it its CRS (in QGIS: Raster > Projections > Assign projection).",
             code="no_overlap",
         )
+    try:
+        _bounds_in(grid.crs, own)
+    except CPLE_NotSupportedError as error:
+        raise unrelated(name, base) from error
+
+
+def unrelated(name: str | Path, base: str | Path) -> InputError:
+    """What to say where no transformation leads from the CRS of one file to that of another."""
+    return InputError(
+        f"The coordinate systems of {name} and {base} cannot be related to each other: one is local, or of another "
+        "celestial body.",
+        hint="Give both the same one: assign it (in QGIS: Assign projection), or georeference what is local.",
+        code="no_overlap",
+    )
 
 
 def check_overlap(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> None:

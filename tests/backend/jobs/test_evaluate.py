@@ -363,6 +363,19 @@ def test_a_map_and_a_reference_of_which_one_has_no_crs_are_not_compared(truth, w
     assert caught.value.code == "no_overlap" and "Assign" in caught.value.hint
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("crs", [
+    'LOCAL_CS["site",UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]', "+proj=longlat +a=1737400 +b=1737400 +no_defs",
+])  # fmt: skip
+def test_what_no_transformation_relates_is_not_compared(truth, write_raster, crs, order):
+    """A site's own system, and the moon."""
+    earth, other = write_raster("earth.tif", truth), write_raster("other.tif", truth, crs=crs)
+    with pytest.raises(InputError, match=r"\.tif and the change map cannot be related") as caught:
+        evaluate(*[earth, other][::order])
+    assert caught.value.code == "no_overlap" and caught.value.hint
+    assert evaluate(other, other)["f1"] == 1
+
+
 def test_scores_that_nothing_defines_are_null_and_that_is_told(truth, write_raster):
     some, none = write_raster("some.tif", (truth > 0).astype(np.uint8)), write_raster("none.tif", truth * 0)
     alike, missed, vain = evaluate(none, none), evaluate(none, some), evaluate(some, none)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import Transformer
 from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.jobs.evaluation.truth import ChangeMap
+from changen2.raster.area import way_to_grid
 from changen2.raster.area_estimates import Sample, area_adjusted
 from changen2.raster.grid import Grid
 from changen2.raster.ground import row_areas_m2
@@ -233,9 +233,8 @@ def _read(path: str | Path, grid: Grid) -> Points:
             code="bad_value",
         )
     places = shapely.get_coordinates(shapely.centroid(geometries[there]))
-    if grid.crs is not None and layer.crs:
-        transformer = Transformer.from_crs(layer.crs, grid.crs.to_wkt(), always_xy=True)
-        places = np.stack(transformer.transform(places[:, 0], places[:, 1]), axis=1)
+    if to_grid := way_to_grid(layer.crs, grid, path):
+        places = np.stack(to_grid.transform(places[:, 0], places[:, 1]), axis=1)
     return Points(places, labels, strata, sizes)
 
 
