@@ -209,6 +209,8 @@ class AlignedRaster:
 
         Of one that does not lie along the grid it is what holds all of it; None where it takes no pixel.
         """
+        if _holds(self.own_grid, _bounds_on(self.own_grid, self._grid)):
+            return self._grid.window
         bounds = _bounds_on(self._grid, self.own_grid)
         try:
             return self._grid.window_of(bounds) if np.isfinite(bounds).all() else self._grid.window
@@ -322,7 +324,8 @@ def check_overlap(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> 
     """
     check_crs(own, grid, name, base)
     own = own.beside(grid)
-    if not _meets(grid, _bounds_on(grid, own)):
+    # The box of the larger one, such as the whole earth, may fold or burst in the coordinates of the smaller one.
+    if not (_meets(grid, _bounds_on(grid, own)) or _meets(own, _bounds_on(own, grid))):
         raise InputError(
             f"The two rasters do not overlap: in {'one CRS' if grid.crs else 'pixels'} {base} covers "
             f"{_spoken(grid.bounds())} and {name} {_spoken(_bounds_in(grid.crs, own))}.",
@@ -340,6 +343,12 @@ def _bounds_on(grid: Grid, own: Grid) -> Bounds:
 def _meets(grid: Grid, bounds: Bounds) -> bool:
     left, bottom, right, top = grid.bounds()
     return not (bounds[0] >= right or bounds[2] <= left or bounds[1] >= top or bounds[3] <= bottom)
+
+
+def _holds(grid: Grid, bounds: Bounds) -> bool:
+    """Whether bounds lie inside a grid; those that turn over at the antimeridian, left beyond right, do not."""
+    left, bottom, right, top = grid.bounds()
+    return left <= bounds[0] <= bounds[2] <= right and bottom <= bounds[1] and bounds[3] <= top
 
 
 def _bounds_in(crs: CRS | None, grid: Grid) -> Bounds:

@@ -7,13 +7,14 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.shutil import copy as gdal_copy
+from rasterio.warp import transform
 from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.raster.grid import Grid
-from changen2.raster.reading import AlignedRaster, check_overlap, gdal_environment, open_raster
+from changen2.raster.reading import AlignedRaster, check_overlap, gdal_environment, open_raster, warp
 
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
@@ -204,3 +205,29 @@ def test_the_footprint_goes_on_beyond_180(write_raster, left, turn):
     taken = footprint(path, MERCATOR)
     there = valid_on(path, MERCATOR)
     assert there[taken.toslices()].sum() == there.sum() > 0.95 * taken.width * taken.height
+
+
+@pytest.mark.parametrize("west", [-180, 0])
+@pytest.mark.parametrize(("crs", "lon", "lat"), [
+    ("EPSG:28992", 5, 52), ("EPSG:5514", 15, 50), ("EPSG:3067", 26, 62), ("EPSG:6677", 139.7, 35.7),
+    ("EPSG:2056", 8, 47), ("EPSG:2193", 174, -40), ("EPSG:3006", 16, 60), ("EPSG:26986", -71.7, 42.2),
+    ("EPSG:31370", 4.4, 50.8), ("EPSG:32633", 15, 50), ("EPSG:3031", 45, -85),
+])  # fmt: skip
+def test_the_whole_earth_lies_under_every_place(write_raster, crs, lon, lat, west):
+    """Though its box folds or bursts in most coordinate systems of a country."""
+    degrees = Affine(1, 0, west, 0, -1, 90)
+    columns, rows = np.meshgrid(np.arange(360), np.arange(180))
+    path = write_raster("earth.tif", np.stack([columns, rows, rows]).astype(np.float32), crs="EPSG:4326",
+                        transform=degrees)  # fmt: skip
+    earth = grids_of(path)[0]
+    (x,), (y,) = transform("EPSG:4326", crs, [lon], [lat])
+    grid = Grid(CRS.from_string(crs), Affine(100, 0, x - 5000, 0, -100, y + 5000), 100, 100)
+    check_overlap(earth, grid, path, "the place")
+    check_overlap(grid, earth, "the place", path)
+    assert footprint(path, grid) == grid.window and valid_on(path, grid).all()
+    with open_raster(path) as dataset, warp(dataset, grid, Resampling.bilinear) as warped:
+        column, row = warped.read((1, 2), window=Window(50, 50, 1, 1)).ravel()
+    assert degrees @ (column + 0.5, row + 0.5) == pytest.approx((lon if lon > west else lon + 360, lat), abs=0.01)
+    beside = Grid(earth.crs, Affine(0.01, 0, lon + 3, 0, -0.01, lat), 100, 100)
+    with pytest.raises(InputError, match="do not overlap"):
+        check_overlap(beside, grid, "beside", "the place")
