@@ -82,16 +82,16 @@ class Places:
 
 @dataclass
 class _Tally:
-    """Pixels of each outcome, and what they measure on the ground."""
+    """Pixels of each outcome, and what they measure on the ground: nothing without CRS, and beside the ellipsoid."""
 
     pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(4, np.int64))
-    areas: NDArray[np.float64] | None = field(default_factory=lambda: np.zeros(4))
+    areas: NDArray[np.float64] = field(default_factory=lambda: np.zeros(4))
 
     def add(self, outcome: NDArray[np.uint8], grid: Grid, window: Window) -> None:
         counts = np.stack([np.count_nonzero(outcome == kind, axis=1) for kind in range(4)])
         self.pixels += counts.sum(axis=1)
         areas = row_areas_m2(grid.crop(window))
-        self.areas = None if areas is None or self.areas is None else self.areas + counts @ areas
+        self.areas += 0 if areas is None else counts @ areas
 
 
 def run(request: EvaluateRequest, reporter: Reporter) -> dict[str, Any]:
@@ -201,5 +201,5 @@ def _write(request: EvaluateRequest, path: Path, reporter: Reporter) -> tuple[_T
 def _measured(tally: _Tally) -> dict[str, Any]:
     names = ("right", "hit", "missed", "false")
     pixels = dict(zip(names, tally.pixels.tolist(), strict=True))
-    areas = None if tally.areas is None else dict(zip(names, tally.areas.tolist(), strict=True))
+    areas = dict(zip(names, tally.areas.tolist(), strict=True)) if tally.areas.any() else None
     return {"outcome_px": pixels, "outcome_m2": areas}

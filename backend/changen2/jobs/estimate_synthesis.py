@@ -29,7 +29,7 @@ from changen2.models.generator_tiny import TinyGenerator
 from changen2.models.registry import ModelCard, card_of, load_model
 from changen2.protocol import EstimateSynthesisRequest, SynthesizeRequest
 from changen2.raster.area import Area
-from changen2.raster.ground import pixel_size_m
+from changen2.raster.ground import pixel_area_m2
 from changen2.raster.patches import BLOCK
 from changen2.raster.reading import gdal_environment
 
@@ -153,11 +153,10 @@ def _changed(step: Step, area: Area) -> tuple[int, float | None]:
             continue
         count = int(np.count_nonzero(changed.read(part)))
         # A pixel's size on the ground varies over a raster in degrees or Web Mercator.
-        size = pixel_size_m(area.grid.crop(as_window(part)))
         pixels += count
-        metres += count * size[0] * size[1] if size else 0.0
+        metres += count * (pixel_area_m2(area.grid.crop(as_window(part))) or 0.0)
     changed.close()
-    return pixels, metres if pixel_size_m(area.grid) else None
+    return pixels, metres if pixel_area_m2(area.grid) else None
 
 
 def _memory(form: type[Form], card: ModelCard, regions: list[Region], from_exemplar: bool) -> int:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 from pyproj.enums import TransformDirection
+from pyproj.exceptions import ProjError
 from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
@@ -16,6 +17,7 @@ from changen2.errors import InputError
 from changen2.raster.cover import Cover, polygonal
 from changen2.raster.grid import Bounds, Grid
 from changen2.raster.layers import CHANGES, REJECTED, REVIEW, REVIEWS, Layer, read_layer
+from changen2.raster.reading import unrelated
 
 
 class Area:
@@ -117,7 +119,7 @@ def _polygons(shapes: list[BaseGeometry | None], crs: str | None, path: str | Pa
             hint="Give a polygon layer; points, lines and tables enclose nothing.",
             code="empty_extent",
         )
-    there = [shape for shape in in_grid_crs(polygons, crs, grid) if not shape.is_empty]
+    there = [shape for shape in in_grid_crs(polygons, crs, grid, path) if not shape.is_empty]
     if not there:
         raise InputError(
             f"No polygon of {path} can be brought to the raster's coordinate system, {grid.crs}.",
@@ -127,18 +129,40 @@ def _polygons(shapes: list[BaseGeometry | None], crs: str | None, path: str | Pa
     return there
 
 
-def in_grid_crs(polygons: list[BaseGeometry], crs: str | None, grid: Grid) -> list[BaseGeometry]:
+def in_grid_crs(polygons: list[BaseGeometry], crs: str | None, grid: Grid, path: str | Path) -> list[BaseGeometry]:
     """Polygons in the coordinate system of a grid, one for each; as they are where either has none.
 
     One that reaches beyond what that system can tell, such as a country on a UTM zone, is cut to the surroundings of
     the grid; one that lies wholly beyond is empty.
+
+    Args:
+        polygons: of a layer.
+        crs: of the layer.
+        grid: of the raster.
+        path: of the layer, for the message.
+
+    Raises:
+        InputError: as of :func:`way_to_grid`.
+    """
+    to_grid = way_to_grid(crs, grid, path)
+    return [_moved(shape, to_grid, grid) for shape in polygons] if to_grid else polygons
+
+
+def way_to_grid(crs: str | None, grid: Grid, path: str | Path) -> Transformer | None:
+    """Return what brings a layer's coordinates to a grid's; None where they are the same, or either has no CRS.
+
+    Raises:
+        InputError: ``no_overlap`` where nothing does.
     """
     if grid.crs is None or not crs:
-        return polygons
-    to_grid = Transformer.from_crs(crs, grid.crs.to_wkt(), always_xy=True)
-    if to_grid.source_crs.equals(to_grid.target_crs):  # type: ignore[union-attr]
-        return polygons
-    return [_moved(shape, to_grid, grid) for shape in polygons]
+        return None
+    own, there = CRS.from_user_input(crs), CRS.from_wkt(grid.crs.to_wkt())
+    if own.equals(there):
+        return None
+    try:
+        return Transformer.from_crs(own, there, always_xy=True)
+    except ProjError as error:
+        raise unrelated(path, "the raster") from error
 
 
 def _moved(shape: BaseGeometry, to_grid: Transformer, grid: Grid) -> BaseGeometry:

@@ -27,9 +27,23 @@ def pixel_size_m(grid: Grid) -> tuple[float, float] | None:
 
     None without CRS, and where the centre has no place on the ellipsoid (a local engineering CRS).
     """
-    column, row = grid.width / 2, grid.height / 2
-    lengths = _lengths_m(grid, [(column, row), (column, row)], [(column + 1, row), (column, row + 1)])
-    return None if lengths is None or not np.isfinite(lengths).all() else (float(lengths[0]), float(lengths[1]))
+    sides = _sides(grid, [[grid.width / 2, grid.height / 2]])
+    if sides is None or not np.isfinite(sides).all():
+        return None
+    (across, _), (down, _) = sides
+    return float(across[0]), float(down[0])
+
+
+def pixel_area_m2(grid: Grid) -> float | None:
+    """Return the ground area in m² of the pixel at the grid's centre; None as of :func:`pixel_size_m`."""
+    areas = _areas_m2(grid, [[grid.width / 2, grid.height / 2]])
+    return None if areas is None or not np.isfinite(areas[0]) else float(areas[0])
+
+
+def ground_sampling_distance(grid: Grid) -> float | None:
+    """Return the side in metres of a square pixel of the same ground area, or None without CRS."""
+    area = pixel_area_m2(grid)
+    return None if area is None else math.sqrt(area)
 
 
 def row_areas_m2(grid: Grid) -> NDArray[np.float64] | None:
@@ -38,26 +52,31 @@ def row_areas_m2(grid: Grid) -> NDArray[np.float64] | None:
     In degrees and in Mercator's metres pixels shrink towards the poles: an area is a sum over rows. 0 where a row's
     middle has no place on the ellipsoid; None without CRS, and where no row has.
     """
-
-    def middles(right: float, down: float) -> NDArray[np.float64]:
-        rows = np.arange(grid.height)
-        return np.stack([np.full(rows.shape, grid.width / 2 + right), rows + down], axis=1)
-
-    across, down = (
-        _lengths_m(grid, middles(-0.5, 0.5), middles(0.5, 0.5)),
-        _lengths_m(grid, middles(0, 0), middles(0, 1)),
-    )
-    if across is None or down is None:
+    rows = np.arange(grid.height) + 0.5
+    areas = _areas_m2(grid, np.stack([np.full(rows.shape, grid.width / 2), rows], axis=1))
+    if areas is None:
         return None
-    areas = across * down
     known = np.isfinite(areas)
     return np.where(known, areas, 0) if known.any() else None
 
 
-def _lengths_m(grid: Grid, starts: ArrayLike, ends: ArrayLike) -> NDArray[np.float64] | None:
-    """Metres on the ellipsoid from place to place, both (column, row) ``[n, 2]``; not finite where there is no place.
+def _areas_m2(grid: Grid, centres: ArrayLike) -> NDArray[np.float64] | None:
+    """Areas of pixels ``[n]``, as of :func:`_sides`.
 
-    None without CRS, and where that has no way to the ellipsoid.
+    Of sides that meet at an angle, as they do away from the middle meridian of a sinusoidal projection.
+    """
+    sides = _sides(grid, centres)
+    if sides is None:
+        return None
+    (across, to_right), (down, to_bottom) = sides
+    return np.asarray(across * down * np.abs(np.sin(to_right - to_bottom)))
+
+
+def _sides(grid: Grid, centres: ArrayLike) -> NDArray[np.float64] | None:
+    """Lines through places on the ellipsoid, across a pixel and down: metres and azimuths in radians ``[2, 2, n]``.
+
+    Of places (column, row) ``[n, 2]``. Not finite where there is no place; None without CRS, and where that has no way
+    to the ellipsoid.
     """
     if grid.crs is None:
         return None
@@ -65,19 +84,15 @@ def _lengths_m(grid: Grid, starts: ArrayLike, ends: ArrayLike) -> NDArray[np.flo
         transformer, geod = _to_lonlat(grid.crs.to_wkt())
     except Exception:  # pyproj raises several types for a CRS that has no way to the ellipsoid
         return None
-    columns, rows = np.concatenate([starts, ends]).T
+    ends = np.array([[[-0.5, 0], [0, -0.5]], [[0.5, 0], [0, 0.5]]])[:, :, None] + centres
+    columns, rows = np.moveaxis(ends, -1, 0)
     to_x, to_y = grid.transform[:3], grid.transform[3:6]
     lon, lat = transformer.transform(*(columns * a + rows * b + c for a, b, c in (to_x, to_y)))
     known = np.isfinite(lon) & np.isfinite(lat)
-    lon, lat, known = (np.split(values, 2) for values in (np.where(known, lon, 0), np.where(known, lat, 0), known))
-    _, _, lengths = geod.inv(lon[0], lat[0], lon[1], lat[1])
-    return np.where(known[0] & known[1], lengths, np.nan)
-
-
-def ground_sampling_distance(grid: Grid) -> float | None:
-    """Return the side in metres of a square pixel of the same ground area, or None without CRS."""
-    size = pixel_size_m(grid)
-    return math.sqrt(size[0] * size[1]) if size else None
+    lon, lat = np.where(known, lon, 0), np.where(known, lat, 0)
+    azimuths, _, lengths = geod.inv(lon[0], lat[0], lon[1], lat[1])
+    sides = np.stack([lengths, np.radians(azimuths)], axis=1)
+    return np.where(known.all(axis=0)[:, None], sides, np.nan)
 
 
 def area_m2(geometry: BaseGeometry, crs: RasterioCRS | None, longest_edge: float) -> float | None:
@@ -95,13 +110,15 @@ def area_m2(geometry: BaseGeometry, crs: RasterioCRS | None, longest_edge: float
         transformer, geod = _to_lonlat(crs.to_wkt())
     except Exception:  # as above
         return None
-    dense = [_split(part, longest_edge) for part in shapely.get_parts(geometry) if part.area > 0]
-    lonlat = shapely.transform(shapely.multipolygons(dense), transformer.transform, interleaved=False)
-    area, _ = geod.geometry_area_perimeter(shapely.orient_polygons(lonlat))
-    return abs(area) if math.isfinite(area) else None
 
+    def measured(ring: BaseGeometry) -> float:
+        lon, lat = transformer.transform(*shapely.get_coordinates(ring).T)
+        # The sign is of no use: planar orientation is lost where longitudes turn over at the antimeridian.
+        return abs(geod.polygon_area_perimeter(lon, lat)[0])
 
-def _split(polygon: BaseGeometry, longest_edge: float) -> BaseGeometry:
-    """A polygon without longer edges; ring by ring, for as a whole its validity would be checked, which takes long."""
-    rings = shapely.segmentize(shapely.get_rings(polygon), longest_edge)
-    return shapely.polygons(rings[0], holes=rings[1:])
+    area = 0.0
+    for part in shapely.get_parts(geometry):
+        if part.area > 0:
+            shell, *holes = map(measured, shapely.segmentize(shapely.get_rings(part), longest_edge))
+            area += shell - sum(holes)
+    return area if math.isfinite(area) else None

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_NotSupportedError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -25,7 +26,7 @@ from changen2.paths import may_be_there
 from changen2.raster.grid import Bounds, Grid
 from changen2.raster.longitudes import crosses_antimeridian, unbroken
 from changen2.raster.radiometry import Stretch, stretch_of
-from changen2.raster.validity import Validity
+from changen2.raster.validity import Validity, of_bytes
 
 GDAL_CACHE_MB = 64
 """Small and fixed: blocks are read once, so a larger cache would only grow with the raster."""
@@ -100,6 +101,16 @@ def open_raster(path: str | Path) -> DatasetReader:
             code="unreadable",
         )
     return dataset
+
+
+def parts_of(dataset: DatasetReader) -> list[str]:
+    """Return the files that a virtual mosaic is made of, none for any other raster.
+
+    The mosaic's own overviews and side files, which GDAL lists too, are none.
+    """
+    if dataset.driver != "VRT":
+        return []
+    return [name for name in dataset.files[1:] if not name.startswith(f"{dataset.files[0]}.")]
 
 
 def choose_bands(dataset: DatasetReader, wanted: tuple[int, ...] | None) -> tuple[int, int, int]:
@@ -198,6 +209,8 @@ class AlignedRaster:
 
         Of one that does not lie along the grid it is what holds all of it; None where it takes no pixel.
         """
+        if _holds(self.own_grid, _bounds_on(self.own_grid, self._grid)):
+            return self._grid.window
         bounds = _bounds_on(self._grid, self.own_grid)
         try:
             return self._grid.window_of(bounds) if np.isfinite(bounds).all() else self._grid.window
@@ -249,7 +262,7 @@ def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destinati
     # same everywhere, and so are the pixels of any two windows that share them.
     across, down = _scale(own, grid)
     return WarpedVRT(
-        dataset,
+        of_bytes(dataset),
         src_crs=own.crs or PIXEL_SPACE,
         src_transform=own.transform,
         crs=grid.crs or PIXEL_SPACE,
@@ -260,24 +273,14 @@ def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destinati
         tolerance=WARP_TOLERANCE,
         warp_mem_limit=GDAL_CACHE_MB,
         warp_extras={"XSCALE": f"{across:.9g}", "YSCALE": f"{down:.9g}"},
-        **destination,
+        **{"src_nodata": dataset.nodata, **destination},
     )
 
 
-def mask_outside(dataset: DatasetReader) -> dict[str, object]:
-    """What to give :func:`warp` for a mask's ``dataset_mask`` to tell where it knows nothing.
-
-    A nodata value of 0 is a number like others there: it means that there is nothing.
-    """
-    if ColorInterp.alpha in dataset.colorinterp:
-        return {}
-    if dataset.nodata is None or dataset.nodata == 0:
-        return {"src_nodata": None, "nodata": None, "add_alpha": True}
-    return {"nodata": dataset.nodata}
-
-
 def check_crs(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> None:
-    """Refuse two rasters of which only one has a CRS, or one has no grid: how they lie to each other nobody can tell.
+    """Refuse two rasters of which nobody can tell how they lie to each other.
+
+    Only one has a CRS, one has no grid, or nothing leads from the CRS of the one to that of the other.
 
     Args:
         own: grid of the one.
@@ -297,6 +300,20 @@ def check_crs(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> None
             hint="Assign it its CRS (in QGIS: Raster > Projections > Assign projection).",
             code="no_overlap",
         )
+    try:
+        _bounds_in(grid.crs, own)
+    except CPLE_NotSupportedError as error:
+        raise unrelated(name, base) from error
+
+
+def unrelated(name: str | Path, base: str | Path) -> InputError:
+    """What to say where no transformation leads from the CRS of one file to that of another."""
+    return InputError(
+        f"The coordinate systems of {name} and {base} cannot be related to each other: one is local, or of another "
+        "celestial body.",
+        hint="Give both the same one: assign it (in QGIS: Assign projection), or georeference what is local.",
+        code="no_overlap",
+    )
 
 
 def check_overlap(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> None:
@@ -307,7 +324,8 @@ def check_overlap(own: Grid, grid: Grid, name: str | Path, base: str | Path) -> 
     """
     check_crs(own, grid, name, base)
     own = own.beside(grid)
-    if not _meets(grid, _bounds_on(grid, own)):
+    # The box of the larger one, such as the whole earth, may fold or burst in the coordinates of the smaller one.
+    if not (_meets(grid, _bounds_on(grid, own)) or _meets(own, _bounds_on(own, grid))):
         raise InputError(
             f"The two rasters do not overlap: in {'one CRS' if grid.crs else 'pixels'} {base} covers "
             f"{_spoken(grid.bounds())} and {name} {_spoken(_bounds_in(grid.crs, own))}.",
@@ -325,6 +343,12 @@ def _bounds_on(grid: Grid, own: Grid) -> Bounds:
 def _meets(grid: Grid, bounds: Bounds) -> bool:
     left, bottom, right, top = grid.bounds()
     return not (bounds[0] >= right or bounds[2] <= left or bounds[1] >= top or bounds[3] <= bottom)
+
+
+def _holds(grid: Grid, bounds: Bounds) -> bool:
+    """Whether bounds lie inside a grid; those that turn over at the antimeridian, left beyond right, do not."""
+    left, bottom, right, top = grid.bounds()
+    return left <= bounds[0] <= bounds[2] <= right and bottom <= bounds[1] and bounds[3] <= top
 
 
 def _bounds_in(crs: CRS | None, grid: Grid) -> Bounds:

@@ -7,6 +7,7 @@ import pyogrio
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 
 from changen2.errors import Cancelled, InputError
 from changen2.jobs import assess
@@ -71,6 +72,18 @@ def test_places_are_told_apart(known, reported, write_raster, tmp_path):
     assert {name: (about["path"], about["width"]) for name, about in manifest["inputs"].items()} == {
         name: (str(tmp_path / f"{file}.tif"), 2100) for name, file in (("prediction", "map"), ("reference", "known"))
     }
+
+
+def test_windows_beside_the_ellipsoid_leave_the_rest_in_metres(write_raster, tmp_path, monkeypatch):
+    """The whole earth, of which the first windows show nothing."""
+    monkeypatch.setattr("changen2.jobs.assess.STRIP", 8)
+    transform = Affine(4e5, 0, -19.2e6, 0, -4e5, 9.6e6)
+    columns, rows = np.meshgrid(np.arange(96) + 0.5, np.arange(48) + 0.5)
+    on_earth = (columns / 48 - 1) ** 2 + (rows / 24 - 1) ** 2 < 0.85
+    values = np.where(on_earth, 1, 255).astype(np.uint8)[None]
+    path = write_raster("earth.tif", values, crs="ESRI:54009", transform=transform, nodata=255)
+    areas = run(path, path, tmp_path / "out")["summary"]["outcome_m2"]
+    assert areas["hit"] == pytest.approx(on_earth.sum() * 4e5**2, rel=0.05)
 
 
 def test_small_places_are_not_counted(known, reported, write_raster, tmp_path):

@@ -278,6 +278,26 @@ def test_a_mask_whose_background_is_nodata_says_that_nothing_changed_there(truth
     assert evaluate(write_raster("said.tif", predicted, nodata=0), path) == evaluate(path, path)
 
 
+@pytest.mark.parametrize("step", [1, 2], ids=["the same grid", "another grid"])
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("nodata", [None, 0])
+@pytest.mark.parametrize("by", ["mask", "alpha"])
+def test_what_is_masked_away_is_not_known_whatever_is_nodata(truth, write_raster, step, kind, nodata, by):
+    seen = np.ones(truth.shape[1:], bool)
+    seen[:100] = False
+    label, there = (truth > 0)[:, ::step, ::step].astype(kind), seen[::step, ::step]
+    grid = {"transform": Affine(0.5 * step, 0, 500_000, 0, -0.5 * step, 5_200_000), "nodata": nodata}
+    if by == "alpha":
+        path = write_raster("seen.tif", np.concatenate([label, there[None].astype(kind)]), alpha="yes", **grid)
+    else:
+        path = write_raster("seen.tif", label, **grid)
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+            dataset.write_mask(there)
+    whole = write_raster("whole.tif", (truth > 0).astype(np.uint8))
+    for found, known in ((evaluate(whole, path), seen.sum()), (evaluate(path, whole), there.sum())):
+        assert found["pixels"] == known and found["f1"] == 1
+
+
 def test_outside_a_reference_nothing_is_known(truth, write_raster):
     path = write_raster("p.tif", np.ones_like(truth))
     part = write_raster(
@@ -286,11 +306,13 @@ def test_outside_a_reference_nothing_is_known(truth, write_raster):
     assert evaluate(path, part)["pixels"] == 100 * 200
 
 
-def test_a_mask_with_an_alpha_band_may_lie_on_another_grid(truth, write_raster):
-    seen = np.full_like(truth, 255)
+@pytest.mark.parametrize(("kind", "opaque"), [("uint8", 255), ("uint16", 1), ("float32", 1)])
+def test_a_mask_with_an_alpha_band_may_lie_on_another_grid(truth, write_raster, kind, opaque):
+    seen = np.full_like(truth, opaque)
     seen[:, :100] = 0
+    bands = np.concatenate([truth, truth, truth, seen])[:, ::2, ::2].astype(kind)
     coloured = write_raster(
-        "r.tif", np.concatenate([truth, truth, truth, seen])[:, ::2, ::2], photometric="RGB", alpha="yes",
+        "r.tif", bands, photometric="RGB", alpha="yes",
         transform=Affine(1, 0, 500_000, 0, -1, 5_200_000),
     )  # fmt: skip
     found = evaluate(write_raster("p.tif", (truth > 0).astype(np.uint8)), coloured)
@@ -339,6 +361,19 @@ def test_a_map_and_a_reference_of_which_one_has_no_crs_are_not_compared(truth, w
     with pytest.raises(InputError, match=r"has none, .* has one") as caught:
         evaluate(*[placed, bare][::order])
     assert caught.value.code == "no_overlap" and "Assign" in caught.value.hint
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("crs", [
+    'LOCAL_CS["site",UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]', "+proj=longlat +a=1737400 +b=1737400 +no_defs",
+])  # fmt: skip
+def test_what_no_transformation_relates_is_not_compared(truth, write_raster, crs, order):
+    """A site's own system, and the moon."""
+    earth, other = write_raster("earth.tif", truth), write_raster("other.tif", truth, crs=crs)
+    with pytest.raises(InputError, match=r"\.tif and the change map cannot be related") as caught:
+        evaluate(*[earth, other][::order])
+    assert caught.value.code == "no_overlap" and caught.value.hint
+    assert evaluate(other, other)["f1"] == 1
 
 
 def test_scores_that_nothing_defines_are_null_and_that_is_told(truth, write_raster):

@@ -1,5 +1,7 @@
 """Polygons of interest: on any coordinate system, from any layer, and what cannot be used is said."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyogrio
 import pytest
@@ -38,6 +40,19 @@ def test_features_far_away_do_not_matter(layer):
     alone = Area.choose(GRID, aoi=layer(near)).mask(GRID.window)
     assert 0 < alone.mean() < 1
     assert (Area.choose(GRID, aoi=layer(near, shapely.box(-100, 20, -70, 50))).mask(GRID.window) == alone).all()
+
+
+SITE = 'LOCAL_CS["site",UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]'
+
+
+def test_local_coordinates_are_related_to_themselves_alone(layer):
+    part = shapely.box(500_010, 5_199_900, 500_050, 5_199_960)
+    there = Area.choose(replace(GRID, crs=CRS.from_string(SITE)), aoi=layer(part, crs=SITE))
+    assert there.window == Area.choose(GRID, aoi=layer(part, crs="EPSG:32633")).window
+    for crs, grid in (("EPSG:4326", there.grid), (SITE, GRID)):
+        with pytest.raises(InputError, match=r"aoi\.gpkg .*cannot be related") as caught:
+            Area.choose(grid, aoi=layer(part, crs=crs))
+        assert caught.value.code == "no_overlap" and caught.value.hint
 
 
 def test_a_spike_masks_no_pixel(layer):

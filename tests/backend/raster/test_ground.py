@@ -6,10 +6,14 @@ from affine import Affine
 from pyproj import Transformer
 from rasterio.crs import CRS
 from rasterio.windows import Window
-from shapely import box, segmentize, union_all
+from shapely import Polygon, box, segmentize, union_all
+from shapely.affinity import scale, translate
 
 from changen2.raster.grid import Grid
-from changen2.raster.ground import area_m2, ground_sampling_distance, pixel_size_m, row_areas_m2
+from changen2.raster.ground import area_m2, ground_sampling_distance, pixel_area_m2, pixel_size_m, row_areas_m2
+
+ROWS = [((2, row), (3, row), (3, row + 1), (2, row + 1)) for row in range(3)]
+"""Corners of the middle pixel of each row of a grid of 5 columns."""
 
 
 def grid_at(epsg, lon, lat, pixel):
@@ -42,8 +46,6 @@ def test_the_same_ground_has_the_same_area_in_every_crs(epsg):
     corners = [
         to_crs.transform(x, y) for x, y in ((5e5, 5.3e6), (5.001e5, 5.3e6), (5.001e5, 5.3001e6), (5e5, 5.3001e6))
     ]
-    from shapely import Polygon
-
     # The scale factor of UTM on its central meridian is 0.9996, so 100 m of grid are 100.04 m of ground.
     assert area_m2(Polygon(corners), CRS.from_epsg(epsg), 1e3) == pytest.approx(1e4 / 0.9996**2, rel=2e-4)
 
@@ -55,11 +57,40 @@ def test_the_rows_of_a_world_in_degrees_add_up_to_the_ellipsoid():
     assert np.argmax(areas) in (89, 90) and areas[0] < areas[90] / 100
 
 
+@pytest.mark.parametrize("turn", [0, 30])
+@pytest.mark.parametrize("crs", ["+proj=sinu +R=6371007.181", "ESRI:54009", "EPSG:3035", "EPSG:32610", "EPSG:4326"])
+@pytest.mark.parametrize(("lon", "lat"), [(-132.1, 48.7), (14, 45), (-60, -35)])
+def test_pixels_measure_what_their_outlines_do(crs, lon, lat, turn):
+    """Also where the axes of a projection do not meet at right angles on the ground."""
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(lon, lat)
+    pixel = 0.004 if crs == "EPSG:4326" else 463.3
+    grid = Grid(CRS.from_string(crs), Affine(pixel, 0, x, 0, -pixel, y) @ Affine.rotation(turn), 5, 3)
+    outlines = [area_m2(Polygon([grid.transform @ (c, r) for c, r in corners]), grid.crs, pixel) for corners in ROWS]
+    assert row_areas_m2(grid) == pytest.approx(outlines, rel=1e-3)
+    assert pixel_area_m2(grid) == pytest.approx(outlines[1], rel=1e-3)
+    assert ground_sampling_distance(grid) == pytest.approx(outlines[1] ** 0.5, rel=1e-3)
+
+
 def test_the_rows_of_a_part_are_those_of_the_whole():
     whole = grid_at(3857, 10, 60, 1000.0)
     part = row_areas_m2(whole.crop(Window(0, 3, 10, 2)))
     assert part == pytest.approx(row_areas_m2(whole)[3:5], rel=1e-12)
     assert row_areas_m2(Grid(None, Affine.identity(), 10, 10)) is None
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3460", "EPSG:32760", "EPSG:32701", "EPSG:3832", "+proj=longlat +lon_wrap=180"])
+@pytest.mark.parametrize("west", [-90, -50, 20])
+def test_holes_are_measured_across_the_antimeridian_as_elsewhere(crs, west):
+    """West of it, across it and east of it."""
+    crs = CRS.from_string(crs)
+    unit = 1e-5 if crs.is_geographic else 1
+    x, y = Transformer.from_crs(4326, crs.to_wkt(), always_xy=True).transform(180, -17)
+    shell, hole = (
+        translate(scale(box(*bounds), unit, unit, origin=(0, 0)), x, y)
+        for bounds in ((-100, -100, 100, 100), (west, -50, west + 60, 50))
+    )
+    whole, cut = (area_m2(shape, crs, 64) for shape in (shell, hole))
+    assert area_m2(shell.difference(hole), crs, 64) == pytest.approx(whole - cut, rel=1e-9)
 
 
 def test_polygons_with_holes_are_measured_with_their_edges_split():

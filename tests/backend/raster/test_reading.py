@@ -7,13 +7,14 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.shutil import copy as gdal_copy
+from rasterio.warp import transform
 from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.raster.grid import Grid
-from changen2.raster.reading import AlignedRaster, check_overlap, gdal_environment, open_raster
+from changen2.raster.reading import AlignedRaster, check_overlap, gdal_environment, open_raster, warp
 
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
@@ -88,16 +89,34 @@ def test_a_band_without_nodata_value_is_there_everywhere(image, write_raster, tm
         check(path, np.ones((60, 80), bool))
 
 
-@pytest.mark.parametrize("kind", ["uint8", "uint16", "int16", "float32"])
-def test_an_alpha_band_of_any_type_tells_what_is_there(image, tmp_path, kind):
+@pytest.mark.parametrize("nodata", [None, 0])
+@pytest.mark.parametrize(("kind", "least", "most"), [
+    ("uint8", 255, 255), ("uint8", 1, 255), ("uint16", 65535, 65535), ("uint16", 1, 255), ("int16", 1, 32767),
+    ("uint32", 1, 1), ("float32", 255, 255), ("float32", 1e-3, 1), ("float64", 1, 65535),
+])  # fmt: skip
+def test_an_alpha_band_of_any_type_tells_what_is_there(image, tmp_path, kind, least, most, nodata):
+    """Whatever its numbers: what is not 0 is there."""
     values, there = image
-    opaque = {"uint8": 255, "uint16": 65535, "int16": 32767, "float32": 255}[kind]
+    alpha = np.random.default_rng(4).uniform(least, most, there.shape) * there
     path = tmp_path / "alpha.tif"
     profile = {"driver": "GTiff", "count": 4, "height": 60, "width": 80, "dtype": kind, "crs": "EPSG:32633"}
-    with rasterio.open(path, "w", **profile, transform=Affine(0.5, 0, 5e5, 0, -0.5, 52e5)) as dataset:
+    place = Affine(0.5, 0, 5e5, 0, -0.5, 52e5)
+    with rasterio.open(path, "w", **profile, nodata=nodata, transform=place) as dataset:
         dataset.colorinterp = (*RGB, ColorInterp.alpha)
         dataset.write(np.where(there, values, 0).astype(kind), (1, 2, 3))
-        dataset.write((there * opaque).astype(kind), 4)
+        dataset.write(alpha.astype(kind), 4)
+    check(path, there)
+
+
+@pytest.mark.parametrize("nodata", [None, 70])
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int16", "float32"])
+def test_a_mask_of_any_image_tells_what_is_there(image, write_raster, kind, nodata):
+    """It alone: GDAL keeps it before a nodata value."""
+    values, there = image
+    values[:, 20:40, 30:50] = 70
+    path = write_raster("masked.tif", values.astype(kind), nodata=nodata)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+        dataset.write_mask(there)
     check(path, there)
 
 
@@ -186,3 +205,29 @@ def test_the_footprint_goes_on_beyond_180(write_raster, left, turn):
     taken = footprint(path, MERCATOR)
     there = valid_on(path, MERCATOR)
     assert there[taken.toslices()].sum() == there.sum() > 0.95 * taken.width * taken.height
+
+
+@pytest.mark.parametrize("west", [-180, 0])
+@pytest.mark.parametrize(("crs", "lon", "lat"), [
+    ("EPSG:28992", 5, 52), ("EPSG:5514", 15, 50), ("EPSG:3067", 26, 62), ("EPSG:6677", 139.7, 35.7),
+    ("EPSG:2056", 8, 47), ("EPSG:2193", 174, -40), ("EPSG:3006", 16, 60), ("EPSG:26986", -71.7, 42.2),
+    ("EPSG:31370", 4.4, 50.8), ("EPSG:32633", 15, 50), ("EPSG:3031", 45, -85),
+])  # fmt: skip
+def test_the_whole_earth_lies_under_every_place(write_raster, crs, lon, lat, west):
+    """Though its box folds or bursts in most coordinate systems of a country."""
+    degrees = Affine(1, 0, west, 0, -1, 90)
+    columns, rows = np.meshgrid(np.arange(360), np.arange(180))
+    path = write_raster("earth.tif", np.stack([columns, rows, rows]).astype(np.float32), crs="EPSG:4326",
+                        transform=degrees)  # fmt: skip
+    earth = grids_of(path)[0]
+    (x,), (y,) = transform("EPSG:4326", crs, [lon], [lat])
+    grid = Grid(CRS.from_string(crs), Affine(100, 0, x - 5000, 0, -100, y + 5000), 100, 100)
+    check_overlap(earth, grid, path, "the place")
+    check_overlap(grid, earth, "the place", path)
+    assert footprint(path, grid) == grid.window and valid_on(path, grid).all()
+    with open_raster(path) as dataset, warp(dataset, grid, Resampling.bilinear) as warped:
+        column, row = warped.read((1, 2), window=Window(50, 50, 1, 1)).ravel()
+    assert degrees @ (column + 0.5, row + 0.5) == pytest.approx((lon if lon > west else lon + 360, lat), abs=0.01)
+    beside = Grid(earth.crs, Affine(0.01, 0, lon + 3, 0, -0.01, lat), 100, 100)
+    with pytest.raises(InputError, match="do not overlap"):
+        check_overlap(beside, grid, "beside", "the place")

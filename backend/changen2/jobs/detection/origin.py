@@ -10,7 +10,7 @@ from changen2.jobs.detection.calibrated import scaling_of
 from changen2.jobs.runs.manifest import detector_of, read_manifest
 from changen2.models.registry import ModelCard
 from changen2.raster.calibration import Platt
-from changen2.raster.reading import open_raster
+from changen2.raster.reading import open_raster, parts_of
 
 MODEL, SCALING = "CHANGEN2_MODEL", "CHANGEN2_SCALING"
 """Metadata items of a probability: the model's name, and a and b of Platt's scaling, "1.0 0.0" where there is none."""
@@ -42,12 +42,10 @@ def origins_of(path: str | Path, folder: Path | None = None) -> Iterator[Origin]
     """
     with open_raster(path) as dataset:
         told = _read(dataset.tags())
-        # Overviews of the mosaic itself are among its files, too.
-        parts = [name for name in dataset.files[1:] if not name.startswith(dataset.files[0])]
-        is_mosaic = dataset.driver == "VRT" and bool(parts)
+        parts = parts_of(dataset)
     if told:
         yield told
-    elif is_mosaic:
+    elif parts:
         for part in parts:
             yield from origins_of(part)
     else:

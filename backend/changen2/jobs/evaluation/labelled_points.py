@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import Transformer
 from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.jobs.evaluation.truth import ChangeMap
+from changen2.raster.area import way_to_grid
 from changen2.raster.area_estimates import Sample, area_adjusted
 from changen2.raster.grid import Grid
 from changen2.raster.ground import row_areas_m2
@@ -26,6 +26,9 @@ SIZE_FIELD = "stratum_pixels"
 
 SAMPLE = "sample_points"
 """Name of the layer in which QGIS keeps a sample."""
+
+ROUNDED = 1e-3
+"""Share of a map's pixels that the sizes of strata may lack: they may have been rounded."""
 
 CLASSES = ("no change", "change")
 
@@ -67,7 +70,7 @@ def estimate(mapped: ChangeMap, path: str | Path) -> dict[str, Any]:
         `area_adjusted` a list of ``value``, ``low`` and ``high``, or None where no point tells.
 
     Raises:
-        InputError: bad points, too few of them, or strata whose sizes are not known.
+        InputError: bad points, too few of them, or strata whose sizes are not known or do not make up the map.
     """
     points = _read(path, mapped.grid)
     pixels, area, in_metres = _measure(mapped)
@@ -83,6 +86,7 @@ def estimate(mapped: ChangeMap, path: str | Path) -> dict[str, Any]:
     counted = labelled & (stratum >= 0)
     _check_enough(np.bincount(stratum[counted], minlength=len(sizes)), names)
     _check_not_too_many(np.bincount(stratum[stratum >= 0], minlength=len(sizes)), sizes, names, path)
+    _check_whole(sizes, pixels.sum(), path)
     true = np.where(labelled, points.labels, 0).astype(np.int64)
     sample = Sample(stratum[counted], sizes, said[counted], true[counted], ground[counted])
     matrix = np.zeros((2, 2), np.int64)
@@ -90,7 +94,7 @@ def estimate(mapped: ChangeMap, path: str | Path) -> dict[str, Any]:
     return {
         "points": int(matrix.sum()),
         "matrix": matrix.tolist(),
-        "strata_differ": bool((stratum != said)[counted & on_map].any()),
+        "strata_differ": points.strata is not None and bool((points.strata != said)[counted & on_map].any()),
         "area_unit": "m2" if in_metres else "px",
         **{
             name: [None if value is None else asdict(value) for value in values]
@@ -101,16 +105,13 @@ def estimate(mapped: ChangeMap, path: str | Path) -> dict[str, Any]:
 
 def _measure(mapped: ChangeMap) -> tuple[NDArray[np.float64], float, bool]:
     """Pixels of no change and of change, the area of both together, and whether that is in m²."""
-    pixels, area, in_metres = np.zeros(2), 0.0, True
+    pixels, area = np.zeros(2), 0.0
     for window in mapped.grid.windows(SIDE):
         changed, valid = mapped(window)
         pixels += [np.count_nonzero(valid & ~changed), np.count_nonzero(valid & changed)]
-        if not valid.any():
-            continue  # nothing is there, be it on the ellipsoid or beside it
         areas = row_areas_m2(mapped.grid.crop(window))
-        in_metres = in_metres and areas is not None
         area += 0.0 if areas is None else float(np.count_nonzero(valid, axis=1) @ areas)
-    return pixels, area if in_metres else float(pixels.sum()), in_metres
+    return pixels, area or float(pixels.sum()), area > 0
 
 
 def _look(
@@ -189,6 +190,17 @@ def _check_not_too_many(
             )
 
 
+def _check_whole(sizes: NDArray[np.float64], pixels: float, path: str | Path) -> None:
+    """Refuse strata that leave out a part of the map; a sample over more than the map shows tells of it, too."""
+    if sizes.sum() < (1 - ROUNDED) * pixels:
+        raise InputError(
+            f"The strata of {path} have {sizes.sum():,.0f} pixels together (field {SIZE_FIELD!r}), the map has "
+            f"{pixels:,.0f}: of the others no point tells.",
+            hint="Give points of every stratum, or assess the part of the map that they were drawn on.",
+            code="bad_value",
+        )
+
+
 def _read(path: str | Path, grid: Grid) -> Points:
     layer = read_layer(path, "point", usual=(SAMPLE,), columns=[REFERENCE_FIELD, STRATUM_FIELD, SIZE_FIELD])
     geometries = np.array(layer.geometries, object)
@@ -221,9 +233,8 @@ def _read(path: str | Path, grid: Grid) -> Points:
             code="bad_value",
         )
     places = shapely.get_coordinates(shapely.centroid(geometries[there]))
-    if grid.crs is not None and layer.crs:
-        transformer = Transformer.from_crs(layer.crs, grid.crs.to_wkt(), always_xy=True)
-        places = np.stack(transformer.transform(places[:, 0], places[:, 1]), axis=1)
+    if to_grid := way_to_grid(layer.crs, grid, path):
+        places = np.stack(to_grid.transform(places[:, 0], places[:, 1]), axis=1)
     return Points(places, labels, strata, sizes)
 
 

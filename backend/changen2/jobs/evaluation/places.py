@@ -13,7 +13,7 @@ from changen2.gpcm.objects import Objects, find_objects
 from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis.label_series import as_window
 from changen2.raster.grid import Grid
-from changen2.raster.ground import pixel_size_m
+from changen2.raster.ground import pixel_area_m2
 
 RIGHT, HIT, MISSED, FALSE, NODATA = 0, 1, 2, 3, 255
 """Outcomes of a pixel: no change and none reported, found, missed, reported in vain, not known."""
@@ -37,8 +37,7 @@ def outcome_of(
 
 def least_pixels(grid: Grid, min_area: float) -> int:
     """Pixels that an area takes: of m², of pixels on a grid without CRS."""
-    size = pixel_size_m(grid)
-    return int(np.ceil(min_area / (size[0] * size[1] if size else 1.0)))
+    return int(np.ceil(min_area / (pixel_area_m2(grid) or 1.0)))
 
 
 def place_shares(outcomes: Outcomes, shape: tuple[int, int], least: int, reporter: Reporter) -> tuple[Shares, Shares]:

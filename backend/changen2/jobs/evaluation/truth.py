@@ -20,7 +20,8 @@ from changen2.jobs.detection.change_map import DESCRIPTIONS, LEVELS, lowest_chan
 from changen2.raster.area import Area, read_changes
 from changen2.raster.grid import Grid
 from changen2.raster.layers import CHANGES, NOTATION, read_layer
-from changen2.raster.reading import broken_pixels, check_overlap, mask_outside, open_raster, warp
+from changen2.raster.reading import broken_pixels, check_overlap, open_raster, parts_of, warp
+from changen2.raster.validity import Validity
 from changen2.raster.vectors import read_unchanged
 
 VECTORS = {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml"}
@@ -80,12 +81,14 @@ class ChangeMap:
         self._threshold = threshold
         self.grid = Grid.of(self._dataset)
         self.notes: list[str] = []
-        self._is_stored = _is_described(path, self._dataset)
+        self._is_stored = _is_described(self._dataset)
         self.taken_for = PROBABILITY if self._is_stored else MASK
         if not self._is_stored and self._looks_probable(check):
             self._is_stored = not self._band.floating
             self.taken_for = PROBABILITY
             self.notes.append(BY_VALUES)
+        if self.taken_for == MASK:
+            self._band = _Band(path, self._dataset, zero_counts=True)
 
     def __enter__(self) -> ChangeMap:
         return self
@@ -99,7 +102,7 @@ class ChangeMap:
         """Return where there is change, and where the map says anything, each ``[h, w]``."""
         values, valid = self._band.read(self._dataset, window)
         if self.taken_for == MASK:
-            return self._band.changed(values), self._band.finite(values) if self._dataset.nodata == 0 else valid
+            return self._band.changed(values), valid
         return values >= (lowest_change_value(self._threshold) if self._is_stored else self._threshold), valid
 
     def levels(self, window: Window) -> NDArray[np.int64]:
@@ -142,47 +145,45 @@ class ChangeMap:
 class _Band:
     """The one band of a map; where an image format wants three, all are the same."""
 
-    def __init__(self, path: str | Path, dataset: DatasetReader) -> None:
+    def __init__(self, path: str | Path, dataset: DatasetReader, *, zero_counts: bool = False) -> None:
         self.path = path
         colors = dataset.colorinterp
         self._numbers = [number for number, color in enumerate(colors, 1) if color != ColorInterp.alpha] or [1]
         self.has_colors = colors[self._numbers[0] - 1] == ColorInterp.palette
         self.dtype = np.dtype(dataset.dtypes[self._numbers[0] - 1])
         self.floating = self.dtype.kind == "f"
+        self.validity = Validity(dataset, tuple(self._numbers), zero_counts=zero_counts)
         self._unchanged = read_unchanged(dataset.tags())
 
     def read(self, reader: DatasetReader, window: Window) -> tuple[NDArray[Any], Mask]:
-        """Return values and where they are neither NaN nor masked, each ``[h, w]``; the reader may be a warped one.
+        """Return values and where they are valid, each ``[h, w]``; the reader may be a warped one.
 
         Raises:
             InputError: ``bad_band`` where there are several bands that differ, ``unreadable``.
         """
         with broken_pixels(self.path):
-            first, *others = reader.read(self._numbers, window=window)
-            there = reader.dataset_mask(window=window) > 0
+            values = reader.read(self._numbers, window=window)
+            valid = self.validity.of(values, reader, window=window)
+        first, *others = values
         if not all(np.array_equal(first, other, equal_nan=self.floating) for other in others):
             raise InputError(
                 f"{self.path} has {len(self._numbers)} bands that differ: it is an image rather than a map of change.",
                 hint="Give a raster of one band; gdal_translate -b NUMBER IN OUT takes one out of several.",
                 code="bad_band",
             )
-        return first, self.finite(first) & there
+        return first, valid
 
     def changed(self, values: NDArray[Any]) -> Mask:
         """Return where a mask, or a class of change, says change ``[h, w]``."""
         return np.isin(values, self._unchanged, invert=True)
 
-    def finite(self, values: NDArray[Any]) -> Mask:
-        """Return where there are numbers ``[h, w]``."""
-        return np.isfinite(values) if self.floating else np.ones(values.shape, bool)
 
-
-def _is_described(path: str | Path, dataset: DatasetReader) -> bool:
+def _is_described(dataset: DatasetReader) -> bool:
     """Whether a description says that a probability is stored; a virtual mosaic keeps none, but its parts do."""
     stored = DESCRIPTIONS["change_probability"].partition(":")[0]
-    if dataset.driver == "VRT" and not any(dataset.descriptions) and len(dataset.files) > 1:
-        with open_raster(dataset.files[1]) as part:
-            return (part.descriptions[0] or "").startswith(stored)
+    if (parts := parts_of(dataset)) and not any(dataset.descriptions):
+        with open_raster(parts[0]) as part:
+            return _is_described(part)
     return (dataset.descriptions[0] or "").startswith(stored)
 
 
@@ -199,7 +200,7 @@ def open_truth(reference: str | Path, grid: Grid, notes: list[str] | None = None
             or a polygon layer of changes, outside which nothing changed; those that a review of a detection rejected
             are none. Of a class of change, as detection writes it, the classes that it calls unchanged are none. A
             nodata value of 0, as rasters of drawn polygons often have it, says that nothing changed, not that it is
-            unknown; NaN is unknown.
+            unknown; NaN, and what a mask or alpha band hides, is unknown.
         grid: of the change map.
         notes: takes what a person should know of it.
 
@@ -214,17 +215,17 @@ def open_truth(reference: str | Path, grid: Grid, notes: list[str] | None = None
 class _RasterTruth:
     def __init__(self, path: str | Path, grid: Grid) -> None:
         self._dataset = open_raster(path)
-        self._band = _Band(path, self._dataset)
+        self._band = _Band(path, self._dataset, zero_counts=True)
         own = Grid.of(self._dataset).beside(grid)
         check_overlap(own, grid, path, "the change map")
         self._reader = self._dataset
-        self._knows_all = own == grid and self._dataset.nodata == 0
         if own != grid:
-            self._reader = warp(self._dataset, grid, Resampling.nearest, **mask_outside(self._dataset))
+            source, destination = self._band.validity.to_warp()
+            self._reader = warp(source, grid, Resampling.nearest, **destination)
 
     def __call__(self, window: Window) -> tuple[Mask, Mask]:
         values, valid = self._band.read(self._reader, window)
-        return self._band.changed(values), self._band.finite(values) if self._knows_all else valid
+        return self._band.changed(values), valid
 
 
 def _polygon_truth(path: str | Path, grid: Grid, notes: list[str]) -> Truth:

@@ -19,7 +19,8 @@ from changen2.jobs.synthesis.label_series import LabelSource, as_window, read_wi
 from changen2.raster.grid import Grid
 from changen2.raster.ground import ground_sampling_distance
 from changen2.raster.radiometry import Stretch
-from changen2.raster.reading import AlignedRaster, check_overlap, mask_outside, open_raster, warp
+from changen2.raster.reading import AlignedRaster, check_overlap, open_raster, warp
+from changen2.raster.validity import Validity
 
 ENDINGS = {".tif", ".tiff", ".png", ".jpg", ".jpeg", ".jp2", ".vrt", ".img"}
 
@@ -86,12 +87,12 @@ class MaskSource:
         self._reader = dataset
         self._path, self._marks = path, set[float]()
         # A mask whose background is written as nodata says "no object" there, not "unknown".
+        self._validity = Validity(dataset, (1,), zero_counts=True)
         own = Grid.of(dataset).beside(grid)
-        self._knows_all = dataset.nodata == 0 and own == grid
         if own != grid:
             check_overlap(own, grid, path, "the image")
-            outside = mask_outside(dataset)
-            self._reader = self._stack.enter_context(warp(dataset, grid, Resampling.nearest, **outside))
+            source, destination = self._validity.to_warp()
+            self._reader = self._stack.enter_context(warp(source, grid, Resampling.nearest, **destination))
 
     def __enter__(self) -> MaskSource:
         return self
@@ -105,8 +106,7 @@ class MaskSource:
         Raises:
             InputError: a broken file, or one that turns out to hold other numbers, or both 1 and 255.
         """
-        values, valid = read_window(self._reader, box)
-        known = np.isfinite(values) & (valid | self._knows_all)
+        values, known = read_window(self._reader, box, self._validity)
         self._marks |= set(np.unique(values[known & (values != 0)]).tolist())
         if len(self._marks) > 1 or not self._marks <= {1, 255}:
             marks = ", ".join(f"{mark:g}" for mark in sorted(self._marks)[:5])

@@ -19,7 +19,8 @@ from changen2.gpcm.classes import AERIAL, OPEN_EARTH_MAP, ClassTable
 from changen2.gpcm.labels import NODATA, Box, Labels, Readable, change, whole
 from changen2.jobs.detection.change_map import CHANGE_COLORS
 from changen2.raster.grid import Grid
-from changen2.raster.reading import broken_pixels, check_overlap, mask_outside, open_raster, warp
+from changen2.raster.reading import broken_pixels, check_overlap, open_raster, warp
+from changen2.raster.validity import Validity
 from changen2.raster.vectors import class_tags, read_class_tags
 from changen2.raster.writing import WindowedRaster
 
@@ -73,6 +74,8 @@ class LabelSource:
         if self._object is not None:
             name = self.classes.names[self._object]
             self.notes.append(f"{path} is a mask of 0 and 255: 255 is taken for {name} ({self._object}).")
+        # Of a mask 0 is the ground, also where it is called nodata.
+        self._validity = Validity(self._dataset, (1,), zero_counts=self._object is not None)
         self._reader = self._warped() if self.is_warped else self._dataset
         self._known = np.zeros(256, bool)
         self._known[[*self.classes.names, NODATA]] = True
@@ -98,14 +101,11 @@ class LabelSource:
         Raises:
             InputError: a broken file, or a value that is no class of the table.
         """
-        return self._classes(*read_window(self._reader, box))
+        return self._classes(*read_window(self._reader, box, self._validity))
 
     def _classes(self, values: NDArray[np.generic], valid: NDArray[np.bool_]) -> Labels:
         if self._object is not None:
-            # 0 is the ground, also where it is called nodata; warped, what lies outside is told by alpha.
-            valid = valid | (values == 0) if self._reader is self._dataset and self._dataset.nodata == 0 else valid
             values = np.where(values == NODATA, np.uint8(self._object), values)
-        valid = valid & np.isfinite(values)
         if not self.notes and (valid & (values == NODATA)).any():
             self.notes.append(
                 f"{self._dataset.name} holds {NODATA}, which is no class and not its nodata value: it is taken for not "
@@ -126,11 +126,8 @@ class LabelSource:
         return labels
 
     def _warped(self) -> WarpedVRT:
-        nodata = self._dataset.nodata
-        outside: dict[str, object] = {"add_alpha": True} if nodata is None else {"nodata": nodata}
-        if self._object is not None:
-            outside = mask_outside(self._dataset)
-        return warp(self._dataset, self.grid, Resampling.nearest, **outside)
+        source, destination = self._validity.to_warp()
+        return warp(source, self.grid, Resampling.nearest, **destination)
 
 
 class LabelRaster:
@@ -196,15 +193,18 @@ def write_change(path: Path, grid: Grid, now: Readable, then: Readable) -> int:
     return changed
 
 
-def read_window(reader: DatasetReader | WarpedVRT, box: Box) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """The values of a window and where they are known, each [h, w].
+def read_window(
+    reader: DatasetReader | WarpedVRT, box: Box, validity: Validity
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The values of a window of the first band and where they are known, each [h, w].
 
     Raises:
         InputError: a broken file.
     """
     window = as_window(box)
     with broken_pixels(reader.name):
-        return reader.read(1, window=window), reader.dataset_mask(window=window) > 0
+        values = reader.read([1], window=window)
+        return values[0], validity.of(values, reader, window=window)
 
 
 def as_window(box: Box) -> Window:
@@ -217,9 +217,10 @@ def _is_mask(dataset: DatasetReader) -> bool:
     if dataset.nodata not in (None, 0) or own_classes(dataset) is not None:
         return False
     found: set[float] = set()
+    validity = Validity(dataset, (1,), zero_counts=True)
     for box in Box(0, 0, dataset.height, dataset.width).blocks():
-        values, valid = read_window(dataset, box)
-        found |= set(np.unique(values[valid | (values == 0)]).tolist())
+        values, valid = read_window(dataset, box, validity)
+        found |= set(np.unique(values[valid]).tolist())
         if not found <= {0, NODATA}:
             return False
     return found == {0, NODATA}

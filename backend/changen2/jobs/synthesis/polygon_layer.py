@@ -33,14 +33,14 @@ def read_polygons(
         in lower case, and what was repaired.
 
     Raises:
-        InputError: as of ``read_layer``, or ``no_events`` where something encloses no area.
+        InputError: as of ``read_layer`` and ``in_grid_crs``, or ``no_events`` where something encloses no area.
     """
     layer = read_layer(path, usual=usual)
     if not layer.geometries:
         raise InputError(f"{path} holds no polygon.", hint="Draw at least one.", code="no_events")
     columns = {name.casefold(): values for name, values in layer.fields.items()}
     geometries, repairs = _repair(layer.geometries)
-    return _to_pixels(geometries, layer.crs, grid), columns, repairs
+    return _to_pixels(in_grid_crs(geometries, layer.crs, grid, path), grid), columns, repairs
 
 
 def _repair(geometries: list[BaseGeometry | None]) -> tuple[list[BaseGeometry], list[str]]:
@@ -62,7 +62,6 @@ def _repair(geometries: list[BaseGeometry | None]) -> tuple[list[BaseGeometry], 
     return repaired, said
 
 
-def _to_pixels(geometries: list[BaseGeometry], crs: str | None, grid: Grid) -> list[BaseGeometry]:
+def _to_pixels(geometries: list[BaseGeometry], grid: Grid) -> list[BaseGeometry]:
     inverse = ~grid.transform
-    moved = in_grid_crs(geometries, crs, grid)
-    return [shapely.transform(g, lambda x, y: inverse @ (x, y), interleaved=False) for g in moved]
+    return [shapely.transform(g, lambda x, y: inverse @ (x, y), interleaved=False) for g in geometries]

@@ -160,6 +160,23 @@ def test_points_beside_the_map_stand_for_what_is_there(population, place, write_
     assert found["area"][1]["low"] < true[100:].sum() * 0.25 < found["area"][1]["high"]
 
 
+@pytest.mark.parametrize("stratum", [0, 1])
+def test_a_stratum_of_which_no_point_is_left_is_missed(population, place, write_raster, stratum):
+    """What is left would be taken for the whole map; on its own part of it, it tells what it did."""
+    _, true, drawn_on, there = population
+    sizes = np.where(drawn_on[there], drawn_on.sum(), (~drawn_on).sum())
+    fields = {"reference": true[there].astype(int), "map": drawn_on[there].astype(int), "stratum_pixels": sizes}
+    left = drawn_on[there] == stratum
+    points = place(*(axis[left] for axis in there), **{name: values[left] for name, values in fields.items()})
+    with pytest.raises(InputError, match=f"have {sizes[left][0]:,} pixels .* the map has 120,000") as caught:
+        evaluate(write_raster("map.tif", drawn_on[None].astype(np.uint8)), None, points=points)
+    assert caught.value.code == "bad_value" and caught.value.hint
+    values = np.where(drawn_on == stratum, stratum, 255)[None].astype(np.uint8)
+    found = evaluate(write_raster("part.tif", values, nodata=255), None, points=points)["area_adjusted"]
+    assert not found["strata_differ"] and found["points"] == left.sum()
+    assert found["area"][1]["low"] < true[drawn_on == stratum].sum() * 0.25 < found["area"][1]["high"]
+
+
 def test_areas_of_a_map_in_degrees_are_summed_row_by_row(place, write_raster):
     """From the equator to 80° north: the centre's pixels are much smaller than the mean, and change is in the south."""
     transform = Affine(0.1, 0, 10, 0, -0.1, 80)

@@ -85,6 +85,19 @@ def test_a_mosaic_of_probabilities_is_one(truth, stored, tmp_path, write_raster)
     assert found == evaluate(whole, label) and found["f1"] == 1 and found["warnings"] == []
 
 
+@pytest.mark.parametrize("of_mosaics", [False, True])
+def test_a_mosaic_with_pyramids_is_what_its_parts_are(truth, tmp_path, write_raster, of_mosaics):
+    """Next to no value in it tells that, and the overviews beside it are no part of it."""
+    path = mosaic(tmp_path / "map.vrt", describe(write_raster("part.tif", truth * 253 + 1, nodata=0)))
+    if of_mosaics:
+        path = mosaic(tmp_path / "both.vrt", path)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.build_overviews([2, 4])
+    assert path.with_name(f"{path.name}.ovr").exists()
+    found = evaluate(path, write_raster("label.tif", truth))
+    assert found["taken_for"] == PROBABILITY and found["f1"] == 1 and found["warnings"] == []
+
+
 def test_a_mosaic_in_which_nothing_changed_has_no_change(truth, tmp_path, write_raster):
     part = describe(write_raster("part.tif", truth * 0 + 1, nodata=0))
     found = evaluate(mosaic(tmp_path / "one.vrt", part), write_raster("label.tif", truth))
