@@ -83,8 +83,6 @@ class Drawing:
         may_finish: cleared to hold what is drawn or simulated until it is set again.
     """
 
-    is_set_up = True
-
     def __init__(self, write_series, models=(DETECTOR, GENERATOR)):
         self.asked = []
         self.models = models
