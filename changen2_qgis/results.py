@@ -36,6 +36,7 @@ from .styles import (
     style_as_seen,
     style_detection_layer,
 )
+from .words import describe_area
 
 __all__ = [
     "DetectionGroup",
@@ -331,15 +332,13 @@ def find_group(project: QgsProject, group_id: str) -> DetectionGroup | None:
 
 
 def describe(summary: dict[str, Any]) -> str:
-    """What was found, in words: "14 changed places, 0.32 ha" or "no change found"."""
+    """What was found, in words: "14 changed places, 3,200 m²" or "no change found"."""
     count = int(summary.get("polygons") or 0)
     if count == 0:
         return "no change found"
     places = "1 changed place" if count == 1 else f"{count:,} changed places"
     area = summary.get("change_area_m2")
-    if area is None:
-        return places
-    return f"{places}, {area / 10000:,.2f} ha" if area >= 10000 else f"{places}, {area:,.0f} m²"
+    return places if area is None else f"{places}, {describe_area(area)}"
 
 
 def _original_of(layer: QgsVectorLayer) -> str:

@@ -31,6 +31,7 @@ from ..inputs import polygons_path
 from ..layer_metadata import carry_run
 from ..paths import resources_dir
 from ..run_folders import INPUTS_FOLDER, is_unfinished
+from ..words import describe_seconds
 from ..worker_client import Callbacks, Progress
 from .open_results import refuse_open_results
 
@@ -201,7 +202,7 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         low, high, _ = self.stages.get(progress.stage, (0, 100, ""))
         if high > low:
             feedback.setProgress(low + (high - low) * (progress.done / progress.total if progress.total else 0.0))
-        left = "" if progress.eta_s is None else f", about {_duration(progress.eta_s)} left"
+        left = "" if progress.eta_s is None else f", about {describe_seconds(progress.eta_s)} left"
         count = f": {progress.done:,.0f} of {progress.total:,.0f}" if progress.total else ""
         feedback.setProgressText(f"{self.stage_text(progress)}{count}{left}")
 
@@ -360,10 +361,6 @@ def advanced(parameter: QgsProcessingParameterDefinition) -> QgsProcessingParame
     """The parameter, shown under "Advanced parameters"."""
     parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
     return parameter
-
-
-def _duration(seconds: float) -> str:
-    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
 
 
 def _log(level: str, message: str, feedback: QgsProcessingFeedback) -> None:

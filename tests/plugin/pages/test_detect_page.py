@@ -166,7 +166,7 @@ def test_a_threshold_that_was_applied_before_is_shown_again_with_what_was_drawn(
     assert places.commitChanges()
     apply(page, 0.7, qtbot)
     told = apply(page, 0.5, qtbot)
-    assert told == "Change: 1 changed place, 1 m² from probability 0.50 up."
+    assert told == "Change: 1 changed place, 1\u00a0m² from probability 0.50 up."
     assert marks(group) == {SMALL: "unreviewed"}
     apply(page, 0.7, qtbot)
     assert [path.name for path in folder.glob("threshold*")] == ["threshold 0.70"]
