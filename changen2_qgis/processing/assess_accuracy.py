@@ -33,7 +33,7 @@ from ..errors import InputError
 from ..inputs import describe, has_other_crs, polygons_path
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
-from .event_files import raster_path
+from .event_files import raster_file
 from .help_text import help_text
 
 HELP = """Says how right a change map is: in words, in numbers, and as a map of what was found, what was missed and
@@ -174,19 +174,19 @@ class AssessAccuracy(BackendAlgorithm):
             "store": self.parameterAsString(parameters, "STORE", context).strip(),
         }
         with folder.removed_on_error(), folder.writing():
-            request["prediction"] = _map_path(prediction, folder, "prediction")
+            request["prediction"] = raster_file(prediction, folder, "prediction")
             if request["store"] and has_other_crs(prediction):
                 raise InputError(
                     f"The layer {describe(prediction)} was given another CRS than its file has.",
                     "Choose the layer as the detection made it, so that the calibration knows how it was made.",
                 )
             if isinstance(reference, QgsRasterLayer):
-                request["reference"] = _map_path(reference, folder, "reference")
+                request["reference"] = raster_file(reference, folder, "reference")
             elif isinstance(reference, QgsVectorLayer):
                 request["reference"] = polygons_path(reference, reference, prediction, folder.inputs)
             for date, layer in classes.items():
                 if layer is not None:
-                    request[f"classes_{date}"] = _map_path(layer, folder, f"classes_{date}")
+                    request[f"classes_{date}"] = raster_file(layer, folder, f"classes_{date}")
             if points is not None:
                 from ..review.sample_points import export_points
 
@@ -228,19 +228,3 @@ class AssessAccuracy(BackendAlgorithm):
 
 def _new_folder(project: QgsProject, prediction: QgsRasterLayer) -> Path:
     return new_run_folder(project, f"assess {prediction.name()}", datetime.now())
-
-
-def _map_path(layer: QgsRasterLayer, folder: RunFolder, name: str) -> str:
-    """A raster layer as a file.
-
-    Raises:
-        InputError: it is none, or broken.
-    """
-    path = raster_path(layer, folder, name)
-    if path is None:
-        raise InputError(
-            f"The layer {describe(layer)} is no raster file.",
-            "Export it as a GeoTIFF (right click > Export > Save As, raw data) and choose that.",
-            "unreadable",
-        )
-    return path

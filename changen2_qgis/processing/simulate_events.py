@@ -34,10 +34,9 @@ from .event_files import (
     bands_parameter,
     declare_event_mapping,
     events_path,
-    image_file,
     instances_parameter,
     instances_path,
-    labels_path,
+    raster_file,
     shown_events,
     style_change,
     style_events_layer,
@@ -189,11 +188,11 @@ class SimulateEvents(BackendAlgorithm):
     ) -> dict[str, Any]:
         """What things happen to, for the backend: classes, or the instances of an image."""
         if self.parameterAsRasterLayer(parameters, "LABELS", context) is not None:
-            return {"labels": labels_path(raster, folder)}
+            return {"labels": raster_file(raster, folder, "labels")}
         instances = self.parameterAsLayer(parameters, "INSTANCES", context)
         found = "auto" if instances is None else instances_path(instances, raster, folder)
         bands = parse_bands(parameters.get("BANDS"))
-        return {"labels": image_file(raster, folder), "instances": found, "bands": bands}
+        return {"labels": raster_file(raster, folder, "image", image=True), "instances": found, "bands": bands}
 
     def do_job(
         self, job: SimulateJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback

@@ -51,7 +51,7 @@ from .event_files import (
     events_path,
     instances_parameter,
     instances_path,
-    labels_path,
+    raster_file,
     raster_path,
     shown_events,
     style_change,
@@ -342,7 +342,7 @@ class SynthesizeChange(BackendAlgorithm):
         labels = self.parameterAsRasterLayer(parameters, "LABELS", context)
         kinds = kinds_of(self, parameters, context)
         if labels is not None:
-            happens["labels"] = labels_path(labels, folder)
+            happens["labels"] = raster_file(labels, folder, "labels")
         instances = self.parameterAsLayer(parameters, "INSTANCES", context)
         if instances is not None:
             happens["instances"] = instances_path(instances, image, folder)
