@@ -8,7 +8,7 @@ from qgis.PyQt.QtCore import QSignalBlocker, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QIcon, QPixmap
 from qgis.PyQt.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSpinBox, QWidget
 
-from .layer import usual_class
+from .layer import LARGEST_STEP, usual_class
 from .style import EVENTS, event_colour
 
 SUITS = {"object": ("create", "remove"), "stamp": ("remove", "create")}
@@ -44,7 +44,7 @@ class EventChoice(QWidget):
             self.event.setItemData(self.event.count() - 1, TIPS[value], Qt.ItemDataRole.ToolTipRole)
         self.to_class = _list_of("The class that the places drawn next become", "Class of the next drawing", self)
         self.step = QSpinBox(self)
-        self.step.setRange(1, 99)
+        self.step.setRange(1, LARGEST_STEP)
         self.step.setPrefix("step ")
         self.step.setToolTip("When it happens: the first image that shows it")
         self.step.setAccessibleName("Step of the next drawing")

@@ -149,7 +149,7 @@ class DetectChange(BackendAlgorithm):
                 )
             ),
             yes_no("OVERWRITE", "Replace results in the output folder", False),
-            yes_no("RESUME", "Go on with the unfinished run in the output folder", False),
+            yes_no("RESUME", "Continue the unfinished run in the output folder", False),
         ):
             self.addParameter(advanced(parameter))
 

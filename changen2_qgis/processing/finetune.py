@@ -43,7 +43,7 @@ tells when to stop, which threshold serves best, and how good the result is, whi
 
 The result is a model of its own name, to choose wherever a model is chosen. It works on images of about the same pixel
 size; give that where the images have no CRS. Any installed detector will do to begin with. Training takes minutes on
-two processor cores; it is cancelled at any time and goes on with "Go on with the unfinished run". The model's licence
+two processor cores; it is cancelled at any time and goes on with "Continue the unfinished run". The model's licence
 is that of the one it began with."""
 
 RESOLUTION_OF_WEB_MAPS = 0.5  # metres per pixel, where neither image has pixels of its own
@@ -118,7 +118,7 @@ class FinetuneDetector(BackendAlgorithm):
             text("DEVICE", "Device (auto, cpu, cuda, cuda:1, mps)", "auto"),
             number("THREADS", "Processor threads", number.Type.Integer, None, optional=True, minValue=1),
             yes_no("OVERWRITE", "Replace a model of this name, and what is in the folder", False),
-            yes_no("RESUME", "Go on with the unfinished run in the folder", False),
+            yes_no("RESUME", "Continue the unfinished run in the folder", False),
         ):
             self.addParameter(advanced(parameter))
         for output in (

@@ -26,6 +26,7 @@ from qgis.core import (
 )
 
 from ..errors import InputError
+from ..events.layer import LARGEST_STEP
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, RunFolder, Stages, advanced
 from .detect_change import parse_bands
@@ -117,7 +118,7 @@ class SimulateEvents(BackendAlgorithm):
                 None,
                 optional=True,
                 minValue=1,
-                maxValue=1000,
+                maxValue=LARGEST_STEP,
             ),
             seed_parameter(),
             classes_parameter(),

@@ -35,6 +35,7 @@ from qgis.core import (
 )
 
 from ..errors import InputError
+from ..events.layer import LARGEST_STEP
 from ..inputs import bounds
 from ..layer_nodata import clone
 from ..raster_pair import moved_extent
@@ -164,7 +165,7 @@ class SynthesizeChange(BackendAlgorithm):
                 None,
                 optional=True,
                 minValue=1,
-                maxValue=1000,
+                maxValue=LARGEST_STEP,
             ),
             QgsProcessingParameterExtent("EXTENT", "Extent to work in", optional=True),
             QgsProcessingParameterFeatureSource("AOI", "Polygons to work in", polygons, optional=True),
@@ -221,7 +222,7 @@ class SynthesizeChange(BackendAlgorithm):
             number("BATCH_SIZE", "Windows computed at once", whole, None, optional=True, minValue=1),
             number("THREADS", "Processor threads", whole, None, optional=True, minValue=1),
             yes_no("OVERWRITE", "Replace results in the output folder", False),
-            yes_no("RESUME", "Go on with the unfinished run in the output folder", False),
+            yes_no("RESUME", "Continue the unfinished run in the output folder", False),
         ):
             self.addParameter(advanced(parameter))
 
