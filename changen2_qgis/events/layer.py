@@ -29,9 +29,10 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QVariant
 
 from ..errors import InputError
+from ..polygon_files import ogr_source
+from ..run_folders import unused
 from .style import EVENTS, style_events
 
-FILE = "change_events.gpkg"
 LAYER = "change_events"
 TITLE = "Change events"
 LARGEST_STEP = 1000
@@ -65,12 +66,12 @@ def create_event_layer(
     Raises:
         InputError: the folder cannot be written to.
     """
-    path = _new_path(Path(folder))
+    path = unused(Path(folder) / LAYER, ".gpkg")
     writer = open_events_file(path, image_layer.crs())
     del writer  # an empty file is all that is needed
     options = QgsVectorLayer.LayerOptions()
     options.skipCrsValidation = True  # an image without CRS has events without CRS; nobody need be asked
-    layer = QgsVectorLayer(f"{path}|layername={LAYER}", TITLE, "ogr", options)
+    layer = QgsVectorLayer(ogr_source(str(path), LAYER), TITLE, "ogr", options)
     layer.setCrs(image_layer.crs())
     layer.setCustomProperty(_IMAGE_ID, image_layer.id())
     layer.setCustomProperty(_IMAGE_SOURCE, image_layer.source())
@@ -219,14 +220,6 @@ def open_events_file(path: Path, crs: QgsCoordinateReferenceSystem) -> QgsVector
             "bad_out_dir",
         )
     return writer
-
-
-def _new_path(folder: Path) -> Path:
-    path, count = folder / FILE, 1
-    while path.exists():
-        count += 1
-        path = folder / f"{Path(FILE).stem} ({count}){Path(FILE).suffix}"
-    return path
 
 
 def _set_up_form(layer: QgsVectorLayer) -> None:

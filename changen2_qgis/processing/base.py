@@ -27,9 +27,9 @@ from qgis.PyQt.QtGui import QIcon
 
 from ..backend import Backend
 from ..errors import BackendError, PluginError
+from ..icons import own_icon
 from ..inputs import polygons_path
 from ..layer_metadata import carry_run
-from ..paths import resources_dir
 from ..run_folders import INPUTS_FOLDER, is_unfinished
 from ..words import describe_seconds
 from ..worker_client import Callbacks, Progress
@@ -81,7 +81,7 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
 
     def icon(self) -> QIcon:
         """The plugin's icon."""
-        return QIcon(str(resources_dir() / "icons" / "changen2.svg"))
+        return own_icon("changen2")
 
     def prepare_job(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback

@@ -25,6 +25,7 @@ from qgis.core import (
 
 from ..errors import Cancelled, InputError
 from ..inputs import describe, direct_path
+from ..polygon_files import ogr_source
 from ..run_folders import POINTS_FILE, new_run_folder
 from .base import BackendAlgorithm, RunFolder, advanced
 from .help_text import help_text
@@ -168,7 +169,7 @@ class DrawSamplePoints(BackendAlgorithm):
             job.folder.path.mkdir(parents=True, exist_ok=True)
             target = job.folder.path / POINTS_FILE
             write_points(places, pixels, job.layer, target)
-        source = f"{target}|layername={TABLE}"
+        source = ogr_source(str(target), TABLE)
         self.load_layer(context, "POINTS", source, "Points to label", style_points)
         return {
             "OUTPUT_FOLDER": str(job.folder.path),

@@ -118,7 +118,7 @@ class VectorizeChange(BackendAlgorithm):
 
 def shown_polygons(polygons: str, probability: str) -> str:
     """The layer source of polygons that lie over their raster in QGIS, which a raster without CRS needs."""
-    from ..results import display_polygons, open_raster
+    from ..results import display_polygons, ogr_source, open_raster
 
     shown, _ = display_polygons(polygons, open_raster(probability, "probability"))
-    return f"{shown}|layername=change"
+    return ogr_source(shown)
