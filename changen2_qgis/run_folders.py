@@ -16,6 +16,8 @@ from typing import Any
 from qgis.core import QgsProject
 from qgis.PyQt.QtCore import QStandardPaths
 
+from .layer_metadata import read_manifest
+
 FOLDER_OF_RUNS = "Changen2 runs"
 WORK_FOLDER = ".changen2-work"
 """Where the backend keeps the finished parts of a run until all is done."""
@@ -92,7 +94,7 @@ def read_run(folder: Path) -> Run | None:
     kind, name = (named[2], named[3]) if named else ("", folder.name)
     began = datetime.strptime(named[1], "%Y-%m-%d %H-%M") if named else None
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf8"))
+        manifest = read_manifest(folder)
         kind = str(manifest["job"])
         began = datetime.fromisoformat(manifest["began"]).astimezone()
         finished = True

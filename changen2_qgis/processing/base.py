@@ -47,16 +47,6 @@ DETECTION_STAGES: Stages = {
     "vectorize": (95, 100, "Drawing the polygons"),
 }
 
-LAYER_NAMES = {
-    # kind: shown in the layer tree, when the toolbox loads a result
-    "change_probability": "Change probability",
-    "change": "Change (yes or no)",
-    "polygons": "Changed places",
-    "change_class": "Class of change",
-    "semantic_before": "Classes before",
-    "semantic_after": "Classes after",
-}
-
 
 class BackendAlgorithm(QgsProcessingAlgorithm):
     """An algorithm whose work is done by the backend.
@@ -213,20 +203,21 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
 
         Args:
             context: of this run.
-            layers: by kind (see `LAYER_NAMES`), the output's name and the layer's source.
+            layers: by role (see `results.LAYERS`), the output's name and the layer's source.
             threshold: probability 0..1 from which change was counted.
             run: folder of the run, whose manifest names the model.
         """
-        from ..results import style_detection_layer
+        from ..results import LAYERS, style_detection_layer
         from ..style_files import keep_style
 
+        names = {role: name for role, name, _ in LAYERS}
         for kind, (output, source) in layers.items():
 
             def style(layer: QgsMapLayer, kind: str = kind) -> None:
                 style_detection_layer(layer, kind, threshold)
                 keep_style(layer, run)
 
-            self.load_layer(context, output, source, LAYER_NAMES[kind], style, run)
+            self.load_layer(context, output, source, names[kind], style, run)
 
     def load_layer(
         self,
