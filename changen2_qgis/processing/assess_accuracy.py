@@ -32,9 +32,10 @@ from qgis.core import (
 from ..errors import InputError
 from ..inputs import describe, has_other_crs, polygons_path
 from ..run_folders import new_run_folder
-from .base import BackendAlgorithm, RunFolder, Stages, advanced
+from .base import BackendAlgorithm, Stages, advanced
 from .event_files import raster_file
 from .help_text import help_text
+from .run_folder import RunFolder
 
 HELP = """Says how right a change map is: in words, in numbers, and as a map of what was found, what was missed and
 what was reported although nothing changed.

@@ -36,8 +36,9 @@ from ..inputs import bounds
 from ..layer_nodata import clone
 from ..raster_pair import RasterPair
 from ..run_folders import new_run_folder
-from .base import BackendAlgorithm, RunFolder, advanced
+from .base import BackendAlgorithm, advanced
 from .help_text import help_text
+from .run_folder import RunFolder
 from .vectorize_change import shown_polygons
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

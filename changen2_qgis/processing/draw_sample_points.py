@@ -27,8 +27,9 @@ from ..errors import Cancelled, InputError
 from ..inputs import describe, direct_path
 from ..polygon_files import ogr_source
 from ..run_folders import POINTS_FILE, new_run_folder
-from .base import BackendAlgorithm, RunFolder, advanced
+from .base import BackendAlgorithm, advanced
 from .help_text import help_text
+from .run_folder import RunFolder
 
 HELP = """Draws random points over a change map for a person to label: look at each point on both images and say in its
 form whether the place changed. “Assess a change map” then estimates from them how accurate the map is and how much

@@ -23,7 +23,8 @@ from ..errors import InputError
 from ..events.export import EventMapping, FieldOrValue, export_events, usual_mapping
 from ..events.layer import LAYER
 from ..inputs import as_seen, describe, direct_path, has_other_crs, image_path, is_seen_otherwise, polygons_path
-from .base import RunFolder, advanced
+from .base import advanced
+from .run_folder import RunFolder
 
 SERIES = r"(labels_t\d+|change_t\d+_t\d+|image_t\d+(_patches)?)\.(tif|vrt)|change_events\.gpkg"
 """Pattern of the names of a series' layers, as the backend gives them."""

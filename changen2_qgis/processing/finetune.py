@@ -28,9 +28,10 @@ from qgis.core import (
 
 from ..raster_pair import RasterPair
 from ..run_folders import new_run_folder
-from .base import BackendAlgorithm, RunFolder, Stages, advanced
+from .base import BackendAlgorithm, Stages, advanced
 from .detect_change import parse_bands
 from .help_text import help_text
+from .run_folder import RunFolder
 
 HELP = """Trains a detector further on changes that you drew, so that it finds that kind of change elsewhere.
 

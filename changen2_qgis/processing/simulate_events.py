@@ -28,7 +28,7 @@ from qgis.core import (
 from ..errors import InputError
 from ..events.layer import LARGEST_STEP
 from ..run_folders import new_run_folder
-from .base import BackendAlgorithm, RunFolder, Stages, advanced
+from .base import BackendAlgorithm, Stages, advanced
 from .detect_change import parse_bands
 from .event_files import (
     SERIES,
@@ -53,6 +53,7 @@ from .event_rules import (
     seed_parameter,
 )
 from .help_text import help_text
+from .run_folder import RunFolder
 
 HELP = """Lets change events happen to a map of classes: objects are created (a copy of another object, put where
 none stands), removed, or change their class. The result is a series of label maps, one for each step, the change

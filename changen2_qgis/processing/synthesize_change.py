@@ -43,7 +43,7 @@ from ..rendering import render_layer, write_stand_in
 from ..run_folders import new_run_folder
 from ..temporal import UNITS, Timeline, set_fixed_range
 from ..worker_client import Progress
-from .base import BackendAlgorithm, RunFolder, Stages, advanced
+from .base import BackendAlgorithm, Stages, advanced
 from .detect_change import PRECISIONS, native_resolution, parse_bands
 from .event_files import (
     SERIES,
@@ -68,6 +68,7 @@ from .event_rules import (
     seed_parameter,
 )
 from .help_text import help_text
+from .run_folder import RunFolder
 
 QUALITIES = {"fast": 8, "good": 20}
 """Name and reverse steps of the diffusion."""
