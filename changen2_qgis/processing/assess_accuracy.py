@@ -34,34 +34,7 @@ from ..inputs import describe, has_other_crs, polygons_path
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, Stages, advanced
 from .event_files import raster_file
-from .help_text import help_text
 from .run_folder import RunFolder
-
-HELP = """Says how right a change map is: in words, in numbers, and as a map of what was found, what was missed and
-what was reported although nothing changed.
-
-<b>What is known</b> is a raster in which every value but 0 is change (a change mask of “Synthesize change”, say), on
-any grid, or a layer of polygons around what changed, but those that you rejected in the review of a detection; or
-labelled points, or both. Where a map holds nodata, nothing is compared.
-
-A known change counts as found where at least half of it is reported. A place counts as falsely reported where nothing
-in it changed. Smaller places than the smallest area are left out of these counts, not of the scores.
-
-<b>Scores</b> are counted in pixels, with 95 % intervals by bootstrap over blocks of 256 × 256 pixels: precision (how
-much of what is reported did change), recall (how much of what changed is reported), F1 (both in one), IoU, and
-Cohen's kappa.
-
-Of a change probability the page also tells whether it means what it says: the calibration error, and how many of the
-pixels of each probability did change. The calibration may be kept in the card of a model that you installed or trained:
-detections with it then write probabilities that mean what they say.
-
-<b>Known classes</b> before and after, two rasters with the numbers that the detection uses, tell how right its classes
-are, from class to class, where a detection has some: semantic_before.tif and semantic_after.tif beside the change map.
-
-<b>Labelled points</b> have a field “reference”: 1 where a person saw change, 0 where not; points without a label are
-left out. “Draw a sample of points to label” makes such a layer. From these the accuracy and the changed area are
-estimated with confidence intervals, by Olofsson et al. 2014. Points that were drawn on another state of the map, such
-as before its threshold moved, count as they were drawn, by Stehman 2014."""
 
 DATES = ("before", "after")
 
@@ -81,6 +54,35 @@ class AssessJob:
 class AssessAccuracy(BackendAlgorithm):
     """A change map against what is known."""
 
+    ID = "assessaccuracy"
+    TITLE = "Assess a change map"
+    HELP = """Says how right a change map is: in words, in numbers, and as a map of what was found, what was missed and
+    what was reported although nothing changed.
+
+    <b>What is known</b> is a raster in which every value but 0 is change (a change mask of “Synthesize change”, say),
+    on any grid, or a layer of polygons around what changed, but those that you rejected in the review of a detection;
+    or labelled points, or both. Where a map holds nodata, nothing is compared.
+
+    A known change counts as found where at least half of it is reported. A place counts as falsely reported where
+    nothing in it changed. Smaller places than the smallest area are left out of these counts, not of the scores.
+
+    <b>Scores</b> are counted in pixels, with 95 % intervals by bootstrap over blocks of 256 × 256 pixels: precision
+    (how much of what is reported did change), recall (how much of what changed is reported), F1 (both in one), IoU, and
+    Cohen's kappa.
+
+    Of a change probability the page also tells whether it means what it says: the calibration error, and how many of
+    the pixels of each probability did change. The calibration may be kept in the card of a model that you installed or
+    trained: detections with it then write probabilities that mean what they say.
+
+    <b>Known classes</b> before and after, two rasters with the numbers that the detection uses, tell how right its
+    classes are, from class to class, where a detection has some: semantic_before.tif and semantic_after.tif beside the
+    change map.
+
+    <b>Labelled points</b> have a field “reference”: 1 where a person saw change, 0 where not; points without a label
+    are left out. “Draw a sample of points to label” makes such a layer. From these the accuracy and the changed area
+    are estimated with confidence intervals, by Olofsson et al. 2014. Points that were drawn on another state of the
+    map, such as before its threshold moved, count as they were drawn, by Stehman 2014."""
+
     results = r"assessment\.tif"
 
     stages: ClassVar[Stages] = {
@@ -88,18 +90,6 @@ class AssessAccuracy(BackendAlgorithm):
         "compare": (30, 70, "Comparing"),
         "count": (70, 95, "Counting places"),
     }
-
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "assessaccuracy"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Assess a change map"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""

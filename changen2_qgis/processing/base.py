@@ -31,6 +31,7 @@ from ..inputs import polygons_path
 from ..layer_metadata import carry_run
 from ..words import describe_seconds
 from ..worker_client import Callbacks, Progress
+from .help_text import help_text
 from .open_results import refuse_open_results
 from .run_folder import RunFolder
 
@@ -54,6 +55,15 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
     thread); a `PluginError` from either becomes the message that Processing shows.
     """
 
+    ID: ClassVar[str]
+    """The part of the id after the colon."""
+
+    TITLE: ClassVar[str]
+    """Shown in the toolbox."""
+
+    HELP: ClassVar[str]
+    """Shown beside the parameters; see `help_text`."""
+
     stages: ClassVar[Stages] = DETECTION_STAGES
 
     results: ClassVar[str] = ""
@@ -67,6 +77,18 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
     def createInstance(self) -> BackendAlgorithm:
         """A fresh one for each run, with the same backend."""
         return type(self)(self.backend)
+
+    def name(self) -> str:
+        """The part of the id after the colon."""
+        return self.ID
+
+    def displayName(self) -> str:
+        """Shown in the toolbox."""
+        return self.TITLE
+
+    def shortHelpString(self) -> str:
+        """Shown beside the parameters."""
+        return help_text(self.ID, self.HELP)
 
     def icon(self) -> QIcon:
         """The plugin's icon."""

@@ -37,24 +37,10 @@ from ..layer_nodata import clone
 from ..raster_pair import RasterPair
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, advanced
-from .help_text import help_text
 from .run_folder import RunFolder
 from .vectorize_change import shown_polygons
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-
-HELP = """Finds what changed between two images of one place, with a deep model that runs on your own machine, in a
-process of its own.
-
-The first image gives the grid of the results; the second is brought to it, so coordinate systems, resolutions and
-extents may differ. Web maps and other layers that are no files are rendered to a GeoTIFF first.
-
-Results: the probability of change (0 to 1), a map of change (yes or no), and polygons with area (m² on the
-ellipsoid), mean probability and a review mark. All are written to the output folder with a manifest; without one
-to a new folder beside the project.
-
-Look in an extent or in polygons, not both. GSD is the pixel size at which the model sees the images: empty for
-that of the images, "auto" for the model's own, or metres."""
 
 
 @dataclass
@@ -74,19 +60,22 @@ class DetectJob:
 class DetectChange(BackendAlgorithm):
     """The first complete path: two rasters become a change map."""
 
+    ID = "detectchange"
+    TITLE = "Detect change"
+    HELP = """Finds what changed between two images of one place, with a deep model that runs on your own machine, in a
+    process of its own.
+
+    The first image gives the grid of the results; the second is brought to it, so coordinate systems, resolutions and
+    extents may differ. Web maps and other layers that are no files are rendered to a GeoTIFF first.
+
+    Results: the probability of change (0 to 1), a map of change (yes or no), and polygons with area (m² on the
+    ellipsoid), mean probability and a review mark. All are written to the output folder with a manifest; without one to
+    a new folder beside the project.
+
+    Look in an extent or in polygons, not both. GSD is the pixel size at which the model sees the images: empty for that
+    of the images, "auto" for the model's own, or metres."""
+
     results = r"change(_probability|_class)?\.tif|semantic_(before|after)\.tif|change\.gpkg"
-
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "detectchange"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Detect change"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""

@@ -28,23 +28,7 @@ from ..inputs import describe, direct_path
 from ..polygon_files import ogr_source
 from ..run_folders import POINTS_FILE, new_run_folder
 from .base import BackendAlgorithm, advanced
-from .help_text import help_text
 from .run_folder import RunFolder
-
-HELP = """Draws random points over a change map for a person to label: look at each point on both images and say in its
-form whether the place changed. “Assess a change map” then estimates from them how accurate the map is and how much
-really changed, with confidence intervals, by Olofsson et al. 2014.
-
-Some points lie on change and some on no change (a stratified sample), as many as the wanted standard error of the
-overall accuracy needs, and at least the least number on each. The form does not show what the map says, and the
-points come in random order, so that it cannot be guessed.
-
-Expected accuracies are guesses of how much of each part of the map is right; they decide the size of the sample only.
-
-Each point keeps which part of the map it was drawn in, and how large that is, so that its label serves a later map
-of the same place too, such as one made with another threshold.
-
-The same seed draws the same points."""
 
 
 @dataclass
@@ -63,19 +47,25 @@ class SampleJob:
 class DrawSamplePoints(BackendAlgorithm):
     """Points to label, as many as an estimate needs."""
 
+    ID = "samplepoints"
+    TITLE = "Draw a sample of points to label"
+    HELP = """Draws random points over a change map for a person to label: look at each point on both images and say in
+    its form whether the place changed. “Assess a change map” then estimates from them how accurate the map is and how
+    much really changed, with confidence intervals, by Olofsson et al. 2014.
+
+    Some points lie on change and some on no change (a stratified sample), as many as the wanted standard error of the
+    overall accuracy needs, and at least the least number on each. The form does not show what the map says, and the
+    points come in random order, so that it cannot be guessed.
+
+    Expected accuracies are guesses of how much of each part of the map is right; they decide the size of the sample
+    only.
+
+    Each point keeps which part of the map it was drawn in, and how large that is, so that its label serves a later map
+    of the same place too, such as one made with another threshold.
+
+    The same seed draws the same points."""
+
     results = re.escape(POINTS_FILE)
-
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "samplepoints"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Draw a sample of points to label"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""

@@ -30,22 +30,7 @@ from ..raster_pair import RasterPair
 from ..run_folders import new_run_folder
 from .base import BackendAlgorithm, Stages, advanced
 from .detect_change import parse_bands
-from .help_text import help_text
 from .run_folder import RunFolder
-
-HELP = """Trains a detector further on changes that you drew, so that it finds that kind of change elsewhere.
-
-Draw all changes of one kind between the two images as polygons, some twenty or more; what lies outside them counts as
-no change. Reviewed polygons of a detection serve too: what you rejected is left out and counts as no change. If you
-looked through a part of the images only, give it as polygons too.
-
-The detector learns from most of the drawn changes. One end of the images, with about a fifth of them, is held out: it
-tells when to stop, which threshold serves best, and how good the result is, which flatters it somewhat.
-
-The result is a model of its own name, to choose wherever a model is chosen. It works on images of about the same pixel
-size; give that where the images have no CRS. Any installed detector will do to begin with. Training takes minutes on
-two processor cores; it is cancelled at any time and goes on with "Continue the unfinished run". The model's licence
-is that of the one it began with."""
 
 RESOLUTION_OF_WEB_MAPS = 0.5  # metres per pixel, where neither image has pixels of its own
 
@@ -65,23 +50,27 @@ class FinetuneJob:
 class FinetuneDetector(BackendAlgorithm):
     """Two rasters and polygons become a model."""
 
+    ID = "finetune"
+    TITLE = "Train a detector on drawn changes"
+    HELP = """Trains a detector further on changes that you drew, so that it finds that kind of change elsewhere.
+
+    Draw all changes of one kind between the two images as polygons, some twenty or more; what lies outside them counts
+    as no change. Reviewed polygons of a detection serve too: what you rejected is left out and counts as no change. If
+    you looked through a part of the images only, give it as polygons too.
+
+    The detector learns from most of the drawn changes. One end of the images, with about a fifth of them, is held out:
+    it tells when to stop, which threshold serves best, and how good the result is, which flatters it somewhat.
+
+    The result is a model of its own name, to choose wherever a model is chosen. It works on images of about the same
+    pixel size; give that where the images have no CRS. Any installed detector will do to begin with. Training takes
+    minutes on two processor cores; it is cancelled at any time and goes on with "Continue the unfinished run". The
+    model's licence is that of the one it began with."""
+
     stages: ClassVar[Stages] = {
         "read": (0, 5, "Cutting pairs out of the images"),
         "measure": (5, 5, "Measuring on what is held out"),
         "train": (5, 100, "Training"),
     }
-
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "finetune"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Train a detector on drawn changes"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""

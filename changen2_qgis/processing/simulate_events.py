@@ -52,22 +52,7 @@ from .event_rules import (
     kinds_parameter,
     seed_parameter,
 )
-from .help_text import help_text
 from .run_folder import RunFolder
-
-HELP = """Lets change events happen to a map of classes: objects are created (a copy of another object, put where
-none stands), removed, or change their class. The result is a series of label maps, one for each step, the change
-maps between them, and the events as polygons. No image is drawn and no model runs, so this takes seconds.
-
-Give polygons to let drawn events happen instead; they have the fields event (create, remove or edit), to_class (name
-or number) and step (from 1; without it 1).
-
-Without labels, give an image instead: objects that it shows are removed here and there, those of a layer of instances,
-if you give one, else regions of even colour.
-
-The polygons of the events have the same fields: edit them and give them to “Synthesize change” to draw images.
-
-The same seed gives the same series."""
 
 
 @dataclass
@@ -84,24 +69,28 @@ class SimulateJob:
 class SimulateEvents(BackendAlgorithm):
     """From labels to a series of labels."""
 
+    ID = "simulateevents"
+    TITLE = "Simulate change events"
+    HELP = """Lets change events happen to a map of classes: objects are created (a copy of another object, put where
+    none stands), removed, or change their class. The result is a series of label maps, one for each step, the change
+    maps between them, and the events as polygons. No image is drawn and no model runs, so this takes seconds.
+
+    Give polygons to let drawn events happen instead; they have the fields event (create, remove or edit), to_class
+    (name or number) and step (from 1; without it 1).
+
+    Without labels, give an image instead: objects that it shows are removed here and there, those of a layer of
+    instances, if you give one, else regions of even colour.
+
+    The polygons of the events have the same fields: edit them and give them to “Synthesize change” to draw images.
+
+    The same seed gives the same series."""
+
     results = SERIES
 
     stages: ClassVar[Stages] = {
         "read": (0, 20, "Reading the labels"),
         "simulate": (20, 100, "Letting events happen"),
     }
-
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "simulateevents"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Simulate change events"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""

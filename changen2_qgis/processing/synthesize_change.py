@@ -67,7 +67,6 @@ from .event_rules import (
     kinds_parameter,
     seed_parameter,
 )
-from .help_text import help_text
 from .run_folder import RunFolder
 
 QUALITIES = {"fast": 8, "good": 20}
@@ -78,24 +77,6 @@ MANY = 3000
 
 SAMPLERS = ("dpmpp", "ddim", "ddpm")
 STARTS = ("auto", "noise", "exemplar")
-
-HELP = """Draws the images that follow when something changes: buildings are built or lost, fields become roads. A
-generative model runs on your own machine, in a process of its own.
-
-Say what changes by polygons with the fields event (create, remove or edit), to_class (name or number) and step (from 1;
-without it 1), or let events be simulated on the labels. Without labels and polygons, objects that the image shows are
-removed here and there: those of a layer of instances, if you give one, else regions of even colour.
-
-Outside the change the images equal the first one to the last bit; inside they are synthetic, and no measurement. The
-embedded model begins a house as one of the same image, turned and stretched into the polygon, or as a drawn roof, and
-lets the model fit it in; the manifest says which. Start "noise" draws it from nothing.
-
-Results: one image for each step, on the grid of the first; label maps and change maps; and the events as polygons.
-IMAGES is the last image, SERIES all of them. All are written to the output folder with a manifest; without one to a new
-folder beside the project.
-
-Work in an extent or in polygons, not both. The same seed on the same machine gives the same images. Dates, if given,
-make the layers play in QGIS's temporal controller."""
 
 
 @dataclass
@@ -117,6 +98,26 @@ class SynthesizeJob:
 class SynthesizeChange(BackendAlgorithm):
     """From an image and events to a series of images."""
 
+    ID = "synthesizechange"
+    TITLE = "Synthesize change"
+    HELP = """Draws the images that follow when something changes: buildings are built or lost, fields become roads. A
+    generative model runs on your own machine, in a process of its own.
+
+    Say what changes by polygons with the fields event (create, remove or edit), to_class (name or number) and step
+    (from 1; without it 1), or let events be simulated on the labels. Without labels and polygons, objects that the
+    image shows are removed here and there: those of a layer of instances, if you give one, else regions of even colour.
+
+    Outside the change the images equal the first one to the last bit; inside they are synthetic, and no measurement.
+    The embedded model begins a house as one of the same image, turned and stretched into the polygon, or as a drawn
+    roof, and lets the model fit it in; the manifest says which. Start "noise" draws it from nothing.
+
+    Results: one image for each step, on the grid of the first; label maps and change maps; and the events as polygons.
+    IMAGES is the last image, SERIES all of them. All are written to the output folder with a manifest; without one to a
+    new folder beside the project.
+
+    Work in an extent or in polygons, not both. The same seed on the same machine gives the same images. Dates, if
+    given, make the layers play in QGIS's temporal controller."""
+
     results = SERIES
 
     stages: ClassVar[Stages] = {
@@ -129,18 +130,6 @@ class SynthesizeChange(BackendAlgorithm):
     def __init__(self, backend: Any) -> None:
         super().__init__(backend)
         self._written: tuple[float, float] | None = None  # images written, of so many
-
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "synthesizechange"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Synthesize change"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""

@@ -27,6 +27,14 @@ from .base import BackendAlgorithm, advanced
 class VectorizeChange(BackendAlgorithm):
     """Applies a threshold to the probability of an earlier run."""
 
+    ID = "vectorizechange"
+    TITLE = "Apply a threshold to a change probability"
+    HELP = """Makes the binary map and the polygons again from the change probability of an earlier run, at another
+    threshold. No model runs, so this takes seconds.
+
+    The polygons have the area in m² on the ellipsoid and the mean probability. Smaller ones than the smallest area are
+    left out of the polygons, not of the map."""
+
     PROBABILITY = "PROBABILITY"
     THRESHOLD = "THRESHOLD"
     MIN_AREA = "MIN_AREA"
@@ -34,23 +42,6 @@ class VectorizeChange(BackendAlgorithm):
     OVERWRITE = "OVERWRITE"
 
     results = r"change\.(tif|gpkg)"
-
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "vectorizechange"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Apply a threshold to a change probability"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return (
-            "Makes the binary map and the polygons again from the change probability of an earlier run, at another "
-            "threshold. No model runs, so this takes seconds.\n\n"
-            "The polygons have the area in m² on the ellipsoid and the mean probability. Smaller ones than the "
-            "smallest area are left out of the polygons, not of the map."
-        )
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
