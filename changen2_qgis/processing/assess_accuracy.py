@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
 from qgis.core import (
@@ -19,20 +16,17 @@ from qgis.core import (
     QgsProcessingOutputString,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterFeatureSource,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProject,
     QgsRasterLayer,
     QgsVectorLayer,
 )
 
 from ..errors import InputError
 from ..inputs import describe, has_other_crs, polygons_path
-from ..run_folders import new_run_folder
-from .base import BackendAlgorithm, Stages, advanced
+from .base import BackendAlgorithm, Stages, advanced, folder_parameter
 from .event_files import raster_file
 from .run_folder import RunFolder
 
@@ -108,9 +102,7 @@ class AssessAccuracy(BackendAlgorithm):
             ),
             number("THRESHOLD", "Threshold, for a change probability", number.Type.Double, 0.5, minValue=0, maxValue=1),
             number("MIN_AREA", "Smallest place that is counted (m²)", number.Type.Double, 0.0, minValue=0),
-            QgsProcessingParameterFolderDestination(
-                "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
-            ),
+            folder_parameter(),
             *(
                 advanced(
                     QgsProcessingParameterRasterLayer(f"CLASSES_{date.upper()}", f"Known classes {date}", optional=True)
@@ -154,9 +146,7 @@ class AssessAccuracy(BackendAlgorithm):
                 "The known classes are given without the other date's, or without what is known to have changed.",
                 "Give the classes of both dates and a map or polygons of change, or leave the classes out.",
             )
-        project = context.project() or QgsProject.instance()
-        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
-        path = Path(os.path.abspath(given)) if given else _new_folder(project, prediction)
+        path = self.output_folder(parameters, context, f"assess {prediction.name()}")
         folder = RunFolder(path, self.parameterAsBoolean(parameters, "OVERWRITE", context))
         self.check_replaced(path, folder.overwrite, context)
         request = {
@@ -215,7 +205,3 @@ class AssessAccuracy(BackendAlgorithm):
             **{name.upper(): places[name] for name in ("known", "found", "false") if name in places},
             **{name.upper(): outputs[name] for name in ("assessment", "manifest") if name in outputs},
         }
-
-
-def _new_folder(project: QgsProject, prediction: QgsRasterLayer) -> Path:
-    return new_run_folder(project, f"assess {prediction.name()}", datetime.now())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import deque
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +19,9 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
     QgsProcessingParameterDefinition,
+    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterString,
+    QgsProject,
     QgsRasterLayer,
     QgsVectorLayer,
 )
@@ -29,6 +33,7 @@ from ..errors import PluginError
 from ..icons import own_icon
 from ..inputs import polygons_path
 from ..layer_metadata import carry_run
+from ..run_folders import new_run_folder
 from ..words import describe_seconds
 from ..worker_client import Callbacks, Progress
 from .help_text import help_text
@@ -171,6 +176,13 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         known = self.backend.known_models.listed(task, starts)
         return QgsProcessingParameterString("MODEL", f"{title} ({known})", "tiny")
 
+    def output_folder(self, parameters: dict[str, Any], context: QgsProcessingContext, name: str) -> Path:
+        """The folder given as OUTPUT_FOLDER; where none is, a new one beside the project, see `new_run_folder`."""
+        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
+        if given:
+            return Path(os.path.abspath(given))
+        return new_run_folder(context.project() or QgsProject.instance(), name, datetime.now())
+
     def check_replaced(self, folder: Path, overwrite: bool, context: QgsProcessingContext) -> None:
         """Refuse to replace results that cannot be replaced, before the work. Main thread.
 
@@ -292,6 +304,12 @@ class _Styler(QgsProcessingLayerPostProcessorInterface):
 # Owned by their contexts, but Python forgets the class of what nothing in Python refers to. Enough for some
 # runs; one that is dropped while it is needed styles nothing and does no harm.
 _STYLERS: deque[_Styler] = deque(maxlen=100)
+
+
+def folder_parameter(what: str = "Output folder") -> QgsProcessingParameterFolderDestination:
+    """The parameter OUTPUT_FOLDER; see `BackendAlgorithm.output_folder`."""
+    text = f"{what} (none: a new one beside the project)"
+    return QgsProcessingParameterFolderDestination("OUTPUT_FOLDER", text, None, True, False)
 
 
 def advanced(parameter: QgsProcessingParameterDefinition) -> QgsProcessingParameterDefinition:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +20,9 @@ from qgis.core import (
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProject,
-    QgsRasterLayer,
     QgsRectangle,
 )
 
@@ -35,8 +30,7 @@ from ..errors import InputError
 from ..inputs import bounds
 from ..layer_nodata import clone
 from ..raster_pair import RasterPair
-from ..run_folders import new_run_folder
-from .base import BackendAlgorithm, advanced
+from .base import BackendAlgorithm, advanced, folder_parameter
 from .run_folder import RunFolder
 from .vectorize_change import shown_polygons
 
@@ -107,9 +101,7 @@ class DetectChange(BackendAlgorithm):
             ),
             number("MIN_AREA", "Smallest area of a polygon (m²)", number.Type.Double, 0.0, minValue=0),
             text("GSD", "Pixel size for the model (empty, auto or metres)", "", optional=True),
-            QgsProcessingParameterFolderDestination(
-                "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
-            ),
+            folder_parameter(),
         ):
             self.addParameter(parameter)
 
@@ -200,7 +192,7 @@ class DetectChange(BackendAlgorithm):
         if polygons is not None and not extent.isNull():
             raise InputError("Both an extent and polygons are given.", "Leave one of them out.", "bad_value")
         folder = RunFolder(
-            self._output_folder(parameters, context, before, after),
+            self.output_folder(parameters, context, f"detect {before.name()} to {after.name()}"),
             overwrite=self.parameterAsBoolean(parameters, "OVERWRITE", context),
             resume=self.parameterAsBoolean(parameters, "RESUME", context),
             keep_inputs=True,
@@ -222,19 +214,6 @@ class DetectChange(BackendAlgorithm):
             render_resolution=self._number(parameters, "RENDER_RESOLUTION", context),
             request={**options, **where},
         )
-
-    def _output_folder(
-        self,
-        parameters: dict[str, Any],
-        context: QgsProcessingContext,
-        before: QgsRasterLayer,
-        after: QgsRasterLayer,
-    ) -> Path:
-        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
-        if given:
-            return Path(os.path.abspath(given))
-        project = context.project() or QgsProject.instance()
-        return new_run_folder(project, f"detect {before.name()} to {after.name()}", datetime.now())
 
     def _options(self, parameters: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any]:
         """What goes to the backend as it is given; what is not given is left to its defaults."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from qgis.core import (
@@ -16,18 +13,16 @@ from qgis.core import (
     QgsProcessingOutputNumber,
     QgsProcessingOutputVectorLayer,
     QgsProcessingParameterBoolean,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
-    QgsProject,
     QgsRasterLayer,
 )
 
 from ..errors import Cancelled, InputError
 from ..inputs import describe, direct_path
 from ..polygon_files import ogr_source
-from ..run_folders import POINTS_FILE, new_run_folder
-from .base import BackendAlgorithm, advanced
+from ..run_folders import POINTS_FILE
+from .base import BackendAlgorithm, advanced, folder_parameter
 from .run_folder import RunFolder
 
 
@@ -76,9 +71,7 @@ class DrawSamplePoints(BackendAlgorithm):
             number("STANDARD_ERROR", "Wanted standard error of the overall accuracy", real, 0.02, False, 0.001, 0.2),
             number("LEAST", "Least number of points on change, and on no change", whole, 50, False, 2, 100_000),
             number("SEED", "Seed", whole, 0, False, 0),
-            QgsProcessingParameterFolderDestination(
-                "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
-            ),
+            folder_parameter(),
             advanced(
                 number("EXPECTED_CHANGE", "Expected share of the mapped change that is right", real, 0.7, False, 0, 1)
             ),
@@ -113,10 +106,7 @@ class DrawSamplePoints(BackendAlgorithm):
                 "Choose the layer “Change (yes or no)” of a detection, or another raster in which 0 is no change.",
                 "bad_value",
             )
-        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
-        project = context.project() or QgsProject.instance()
-        name = f"sample points on {layer.name()}"
-        target = Path(os.path.abspath(given)) if given else new_run_folder(project, name, datetime.now())
+        target = self.output_folder(parameters, context, f"sample points on {layer.name()}")
         overwrite = self.parameterAsBoolean(parameters, "OVERWRITE", context)
         if (target / POINTS_FILE).exists() and not overwrite:
             raise InputError(

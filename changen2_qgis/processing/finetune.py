@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
 from qgis.core import (
@@ -18,17 +15,14 @@ from qgis.core import (
     QgsProcessingParameterBand,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterFeatureSource,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProject,
     QgsRectangle,
 )
 
 from ..raster_pair import RasterPair
-from ..run_folders import new_run_folder
-from .base import BackendAlgorithm, Stages, advanced
+from .base import BackendAlgorithm, Stages, advanced, folder_parameter
 from .detect_change import parse_bands
 from .run_folder import RunFolder
 
@@ -89,9 +83,7 @@ class FinetuneDetector(BackendAlgorithm):
             self.model_parameter("Model to begin with", "detect", starts=True),
             bands("BANDS_BEFORE", "Bands before: red, green, blue, or one", None, "BEFORE", True, True),
             bands("BANDS_AFTER", "Bands after: red, green, blue, or one", None, "AFTER", True, True),
-            QgsProcessingParameterFolderDestination(
-                "OUTPUT_FOLDER", "Folder of the run (none: a new one beside the project)", None, True, False
-            ),
+            folder_parameter("Folder of the run"),
         ):
             self.addParameter(parameter)
         for parameter in (
@@ -127,12 +119,7 @@ class FinetuneDetector(BackendAlgorithm):
         before, after = (self.parameterAsRasterLayer(parameters, name, context) for name in ("BEFORE", "AFTER"))
         name = self.parameterAsString(parameters, "NAME", context).strip()
         overwrite, resume = (self.parameterAsBoolean(parameters, key, context) for key in ("OVERWRITE", "RESUME"))
-        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
-        path = (
-            Path(os.path.abspath(given))
-            if given
-            else new_run_folder(context.project() or QgsProject.instance(), f"train {name}", datetime.now())
-        )
+        path = self.output_folder(parameters, context, f"train {name}")
         folder = RunFolder(path, overwrite, resume, keep_inputs=True)
         folder.layers.update(before=before.name(), after=after.name())
         pair = RasterPair(before.clone(), after.clone())

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
 from qgis.core import (
@@ -18,17 +15,14 @@ from qgis.core import (
     QgsProcessingOutputVectorLayer,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterFeatureSource,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
-    QgsProject,
     QgsRasterLayer,
 )
 
 from ..errors import InputError
 from ..events.layer import LARGEST_STEP
-from ..run_folders import new_run_folder
-from .base import BackendAlgorithm, Stages, advanced
+from .base import BackendAlgorithm, Stages, advanced, folder_parameter
 from .detect_change import parse_bands
 from .event_files import (
     SERIES,
@@ -112,9 +106,7 @@ class SimulateEvents(BackendAlgorithm):
             ),
             seed_parameter(),
             classes_parameter(),
-            QgsProcessingParameterFolderDestination(
-                "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
-            ),
+            folder_parameter(),
         ):
             self.addParameter(parameter)
         self.addParameter(advanced(bands_parameter()))
@@ -138,12 +130,8 @@ class SimulateEvents(BackendAlgorithm):
     ) -> SimulateJob:
         """The backend's request, with drawn events exported."""
         raster = self._raster(parameters, context)
-        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
-        project = context.project() or QgsProject.instance()
         folder = RunFolder(
-            Path(os.path.abspath(given))
-            if given
-            else new_run_folder(project, f"simulate on {raster.name()}", datetime.now()),
+            self.output_folder(parameters, context, f"simulate on {raster.name()}"),
             self.parameterAsBoolean(parameters, "OVERWRITE", context),
         )
         self.check_replaced(folder.path, folder.overwrite, context)

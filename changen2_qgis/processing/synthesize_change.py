@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,11 +24,9 @@ from qgis.core import (
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProject,
     QgsRasterLayer,
     QgsRectangle,
 )
@@ -40,10 +37,9 @@ from ..inputs import bounds
 from ..layer_nodata import clone
 from ..raster_pair import moved_extent
 from ..rendering import render_layer, write_stand_in
-from ..run_folders import new_run_folder
 from ..temporal import UNITS, Timeline, set_fixed_range
 from ..worker_client import Progress
-from .base import BackendAlgorithm, Stages, advanced
+from .base import BackendAlgorithm, Stages, advanced, folder_parameter
 from .detect_change import PRECISIONS, native_resolution, parse_bands
 from .event_files import (
     SERIES,
@@ -171,9 +167,7 @@ class SynthesizeChange(BackendAlgorithm):
             ),
             number("INTERVAL", "Time between steps", number.Type.Integer, 1, minValue=1, maxValue=10000),
             choice("INTERVAL_UNIT", "Unit of that time", list(UNITS), defaultValue="years", usesStaticStrings=True),
-            QgsProcessingParameterFolderDestination(
-                "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
-            ),
+            folder_parameter(),
         ):
             self.addParameter(parameter)
 
@@ -274,13 +268,9 @@ class SynthesizeChange(BackendAlgorithm):
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> SynthesizeJob:
         """Clone the image and export events and polygons, on the main thread, where layers and their edits are."""
-        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
         image = self.parameterAsRasterLayer(parameters, "IMAGE", context)
-        project = context.project() or QgsProject.instance()
         folder = RunFolder(
-            Path(os.path.abspath(given))
-            if given
-            else new_run_folder(project, f"synthesize from {image.name()}", datetime.now()),
+            self.output_folder(parameters, context, f"synthesize from {image.name()}"),
             overwrite=self.parameterAsBoolean(parameters, "OVERWRITE", context),
             resume=self.parameterAsBoolean(parameters, "RESUME", context),
             keep_inputs=True,
