@@ -1,14 +1,11 @@
 """Apply on the Detect page: another threshold on a finished run, through the real worker."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from osgeo import gdal
 from qgis.core import QgsProject
-from qgis.gui import QgsMapCanvas, QgsMessageBar
-from qgis.PyQt.QtWidgets import QMainWindow
 
 from changen2_qgis.pages.detect_page import DetectPage
 from changen2_qgis.results import add_run_folder
@@ -46,11 +43,9 @@ def write_run(tmp_path, write_raster, real_backend):
 
 
 @pytest.fixture
-def page(provider, real_backend, qgis_new_project, settings, qtbot):
-    window = QMainWindow()
-    qtbot.addWidget(window)
-    canvas, bar = QgsMapCanvas(window), QgsMessageBar(window)
-    page = DetectPage(SimpleNamespace(mapCanvas=lambda: canvas, messageBar=lambda: bar), real_backend, window)
+def page(provider, real_backend, make_iface, settings):
+    iface = make_iface()
+    page = DetectPage(iface, real_backend, iface.mainWindow())
     yield page
     page.shut_down()
 
