@@ -147,7 +147,6 @@ class DrawSamplePoints(BackendAlgorithm):
         sizes = sample_sizes(pixels, job.expected, job.standard_error, job.least)
         with job.folder.removed_on_error():
             places = draw_places(job.path, pixels, sizes, job.seed, _teller(feedback, 50))
-            job.folder.path.mkdir(parents=True, exist_ok=True)
             target = job.folder.path / POINTS_FILE
             write_points(places, pixels, job.layer, target)
         source = ogr_source(str(target), TABLE)
