@@ -13,7 +13,7 @@ from qgis.core import Qgis, QgsApplication
 
 from . import environment
 from .environment import Environment, Probe, child_environment
-from .errors import PluginError, SetupError
+from .errors import PluginError
 from .known_models import KnownModels
 from .proxy import with_proxy
 from .settings import Settings
@@ -45,15 +45,6 @@ class Backend:
             SetupError: there is none, or the one that a setting names does not exist.
         """
         return environment.find(self.settings.backend_python, os.environ, profile_venv())
-
-    @property
-    def is_set_up(self) -> bool:
-        """Whether an interpreter for the backend is there; whether it works shows when it starts."""
-        try:
-            self.environment()
-        except SetupError:
-            return False
-        return True
 
     def set_up(self, progress: Callable[[float, str], None], cancelled: Callable[[], bool] = lambda: False) -> Probe:
         """Build the plugin's own venv under the QGIS profile, replacing the one there.

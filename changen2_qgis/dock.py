@@ -12,6 +12,7 @@ from qgis.PyQt.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
 from .backend import Backend
 from .errors import SetupError
+from .message_bar import tell
 from .pages.detect_page import DetectPage
 from .pages.lazy_page import LazyPage
 from .pages.run_page import RunPage
@@ -105,7 +106,7 @@ class ChangeDock(QgsDockWidget):
         return page.get() if isinstance(page, LazyPage) else page
 
     def _warn(self, text: str) -> None:
-        self._iface.messageBar().pushMessage("Changen2", text, Qgis.MessageLevel.Warning, 0)
+        tell(self._iface, text, Qgis.MessageLevel.Warning)
 
     def _models_changed(self, models: list[dict[str, Any]]) -> None:
         self.detect.form.set_models(models)

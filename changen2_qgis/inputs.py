@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -276,36 +276,58 @@ def _is_plain_file(layer: QgsVectorLayer) -> bool:
 
 
 def _export_polygons(source: QgsFeatureSource, frame: PixelFrame | None, folder: Path) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / "aoi.gpkg"
-    options = QgsVectorFileWriter.SaveVectorOptions()
-    options.driverName = "GPKG"
-    options.layerName = "aoi"
     crs = source.sourceCrs() if frame is None else QgsCoordinateReferenceSystem()
     kind = QgsWkbTypes.multiType(QgsWkbTypes.flatType(source.wkbType()))
     # Only the shapes matter and how they were reviewed; the fid of an unsaved feature, as others, would be refused.
     fields, review = QgsFields(), source.fields().indexFromName("review")
     if review >= 0 and source.fields().at(review).type() == QVariant.String:
         fields.append(QgsField("review", QVariant.String))
-    writer = QgsVectorFileWriter.create(str(target), fields, kind, crs, QgsCoordinateTransformContext(), options)
-    for feature in features_of(source):
-        copy, geometry = QgsFeature(fields), feature.geometry()
-        if fields.count():
-            copy.setAttribute(0, feature[review])
-        if frame is not None:
-            geometry.transform(frame.to_pixels())
-        geometry.convertToMultiType()
-        copy.setGeometry(geometry)
-        writer.addFeature(copy)
+
+    def copies() -> Iterator[QgsFeature]:
+        for feature in features_of(source):
+            copy, geometry = QgsFeature(fields), feature.geometry()
+            if fields.count():
+                copy.setAttribute(0, feature[review])
+            if frame is not None:
+                geometry.transform(frame.to_pixels())
+            geometry.convertToMultiType()
+            copy.setGeometry(geometry)
+            yield copy
+
+    try:
+        write_geopackage(target, "aoi", fields, kind, crs, copies())
+    except OSError as error:
+        raise InputError(
+            f"The polygons cannot be written to {target}: {error}", "Choose another output folder.", "bad_out_dir"
+        ) from error
+    return str(target)
+
+
+def write_geopackage(
+    path: Path,
+    table: str,
+    fields: QgsFields,
+    kind: QgsWkbTypes.Type,
+    crs: QgsCoordinateReferenceSystem,
+    features: Iterable[QgsFeature] = (),
+) -> None:
+    """Write features to a file of their own; an existing one is replaced, and the folder is made.
+
+    Raises:
+        OSError: it cannot be written; tells why.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.driverName = "GPKG"
+    options.layerName = table
+    writer = QgsVectorFileWriter.create(str(path), fields, kind, crs, QgsCoordinateTransformContext(), options)
+    for feature in features:
+        writer.addFeature(feature)
     failed, message = writer.hasError() != QgsVectorFileWriter.WriterError.NoError, writer.errorMessage()
     del writer  # closes the file
     if failed:
-        raise InputError(
-            f"The polygons cannot be written to {target}: {message}",
-            "Choose another output folder.",
-            "bad_out_dir",
-        )
-    return str(target)
+        raise OSError(message)
 
 
 def redact(source: str) -> str:

@@ -10,6 +10,7 @@ from qgis.PyQt.QtCore import QObject, pyqtSignal
 from qgis.PyQt.QtWidgets import QAction
 
 from .icons import own_icon, qgis_icon
+from .message_bar import tell
 from .pages.group_panel import open_folder
 from .result_groups import FOLDER, is_result, run_folder
 from .run_folders import FORMS, Run, read_run
@@ -131,7 +132,7 @@ class LayerActions(QObject):
 
     def _warn(self, text: str) -> None:
         if text:
-            self._iface.messageBar().pushMessage("Changen2", text, Qgis.MessageLevel.Warning, 8)
+            tell(self._iface, text, Qgis.MessageLevel.Warning)
 
 
 def run_folder_of(project: QgsProject, layer: QgsMapLayer) -> str:

@@ -9,8 +9,6 @@ from typing import Any
 
 from qgis.core import QgsMapLayer
 
-from .licences import carry_licence
-
 FOLDER = "changen2/folder"
 """Property of a group that is a result, or of a layer that the toolbox has loaded: its run folder when it was added."""
 
@@ -48,8 +46,16 @@ def carry_manifest(layer: QgsMapLayer, folder: str | Path, abstract: str = "") -
     metadata.setType("dataset")
     metadata.setAbstract(abstract or _made_from(manifest))
     metadata.setHistory([_how(manifest)])
+    model = manifest.get("model") or {}
+    if model.get("noncommercial"):
+        metadata.setLicenses([model["licence"]])
+        metadata.setRights(
+            [
+                f"Made with {model.get('title') or model['name']}, whose weights are under {model['licence']}: "
+                "not for commercial use, and the authors of the model are to be named."
+            ]
+        )
     layer.setMetadata(metadata)
-    carry_licence(layer, folder)
 
 
 def carry_run(layer: QgsMapLayer, folder: str | Path) -> None:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from qgis.core import QgsApplication
 from qgis.PyQt.QtCore import Qt
-from qgis.PyQt.QtGui import QIcon
 from qgis.PyQt.QtWidgets import QAction
 
 from .backend import Backend
-from .paths import resources_dir
+from .icons import own_icon
 from .undoing import take_all
 
 if TYPE_CHECKING:
@@ -55,8 +54,7 @@ class Changen2Plugin:
         self.layer_actions = LayerActions(self.iface, self.dock)
         self.layer_actions.run_again.connect(self.dock.run_again)
         self.iface.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, self.dock)
-        icon = QIcon(str(resources_dir() / "icons" / "changen2.svg"))
-        self.action = QAction(icon, "Changen2", self.iface.mainWindow())
+        self.action = QAction(own_icon("changen2"), "Changen2", self.iface.mainWindow())
         self.action.setObjectName("changen2_show_dock")
         self.action.setToolTip("Show or hide the Changen2 panel")
         self.action.setCheckable(True)

@@ -15,16 +15,16 @@ from typing import Any, NamedTuple
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsExpression,
+    QgsFeature,
     QgsLayerTreeGroup,
     QgsMapLayer,
     QgsProject,
     QgsRasterLayer,
-    QgsVectorFileWriter,
     QgsVectorLayer,
 )
 from qgis.PyQt.QtGui import QTransform
 
-from .inputs import PixelFrame
+from .inputs import PixelFrame, write_geopackage
 from .layer_metadata import carry_manifest, read_manifest
 from .polygon_files import TABLE, copy_of, made_before, marks_of, marks_of_run, ogr_source
 from .result_groups import FOLDER, ROLE, is_result, own_layers, result_nodes, run_folder, unfold
@@ -36,6 +36,7 @@ from .styles import (
     style_as_seen,
     style_detection_layer,
 )
+from .words import describe_area
 
 __all__ = [
     "DetectionGroup",
@@ -331,15 +332,13 @@ def find_group(project: QgsProject, group_id: str) -> DetectionGroup | None:
 
 
 def describe(summary: dict[str, Any]) -> str:
-    """What was found, in words: "14 changed places, 0.32 ha" or "no change found"."""
+    """What was found, in words: "14 changed places, 3,200 m²" or "no change found"."""
     count = int(summary.get("polygons") or 0)
     if count == 0:
         return "no change found"
     places = "1 changed place" if count == 1 else f"{count:,} changed places"
     area = summary.get("change_area_m2")
-    if area is None:
-        return places
-    return f"{places}, {area / 10000:,.2f} ha" if area >= 10000 else f"{places}, {area:,.0f} m²"
+    return places if area is None else f"{places}, {describe_area(area)}"
 
 
 def _original_of(layer: QgsVectorLayer) -> str:
@@ -389,35 +388,27 @@ def display_polygons(path: str, raster: QgsRasterLayer | None, table: str = TABL
         return path, ""
     copy = copy_of(Path(path))
     if not copy.exists():
-        _write_turned(path, table, to_map, str(copy))
+        _write_turned(path, table, to_map, copy)
     return str(copy), ogr_source(path, table)
 
 
-def _write_turned(path: str, table: str, to_map: QTransform, copy: str) -> None:
+def _write_turned(path: str, table: str, to_map: QTransform, copy: Path) -> None:
     """Copy a table with other coordinates, aside first: what is under the name of the copy is whole."""
     source = QgsVectorLayer(ogr_source(path, table), "polygons", "ogr")
-    aside = os.path.splitext(copy)[0] + "_unfinished.gpkg"
-    options = QgsVectorFileWriter.SaveVectorOptions()
-    options.driverName = "GPKG"
-    options.layerName = table
-    writer = QgsVectorFileWriter.create(
-        aside,
-        source.fields(),
-        source.wkbType(),
-        QgsCoordinateReferenceSystem(),
-        QgsProject.instance().transformContext(),
-        options,
-    )
-    for feature in source.getFeatures():
-        geometry = feature.geometry()
-        geometry.transform(to_map)
-        feature.setGeometry(geometry)
-        writer.addFeature(feature)
-    failed, message = writer.hasError() != QgsVectorFileWriter.WriterError.NoError, writer.errorMessage()
-    del writer  # closes the file
-    if failed:
-        raise OSError(f"Cannot write {copy}: {message}. Free some disk space or check the rights.")
-    os.replace(aside, copy)
+    aside = copy.with_name(f"{copy.stem}_unfinished.gpkg")
+
+    def turned() -> Iterator[QgsFeature]:
+        for feature in source.getFeatures():
+            geometry = feature.geometry()
+            geometry.transform(to_map)
+            feature.setGeometry(geometry)
+            yield feature
+
+    try:
+        write_geopackage(aside, table, source.fields(), source.wkbType(), QgsCoordinateReferenceSystem(), turned())
+    except OSError as error:
+        raise OSError(f"Cannot write {copy}: {error}. Free some disk space or check the rights.") from error
+    aside.replace(copy)
 
 
 def _to_map(raster: QgsRasterLayer | None) -> QTransform | None:

@@ -16,6 +16,8 @@ from typing import Any
 from qgis.core import QgsProject
 from qgis.PyQt.QtCore import QStandardPaths
 
+from .layer_metadata import read_manifest
+
 FOLDER_OF_RUNS = "Changen2 runs"
 WORK_FOLDER = ".changen2-work"
 """Where the backend keeps the finished parts of a run until all is done."""
@@ -81,7 +83,7 @@ def new_run_folder(project: QgsProject, name: str, now: datetime) -> Path:
         now: the time of the run.
     """
     with _naming:
-        folder = _unused(runs_folder(project) / f"{now:%Y-%m-%d %H-%M} {_plain(name)}".rstrip(), _named)
+        folder = unused(runs_folder(project) / f"{now:%Y-%m-%d %H-%M} {_plain(name)}".rstrip(), taken=_named)
         _named.add(folder)
     return folder
 
@@ -92,7 +94,7 @@ def read_run(folder: Path) -> Run | None:
     kind, name = (named[2], named[3]) if named else ("", folder.name)
     began = datetime.strptime(named[1], "%Y-%m-%d %H-%M") if named else None
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf8"))
+        manifest = read_manifest(folder)
         kind = str(manifest["job"])
         began = datetime.fromisoformat(manifest["began"]).astimezone()
         finished = True
@@ -149,23 +151,23 @@ def remove_unfinished(folder: Path) -> None:
 
 def threshold_folder(run_folder: Path, threshold: float) -> Path:
     """A new folder inside a run's for polygons and map at another threshold: "threshold 0.62"."""
-    return _unused(run_folder / f"threshold {threshold:.2f}")
+    return unused(run_folder / f"threshold {threshold:.2f}")
 
 
 def assessment_folder(run_folder: Path, reference: str) -> Path:
     """A new folder inside a run's for its assessment: "assessment against houses"."""
-    return _unused(run_folder / f"assessment against {_plain(reference)}".rstrip())
+    return unused(run_folder / f"assessment against {_plain(reference)}".rstrip())
 
 
 def points_folder(run_folder: Path) -> Path:
     """A new folder inside a run's for points to label."""
-    return _unused(run_folder / POINTS_FOLDER)
+    return unused(run_folder / POINTS_FOLDER)
 
 
 def drawn_points(run_folder: Path) -> Path | None:
     """The file of the points that were last drawn over a run; None where none were."""
     files = sorted(run_folder.glob(f"{POINTS_FOLDER}*/{POINTS_FILE}"), key=lambda file: (len(str(file)), str(file)))
-    return files[-1] if files else None  # the one with the largest number, see `_unused`
+    return files[-1] if files else None  # the one with the largest number, see `unused`
 
 
 def _plain(name: str) -> str:
@@ -173,10 +175,10 @@ def _plain(name: str) -> str:
     return re.sub(r'[\\/:*?"<>|\x00-\x1f]+', "_", name).strip(" .")[:80]
 
 
-def _unused(base: Path, taken: Container[Path] = ()) -> Path:
-    """The folder, or the same with the first number that is free: "north (2)"."""
-    folder, count = base, 1
-    while folder.exists() or folder in taken:
+def unused(base: Path, ending: str = "", taken: Container[Path] = ()) -> Path:
+    """The folder, or file with its ending, or the same with the first number that is free: "north (2)"."""
+    path, count = base.with_name(f"{base.name}{ending}"), 1
+    while path.exists() or path in taken:
         count += 1
-        folder = base.with_name(f"{base.name} ({count})")
-    return folder
+        path = base.with_name(f"{base.name} ({count}){ending}")
+    return path

@@ -201,11 +201,6 @@ def series_groups(project: QgsProject) -> list[SeriesGroup]:
     return [SeriesGroup(node) for node in result_nodes(project, _ID)]
 
 
-def find_series(project: QgsProject, series_id: str) -> SeriesGroup | None:
-    """The series with this identity, or None where it has been removed."""
-    return next((group for group in series_groups(project) if group.id == series_id), None)
-
-
 def describe_series(summary: dict[str, Any]) -> str:
     """What happened, in words: "3 steps, 2 created, 1 removed" or "1 step, nothing changed"."""
     steps = int(summary.get("steps") or 0)

@@ -11,6 +11,7 @@ from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QToolButton, Q
 
 from ..errors import InputError
 from ..icons import own_icon, qgis_icon
+from ..widgets.tool_button import tool_button
 from ..widgets.undo_buttons import UndoButtons
 from .choice import EventChoice
 from .drawing import EventDrawing
@@ -78,11 +79,8 @@ class EventBar(QWidget):
         self._show_tool()
 
     def _tool_button(self, name: str, icon: str, tip: str) -> QToolButton:
-        button = QToolButton(self)
-        button.setIcon(own_icon(icon) if icon.startswith("event_") else qgis_icon(icon))
+        button = tool_button(self, own_icon(icon) if icon.startswith("event_") else qgis_icon(icon), tip)
         button.setIconSize(QSize(18, 18))
-        button.setToolTip(tip)
-        button.setAccessibleName(tip)
         button.setCheckable(True)
         button.clicked.connect(lambda checked: self.start(name) if checked else self.stop())
         return button

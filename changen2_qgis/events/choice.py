@@ -6,9 +6,10 @@ from typing import Any
 
 from qgis.PyQt.QtCore import QSignalBlocker, Qt, pyqtSignal
 from qgis.PyQt.QtGui import QColor, QIcon, QPixmap
-from qgis.PyQt.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QSpinBox, QWidget
+from qgis.PyQt.QtWidgets import QHBoxLayout, QSizePolicy, QSpinBox, QWidget
 
-from .layer import usual_class
+from ..widgets.form_rows import list_of
+from .layer import LARGEST_STEP, usual_class
 from .style import EVENTS, event_colour
 
 SUITS = {"object": ("create", "remove"), "stamp": ("remove", "create")}
@@ -38,13 +39,15 @@ class EventChoice(QWidget):
         self._chosen: dict[str, str | None] = {}
         self._tool = ""
         self._switched_from = ""
-        self.event = _list_of("What happens to the places drawn next", "Event of the next drawing", self)
+        self.event = list_of("What happens to the places drawn next", self)
+        self.event.setAccessibleName("Event of the next drawing")
         for value, label, *_ in EVENTS:
             self.event.addItem(_swatch(event_colour(value)), label, value)
             self.event.setItemData(self.event.count() - 1, TIPS[value], Qt.ItemDataRole.ToolTipRole)
-        self.to_class = _list_of("The class that the places drawn next become", "Class of the next drawing", self)
+        self.to_class = list_of("The class that the places drawn next become", self)
+        self.to_class.setAccessibleName("Class of the next drawing")
         self.step = QSpinBox(self)
-        self.step.setRange(1, 99)
+        self.step.setRange(1, LARGEST_STEP)
         self.step.setPrefix("step ")
         self.step.setToolTip("When it happens: the first image that shows it")
         self.step.setAccessibleName("Step of the next drawing")
@@ -115,14 +118,6 @@ class EventChoice(QWidget):
         self.to_class.setEnabled(bool(self._classes))
         blocker.unblock()
         self.changed.emit()
-
-
-def _list_of(tip: str, name: str, parent: QWidget) -> QComboBox:
-    combo = QComboBox(parent)
-    combo.setToolTip(tip)
-    combo.setAccessibleName(name)
-    combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-    return combo
 
 
 def _swatch(colour: QColor) -> QIcon:

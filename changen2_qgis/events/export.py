@@ -17,7 +17,7 @@ from qgis.core import (
 
 from ..errors import InputError
 from ..inputs import PixelFrame, features_of
-from .layer import event_fields, new_event, open_events_file, read_only, sound_polygon
+from .layer import event_fields, new_event, read_only, sound_polygon, write_events
 from .objects import transformed
 from .style import EVENTS
 
@@ -84,20 +84,13 @@ def export_events(
     image_crs = image_layer.crs()
     frame = None if image_crs.isValid() else PixelFrame.of_file(image_layer)
     crs = layer.sourceCrs() if layer.sourceCrs().isValid() else image_crs  # without one it lies as QGIS shows it
-    writer = open_events_file(Path(path), QgsCoordinateReferenceSystem() if frame else crs)
     for row in rows:
         geometry = row.geometry()
         if frame is not None:
             geometry.transform(frame.to_pixels())
         geometry.convertToMultiType()
         row.setGeometry(geometry)
-        writer.addFeature(row)
-    message = writer.errorMessage()
-    del writer  # closes the file
-    if message:
-        raise InputError(
-            f"The change events cannot be written to {path}: {message}", "Choose another output folder.", "bad_out_dir"
-        )
+    write_events(Path(path), QgsCoordinateReferenceSystem() if frame else crs, rows)
 
 
 def take_events(layer: QgsVectorLayer, source: QgsFeatureSource, mapping: EventMapping | None = None) -> int:

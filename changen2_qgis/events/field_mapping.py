@@ -7,8 +7,9 @@ from typing import Any
 from qgis.core import QgsFeatureRequest, QgsMapLayerProxyModel, QgsVectorLayer
 from qgis.gui import QgsMapLayerComboBox
 from qgis.PyQt.QtCore import QSignalBlocker, QTimer, pyqtSignal
-from qgis.PyQt.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QWidget
+from qgis.PyQt.QtWidgets import QComboBox, QSizePolicy, QWidget
 
+from ..widgets.form_rows import label_for, list_of, new_form
 from .export import KINDS, EventMapping, FieldOrValue, export_events, usual_mapping
 from .layer import usual_class
 from .style import EVENTS
@@ -46,27 +47,20 @@ class FieldMapping(QWidget):
         self.polygons.setLayer(None)
         self.polygons.setToolTip("The layer whose polygons say where something changes; unsaved edits count")
         self.polygons.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.event = self._list_of("What happens: the same for all polygons, or a field that holds it")
-        self.to_class = self._list_of("What they become: one class, or a field with its name or number")
-        self.step = self._list_of("When it happens: one step for all polygons, or a field with numbers from 1")
-        form = QFormLayout(self)
+        self.event = list_of("What happens: the same for all polygons, or a field that holds it", self)
+        self.to_class = list_of("What they become: one class, or a field with its name or number", self)
+        self.step = list_of("When it happens: one step for all polygons, or a field with numbers from 1", self)
+        for chosen in (self.event, self.to_class, self.step):
+            chosen.currentIndexChanged.connect(self.changed)
+        form = new_form()
         form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.setLayout(form)
         rows = (("Polygons", self.polygons), ("Event", self.event), ("Becomes", self.to_class), ("Step", self.step))
         for text, control in rows:
-            label = QLabel(text, self)
-            label.setBuddy(control)
-            form.addRow(label, control)
+            form.addRow(label_for(text, control), control)
         self.setFocusProxy(self.polygons)
         self.polygons.layerChanged.connect(self._offer)
         self._offer(None)
-
-    def _list_of(self, tip: str) -> QComboBox:
-        combo = QComboBox(self)
-        combo.setToolTip(tip)
-        combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        combo.currentIndexChanged.connect(self.changed)
-        return combo
 
     def layer(self) -> QgsVectorLayer | None:
         """The chosen polygon layer."""

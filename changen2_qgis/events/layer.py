@@ -6,12 +6,12 @@ it and names the image it was made for, so that it is found again after the proj
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
-    QgsCoordinateTransformContext,
     QgsDefaultValue,
     QgsEditorWidgetSetup,
     QgsFeature,
@@ -21,7 +21,6 @@ from qgis.core import (
     QgsGeometry,
     QgsProject,
     QgsRasterLayer,
-    QgsVectorFileWriter,
     QgsVectorLayer,
     QgsVectorLayerUtils,
     QgsWkbTypes,
@@ -29,9 +28,11 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QVariant
 
 from ..errors import InputError
+from ..inputs import write_geopackage
+from ..polygon_files import ogr_source
+from ..run_folders import unused
 from .style import EVENTS, style_events
 
-FILE = "change_events.gpkg"
 LAYER = "change_events"
 TITLE = "Change events"
 LARGEST_STEP = 1000
@@ -65,12 +66,11 @@ def create_event_layer(
     Raises:
         InputError: the folder cannot be written to.
     """
-    path = _new_path(Path(folder))
-    writer = open_events_file(path, image_layer.crs())
-    del writer  # an empty file is all that is needed
+    path = unused(Path(folder) / LAYER, ".gpkg")
+    write_events(path, image_layer.crs())
     options = QgsVectorLayer.LayerOptions()
     options.skipCrsValidation = True  # an image without CRS has events without CRS; nobody need be asked
-    layer = QgsVectorLayer(f"{path}|layername={LAYER}", TITLE, "ogr", options)
+    layer = QgsVectorLayer(ogr_source(str(path), LAYER), TITLE, "ogr", options)
     layer.setCrs(image_layer.crs())
     layer.setCustomProperty(_IMAGE_ID, image_layer.id())
     layer.setCustomProperty(_IMAGE_SOURCE, image_layer.source())
@@ -194,39 +194,20 @@ def sound_polygon(geometry: QgsGeometry) -> tuple[QgsGeometry, str]:
     return sound, note
 
 
-def open_events_file(path: Path, crs: QgsCoordinateReferenceSystem) -> QgsVectorFileWriter:
-    """A writer of a new GeoPackage of change events; deleting it closes the file.
+def write_events(path: Path, crs: QgsCoordinateReferenceSystem, events: Iterable[QgsFeature] = ()) -> None:
+    """Write a GeoPackage of change events, with the fields of `event_fields`.
 
     Raises:
         InputError: it cannot be written.
     """
-    message = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        write_geopackage(path, LAYER, event_fields(), QgsWkbTypes.Type.MultiPolygon, crs, events)
     except OSError as error:
-        message = str(error)
-    if not message:
-        options = QgsVectorFileWriter.SaveVectorOptions()
-        options.driverName = "GPKG"
-        options.layerName = LAYER
-        kind, context = QgsWkbTypes.Type.MultiPolygon, QgsCoordinateTransformContext()
-        writer = QgsVectorFileWriter.create(str(path), event_fields(), kind, crs, context, options)
-        message = writer.errorMessage()
-    if message:
         raise InputError(
-            f"The change events cannot be written to {path}: {message}",
+            f"The change events cannot be written to {path}: {error}",
             "Save the project, or choose an output folder, where you can write.",
             "bad_out_dir",
-        )
-    return writer
-
-
-def _new_path(folder: Path) -> Path:
-    path, count = folder / FILE, 1
-    while path.exists():
-        count += 1
-        path = folder / f"{Path(FILE).stem} ({count}){Path(FILE).suffix}"
-    return path
+        ) from error
 
 
 def _set_up_form(layer: QgsVectorLayer) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 from qgis.core import QgsProject
 from qgis.PyQt.QtCore import QTimer, QUrl, pyqtSignal
-from qgis.PyQt.QtGui import QDesktopServices, QIcon
-from qgis.PyQt.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qgis.PyQt.QtGui import QDesktopServices
+from qgis.PyQt.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ..icons import own_icon, qgis_icon
+from ..widgets.tool_button import tool_button
 
 
 class GroupPanel(QWidget):
@@ -113,12 +114,3 @@ def open_folder(folder: str) -> str:
     if QDesktopServices.openUrl(QUrl.fromLocalFile(folder)):
         return ""
     return f"No program opens folders here. The files are in {folder}."
-
-
-def tool_button(parent: QWidget, icon: QIcon, tip: str) -> QToolButton:
-    """A button that shows only its icon, with its words for the pointer and for screen readers."""
-    button = QToolButton(parent)
-    button.setIcon(icon)
-    button.setToolTip(tip)
-    button.setAccessibleName(tip)
-    return button

@@ -13,6 +13,7 @@ from qgis.PyQt.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QPushButton, Q
 
 from ..backend import Backend
 from ..background import BackgroundCall, message_of
+from ..message_bar import tell
 from ..words import describe_bytes, describe_seconds
 from ..worker_client import Callbacks, Progress
 from .consent import ask_consent
@@ -153,8 +154,10 @@ class ModelsPage(QWidget):
         self._job.progressChanged.connect(self.bar.set_progress)
         self._job.said.connect(self.bar.say)
         self._job.done.connect(lambda _: self._end(lambda: self._succeed(success, warnings)))
-        self._job.failed.connect(lambda error: self._end(lambda: self._warn(message_of(error))))
-        self._job.cancelled.connect(lambda: self._end(lambda: self._tell("Cancelled.")))
+        self._job.failed.connect(
+            lambda error: self._end(lambda: tell(self._iface, message_of(error), Qgis.MessageLevel.Warning))
+        )
+        self._job.cancelled.connect(lambda: self._end(lambda: tell(self._iface, "Cancelled.")))
         self.bar.set_running(True)
         self.bar.say("Starting…")
         self._show_chosen()
@@ -170,23 +173,17 @@ class ModelsPage(QWidget):
         callbacks = Callbacks(lambda progress: _report(task, progress), log, task.isCanceled)
         return self._backend.request(method, params, callbacks)
 
-    def _end(self, tell: Callable[[], None]) -> None:
+    def _end(self, report: Callable[[], None]) -> None:
         self._job = None
         self.bar.set_running(False)
         self.bar.say("")
         self._show_chosen()
-        tell()
+        report()
         self.refresh()
 
     def _succeed(self, text: str, warnings: list[str]) -> None:
         level = Qgis.MessageLevel.Warning if warnings else Qgis.MessageLevel.Success
-        self._tell(" ".join([text, *warnings]), level)
-
-    def _tell(self, text: str, level: Qgis.MessageLevel = Qgis.MessageLevel.Info) -> None:
-        self._iface.messageBar().pushMessage("Changen2", text, level, 0 if level == Qgis.MessageLevel.Warning else 8)
-
-    def _warn(self, text: str) -> None:
-        self._tell(text, Qgis.MessageLevel.Warning)
+        tell(self._iface, " ".join([text, *warnings]), level)
 
     def _cancel(self) -> None:
         if self._job is not None:

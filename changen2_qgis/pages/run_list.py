@@ -27,7 +27,8 @@ from ..layer_metadata import read_manifest
 from ..results import DetectionGroup, add_run_folder, detection_groups, ogr_source
 from ..run_folders import FORMS, Run, can_go_on, drawn_points, find_runs, is_unfinished, read_run, runs_folder
 from ..series_results import add_series_group, series_groups
-from .group_panel import open_folder, tool_button
+from ..widgets.tool_button import tool_button
+from .group_panel import open_folder
 
 KINDS = {
     # kind of run: (title of its group, icon)

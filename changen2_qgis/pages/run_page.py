@@ -21,6 +21,7 @@ from ..background import AlgorithmRun, BackgroundCall, message_of
 from ..errors import PluginError
 from ..icons import own_icon, qgis_icon
 from ..layer_metadata import read_manifest
+from ..message_bar import tell
 from ..run_folders import Run, is_unfinished, read_run, remove_unfinished, runs_folder
 from ..words import describe_shift
 from ..worker_client import Callbacks, Hello
@@ -408,7 +409,7 @@ class RunPage(QWidget):
         self._drop_scratch()
 
     def _tell(self, text: str, level: Qgis.MessageLevel = Qgis.MessageLevel.Info) -> None:
-        self._iface.messageBar().pushMessage("Changen2", text, level, 0 if level == Qgis.MessageLevel.Warning else 8)
+        tell(self._iface, text, level)
 
     def _tell_result(
         self,

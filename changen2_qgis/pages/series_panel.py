@@ -11,7 +11,8 @@ from ..icons import own_icon, qgis_icon
 from ..series_results import SeriesGroup, series_groups
 from ..swipe_tool import Side, Swipe
 from ..temporal import SeriesPlayer
-from .group_panel import GroupPanel, tool_button
+from ..widgets.tool_button import tool_button
+from .group_panel import GroupPanel
 
 
 class SeriesPanel(GroupPanel):

@@ -11,6 +11,7 @@ from qgis.gui import QgsCollapsibleGroupBox, QgsDoubleSpinBox, QgsFileWidget, Qg
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QSpinBox, QToolButton, QVBoxLayout, QWidget
 
+from ..events.layer import LARGEST_STEP
 from ..events.source import SIMULATE, EventSource
 from ..label_classes import classes_of, write_class_table
 from ..processing.synthesize_change import QUALITIES as STEPS_OF
@@ -75,7 +76,7 @@ class SynthesizeForm(QWidget):
         self._connect()
 
     def _set_up(self) -> None:
-        self.steps.setRange(0, 1000)
+        self.steps.setRange(0, LARGEST_STEP)
         self.steps.setSpecialValueText("as drawn")
         self.steps.setToolTip("How many images follow, one for each step")
         self.extent.way.setToolTip("Which part of the image is written; nothing changes outside")

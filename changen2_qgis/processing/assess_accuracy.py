@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
 from qgis.core import (
@@ -19,48 +16,19 @@ from qgis.core import (
     QgsProcessingOutputString,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterFeatureSource,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterMapLayer,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProject,
     QgsRasterLayer,
     QgsVectorLayer,
 )
 
 from ..errors import InputError
 from ..inputs import describe, has_other_crs, polygons_path
-from ..run_folders import new_run_folder
-from .base import BackendAlgorithm, RunFolder, Stages, advanced
-from .event_files import raster_path
-from .help_text import help_text
-
-HELP = """Says how right a change map is: in words, in numbers, and as a map of what was found, what was missed and
-what was reported although nothing changed.
-
-<b>What is known</b> is a raster in which every value but 0 is change (a change mask of “Synthesize change”, say), on
-any grid, or a layer of polygons around what changed, but those that you rejected in the review of a detection; or
-labelled points, or both. Where a map holds nodata, nothing is compared.
-
-A known change counts as found where at least half of it is reported. A place counts as falsely reported where nothing
-in it changed. Smaller places than the smallest area are left out of these counts, not of the scores.
-
-<b>Scores</b> are counted in pixels, with 95 % intervals by bootstrap over blocks of 256 × 256 pixels: precision (how
-much of what is reported did change), recall (how much of what changed is reported), F1 (both in one), IoU, and
-Cohen's kappa.
-
-Of a change probability the page also tells whether it means what it says: the calibration error, and how many of the
-pixels of each probability did change. The calibration may be kept in the card of a model that you installed or trained:
-detections with it then write probabilities that mean what they say.
-
-<b>Known classes</b> before and after, two rasters with the numbers that the detection uses, tell how right its classes
-are, from class to class, where a detection has some: semantic_before.tif and semantic_after.tif beside the change map.
-
-<b>Labelled points</b> have a field “reference”: 1 where a person saw change, 0 where not; points without a label are
-left out. “Draw a sample of points to label” makes such a layer. From these the accuracy and the changed area are
-estimated with confidence intervals, by Olofsson et al. 2014. Points that were drawn on another state of the map, such
-as before its threshold moved, count as they were drawn, by Stehman 2014."""
+from .base import BackendAlgorithm, Stages, advanced, folder_parameter
+from .event_files import raster_file
+from .run_folder import RunFolder
 
 DATES = ("before", "after")
 
@@ -80,6 +48,35 @@ class AssessJob:
 class AssessAccuracy(BackendAlgorithm):
     """A change map against what is known."""
 
+    ID = "assessaccuracy"
+    TITLE = "Assess a change map"
+    HELP = """Says how right a change map is: in words, in numbers, and as a map of what was found, what was missed and
+    what was reported although nothing changed.
+
+    <b>What is known</b> is a raster in which every value but 0 is change (a change mask of “Synthesize change”, say),
+    on any grid, or a layer of polygons around what changed, but those that you rejected in the review of a detection;
+    or labelled points, or both. Where a map holds nodata, nothing is compared.
+
+    A known change counts as found where at least half of it is reported. A place counts as falsely reported where
+    nothing in it changed. Smaller places than the smallest area are left out of these counts, not of the scores.
+
+    <b>Scores</b> are counted in pixels, with 95 % intervals by bootstrap over blocks of 256 × 256 pixels: precision
+    (how much of what is reported did change), recall (how much of what changed is reported), F1 (both in one), IoU, and
+    Cohen's kappa.
+
+    Of a change probability the page also tells whether it means what it says: the calibration error, and how many of
+    the pixels of each probability did change. The calibration may be kept in the card of a model that you installed or
+    trained: detections with it then write probabilities that mean what they say.
+
+    <b>Known classes</b> before and after, two rasters with the numbers that the detection uses, tell how right its
+    classes are, from class to class, where a detection has some: semantic_before.tif and semantic_after.tif beside the
+    change map.
+
+    <b>Labelled points</b> have a field “reference”: 1 where a person saw change, 0 where not; points without a label
+    are left out. “Draw a sample of points to label” makes such a layer. From these the accuracy and the changed area
+    are estimated with confidence intervals, by Olofsson et al. 2014. Points that were drawn on another state of the
+    map, such as before its threshold moved, count as they were drawn, by Stehman 2014."""
+
     results = r"assessment\.tif"
 
     stages: ClassVar[Stages] = {
@@ -87,18 +84,6 @@ class AssessAccuracy(BackendAlgorithm):
         "compare": (30, 70, "Comparing"),
         "count": (70, 95, "Counting places"),
     }
-
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "assessaccuracy"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Assess a change map"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
@@ -117,9 +102,7 @@ class AssessAccuracy(BackendAlgorithm):
             ),
             number("THRESHOLD", "Threshold, for a change probability", number.Type.Double, 0.5, minValue=0, maxValue=1),
             number("MIN_AREA", "Smallest place that is counted (m²)", number.Type.Double, 0.0, minValue=0),
-            QgsProcessingParameterFolderDestination(
-                "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
-            ),
+            folder_parameter(),
             *(
                 advanced(
                     QgsProcessingParameterRasterLayer(f"CLASSES_{date.upper()}", f"Known classes {date}", optional=True)
@@ -163,9 +146,7 @@ class AssessAccuracy(BackendAlgorithm):
                 "The known classes are given without the other date's, or without what is known to have changed.",
                 "Give the classes of both dates and a map or polygons of change, or leave the classes out.",
             )
-        project = context.project() or QgsProject.instance()
-        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
-        path = Path(os.path.abspath(given)) if given else _new_folder(project, prediction)
+        path = self.output_folder(parameters, context, f"assess {prediction.name()}")
         folder = RunFolder(path, self.parameterAsBoolean(parameters, "OVERWRITE", context))
         self.check_replaced(path, folder.overwrite, context)
         request = {
@@ -174,19 +155,19 @@ class AssessAccuracy(BackendAlgorithm):
             "store": self.parameterAsString(parameters, "STORE", context).strip(),
         }
         with folder.removed_on_error(), folder.writing():
-            request["prediction"] = _map_path(prediction, folder, "prediction")
+            request["prediction"] = raster_file(prediction, folder, "prediction")
             if request["store"] and has_other_crs(prediction):
                 raise InputError(
                     f"The layer {describe(prediction)} was given another CRS than its file has.",
                     "Choose the layer as the detection made it, so that the calibration knows how it was made.",
                 )
             if isinstance(reference, QgsRasterLayer):
-                request["reference"] = _map_path(reference, folder, "reference")
+                request["reference"] = raster_file(reference, folder, "reference")
             elif isinstance(reference, QgsVectorLayer):
                 request["reference"] = polygons_path(reference, reference, prediction, folder.inputs)
             for date, layer in classes.items():
                 if layer is not None:
-                    request[f"classes_{date}"] = _map_path(layer, folder, f"classes_{date}")
+                    request[f"classes_{date}"] = raster_file(layer, folder, f"classes_{date}")
             if points is not None:
                 from ..review.sample_points import export_points
 
@@ -224,23 +205,3 @@ class AssessAccuracy(BackendAlgorithm):
             **{name.upper(): places[name] for name in ("known", "found", "false") if name in places},
             **{name.upper(): outputs[name] for name in ("assessment", "manifest") if name in outputs},
         }
-
-
-def _new_folder(project: QgsProject, prediction: QgsRasterLayer) -> Path:
-    return new_run_folder(project, f"assess {prediction.name()}", datetime.now())
-
-
-def _map_path(layer: QgsRasterLayer, folder: RunFolder, name: str) -> str:
-    """A raster layer as a file.
-
-    Raises:
-        InputError: it is none, or broken.
-    """
-    path = raster_path(layer, folder, name)
-    if path is None:
-        raise InputError(
-            f"The layer {describe(layer)} is no raster file.",
-            "Export it as a GeoTIFF (right click > Export > Save As, raw data) and choose that.",
-            "unreadable",
-        )
-    return path

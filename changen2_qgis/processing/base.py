@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import re
+import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +19,9 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsProcessingLayerPostProcessorInterface,
     QgsProcessingParameterDefinition,
+    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterString,
+    QgsProject,
     QgsRasterLayer,
     QgsVectorLayer,
 )
@@ -26,13 +29,16 @@ from qgis.PyQt import sip
 from qgis.PyQt.QtGui import QIcon
 
 from ..backend import Backend
-from ..errors import BackendError, PluginError
+from ..errors import PluginError
+from ..icons import own_icon
 from ..inputs import polygons_path
 from ..layer_metadata import carry_run
-from ..paths import resources_dir
-from ..run_folders import INPUTS_FOLDER, is_unfinished
+from ..run_folders import new_run_folder
+from ..words import describe_seconds
 from ..worker_client import Callbacks, Progress
+from .help_text import help_text
 from .open_results import refuse_open_results
+from .run_folder import RunFolder
 
 Stages = Mapping[str, tuple[int, int, str]]
 """Stage of the backend: from percent, to percent, said to the user; where both are equal the percentage stays."""
@@ -46,16 +52,6 @@ DETECTION_STAGES: Stages = {
     "vectorize": (95, 100, "Drawing the polygons"),
 }
 
-LAYER_NAMES = {
-    # kind: shown in the layer tree, when the toolbox loads a result
-    "change_probability": "Change probability",
-    "change": "Change (yes or no)",
-    "polygons": "Changed places",
-    "change_class": "Class of change",
-    "semantic_before": "Classes before",
-    "semantic_after": "Classes after",
-}
-
 
 class BackendAlgorithm(QgsProcessingAlgorithm):
     """An algorithm whose work is done by the backend.
@@ -63,6 +59,15 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
     Subclasses implement `prepare_job` (main thread: clone layers, export unsaved edits) and `do_job` (pool
     thread); a `PluginError` from either becomes the message that Processing shows.
     """
+
+    ID: ClassVar[str]
+    """The part of the id after the colon."""
+
+    TITLE: ClassVar[str]
+    """Shown in the toolbox."""
+
+    HELP: ClassVar[str]
+    """Shown beside the parameters; see `help_text`."""
 
     stages: ClassVar[Stages] = DETECTION_STAGES
 
@@ -78,9 +83,21 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         """A fresh one for each run, with the same backend."""
         return type(self)(self.backend)
 
+    def name(self) -> str:
+        """The part of the id after the colon."""
+        return self.ID
+
+    def displayName(self) -> str:
+        """Shown in the toolbox."""
+        return self.TITLE
+
+    def shortHelpString(self) -> str:
+        """Shown beside the parameters."""
+        return help_text(self.ID, self.HELP)
+
     def icon(self) -> QIcon:
         """The plugin's icon."""
-        return QIcon(str(resources_dir() / "icons" / "changen2.svg"))
+        return own_icon("changen2")
 
     def prepare_job(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
@@ -159,6 +176,13 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         known = self.backend.known_models.listed(task, starts)
         return QgsProcessingParameterString("MODEL", f"{title} ({known})", "tiny")
 
+    def output_folder(self, parameters: dict[str, Any], context: QgsProcessingContext, name: str) -> Path:
+        """The folder given as OUTPUT_FOLDER; where none is, a new one beside the project, see `new_run_folder`."""
+        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
+        if given:
+            return Path(os.path.abspath(given))
+        return new_run_folder(context.project() or QgsProject.instance(), name, datetime.now())
+
     def check_replaced(self, folder: Path, overwrite: bool, context: QgsProcessingContext) -> None:
         """Refuse to replace results that cannot be replaced, before the work. Main thread.
 
@@ -201,7 +225,7 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         low, high, _ = self.stages.get(progress.stage, (0, 100, ""))
         if high > low:
             feedback.setProgress(low + (high - low) * (progress.done / progress.total if progress.total else 0.0))
-        left = "" if progress.eta_s is None else f", about {_duration(progress.eta_s)} left"
+        left = "" if progress.eta_s is None else f", about {describe_seconds(progress.eta_s)} left"
         count = f": {progress.done:,.0f} of {progress.total:,.0f}" if progress.total else ""
         feedback.setProgressText(f"{self.stage_text(progress)}{count}{left}")
 
@@ -212,20 +236,21 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
 
         Args:
             context: of this run.
-            layers: by kind (see `LAYER_NAMES`), the output's name and the layer's source.
+            layers: by role (see `results.LAYERS`), the output's name and the layer's source.
             threshold: probability 0..1 from which change was counted.
             run: folder of the run, whose manifest names the model.
         """
-        from ..results import style_detection_layer
+        from ..results import LAYERS, style_detection_layer
         from ..style_files import keep_style
 
+        names = {role: name for role, name, _ in LAYERS}
         for kind, (output, source) in layers.items():
 
             def style(layer: QgsMapLayer, kind: str = kind) -> None:
                 style_detection_layer(layer, kind, threshold)
                 keep_style(layer, run)
 
-            self.load_layer(context, output, source, LAYER_NAMES[kind], style, run)
+            self.load_layer(context, output, source, names[kind], style, run)
 
     def load_layer(
         self,
@@ -263,81 +288,6 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         context.addLayerToLoadOnCompletion(source, details)
 
 
-class RunFolder:
-    """The output folder of a run and, inside it, a folder for inputs that had to be written.
-
-    Args:
-        path: the output folder; made when first needed.
-        overwrite: whether the user allows results that are there to be replaced.
-        resume: whether the run goes on with an unfinished one that is there, and so with its inputs.
-        keep_inputs: whether the inputs of an unfinished run are kept with it, for `kept` to find.
-    """
-
-    def __init__(self, path: Path, overwrite: bool, resume: bool = False, keep_inputs: bool = False) -> None:
-        self.path = path
-        self.inputs = path / INPUTS_FOLDER
-        self.layers: dict[str, str] = {}
-        """By name in `inputs`, without its ending, of a file: the layer that it was or will be written for."""
-        self._keep_inputs = keep_inputs
-        self._resume = resume and is_unfinished(path)
-        self._made = not path.exists()
-        self._mine = self._written() if self._resume else {}
-        self.overwrite = overwrite
-
-    def kept(self, name: str) -> str | None:
-        """The input of that name in `inputs`, if the run goes on with an unfinished one that has it."""
-        target = self.inputs / name
-        return str(target) if self._resume and target.exists() else None
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """What is new in `inputs` after this is the run's own; another may have been prepared for the same folder."""
-        there = self._written()
-        try:
-            yield
-        finally:
-            self._mine.update({path: state for path, state in self._written().items() if path not in there})
-
-    def _written(self) -> dict[Path, tuple[int, int]]:
-        """The files in `inputs`, each with its time and size."""
-        files = [path for path in self.inputs.rglob("*") if path.is_file()]
-        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
-
-    @contextlib.contextmanager
-    def removed_on_error(self) -> Iterator[None]:
-        """Leave nothing of the run's own behind when it fails or is cancelled, but what the backend can go on from.
-
-        It goes on only with the very same files; its work folder is its own. What it says of written inputs is said of
-        their layers.
-        """
-        try:
-            yield
-        except BaseException as error:
-            if isinstance(error, BackendError):
-                error.message = self._with_layers(error.message)
-            self._remove()
-            raise
-
-    def _remove(self) -> None:
-        """Remove the inputs that this run wrote and nobody has replaced, and the folders that are empty then."""
-        if not (self._keep_inputs and is_unfinished(self.path)):
-            there = self._written()
-            for path in [path for path, state in self._mine.items() if there.get(path) == state]:
-                for file in path.parent.glob(f"{path.name}*"):  # what GDAL notes beside it, too
-                    with contextlib.suppress(OSError):  # somebody has it open
-                        file.unlink()
-        inside = sorted((path for path in self.inputs.rglob("*") if path.is_dir()), reverse=True)
-        for folder in [*inside, self.inputs, *([self.path] if self._made or self._resume else [])]:
-            with contextlib.suppress(OSError):  # it is none, or holds something
-                folder.rmdir()
-
-    def _with_layers(self, message: str) -> str:
-        for name, layer in self.layers.items():
-            file = re.escape(str(self.inputs / name)) + r"\.\w+"
-            message = re.sub(file, lambda _, layer=layer: f"“{layer}”", message)
-        return message
-
-
 class _Styler(QgsProcessingLayerPostProcessorInterface):
     """Styles a loaded result; Processing calls it on the main thread."""
 
@@ -356,14 +306,16 @@ class _Styler(QgsProcessingLayerPostProcessorInterface):
 _STYLERS: deque[_Styler] = deque(maxlen=100)
 
 
+def folder_parameter(what: str = "Output folder") -> QgsProcessingParameterFolderDestination:
+    """The parameter OUTPUT_FOLDER; see `BackendAlgorithm.output_folder`."""
+    text = f"{what} (none: a new one beside the project)"
+    return QgsProcessingParameterFolderDestination("OUTPUT_FOLDER", text, None, True, False)
+
+
 def advanced(parameter: QgsProcessingParameterDefinition) -> QgsProcessingParameterDefinition:
     """The parameter, shown under "Advanced parameters"."""
     parameter.setFlags(parameter.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
     return parameter
-
-
-def _duration(seconds: float) -> str:
-    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
 
 
 def _log(level: str, message: str, feedback: QgsProcessingFeedback) -> None:

@@ -19,22 +19,10 @@ from ..errors import InputError
 from ..run_folders import is_unfinished, rest_request
 from .base import BackendAlgorithm
 from .detect_change import DetectChange
-from .help_text import help_text
 from .synthesize_change import SynthesizeChange
 
 METHODS: Mapping[str, type[BackendAlgorithm]] = {"detect": DetectChange, "synthesize": SynthesizeChange}
 """Methods of the backend that can go on, and the algorithms that know their stages."""
-
-HELP = """
-A detection or synthesis that was cancelled, or that failed, keeps what it had finished in its run folder. This does the
-rest with the same settings, and the result is the same as that of a run that was never interrupted. It also works after
-QGIS or the computer were shut down in the middle.
-
-The images, the model and the version of Changen2 must be those of the run, and the files must still be where they were.
-Otherwise this says what differs, and keeps the finished part.
-
-In the dock, the Runs tab lists unfinished runs and continues them on a click.
-"""
 
 
 @dataclass(frozen=True)
@@ -55,17 +43,16 @@ class Rest:
 class ContinueRun(BackendAlgorithm):
     """Asks the backend for the rest of an unfinished run."""
 
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "continuerun"
+    ID = "continuerun"
+    TITLE = "Continue an unfinished run"
+    HELP = """A detection or synthesis that was cancelled, or that failed, keeps what it had finished in its run folder.
+    This does the rest with the same settings, and the result is the same as that of a run that was never interrupted.
+    It also works after QGIS or the computer were shut down in the middle.
 
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Continue an unfinished run"
+    The images, the model and the version of Changen2 must be those of the run, and the files must still be where they
+    were. Otherwise this says what differs, and keeps the finished part.
 
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return help_text(self.name(), HELP)
+    In the dock, the Runs tab lists unfinished runs and continues them on a click."""
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +20,9 @@ from qgis.core import (
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProject,
-    QgsRasterLayer,
     QgsRectangle,
 )
 
@@ -35,25 +30,11 @@ from ..errors import InputError
 from ..inputs import bounds
 from ..layer_nodata import clone
 from ..raster_pair import RasterPair
-from ..run_folders import new_run_folder
-from .base import BackendAlgorithm, RunFolder, advanced
-from .help_text import help_text
+from .base import BackendAlgorithm, advanced, folder_parameter
+from .run_folder import RunFolder
 from .vectorize_change import shown_polygons
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-
-HELP = """Finds what changed between two images of one place, with a deep model that runs on your own machine, in a
-process of its own.
-
-The first image gives the grid of the results; the second is brought to it, so coordinate systems, resolutions and
-extents may differ. Web maps and other layers that are no files are rendered to a GeoTIFF first.
-
-Results: the probability of change (0 to 1), a map of change (yes or no), and polygons with area (m² on the
-ellipsoid), mean probability and a review mark. All are written to the output folder with a manifest; without one
-to a new folder beside the project.
-
-Look in an extent or in polygons, not both. GSD is the pixel size at which the model sees the images: empty for
-that of the images, "auto" for the model's own, or metres."""
 
 
 @dataclass
@@ -73,19 +54,22 @@ class DetectJob:
 class DetectChange(BackendAlgorithm):
     """The first complete path: two rasters become a change map."""
 
+    ID = "detectchange"
+    TITLE = "Detect change"
+    HELP = """Finds what changed between two images of one place, with a deep model that runs on your own machine, in a
+    process of its own.
+
+    The first image gives the grid of the results; the second is brought to it, so coordinate systems, resolutions and
+    extents may differ. Web maps and other layers that are no files are rendered to a GeoTIFF first.
+
+    Results: the probability of change (0 to 1), a map of change (yes or no), and polygons with area (m² on the
+    ellipsoid), mean probability and a review mark. All are written to the output folder with a manifest; without one to
+    a new folder beside the project.
+
+    Look in an extent or in polygons, not both. GSD is the pixel size at which the model sees the images: empty for that
+    of the images, "auto" for the model's own, or metres."""
+
     results = r"change(_probability|_class)?\.tif|semantic_(before|after)\.tif|change\.gpkg"
-
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "detectchange"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Detect change"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
@@ -117,9 +101,7 @@ class DetectChange(BackendAlgorithm):
             ),
             number("MIN_AREA", "Smallest area of a polygon (m²)", number.Type.Double, 0.0, minValue=0),
             text("GSD", "Pixel size for the model (empty, auto or metres)", "", optional=True),
-            QgsProcessingParameterFolderDestination(
-                "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
-            ),
+            folder_parameter(),
         ):
             self.addParameter(parameter)
 
@@ -149,7 +131,7 @@ class DetectChange(BackendAlgorithm):
                 )
             ),
             yes_no("OVERWRITE", "Replace results in the output folder", False),
-            yes_no("RESUME", "Go on with the unfinished run in the output folder", False),
+            yes_no("RESUME", "Continue the unfinished run in the output folder", False),
         ):
             self.addParameter(advanced(parameter))
 
@@ -210,7 +192,7 @@ class DetectChange(BackendAlgorithm):
         if polygons is not None and not extent.isNull():
             raise InputError("Both an extent and polygons are given.", "Leave one of them out.", "bad_value")
         folder = RunFolder(
-            self._output_folder(parameters, context, before, after),
+            self.output_folder(parameters, context, f"detect {before.name()} to {after.name()}"),
             overwrite=self.parameterAsBoolean(parameters, "OVERWRITE", context),
             resume=self.parameterAsBoolean(parameters, "RESUME", context),
             keep_inputs=True,
@@ -232,19 +214,6 @@ class DetectChange(BackendAlgorithm):
             render_resolution=self._number(parameters, "RENDER_RESOLUTION", context),
             request={**options, **where},
         )
-
-    def _output_folder(
-        self,
-        parameters: dict[str, Any],
-        context: QgsProcessingContext,
-        before: QgsRasterLayer,
-        after: QgsRasterLayer,
-    ) -> Path:
-        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
-        if given:
-            return Path(os.path.abspath(given))
-        project = context.project() or QgsProject.instance()
-        return new_run_folder(project, f"detect {before.name()} to {after.name()}", datetime.now())
 
     def _options(self, parameters: dict[str, Any], context: QgsProcessingContext) -> dict[str, Any]:
         """What goes to the backend as it is given; what is not given is left to its defaults."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from qgis.core import (
@@ -16,33 +13,17 @@ from qgis.core import (
     QgsProcessingOutputNumber,
     QgsProcessingOutputVectorLayer,
     QgsProcessingParameterBoolean,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
-    QgsProject,
     QgsRasterLayer,
 )
 
 from ..errors import Cancelled, InputError
 from ..inputs import describe, direct_path
-from ..run_folders import POINTS_FILE, new_run_folder
-from .base import BackendAlgorithm, RunFolder, advanced
-from .help_text import help_text
-
-HELP = """Draws random points over a change map for a person to label: look at each point on both images and say in its
-form whether the place changed. “Assess a change map” then estimates from them how accurate the map is and how much
-really changed, with confidence intervals, by Olofsson et al. 2014.
-
-Some points lie on change and some on no change (a stratified sample), as many as the wanted standard error of the
-overall accuracy needs, and at least the least number on each. The form does not show what the map says, and the
-points come in random order, so that it cannot be guessed.
-
-Expected accuracies are guesses of how much of each part of the map is right; they decide the size of the sample only.
-
-Each point keeps which part of the map it was drawn in, and how large that is, so that its label serves a later map
-of the same place too, such as one made with another threshold.
-
-The same seed draws the same points."""
+from ..polygon_files import ogr_source
+from ..run_folders import POINTS_FILE
+from .base import BackendAlgorithm, advanced, folder_parameter
+from .run_folder import RunFolder
 
 
 @dataclass
@@ -61,19 +42,25 @@ class SampleJob:
 class DrawSamplePoints(BackendAlgorithm):
     """Points to label, as many as an estimate needs."""
 
+    ID = "samplepoints"
+    TITLE = "Draw a sample of points to label"
+    HELP = """Draws random points over a change map for a person to label: look at each point on both images and say in
+    its form whether the place changed. “Assess a change map” then estimates from them how accurate the map is and how
+    much really changed, with confidence intervals, by Olofsson et al. 2014.
+
+    Some points lie on change and some on no change (a stratified sample), as many as the wanted standard error of the
+    overall accuracy needs, and at least the least number on each. The form does not show what the map says, and the
+    points come in random order, so that it cannot be guessed.
+
+    Expected accuracies are guesses of how much of each part of the map is right; they decide the size of the sample
+    only.
+
+    Each point keeps which part of the map it was drawn in, and how large that is, so that its label serves a later map
+    of the same place too, such as one made with another threshold.
+
+    The same seed draws the same points."""
+
     results = re.escape(POINTS_FILE)
-
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "samplepoints"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Draw a sample of points to label"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
@@ -84,9 +71,7 @@ class DrawSamplePoints(BackendAlgorithm):
             number("STANDARD_ERROR", "Wanted standard error of the overall accuracy", real, 0.02, False, 0.001, 0.2),
             number("LEAST", "Least number of points on change, and on no change", whole, 50, False, 2, 100_000),
             number("SEED", "Seed", whole, 0, False, 0),
-            QgsProcessingParameterFolderDestination(
-                "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
-            ),
+            folder_parameter(),
             advanced(
                 number("EXPECTED_CHANGE", "Expected share of the mapped change that is right", real, 0.7, False, 0, 1)
             ),
@@ -121,10 +106,7 @@ class DrawSamplePoints(BackendAlgorithm):
                 "Choose the layer “Change (yes or no)” of a detection, or another raster in which 0 is no change.",
                 "bad_value",
             )
-        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
-        project = context.project() or QgsProject.instance()
-        name = f"sample points on {layer.name()}"
-        target = Path(os.path.abspath(given)) if given else new_run_folder(project, name, datetime.now())
+        target = self.output_folder(parameters, context, f"sample points on {layer.name()}")
         overwrite = self.parameterAsBoolean(parameters, "OVERWRITE", context)
         if (target / POINTS_FILE).exists() and not overwrite:
             raise InputError(
@@ -165,10 +147,9 @@ class DrawSamplePoints(BackendAlgorithm):
         sizes = sample_sizes(pixels, job.expected, job.standard_error, job.least)
         with job.folder.removed_on_error():
             places = draw_places(job.path, pixels, sizes, job.seed, _teller(feedback, 50))
-            job.folder.path.mkdir(parents=True, exist_ok=True)
             target = job.folder.path / POINTS_FILE
             write_points(places, pixels, job.layer, target)
-        source = f"{target}|layername={TABLE}"
+        source = ogr_source(str(target), TABLE)
         self.load_layer(context, "POINTS", source, "Points to label", style_points)
         return {
             "OUTPUT_FOLDER": str(job.folder.path),

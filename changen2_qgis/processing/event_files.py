@@ -23,7 +23,8 @@ from ..errors import InputError
 from ..events.export import EventMapping, FieldOrValue, export_events, usual_mapping
 from ..events.layer import LAYER
 from ..inputs import as_seen, describe, direct_path, has_other_crs, image_path, is_seen_otherwise, polygons_path
-from .base import RunFolder, advanced
+from .base import advanced
+from .run_folder import RunFolder
 
 SERIES = r"(labels_t\d+|change_t\d+_t\d+|image_t\d+(_patches)?)\.(tif|vrt)|change_events\.gpkg"
 """Pattern of the names of a series' layers, as the backend gives them."""
@@ -55,22 +56,20 @@ def raster_path(layer: QgsRasterLayer, folder: RunFolder, name: str, image: bool
     return folder.kept(f"{name}.vrt") or as_seen(path, layer, folder.inputs, name, nodata=image)
 
 
-def labels_path(layer: QgsRasterLayer, folder: RunFolder) -> str:
-    """A label layer as a file.
+def raster_file(layer: QgsRasterLayer, folder: RunFolder, name: str, image: bool = False) -> str:
+    """A raster layer as a file for the backend, as `raster_path`.
 
     Raises:
         InputError: it is none, or broken.
     """
-    return _raster_file(layer, folder, "labels")
-
-
-def image_file(layer: QgsRasterLayer, folder: RunFolder) -> str:
-    """An image layer as a file.
-
-    Raises:
-        InputError: it is none, or broken.
-    """
-    return _raster_file(layer, folder, "image", image=True)
+    path = raster_path(layer, folder, name, image)
+    if path is None:
+        raise InputError(
+            f"The layer {describe(layer)} is no raster file.",
+            "Export it as a GeoTIFF (right click > Export > Save As, raw data) and choose that.",
+            "unreadable",
+        )
+    return path
 
 
 def instances_path(layer: QgsMapLayer, image: QgsRasterLayer, folder: RunFolder) -> str:
@@ -82,18 +81,7 @@ def instances_path(layer: QgsMapLayer, image: QgsRasterLayer, folder: RunFolder)
     if isinstance(layer, QgsVectorLayer):
         folder.layers[str(Path("instances", "aoi"))] = layer.name()
         return folder.kept("instances/aoi.gpkg") or polygons_path(layer, layer, image, folder.inputs / "instances")
-    return _raster_file(layer, folder, "instances")
-
-
-def _raster_file(layer: QgsRasterLayer, folder: RunFolder, name: str, image: bool = False) -> str:
-    path = raster_path(layer, folder, name, image)
-    if path is None:
-        raise InputError(
-            f"The layer {describe(layer)} is no raster file, as the {name} must be.",
-            "Export the layer as a GeoTIFF (right click > Export > Save As, raw data) and choose that.",
-            "unreadable",
-        )
-    return path
+    return raster_file(layer, folder, "instances")
 
 
 def bands_parameter() -> QgsProcessingParameterBand:

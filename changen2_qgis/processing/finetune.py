@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
 from qgis.core import (
@@ -18,33 +15,16 @@ from qgis.core import (
     QgsProcessingParameterBand,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterFeatureSource,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProject,
     QgsRectangle,
 )
 
 from ..raster_pair import RasterPair
-from ..run_folders import new_run_folder
-from .base import BackendAlgorithm, RunFolder, Stages, advanced
+from .base import BackendAlgorithm, Stages, advanced, folder_parameter
 from .detect_change import parse_bands
-from .help_text import help_text
-
-HELP = """Trains a detector further on changes that you drew, so that it finds that kind of change elsewhere.
-
-Draw all changes of one kind between the two images as polygons, some twenty or more; what lies outside them counts as
-no change. Reviewed polygons of a detection serve too: what you rejected is left out and counts as no change. If you
-looked through a part of the images only, give it as polygons too.
-
-The detector learns from most of the drawn changes. One end of the images, with about a fifth of them, is held out: it
-tells when to stop, which threshold serves best, and how good the result is, which flatters it somewhat.
-
-The result is a model of its own name, to choose wherever a model is chosen. It works on images of about the same pixel
-size; give that where the images have no CRS. Any installed detector will do to begin with. Training takes minutes on
-two processor cores; it is cancelled at any time and goes on with "Go on with the unfinished run". The model's licence
-is that of the one it began with."""
+from .run_folder import RunFolder
 
 RESOLUTION_OF_WEB_MAPS = 0.5  # metres per pixel, where neither image has pixels of its own
 
@@ -64,23 +44,27 @@ class FinetuneJob:
 class FinetuneDetector(BackendAlgorithm):
     """Two rasters and polygons become a model."""
 
+    ID = "finetune"
+    TITLE = "Train a detector on drawn changes"
+    HELP = """Trains a detector further on changes that you drew, so that it finds that kind of change elsewhere.
+
+    Draw all changes of one kind between the two images as polygons, some twenty or more; what lies outside them counts
+    as no change. Reviewed polygons of a detection serve too: what you rejected is left out and counts as no change. If
+    you looked through a part of the images only, give it as polygons too.
+
+    The detector learns from most of the drawn changes. One end of the images, with about a fifth of them, is held out:
+    it tells when to stop, which threshold serves best, and how good the result is, which flatters it somewhat.
+
+    The result is a model of its own name, to choose wherever a model is chosen. It works on images of about the same
+    pixel size; give that where the images have no CRS. Any installed detector will do to begin with. Training takes
+    minutes on two processor cores; it is cancelled at any time and goes on with "Continue the unfinished run". The
+    model's licence is that of the one it began with."""
+
     stages: ClassVar[Stages] = {
         "read": (0, 5, "Cutting pairs out of the images"),
         "measure": (5, 5, "Measuring on what is held out"),
         "train": (5, 100, "Training"),
     }
-
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "finetune"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Train a detector on drawn changes"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
@@ -99,9 +83,7 @@ class FinetuneDetector(BackendAlgorithm):
             self.model_parameter("Model to begin with", "detect", starts=True),
             bands("BANDS_BEFORE", "Bands before: red, green, blue, or one", None, "BEFORE", True, True),
             bands("BANDS_AFTER", "Bands after: red, green, blue, or one", None, "AFTER", True, True),
-            QgsProcessingParameterFolderDestination(
-                "OUTPUT_FOLDER", "Folder of the run (none: a new one beside the project)", None, True, False
-            ),
+            folder_parameter("Folder of the run"),
         ):
             self.addParameter(parameter)
         for parameter in (
@@ -118,7 +100,7 @@ class FinetuneDetector(BackendAlgorithm):
             text("DEVICE", "Device (auto, cpu, cuda, cuda:1, mps)", "auto"),
             number("THREADS", "Processor threads", number.Type.Integer, None, optional=True, minValue=1),
             yes_no("OVERWRITE", "Replace a model of this name, and what is in the folder", False),
-            yes_no("RESUME", "Go on with the unfinished run in the folder", False),
+            yes_no("RESUME", "Continue the unfinished run in the folder", False),
         ):
             self.addParameter(advanced(parameter))
         for output in (
@@ -137,12 +119,7 @@ class FinetuneDetector(BackendAlgorithm):
         before, after = (self.parameterAsRasterLayer(parameters, name, context) for name in ("BEFORE", "AFTER"))
         name = self.parameterAsString(parameters, "NAME", context).strip()
         overwrite, resume = (self.parameterAsBoolean(parameters, key, context) for key in ("OVERWRITE", "RESUME"))
-        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
-        path = (
-            Path(os.path.abspath(given))
-            if given
-            else new_run_folder(context.project() or QgsProject.instance(), f"train {name}", datetime.now())
-        )
+        path = self.output_folder(parameters, context, f"train {name}")
         folder = RunFolder(path, overwrite, resume, keep_inputs=True)
         folder.layers.update(before=before.name(), after=after.name())
         pair = RasterPair(before.clone(), after.clone())

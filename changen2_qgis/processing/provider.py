@@ -6,7 +6,8 @@ from qgis.core import QgsProcessingProvider
 from qgis.PyQt.QtGui import QIcon
 
 from ..backend import Backend
-from ..paths import resources_dir, version
+from ..icons import own_icon
+from ..paths import version
 from .assess_accuracy import AssessAccuracy
 from .continue_run import ContinueRun
 from .detect_change import DetectChange
@@ -56,7 +57,7 @@ class Changen2Provider(QgsProcessingProvider):
 
     def icon(self) -> QIcon:
         """The plugin's icon."""
-        return QIcon(str(resources_dir() / "icons" / "changen2.svg"))
+        return own_icon("changen2")
 
     def loadAlgorithms(self) -> None:
         """Add one of each."""

@@ -16,21 +16,11 @@ from .base import BackendAlgorithm
 class SetUpBackend(BackendAlgorithm):
     """Builds or renews the venv under the QGIS profile."""
 
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "setupbackend"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Set up the backend"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return (
-            "Builds the Python environment that the model runs in, under your QGIS profile: a few minutes, about "
-            "1 GB of disk (3 GB with CUDA) and an internet connection. Nothing is installed into QGIS. "
-            "The one that is there is replaced only when the new one works."
-        )
+    ID = "setupbackend"
+    TITLE = "Set up the backend"
+    HELP = """Builds the Python environment that the model runs in, under your QGIS profile: a few minutes, about 1 GB
+    of disk (3 GB with CUDA) and an internet connection. Nothing is installed into QGIS. The one that is there is
+    replaced only when the new one works."""
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """No parameters: the settings `base_python` and `torch_index` say what to build on."""

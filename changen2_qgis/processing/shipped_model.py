@@ -7,6 +7,7 @@ from pathlib import Path
 from qgis.core import QgsProcessingModelAlgorithm
 from qgis.PyQt.QtGui import QIcon
 
+from ..icons import own_icon
 from ..paths import resources_dir
 
 
@@ -41,4 +42,4 @@ class ShippedModel(QgsProcessingModelAlgorithm):
 
     def icon(self) -> QIcon:
         """The plugin's icon."""
-        return QIcon(str(resources_dir() / "icons" / "changen2.svg"))
+        return own_icon("changen2")

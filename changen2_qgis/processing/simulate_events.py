@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
 from qgis.core import (
@@ -18,26 +15,23 @@ from qgis.core import (
     QgsProcessingOutputVectorLayer,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterFeatureSource,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
-    QgsProject,
     QgsRasterLayer,
 )
 
 from ..errors import InputError
-from ..run_folders import new_run_folder
-from .base import BackendAlgorithm, RunFolder, Stages, advanced
+from ..events.layer import LARGEST_STEP
+from .base import BackendAlgorithm, Stages, advanced, folder_parameter
 from .detect_change import parse_bands
 from .event_files import (
     SERIES,
     bands_parameter,
     declare_event_mapping,
     events_path,
-    image_file,
     instances_parameter,
     instances_path,
-    labels_path,
+    raster_file,
     shown_events,
     style_change,
     style_events_layer,
@@ -52,21 +46,7 @@ from .event_rules import (
     kinds_parameter,
     seed_parameter,
 )
-from .help_text import help_text
-
-HELP = """Lets change events happen to a map of classes: objects are created (a copy of another object, put where
-none stands), removed, or change their class. The result is a series of label maps, one for each step, the change
-maps between them, and the events as polygons. No image is drawn and no model runs, so this takes seconds.
-
-Give polygons to let drawn events happen instead; they have the fields event (create, remove or edit), to_class (name
-or number) and step (from 1; without it 1).
-
-Without labels, give an image instead: objects that it shows are removed here and there, those of a layer of instances,
-if you give one, else regions of even colour.
-
-The polygons of the events have the same fields: edit them and give them to “Synthesize change” to draw images.
-
-The same seed gives the same series."""
+from .run_folder import RunFolder
 
 
 @dataclass
@@ -83,24 +63,28 @@ class SimulateJob:
 class SimulateEvents(BackendAlgorithm):
     """From labels to a series of labels."""
 
+    ID = "simulateevents"
+    TITLE = "Simulate change events"
+    HELP = """Lets change events happen to a map of classes: objects are created (a copy of another object, put where
+    none stands), removed, or change their class. The result is a series of label maps, one for each step, the change
+    maps between them, and the events as polygons. No image is drawn and no model runs, so this takes seconds.
+
+    Give polygons to let drawn events happen instead; they have the fields event (create, remove or edit), to_class
+    (name or number) and step (from 1; without it 1).
+
+    Without labels, give an image instead: objects that it shows are removed here and there, those of a layer of
+    instances, if you give one, else regions of even colour.
+
+    The polygons of the events have the same fields: edit them and give them to “Synthesize change” to draw images.
+
+    The same seed gives the same series."""
+
     results = SERIES
 
     stages: ClassVar[Stages] = {
         "read": (0, 20, "Reading the labels"),
         "simulate": (20, 100, "Letting events happen"),
     }
-
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "simulateevents"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Simulate change events"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
@@ -118,13 +102,11 @@ class SimulateEvents(BackendAlgorithm):
                 None,
                 optional=True,
                 minValue=1,
-                maxValue=1000,
+                maxValue=LARGEST_STEP,
             ),
             seed_parameter(),
             classes_parameter(),
-            QgsProcessingParameterFolderDestination(
-                "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
-            ),
+            folder_parameter(),
         ):
             self.addParameter(parameter)
         self.addParameter(advanced(bands_parameter()))
@@ -148,12 +130,8 @@ class SimulateEvents(BackendAlgorithm):
     ) -> SimulateJob:
         """The backend's request, with drawn events exported."""
         raster = self._raster(parameters, context)
-        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
-        project = context.project() or QgsProject.instance()
         folder = RunFolder(
-            Path(os.path.abspath(given))
-            if given
-            else new_run_folder(project, f"simulate on {raster.name()}", datetime.now()),
+            self.output_folder(parameters, context, f"simulate on {raster.name()}"),
             self.parameterAsBoolean(parameters, "OVERWRITE", context),
         )
         self.check_replaced(folder.path, folder.overwrite, context)
@@ -189,11 +167,11 @@ class SimulateEvents(BackendAlgorithm):
     ) -> dict[str, Any]:
         """What things happen to, for the backend: classes, or the instances of an image."""
         if self.parameterAsRasterLayer(parameters, "LABELS", context) is not None:
-            return {"labels": labels_path(raster, folder)}
+            return {"labels": raster_file(raster, folder, "labels")}
         instances = self.parameterAsLayer(parameters, "INSTANCES", context)
         found = "auto" if instances is None else instances_path(instances, raster, folder)
         bands = parse_bands(parameters.get("BANDS"))
-        return {"labels": image_file(raster, folder), "instances": found, "bands": bands}
+        return {"labels": raster_file(raster, folder, "image", image=True), "instances": found, "bands": bands}
 
     def do_job(
         self, job: SimulateJob, context: QgsProcessingContext, feedback: QgsProcessingFeedback

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,24 +24,22 @@ from qgis.core import (
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
     QgsProcessingParameterFeatureSource,
-    QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
-    QgsProject,
     QgsRasterLayer,
     QgsRectangle,
 )
 
 from ..errors import InputError
+from ..events.layer import LARGEST_STEP
 from ..inputs import bounds
 from ..layer_nodata import clone
 from ..raster_pair import moved_extent
 from ..rendering import render_layer, write_stand_in
-from ..run_folders import new_run_folder
 from ..temporal import UNITS, Timeline, set_fixed_range
 from ..worker_client import Progress
-from .base import BackendAlgorithm, RunFolder, Stages, advanced
+from .base import BackendAlgorithm, Stages, advanced, folder_parameter
 from .detect_change import PRECISIONS, native_resolution, parse_bands
 from .event_files import (
     SERIES,
@@ -51,7 +48,7 @@ from .event_files import (
     events_path,
     instances_parameter,
     instances_path,
-    labels_path,
+    raster_file,
     raster_path,
     shown_events,
     style_change,
@@ -66,7 +63,7 @@ from .event_rules import (
     kinds_parameter,
     seed_parameter,
 )
-from .help_text import help_text
+from .run_folder import RunFolder
 
 QUALITIES = {"fast": 8, "good": 20}
 """Name and reverse steps of the diffusion."""
@@ -76,24 +73,6 @@ MANY = 3000
 
 SAMPLERS = ("dpmpp", "ddim", "ddpm")
 STARTS = ("auto", "noise", "exemplar")
-
-HELP = """Draws the images that follow when something changes: buildings are built or lost, fields become roads. A
-generative model runs on your own machine, in a process of its own.
-
-Say what changes by polygons with the fields event (create, remove or edit), to_class (name or number) and step (from 1;
-without it 1), or let events be simulated on the labels. Without labels and polygons, objects that the image shows are
-removed here and there: those of a layer of instances, if you give one, else regions of even colour.
-
-Outside the change the images equal the first one to the last bit; inside they are synthetic, and no measurement. The
-embedded model begins a house as one of the same image, turned and stretched into the polygon, or as a drawn roof, and
-lets the model fit it in; the manifest says which. Start "noise" draws it from nothing.
-
-Results: one image for each step, on the grid of the first; label maps and change maps; and the events as polygons.
-IMAGES is the last image, SERIES all of them. All are written to the output folder with a manifest; without one to a new
-folder beside the project.
-
-Work in an extent or in polygons, not both. The same seed on the same machine gives the same images. Dates, if given,
-make the layers play in QGIS's temporal controller."""
 
 
 @dataclass
@@ -115,6 +94,26 @@ class SynthesizeJob:
 class SynthesizeChange(BackendAlgorithm):
     """From an image and events to a series of images."""
 
+    ID = "synthesizechange"
+    TITLE = "Synthesize change"
+    HELP = """Draws the images that follow when something changes: buildings are built or lost, fields become roads. A
+    generative model runs on your own machine, in a process of its own.
+
+    Say what changes by polygons with the fields event (create, remove or edit), to_class (name or number) and step
+    (from 1; without it 1), or let events be simulated on the labels. Without labels and polygons, objects that the
+    image shows are removed here and there: those of a layer of instances, if you give one, else regions of even colour.
+
+    Outside the change the images equal the first one to the last bit; inside they are synthetic, and no measurement.
+    The embedded model begins a house as one of the same image, turned and stretched into the polygon, or as a drawn
+    roof, and lets the model fit it in; the manifest says which. Start "noise" draws it from nothing.
+
+    Results: one image for each step, on the grid of the first; label maps and change maps; and the events as polygons.
+    IMAGES is the last image, SERIES all of them. All are written to the output folder with a manifest; without one to a
+    new folder beside the project.
+
+    Work in an extent or in polygons, not both. The same seed on the same machine gives the same images. Dates, if
+    given, make the layers play in QGIS's temporal controller."""
+
     results = SERIES
 
     stages: ClassVar[Stages] = {
@@ -127,18 +126,6 @@ class SynthesizeChange(BackendAlgorithm):
     def __init__(self, backend: Any) -> None:
         super().__init__(backend)
         self._written: tuple[float, float] | None = None  # images written, of so many
-
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "synthesizechange"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Synthesize change"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return help_text(self.name(), HELP)
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
@@ -164,7 +151,7 @@ class SynthesizeChange(BackendAlgorithm):
                 None,
                 optional=True,
                 minValue=1,
-                maxValue=1000,
+                maxValue=LARGEST_STEP,
             ),
             QgsProcessingParameterExtent("EXTENT", "Extent to work in", optional=True),
             QgsProcessingParameterFeatureSource("AOI", "Polygons to work in", polygons, optional=True),
@@ -180,9 +167,7 @@ class SynthesizeChange(BackendAlgorithm):
             ),
             number("INTERVAL", "Time between steps", number.Type.Integer, 1, minValue=1, maxValue=10000),
             choice("INTERVAL_UNIT", "Unit of that time", list(UNITS), defaultValue="years", usesStaticStrings=True),
-            QgsProcessingParameterFolderDestination(
-                "OUTPUT_FOLDER", "Output folder (none: a new one beside the project)", None, True, False
-            ),
+            folder_parameter(),
         ):
             self.addParameter(parameter)
 
@@ -221,7 +206,7 @@ class SynthesizeChange(BackendAlgorithm):
             number("BATCH_SIZE", "Windows computed at once", whole, None, optional=True, minValue=1),
             number("THREADS", "Processor threads", whole, None, optional=True, minValue=1),
             yes_no("OVERWRITE", "Replace results in the output folder", False),
-            yes_no("RESUME", "Go on with the unfinished run in the output folder", False),
+            yes_no("RESUME", "Continue the unfinished run in the output folder", False),
         ):
             self.addParameter(advanced(parameter))
 
@@ -283,13 +268,9 @@ class SynthesizeChange(BackendAlgorithm):
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> SynthesizeJob:
         """Clone the image and export events and polygons, on the main thread, where layers and their edits are."""
-        given = self.parameterAsString(parameters, "OUTPUT_FOLDER", context)
         image = self.parameterAsRasterLayer(parameters, "IMAGE", context)
-        project = context.project() or QgsProject.instance()
         folder = RunFolder(
-            Path(os.path.abspath(given))
-            if given
-            else new_run_folder(project, f"synthesize from {image.name()}", datetime.now()),
+            self.output_folder(parameters, context, f"synthesize from {image.name()}"),
             overwrite=self.parameterAsBoolean(parameters, "OVERWRITE", context),
             resume=self.parameterAsBoolean(parameters, "RESUME", context),
             keep_inputs=True,
@@ -342,7 +323,7 @@ class SynthesizeChange(BackendAlgorithm):
         labels = self.parameterAsRasterLayer(parameters, "LABELS", context)
         kinds = kinds_of(self, parameters, context)
         if labels is not None:
-            happens["labels"] = labels_path(labels, folder)
+            happens["labels"] = raster_file(labels, folder, "labels")
         instances = self.parameterAsLayer(parameters, "INSTANCES", context)
         if instances is not None:
             happens["instances"] = instances_path(instances, image, folder)

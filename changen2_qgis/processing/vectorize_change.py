@@ -27,42 +27,27 @@ from .base import BackendAlgorithm, advanced
 class VectorizeChange(BackendAlgorithm):
     """Applies a threshold to the probability of an earlier run."""
 
-    PROBABILITY = "PROBABILITY"
-    THRESHOLD = "THRESHOLD"
-    MIN_AREA = "MIN_AREA"
-    OUTPUT_FOLDER = "OUTPUT_FOLDER"
-    OVERWRITE = "OVERWRITE"
+    ID = "vectorizechange"
+    TITLE = "Apply a threshold to a change probability"
+    HELP = """Makes the binary map and the polygons again from the change probability of an earlier run, at another
+    threshold. No model runs, so this takes seconds.
+
+    The polygons have the area in m² on the ellipsoid and the mean probability. Smaller ones than the smallest area are
+    left out of the polygons, not of the map."""
 
     results = r"change\.(tif|gpkg)"
-
-    def name(self) -> str:
-        """The part of the id after the colon."""
-        return "vectorizechange"
-
-    def displayName(self) -> str:
-        """Shown in the toolbox."""
-        return "Apply a threshold to a change probability"
-
-    def shortHelpString(self) -> str:
-        """Shown beside the parameters."""
-        return (
-            "Makes the binary map and the polygons again from the change probability of an earlier run, at another "
-            "threshold. No model runs, so this takes seconds.\n\n"
-            "The polygons have the area in m² on the ellipsoid and the mean probability. Smaller ones than the "
-            "smallest area are left out of the polygons, not of the map."
-        )
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
         """Declare parameters and outputs."""
         number = QgsProcessingParameterNumber
-        self.addParameter(QgsProcessingParameterRasterLayer(self.PROBABILITY, "Change probability"))
+        self.addParameter(QgsProcessingParameterRasterLayer("PROBABILITY", "Change probability"))
         self.addParameter(
-            number(self.THRESHOLD, "Threshold (probability)", number.Type.Double, 0.5, minValue=0, maxValue=1)
+            number("THRESHOLD", "Threshold (probability)", number.Type.Double, 0.5, minValue=0, maxValue=1)
         )
-        self.addParameter(number(self.MIN_AREA, "Smallest area (m²)", number.Type.Double, 0.0, minValue=0))
-        self.addParameter(QgsProcessingParameterFolderDestination(self.OUTPUT_FOLDER, "Output folder"))
+        self.addParameter(number("MIN_AREA", "Smallest area (m²)", number.Type.Double, 0.0, minValue=0))
+        self.addParameter(QgsProcessingParameterFolderDestination("OUTPUT_FOLDER", "Output folder"))
         self.addParameter(
-            advanced(QgsProcessingParameterBoolean(self.OVERWRITE, "Replace results in the output folder", False))
+            advanced(QgsProcessingParameterBoolean("OVERWRITE", "Replace results in the output folder", False))
         )
         self.addOutput(QgsProcessingOutputRasterLayer("CHANGE", "Change (yes or no)"))
         self.addOutput(
@@ -75,19 +60,19 @@ class VectorizeChange(BackendAlgorithm):
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> dict[str, Any]:
         """The backend's request."""
-        layer = self.parameterAsRasterLayer(parameters, self.PROBABILITY, context)
+        layer = self.parameterAsRasterLayer(parameters, "PROBABILITY", context)
         path = direct_path(layer)
         if path is None:
             raise InputError(
                 f"The layer {describe(layer)} is no file.", "Choose the change_probability.tif of a run.", "unreadable"
             )
-        target = os.path.abspath(self.parameterAsString(parameters, self.OUTPUT_FOLDER, context))
-        overwrite = self.parameterAsBoolean(parameters, self.OVERWRITE, context)
+        target = os.path.abspath(self.parameterAsString(parameters, "OUTPUT_FOLDER", context))
+        overwrite = self.parameterAsBoolean(parameters, "OVERWRITE", context)
         self.check_replaced(Path(target), overwrite, context)
         return {
             "probability": path,
-            "threshold": self.parameterAsDouble(parameters, self.THRESHOLD, context),
-            "min_area": self.parameterAsDouble(parameters, self.MIN_AREA, context),
+            "threshold": self.parameterAsDouble(parameters, "THRESHOLD", context),
+            "min_area": self.parameterAsDouble(parameters, "MIN_AREA", context),
             "out_dir": target,
             "overwrite": overwrite,
         }
@@ -108,7 +93,7 @@ class VectorizeChange(BackendAlgorithm):
             Path(job["probability"]).parent,
         )
         return {
-            self.OUTPUT_FOLDER: str(Path(job["out_dir"])),
+            "OUTPUT_FOLDER": str(Path(job["out_dir"])),
             "CHANGE": outputs["change"],
             "POLYGONS": outputs["polygons"],
             "POLYGON_COUNT": summary["polygons"],
@@ -118,7 +103,7 @@ class VectorizeChange(BackendAlgorithm):
 
 def shown_polygons(polygons: str, probability: str) -> str:
     """The layer source of polygons that lie over their raster in QGIS, which a raster without CRS needs."""
-    from ..results import display_polygons, open_raster
+    from ..results import display_polygons, ogr_source, open_raster
 
     shown, _ = display_polygons(polygons, open_raster(probability, "probability"))
-    return f"{shown}|layername=change"
+    return ogr_source(shown)

@@ -18,7 +18,6 @@ from qgis.core import (
     NULL,
     QgsCategorizedSymbolRenderer,
     QgsCoordinateReferenceSystem,
-    QgsCoordinateTransformContext,
     QgsEditFormConfig,
     QgsEditorWidgetSetup,
     QgsFeature,
@@ -32,14 +31,13 @@ from qgis.core import (
     QgsProject,
     QgsRasterLayer,
     QgsRendererCategory,
-    QgsVectorFileWriter,
     QgsVectorLayer,
     QgsWkbTypes,
 )
 from qgis.PyQt.QtCore import QVariant
 
 from ..errors import InputError
-from ..inputs import PixelFrame, features_of
+from ..inputs import PixelFrame, features_of, write_geopackage
 from ..result_groups import ROLE
 from ..results import DetectionGroup
 
@@ -204,7 +202,6 @@ def export_points(source: QgsFeatureSource, raster: QgsRasterLayer, folder: Path
     fields.append(QgsField("reference", QVariant.Int))
     for number in design.values():
         fields.append(source.fields()[number])
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / "points.gpkg"
     _write(target, fields, QgsCoordinateReferenceSystem() if framed else source.sourceCrs(), points)
     return str(target)
@@ -223,21 +220,17 @@ def _label(value: Any, feature_id: int) -> int | None:
 def _write(
     path: Path, fields: QgsFields, crs: QgsCoordinateReferenceSystem, points: list[tuple[QgsPointXY, list[Any]]]
 ) -> None:
-    options = QgsVectorFileWriter.SaveVectorOptions()
-    options.driverName = "GPKG"
-    options.layerName = TABLE
-    writer = QgsVectorFileWriter.create(
-        str(path), fields, QgsWkbTypes.Type.Point, crs, QgsCoordinateTransformContext(), options
-    )
+    features = []
     for point, values in points:
-        feature = QgsFeature(fields)
-        feature.setGeometry(QgsGeometry.fromPointXY(point))
-        feature.setAttributes(values)
-        writer.addFeature(feature)
-    failed, message = writer.hasError() != QgsVectorFileWriter.WriterError.NoError, writer.errorMessage()
-    del writer  # closes the file
-    if failed:
-        raise InputError(f"The points cannot be written to {path}: {message}", "Choose another output folder.")
+        features.append(QgsFeature(fields))
+        features[-1].setGeometry(QgsGeometry.fromPointXY(point))
+        features[-1].setAttributes(values)
+    try:
+        write_geopackage(path, TABLE, fields, QgsWkbTypes.Type.Point, crs, features)
+    except OSError as error:
+        raise InputError(
+            f"The points cannot be written to {path}: {error}", "Choose another output folder.", "bad_out_dir"
+        ) from error
 
 
 def drawn_over(source: str, valid_pixels: int | None) -> bool:

@@ -17,10 +17,11 @@ from qgis.core import (
 from qgis.gui import QgsHighlight, QgsMapCanvas
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtGui import QColor
-from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QWidget
+from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 from ..icons import own_icon, qgis_icon
 from ..results import DetectionGroup, find_group
+from ..widgets.tool_button import tool_button
 
 
 class Answer(NamedTuple):
@@ -64,8 +65,8 @@ class WalkBar(QWidget):
         self._at = -1
         self._shown = QgsGeometry()  # the shape of the place that was shown last
         self._highlight: QgsHighlight | None = None
-        self.previous = self._arrow("mActionArrowLeft", f"Show the previous {self.WHAT}")
-        self.next = self._arrow("mActionArrowRight", f"Show the next {self.WHAT}{self.ORDER}")
+        self.previous = tool_button(self, qgis_icon("mActionArrowLeft"), f"Show the previous {self.WHAT}")
+        self.next = tool_button(self, qgis_icon("mActionArrowRight"), f"Show the next {self.WHAT}{self.ORDER}")
         self.position = QLabel(self)
         self.position.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.yes, self.no = (self._answer_button(answer) for answer in (yes, no))
@@ -102,13 +103,6 @@ class WalkBar(QWidget):
         raise NotImplementedError
 
     # What they share
-
-    def _arrow(self, icon: str, tip: str) -> QToolButton:
-        button = QToolButton(self)
-        button.setIcon(qgis_icon(icon))
-        button.setToolTip(tip)
-        button.setAccessibleName(tip)
-        return button
 
     def _answer_button(self, answer: Answer) -> QPushButton:
         button = QPushButton(own_icon(answer.icon), answer.text, self)

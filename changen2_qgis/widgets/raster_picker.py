@@ -8,9 +8,10 @@ from qgis.core import QgsMapLayerProxyModel, QgsProject, QgsProviderRegistry, Qg
 from qgis.gui import QgsMapLayerComboBox
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QFileDialog, QHBoxLayout, QSizePolicy, QToolButton, QWidget
+from qgis.PyQt.QtWidgets import QFileDialog, QHBoxLayout, QSizePolicy, QWidget
 
 from ..icons import qgis_icon
+from .tool_button import tool_button
 
 
 class RasterPicker(QWidget):
@@ -40,10 +41,7 @@ class RasterPicker(QWidget):
         self.combo.layerChanged.connect(self._tell_full_name)
         self.combo.layerChanged.connect(self._follow_source)
         self.combo.layerChanged.connect(self.changed)
-        self.browse = QToolButton(self)
-        self.browse.setIcon(qgis_icon("mActionFileOpen"))
-        self.browse.setToolTip(f"Open a file as the {what}")
-        self.browse.setAccessibleName(f"Open a file as the {what}")
+        self.browse = tool_button(self, qgis_icon("mActionFileOpen"), f"Open a file as the {what}")
         self.browse.clicked.connect(self._ask_for_file)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 
 from qgis.PyQt.QtCore import pyqtSignal
-from qgis.PyQt.QtWidgets import QHBoxLayout, QSpinBox, QToolButton, QWidget
+from qgis.PyQt.QtWidgets import QHBoxLayout, QSpinBox, QWidget
 
 from ..icons import own_icon
 from ..processing.event_rules import LARGEST_SEED
+from .tool_button import tool_button
 
 
 class SeedPicker(QWidget):
@@ -26,10 +27,7 @@ class SeedPicker(QWidget):
         self.number.setRange(0, LARGEST_SEED)
         self.number.setToolTip("The same seed with the same settings gives the same result")
         self.number.valueChanged.connect(self.changed)
-        self.dice = QToolButton(self)
-        self.dice.setIcon(own_icon("dice"))
-        self.dice.setToolTip("Throw the dice: another seed, another result")
-        self.dice.setAccessibleName("Another seed")
+        self.dice = tool_button(self, own_icon("dice"), "Throw the dice: another seed, another result")
         self.dice.clicked.connect(self.throw)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

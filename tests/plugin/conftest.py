@@ -4,11 +4,14 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from osgeo import gdal, ogr, osr
 from qgis.core import QgsApplication
+from qgis.gui import QgsMapCanvas, QgsMessageBar
+from qgis.PyQt.QtWidgets import QMainWindow
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,6 +61,43 @@ def settings(qgis_app):
     Settings().reset()
     yield Settings()
     Settings().reset()
+
+
+@pytest.fixture
+def make_iface(qgis_new_project, qtbot):
+    """A function that makes what the pages need of QGIS's window, over a new project; more of it by name."""
+
+    def make(**more):
+        window = QMainWindow()
+        qtbot.addWidget(window)
+        canvas, bar = QgsMapCanvas(window), QgsMessageBar(window)
+        return SimpleNamespace(
+            mainWindow=lambda: window,
+            mapCanvas=lambda: canvas,
+            messageBar=lambda: bar,
+            activeLayer=lambda: None,
+            **more,
+        )
+
+    return make
+
+
+@pytest.fixture
+def window(make_iface):
+    """A main window as far as the dock needs QGIS's, with its `iface`."""
+    iface = make_iface()
+    window = iface.mainWindow()
+    window.iface = iface
+    window.setCentralWidget(iface.mapCanvas())
+    window.resize(1366, 768)
+    window.show()
+    return window
+
+
+@pytest.fixture
+def dock_height():
+    """What QGIS leaves to a dock in a window of 1366 × 768 with its default toolbars."""
+    return 637
 
 
 @pytest.fixture

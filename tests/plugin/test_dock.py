@@ -9,7 +9,6 @@ import threading
 import weakref
 from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,7 +29,6 @@ from qgis.core import (
     QgsTask,
     QgsVectorLayer,
 )
-from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
@@ -43,7 +41,6 @@ from qgis.PyQt.QtWidgets import (
     QFileDialog,
     QLabel,
     QLineEdit,
-    QMainWindow,
     QPushButton,
     QScrollBar,
     QWidget,
@@ -61,9 +58,6 @@ from changen2_qgis.widgets.band_mapping import default_bands
 from changen2_qgis.widgets.extent_picker import POLYGONS
 from changen2_qgis.words import describe_bytes, describe_estimate, describe_seconds
 from changen2_qgis.worker_client import Hello
-
-DOCK_HEIGHT_AT_768 = 637
-"""What QGIS leaves to a dock in a window of 1366 × 768 with its default toolbars."""
 
 CARD = {
     "name": "tiny",
@@ -116,20 +110,6 @@ class AnsweringBackend:
         if self.set_up_error is not None:
             raise self.set_up_error
         self.is_set_up = True
-
-
-@pytest.fixture
-def window(qgis_new_project, qtbot):
-    """A main window as far as the dock needs QGIS's."""
-    window = QMainWindow()
-    qtbot.addWidget(window)
-    canvas = QgsMapCanvas(window)
-    window.setCentralWidget(canvas)
-    bar = QgsMessageBar(window)
-    window.iface = SimpleNamespace(mapCanvas=lambda: canvas, messageBar=lambda: bar, mainWindow=lambda: window)
-    window.resize(1366, 768)
-    window.show()
-    return window
 
 
 @pytest.fixture
@@ -231,14 +211,14 @@ def test_tab_goes_down_the_page(dock, pair, window, qtbot):
         assert QApplication.focusWidget() is expected
 
 
-def test_nothing_is_cut_off_beside_a_window_of_1366_by_768(dock, pair, tmp_path, qtbot):
+def test_nothing_is_cut_off_beside_a_window_of_1366_by_768(dock, pair, dock_height, tmp_path, qtbot):
     add_result(tmp_path / "run")
     dock.detect.form.choose_only_pair()
-    dock.resize(350, DOCK_HEIGHT_AT_768)
+    dock.resize(350, dock_height)
     dock.setFloating(True)
-    dock.resize(350, DOCK_HEIGHT_AT_768)
+    dock.resize(350, dock_height)
     qtbot.waitUntil(lambda: dock.detect.results.isVisible())
-    assert dock.minimumSizeHint().height() <= DOCK_HEIGHT_AT_768
+    assert dock.minimumSizeHint().height() <= dock_height
     form, page = dock.detect.form, dock.detect
     for control in (*controls(form), *controls(page.bar), *controls(page.results)):
         if not control.isVisible():
@@ -742,7 +722,7 @@ def test_a_backend_that_starts_the_second_time_is_met_by_every_page(window, sett
                 raise self.error
             return HELLO
 
-    backend, window.iface.activeLayer = Late(), lambda: None
+    backend = Late()
     dock = ChangeDock(window.iface, backend)
     pages = [dock.detect, dock.synthesize.get()]
     window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)

@@ -1,13 +1,9 @@
 """The dock with the real worker: the sample, small detections, other thresholds, images without CRS."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from osgeo import gdal
 from qgis.core import QgsProject, QgsRasterLayer, QgsRectangle, QgsReferencedRectangle
-from qgis.gui import QgsMapCanvas, QgsMessageBar
-from qgis.PyQt.QtWidgets import QMainWindow
 
 from changen2_qgis.pages.detect_page import DetectPage
 from changen2_qgis.results import detection_groups
@@ -18,18 +14,11 @@ PATIENCE_MS = 120_000
 
 
 @pytest.fixture
-def page(provider, real_backend, qgis_new_project, settings, qtbot, tmp_path):
+def page(provider, real_backend, make_iface, settings, qtbot, tmp_path):
     """A Detect page in a saved project, knowing the backend's models."""
     QgsProject.instance().write(str(tmp_path / "town.qgz"))
-    window = QMainWindow()
-    qtbot.addWidget(window)
-    canvas, bar = QgsMapCanvas(window), QgsMessageBar(window)
-    iface = SimpleNamespace(
-        mapCanvas=lambda: canvas,
-        messageBar=lambda: bar,
-        setActiveLayer=lambda layer: None,
-        zoomToActiveLayer=lambda: None,
-    )
+    iface = make_iface(setActiveLayer=lambda layer: None, zoomToActiveLayer=lambda: None)
+    window = iface.mainWindow()
     page = DetectPage(iface, real_backend, window)
     window.setCentralWidget(page)
     window.show()

@@ -429,6 +429,14 @@ def test_polygons_in_memory_are_exported_with_their_crs(before, tmp_path):
     assert QgsVectorLayer(path, "copy").crs() == UTM
 
 
+def test_a_folder_that_polygons_cannot_be_written_to_is_said(before, tmp_path):
+    layer = polygon_layer()
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(InputError, match="cannot be written") as caught:
+        polygons_path(layer, layer, before, tmp_path / "file" / "in")
+    assert caught.value.code == "bad_out_dir" and caught.value.hint
+
+
 def test_unsaved_edits_are_exported(before, tmp_path):
     layer = saved(polygon_layer(), tmp_path / "places.gpkg")
     layer.startEditing()

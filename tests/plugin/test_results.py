@@ -124,7 +124,7 @@ def test_the_group_holds_styled_layers_from_polygons_down_to_probability(project
 
 def test_the_group_says_what_was_found(project, run):
     node = add_detection_group(project, run, "Change 2026-11-23")
-    assert node.name() == "Change 2026-11-23: 2 changed places, 44 m²"
+    assert node.name() == "Change 2026-11-23: 2 changed places, 44\u00a0m²"
 
 
 def test_finding_nothing_is_said_in_words(project, tmp_path):
@@ -135,8 +135,8 @@ def test_finding_nothing_is_said_in_words(project, tmp_path):
 @pytest.mark.parametrize(
     ("summary", "words"),
     [
-        ({"polygons": 1, "change_area_m2": 12.4}, "1 changed place, 12 m²"),
-        ({"polygons": 1200, "change_area_m2": 23456.0}, "1,200 changed places, 2.35 ha"),
+        ({"polygons": 1, "change_area_m2": 12.4}, "1 changed place, 12\u00a0m²"),
+        ({"polygons": 1200, "change_area_m2": 23456.0}, "1,200 changed places, 2.3\u00a0ha"),
         ({"polygons": 3, "change_area_m2": None}, "3 changed places"),
         ({"polygons": 0, "change_area_m2": 0.0}, "no change found"),
     ],
@@ -357,7 +357,7 @@ def test_another_threshold_swaps_the_files_and_keeps_reviews_of_unchanged_polygo
     assert group.layer("polygons").source().startswith(other["polygons"])
     assert group.layer("change").source() == other["change"]
     assert group.threshold == pytest.approx(0.7)
-    assert group.name == "Change: 2 changed places, 38 m²"
+    assert group.name == "Change: 2 changed places, 38\u00a0m²"
 
 
 @pytest.fixture
@@ -414,7 +414,7 @@ def test_a_filter_stays_at_another_threshold_where_it_can_and_hides_no_mark(proj
         group.set_review(place.id(), "confirmed")
     assert polygons.setSubsetString(wanted)
     group.replace(other, 0.7)
-    assert group.count == shown and group.name == "Change: 2 changed places, 28 m²"
+    assert group.count == shown and group.name == "Change: 2 changed places, 28\u00a0m²"
     polygons.setSubsetString("")
     assert [place["review"] for place in polygons.getFeatures()] == ["confirmed", "unreviewed"]
 

@@ -4,14 +4,12 @@ import json
 import shutil
 from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from qgis.core import QgsApplication, QgsProject
-from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QMainWindow, QPushButton
+from qgis.PyQt.QtWidgets import QPushButton
 
 from changen2_qgis.dock import MINIMUM_WIDTH, ChangeDock
 from changen2_qgis.errors import BackendError
@@ -70,21 +68,12 @@ def synthesis(project, write_series):
 
 
 @pytest.fixture
-def dock(project, synthesis, qtbot):
-    window = QMainWindow()
-    qtbot.addWidget(window)
-    canvas, bar = QgsMapCanvas(window), QgsMessageBar(window)
-    window.setCentralWidget(canvas)
-    iface = SimpleNamespace(
-        mapCanvas=lambda: canvas, messageBar=lambda: bar, mainWindow=lambda: window, activeLayer=lambda: None
-    )
+def dock(project, synthesis, window, qtbot):
     backend = KnowingBackend()
     provider = Changen2Provider(backend)
     QgsApplication.processingRegistry().addProvider(provider)
-    dock = ChangeDock(iface, backend)
+    dock = ChangeDock(window.iface, backend)
     window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
-    window.resize(1366, 768)
-    window.show()
     qtbot.waitUntil(lambda: bool(dock.detect.form.model.card()))
     yield dock
     dock.shut_down()

@@ -25,7 +25,7 @@ from qgis.PyQt.QtGui import QImage
 
 from changen2_qgis.layer_actions import run_folder_of
 from changen2_qgis.results import detection_groups
-from changen2_qgis.series_results import add_series_group, describe_series, find_series, series_groups
+from changen2_qgis.series_results import add_series_group, describe_series, series_groups
 from changen2_qgis.temporal import SeriesPlayer
 
 START = datetime(2021, 3, 1)
@@ -123,12 +123,11 @@ def test_the_users_own_resampling_is_kept(project, tmp_path, write_series):
     assert kinds == {QgsCubicRasterResampler().type()}
 
 
-def test_a_series_is_no_detection_and_found_by_its_id(project, run):
+def test_a_series_is_no_detection_and_knows_its_folder(project, run):
     add_series_group(project, run, "Synthesis", START, HALF_YEAR)
     assert detection_groups(project) == []
     group = series(project)
-    assert find_series(project, group.id).folder == run
-    assert find_series(project, "gone") is None
+    assert group.folder == run
     assert group.steps == [0, 1, 2, 3]
 
 

@@ -1,13 +1,9 @@
 """The Synthesize page with the real worker: simulated events on the map, and a series drawn from them."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from osgeo import gdal
 from qgis.core import QgsApplication, QgsProject, QgsRasterLayer, QgsRectangle, QgsReferencedRectangle
-from qgis.gui import QgsMapCanvas, QgsMessageBar
-from qgis.PyQt.QtWidgets import QMainWindow
 
 from changen2_qgis.events.source import DRAW, SIMULATE
 from changen2_qgis.pages.synthesize_page import SynthesizePage
@@ -32,21 +28,13 @@ def scene(real_backend, tmp_path_factory):
 
 
 @pytest.fixture
-def page(real_backend, scene, qgis_new_project, settings, qtbot, tmp_path):
+def page(real_backend, scene, make_iface, settings, qtbot, tmp_path):
     """The page in a saved project with an image and its labels, knowing the backend's models."""
     QgsProject.instance().write(str(tmp_path / "town.qgz"))
     provider = Changen2Provider(real_backend)
     QgsApplication.processingRegistry().addProvider(provider)
-    window = QMainWindow()
-    qtbot.addWidget(window)
-    canvas, bar = QgsMapCanvas(window), QgsMessageBar(window)
-    iface = SimpleNamespace(
-        mapCanvas=lambda: canvas,
-        messageBar=lambda: bar,
-        activeLayer=lambda: None,
-        setActiveLayer=lambda layer: None,
-        zoomToActiveLayer=lambda: None,
-    )
+    iface = make_iface(setActiveLayer=lambda layer: None, zoomToActiveLayer=lambda: None)
+    window = iface.mainWindow()
     page = SynthesizePage(iface, real_backend, window)
     window.setCentralWidget(page)
     window.show()

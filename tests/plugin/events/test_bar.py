@@ -22,7 +22,7 @@ from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication
 
 from changen2_qgis.events.bar import EventBar
-from changen2_qgis.events.layer import find_event_layers, is_event_layer
+from changen2_qgis.events.layer import LARGEST_STEP, find_event_layers, is_event_layer
 
 UTM = QgsCoordinateReferenceSystem("EPSG:32633")
 CLASSES = [
@@ -154,11 +154,11 @@ def test_one_click_makes_the_layer_and_the_first_polygon_is_an_event(bar, canvas
 def test_the_choice_in_the_bar_is_what_the_drawing_means(bar, canvas):
     bar.choice.set_event("edit")
     bar.choice.to_class.setCurrentIndex(bar.choice.to_class.findData("water"))
-    bar.choice.step.setValue(3)
+    bar.choice.step.setValue(LARGEST_STEP)
     bar.buttons["rectangle"].click()
     drag(canvas, (500020, 4999980), (500060, 4999960))
     (event,) = events(bar)
-    assert (event["event"], event["to_class"], event["step"]) == ("edit", "water", 3)
+    assert (event["event"], event["to_class"], event["step"]) == ("edit", "water", LARGEST_STEP)
     assert box(event.geometry()) == pytest.approx([500020, 4999960, 500060, 4999980], abs=1)
 
 

@@ -1,14 +1,11 @@
 """Apply on the Detect page: another threshold on a finished run, through the real worker."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from osgeo import gdal
 from qgis.core import QgsProject
-from qgis.gui import QgsMapCanvas, QgsMessageBar
-from qgis.PyQt.QtWidgets import QMainWindow
 
 from changen2_qgis.pages.detect_page import DetectPage
 from changen2_qgis.results import add_run_folder
@@ -46,11 +43,9 @@ def write_run(tmp_path, write_raster, real_backend):
 
 
 @pytest.fixture
-def page(provider, real_backend, qgis_new_project, settings, qtbot):
-    window = QMainWindow()
-    qtbot.addWidget(window)
-    canvas, bar = QgsMapCanvas(window), QgsMessageBar(window)
-    page = DetectPage(SimpleNamespace(mapCanvas=lambda: canvas, messageBar=lambda: bar), real_backend, window)
+def page(provider, real_backend, make_iface, settings):
+    iface = make_iface()
+    page = DetectPage(iface, real_backend, iface.mainWindow())
     yield page
     page.shut_down()
 
@@ -166,7 +161,7 @@ def test_a_threshold_that_was_applied_before_is_shown_again_with_what_was_drawn(
     assert places.commitChanges()
     apply(page, 0.7, qtbot)
     told = apply(page, 0.5, qtbot)
-    assert told == "Change: 1 changed place, 1 m² from probability 0.50 up."
+    assert told == "Change: 1 changed place, 1\u00a0m² from probability 0.50 up."
     assert marks(group) == {SMALL: "unreviewed"}
     apply(page, 0.7, qtbot)
     assert [path.name for path in folder.glob("threshold*")] == ["threshold 0.70"]

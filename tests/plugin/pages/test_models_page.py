@@ -1,10 +1,8 @@
 """The Models page: what it lists and says, what it asks, and what the real worker answers."""
 
 import threading
-from types import SimpleNamespace
 
 import pytest
-from qgis.gui import QgsMapCanvas, QgsMessageBar
 from qgis.PyQt import sip
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtTest import QTest
@@ -13,7 +11,6 @@ from qgis.PyQt.QtWidgets import (
     QApplication,
     QFileDialog,
     QLabel,
-    QMainWindow,
     QMessageBox,
     QPushButton,
     QTextBrowser,
@@ -26,7 +23,6 @@ from changen2_qgis.pages.model_description import describe_card
 from changen2_qgis.worker_client import Hello, Progress
 
 PATIENCE_MS = 120_000
-DOCK_HEIGHT_AT_768 = 637
 TINY = {
     "name": "tiny",
     "title": "Tiny: building change",
@@ -113,16 +109,9 @@ class AnsweringBackend:
 
 
 @pytest.fixture
-def window(qgis_new_project, qtbot):
-    """A main window as far as the dock needs QGIS's."""
-    window = QMainWindow()
-    qtbot.addWidget(window)
-    canvas, bar = QgsMapCanvas(window), QgsMessageBar(window)
-    window.setCentralWidget(canvas)
-    window.iface = SimpleNamespace(mapCanvas=lambda: canvas, messageBar=lambda: bar, mainWindow=lambda: window)
+def window(window):
+    bar = window.iface.messageBar()
     window.said = lambda: bar.currentItem().text() if bar.currentItem() is not None else ""
-    window.resize(1366, 768)
-    window.show()
     return window
 
 
@@ -392,11 +381,11 @@ def test_the_keyboard_reaches_all_of_it(page, window, qtbot):
     assert [control for control in reached if control in wanted] == wanted
 
 
-def test_it_fits_beside_a_window_of_1366_by_768(page, qtbot):
+def test_it_fits_beside_a_window_of_1366_by_768(page, dock_height, qtbot):
     dock = page.dock
     dock.setFloating(True)
-    dock.resize(350, DOCK_HEIGHT_AT_768)
-    qtbot.waitUntil(lambda: dock.height() <= DOCK_HEIGHT_AT_768)
+    dock.resize(350, dock_height)
+    qtbot.waitUntil(lambda: dock.height() <= dock_height)
     for control in (page.models, page.about, page.bar.run, page.import_file, page.verify):
         corner = control.mapTo(dock, control.rect().bottomRight())
         assert corner.x() <= dock.width() and corner.y() <= dock.height()

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 from threading import Event
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from qgis.core import (
     QgsReferencedRectangle,
     QgsVectorLayer,
 )
-from qgis.gui import QgsMapCanvas, QgsMapToolPan, QgsMessageBar
+from qgis.gui import QgsMapToolPan
 from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import (
@@ -30,7 +29,6 @@ from qgis.PyQt.QtWidgets import (
     QComboBox,
     QLabel,
     QLineEdit,
-    QMainWindow,
     QPushButton,
     QScrollBar,
     QWidget,
@@ -48,9 +46,6 @@ from changen2_qgis.settings import Settings
 from changen2_qgis.widgets.extent_picker import POLYGONS
 from changen2_qgis.words import describe_area, describe_synthesis
 from changen2_qgis.worker_client import Hello
-
-DOCK_HEIGHT_AT_768 = 637
-"""What QGIS leaves to a dock in a window of 1366 × 768 with its default toolbars."""
 
 CLASSES = [
     {"index": 0, "name": "background", "color": "#bebebe"},
@@ -82,8 +77,6 @@ class Drawing:
         breaks_off: the next series breaks off after its first step.
         may_finish: cleared to hold what is drawn or simulated until it is set again.
     """
-
-    is_set_up = True
 
     def __init__(self, write_series, models=(DETECTOR, GENERATOR)):
         self.asked = []
@@ -160,26 +153,16 @@ def backend(write_series, settings):
 
 
 @pytest.fixture
-def window(qgis_new_project, qtbot, tmp_path):
-    """A main window as far as the dock needs QGIS's, over a saved project."""
+def window(window, tmp_path):
+    """Over a saved project, with an active layer and a tool of the map."""
     QgsProject.instance().write(str(tmp_path / "work.qgz"))
-    window = QMainWindow()
-    qtbot.addWidget(window)
-    canvas, bar = QgsMapCanvas(window), QgsMessageBar(window)
-    window.setCentralWidget(canvas)
+    iface, window.active = window.iface, None
+    canvas = iface.mapCanvas()
     window.pan = QgsMapToolPan(canvas)
     canvas.setMapTool(window.pan)
-    window.iface = SimpleNamespace(
-        mapCanvas=lambda: canvas,
-        messageBar=lambda: bar,
-        mainWindow=lambda: window,
-        activeLayer=lambda: window.active,
-        setActiveLayer=lambda layer: setattr(window, "active", layer),
-        zoomToActiveLayer=lambda: canvas.setExtent(window.active.extent()),
-    )
-    window.active = None
-    window.resize(1366, 768)
-    window.show()
+    iface.activeLayer = lambda: window.active
+    iface.setActiveLayer = lambda layer: setattr(window, "active", layer)
+    iface.zoomToActiveLayer = lambda: canvas.setExtent(window.active.extent())
     yield window
     canvas.unsetMapTool(canvas.mapTool())
 
@@ -348,10 +331,10 @@ def test_the_keyboard_reaches_every_visible_control(page, dock, image, labels, w
 
 
 @pytest.mark.parametrize("way", [DRAW, SIMULATE, LAYER])
-def test_nothing_is_cut_off_beside_a_window_of_1366_by_768(page, dock, image, labels, way, qtbot):
+def test_nothing_is_cut_off_beside_a_window_of_1366_by_768(page, dock, dock_height, image, labels, way, qtbot):
     qtbot.waitUntil(lambda: page.form.image.layer() is image)
     dock.setFloating(True)
-    dock.resize(350, DOCK_HEIGHT_AT_768)
+    dock.resize(350, dock_height)
     page.form.events.way.setCurrentIndex(way)
     qtbot.wait(50)  # the layout follows
     assert dock.minimumSizeHint().width() <= 350

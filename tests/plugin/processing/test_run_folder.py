@@ -3,7 +3,7 @@
 import pytest
 
 from changen2_qgis.errors import BackendError, Cancelled
-from changen2_qgis.processing.base import RunFolder
+from changen2_qgis.processing.run_folder import RunFolder
 from changen2_qgis.run_folders import INPUTS_FOLDER, WORK_FOLDER
 
 ERRORS = {
