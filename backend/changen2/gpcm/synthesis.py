@@ -269,7 +269,7 @@ class Synthesizer:
             schedule,
             timesteps,
             noise=lambda step: noise(FIRST_STEP + step),
-            clamp=Clamp(view.mask, view.before, noise(CLAMP), "renoise", settings.guidance_ratio),
+            clamp=Clamp(view.mask, view.before, noise(CLAMP), settings.guidance_ratio),
         )
 
     def _denoise(self, view: _View, series_step: int, x: Tensor, t: int) -> Denoised:

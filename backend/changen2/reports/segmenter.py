@@ -48,10 +48,10 @@ def embedded_segmenter() -> ChangeStarTiny:
     return load_model(card_of("tiny"))  # type: ignore[return-value]
 
 
-def found_buildings(segmenter: ChangeStarTiny, picture: NDArray[np.uint8], threshold: float = 0.5) -> NDArray[np.bool_]:
+def found_buildings(segmenter: ChangeStarTiny, picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Where a segmenter sees buildings [h, w] in a picture [3, h, w]."""
     crop = Crop(np.moveaxis(picture, 0, -1).astype(np.float32), np.zeros(picture.shape[1:], np.uint8))
-    return np.asarray(building_map(segmenter, crop) >= threshold)
+    return np.asarray(building_map(segmenter, crop) >= 0.5)
 
 
 def building_iou(segmenter: ChangeStarTiny, tiles: list[Tile]) -> float:

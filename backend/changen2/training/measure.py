@@ -140,11 +140,9 @@ def real_pairs(root: Path) -> list[tuple[Crop, Crop, Bytes]]:
     return pairs
 
 
-def real_pair_counts(model: ChangeStarTiny, root: Path, threshold: float = 0.5) -> Counts:
+def real_pair_counts(model: ChangeStarTiny, root: Path) -> Counts:
     """Counts of change on real pairs."""
-    return np.array(
-        [count(detect(model, before, after)["change"], label, threshold) for before, after, label in real_pairs(root)]
-    )
+    return np.array([count(detect(model, before, after)["change"], label) for before, after, label in real_pairs(root)])
 
 
 def report(counts: Counts) -> dict[str, Any]:
