@@ -146,7 +146,7 @@ class FlatGenerator(nn.Module):
     latent_stride = 4
     latent_channels = 4
     is_local = True
-    prediction = "v"
+    prediction = "velocity"
     schedule = "cosine"
     num_classes = 7
     outlined_classes = (3, 4)

@@ -284,8 +284,7 @@ class Synthesizer:
         for window, values in zip(windows, said, strict=True):
             view.cut(output, window)[:] = values
             view.cut(seen, window)[:] = True
-        prediction = "velocity" if self._generator.prediction == "v" else self._generator.prediction
-        denoised = denoiser(lambda *_: output, self._schedule, prediction)(x, t)
+        denoised = denoiser(lambda *_: output, self._schedule, self._generator.prediction)(x, t)
         if seen.all():
             return denoised
         return with_x0(denoised, x, torch.where(seen, denoised.x0, view.before), self._schedule, t)

@@ -17,7 +17,6 @@ from changen2.errors import InputError
 from changen2.heap import kept_memory
 from changen2.jobs.cluster.crew import crew
 from changen2.jobs.cluster.detection import ClusterPredictor, Date
-from changen2.jobs.cluster.precision import NAMES
 from changen2.jobs.detection.alignment import doubt, grid_of_after, open_after, undone
 from changen2.jobs.detection.calibrated import scaling_of
 from changen2.jobs.detection.change_map import Decoder, DetectionMaps, polygons_of
@@ -26,7 +25,7 @@ from changen2.jobs.runs.folder import files_there, run_folder
 from changen2.jobs.runs.journal import Journal, begun_as, note_request, stamps
 from changen2.jobs.runs.manifest import describe_input, describe_layer, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
-from changen2.models.devices import choose_device, choose_precision, default_threads
+from changen2.models.devices import PRECISIONS, choose_device, choose_precision, default_threads
 from changen2.models.predictor import Predictor, batch_that_fits
 from changen2.models.registry import load_model
 from changen2.protocol import DetectRequest, EstimateRequest, validate
@@ -300,7 +299,7 @@ def _identity(plan: Plan, predictor: Predictor | ClusterPredictor) -> dict[str, 
         "tiles": [*plan.tile, plan.tiles.rows.overlap],
         "threads": torch.get_num_threads(),
         "device": predictor.device.type,  # whichever of several GPUs
-        "precision": NAMES[predictor.precision],
+        "precision": PRECISIONS[predictor.precision],
     }
 
 
@@ -347,7 +346,7 @@ def _manifest(
         },
         "shift": shift.model_dump() if shift else None,
         "device": str(predictor.device),
-        "precision": str(predictor.precision).removeprefix("torch."),
+        "precision": PRECISIONS[predictor.precision],
         "threads": torch.get_num_threads(),
         "summary": summary,
         "warnings": warnings,

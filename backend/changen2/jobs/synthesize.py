@@ -31,6 +31,7 @@ from changen2.jobs.synthesis.label_series import LabelRaster, copy_labels, write
 from changen2.jobs.synthesis.model_defaults import settled, unheard
 from changen2.jobs.synthesis.overlays import Cropped
 from changen2.jobs.synthesis.plan import Inputs, files_of, let_happen, make_drawing_plan, open_inputs
+from changen2.models.devices import PRECISIONS
 from changen2.models.registry import ModelCard, card_of, load_model
 from changen2.protocol import SynthesizeRequest, validate
 from changen2.raster.area import Area
@@ -197,7 +198,7 @@ def _manifest(
         "grid": {"gsd_m": inputs.gsd, "window": list(inputs.area.window.flatten())},
         "start": started,
         "device": str(plan.device),
-        "precision": str(plan.precision).removeprefix("torch."),
+        "precision": PRECISIONS[plan.precision],
         "threads": torch.get_num_threads(),
     }
 

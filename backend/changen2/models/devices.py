@@ -14,6 +14,9 @@ from changen2.errors import InputError, JobError
 
 logger = logging.getLogger(__name__)
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {dtype: name for name, dtype in DTYPES.items()}
+
 
 @dataclass(frozen=True)
 class Device:
@@ -117,15 +120,14 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
     ``auto`` is bf16 where the hardware multiplies in it, fp16 on older GPUs, else fp32.
     """
-    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if name in named:
+    if name in DTYPES:
         if name == "fp16" and device.type == "cpu":
             raise InputError(
                 "Precision fp16 does not work on a CPU; allowed there: auto, fp32, bf16.",
                 hint="Use --precision auto.",
                 code="bad_value",
             )
-        return named[name]
+        return DTYPES[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
     return torch.bfloat16 if device.type == "cpu" and _pays_in_bf16() else torch.float32
@@ -158,7 +160,7 @@ def require_numbers(answer: Tensor, precision: torch.dtype) -> None:
         return
     exact = precision == torch.float32
     raise JobError(
-        f"The model's answer is not a number somewhere (computed in {str(precision).removeprefix('torch.')}).",
+        f"The model's answer is not a number somewhere (computed in {PRECISIONS[precision]}).",
         hint="Its weights are unusable: choose another model." if exact else "Compute more exactly (--precision fp32).",
         code="not_a_number",
     )
