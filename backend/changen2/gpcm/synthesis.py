@@ -225,7 +225,7 @@ class Synthesizer:
     def _encode(self, region: Region, rgb: Callable[[Box], NDArray[np.uint8]]) -> Tensor:
         latents = torch.zeros(1, self._generator.latent_channels, *region.box.shape)
         for block in region.encoded:
-            around = _grown(block, HALO)
+            around = block.grown(HALO)
             picture = torch.from_numpy(rgb(self.pixels(around)).astype(np.float32))[None]
             with self._enough_memory(around):
                 found = self._generator.encode(picture.to(self._device)).float().cpu()
@@ -243,7 +243,7 @@ class Synthesizer:
 
     def _decode_blocks(self, region: Region, latents: Tensor) -> Iterator[Drawn]:
         for block in region.windows((0, 0)):
-            around = _grown(block, HALO).meet(region.box)
+            around = block.grown(HALO).meet(region.box)
             top, left = around.top - region.box.top, around.left - region.box.left
             part = latents[..., top : top + around.shape[0], left : left + around.shape[1]]
             with self._enough_memory(around):
@@ -340,10 +340,6 @@ class Synthesizer:
         rng = np.random.default_rng([self._settings.seed, series_step, t, SHIFT_STREAM])
         down, right = rng.integers(WINDOW_CELLS, size=2)
         return int(down), int(right)
-
-
-def _grown(box: Box, reach: int) -> Box:
-    return Box(box.top - reach, box.left - reach, box.bottom + reach, box.right + reach)
 
 
 def _cut_padded(picture: NDArray[np.uint8], box: Box, have: Box) -> NDArray[np.uint8]:

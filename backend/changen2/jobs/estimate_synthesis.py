@@ -20,7 +20,6 @@ from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis import rates
 from changen2.jobs.synthesis.event_series import Step, rows_inside
 from changen2.jobs.synthesis.image_drawing import plan_regions
-from changen2.jobs.synthesis.label_series import as_window
 from changen2.jobs.synthesis.model_defaults import settled
 from changen2.jobs.synthesis.overlays import SparseRaster
 from changen2.jobs.synthesis.plan import Inputs, let_happen, open_inputs, sampling
@@ -144,7 +143,7 @@ def _looks(request: SynthesizeRequest, form: type[Form], steps: Sequence[Step], 
 def _changed(step: Step, area: Area) -> tuple[int, float | None]:
     """Pixels and m² that a step changes in what is asked for; m² None without CRS."""
     window = area.window
-    asked = Box(window.row_off, window.col_off, window.row_off + window.height, window.col_off + window.width)
+    asked = Box.of(window)
     changed = SparseRaster(step.change, area.grid, 0)
     pixels, metres = 0, 0.0
     for block in step.blocks:
@@ -153,7 +152,7 @@ def _changed(step: Step, area: Area) -> tuple[int, float | None]:
             continue
         count = int(np.count_nonzero(changed.read(part)))
         # A pixel's size on the ground varies over a raster in degrees or Web Mercator.
-        size = pixel_size_m(area.grid.crop(as_window(part)))
+        size = pixel_size_m(area.grid.crop(part.window))
         pixels += count
         metres += count * size[0] * size[1] if size else 0.0
     changed.close()
