@@ -79,8 +79,7 @@ def detect(
         JobError: the job failed; as above.
         Cancelled: ``is_cancelled`` said so; as above.
     """
-    given = {"before": str(before), "after": str(after), "out_dir": str(out_dir), **options}
-    request = validate(DetectRequest, given)
+    request = validate(DetectRequest, {"before": before, "after": after, "out_dir": out_dir, **options})
     return run(request, Reporter(on_progress, is_cancelled))
 
 

@@ -69,9 +69,7 @@ def generate(
         JobError: the job failed; as above.
         Cancelled: ``is_cancelled`` said so; as above.
     """
-    paths = ("labels", "classes", "transitions")
-    options = {key: str(value) if key in paths and value is not None else value for key, value in options.items()}
-    request = validate(GenerateRequest, {"image_dir": str(image_dir), "out_dir": str(out_dir), **options})
+    request = validate(GenerateRequest, {"image_dir": image_dir, "out_dir": out_dir, **options})
     return run(request, Reporter(on_progress, is_cancelled))
 
 

@@ -66,9 +66,7 @@ def synthesize(
         JobError: the job failed; as above.
         Cancelled: ``is_cancelled`` said so; as above.
     """
-    paths = ("events", "labels", "instances", "classes", "transitions", "aoi")
-    options = {key: str(value) if key in paths and value is not None else value for key, value in options.items()}
-    request = validate(SynthesizeRequest, {"image": str(image), "out_dir": str(out_dir), **options})
+    request = validate(SynthesizeRequest, {"image": image, "out_dir": out_dir, **options})
     return run(request, Reporter(on_progress, is_cancelled))
 
 

@@ -54,7 +54,7 @@ def vectorize(
         InputError: bad input; nothing is left behind.
         Cancelled: ``is_cancelled`` said so.
     """
-    request = validate(VectorizeRequest, {"probability": str(probability), "out_dir": str(out_dir), **options})
+    request = validate(VectorizeRequest, {"probability": probability, "out_dir": out_dir, **options})
     return run(request, Reporter(on_progress, is_cancelled))
 
 
