@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from changen2.errors import InputError
-from changen2.models.changestar_tiny import ChangeStarTiny
+from changen2.models.changestar_tiny import ChangeStarTiny, building_map
 from changen2.models.registry import card_of, load_model
 from changen2.reports.held_out import Tile
 from changen2.training.crops import Crop, random_cut
@@ -25,7 +25,7 @@ from changen2.training.examples import seen
 from changen2.training.export import export_weights
 from changen2.training.loop import read_encoder
 from changen2.training.losses import masked_cross_entropy
-from changen2.training.measure import building_map, to_input
+from changen2.training.measure import to_input
 from changen2.training.places import IGNORE, Place
 from changen2.training.sources import SOURCES
 
@@ -50,8 +50,7 @@ def embedded_segmenter() -> ChangeStarTiny:
 
 def found_buildings(segmenter: ChangeStarTiny, picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Where a segmenter sees buildings [h, w] in a picture [3, h, w]."""
-    crop = Crop(np.moveaxis(picture, 0, -1).astype(np.float32), np.zeros(picture.shape[1:], np.uint8))
-    return np.asarray(building_map(segmenter, crop) >= 0.5)
+    return np.asarray(building_map(segmenter, picture) >= 0.5)
 
 
 def building_iou(segmenter: ChangeStarTiny, tiles: list[Tile]) -> float:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.utils.data import default_collate
@@ -27,7 +26,7 @@ from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.training import landcover_train, loop, run
 from changen2.training.ahead import Ahead
 from changen2.training.calibrate import honest_bias, measure_calibration, shift_bias
-from changen2.training.config import TrainingConfig, load_config
+from changen2.training.config import TrainingConfig, load_config, read_config
 from changen2.training.examples import Example, TrainingPairs
 from changen2.training.export import export_weights
 from changen2.training.held_out import held_out_pairs
@@ -211,7 +210,7 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     path = parser.parse_args().config
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    config = SharedEncoderConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    config = read_config(path, SharedEncoderConfig)
     first, second = config.of_buildings(path.parent), config.of_landcover(path.parent)
     buildings, landcover = loop.read_imagery(first), landcover_train.read_imagery(second)
 
