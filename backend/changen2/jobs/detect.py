@@ -36,7 +36,7 @@ from changen2.raster.reading import AlignedRaster, gdal_environment
 from changen2.raster.registration import Shift
 from changen2.raster.resampling import blocks_of, resample_nearest, resample_probability, source_window
 from changen2.raster.tiles import Block
-from changen2.raster.vectors import Classes
+from changen2.raster.vectors import Classes, total_area
 
 RESULTS = (
     r"(change_probability\.tif|change_class\.tif|semantic_(before|after)\.tif|manifest\.json"
@@ -151,10 +151,9 @@ def run_plan(
         polygons = polygons_of(folder.work, probability, plan.grid, classes, request.min_area, reporter)
         if not polygons:
             warnings.append(f"No change found at threshold {plan.threshold:.2f}.")
-        areas = [polygon.area_m2 for polygon in polygons]
         summary = {
             "polygons": len(polygons),
-            "change_area_m2": None if None in areas else sum(areas),  # type: ignore[arg-type]
+            "change_area_m2": total_area(polygons),
             "change_px": maps.change_px,
             "valid_px": maps.valid_px,
             "threshold": plan.threshold,

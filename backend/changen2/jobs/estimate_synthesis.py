@@ -25,7 +25,7 @@ from changen2.jobs.synthesis.overlays import SparseRaster
 from changen2.jobs.synthesis.plan import Inputs, let_happen, open_inputs, sampling
 from changen2.models.generator_published import PublishedGenerator
 from changen2.models.generator_tiny import TinyGenerator
-from changen2.models.registry import ModelCard, card_of, load_model
+from changen2.models.registry import ModelCard, card_of, load_generator
 from changen2.protocol import EstimateSynthesisRequest, SynthesizeRequest
 from changen2.raster.area import Area
 from changen2.raster.ground import pixel_size_m
@@ -60,7 +60,7 @@ def run(request: EstimateSynthesisRequest, reporter: Reporter) -> dict[str, Any]
     card = card_of(request.model, "synthesize")
     if not card.embedded:  # too large to load for a trial
         return run_with(request, card, PublishedGenerator, None, reporter)
-    return run_with(request, card, TinyGenerator, lambda: load_model(card), reporter)  # type: ignore[arg-type, return-value]
+    return run_with(request, card, TinyGenerator, lambda: load_generator(card), reporter)
 
 
 def run_with(

@@ -32,7 +32,7 @@ from changen2.jobs.synthesis.model_defaults import settled, unheard
 from changen2.jobs.synthesis.overlays import Cropped
 from changen2.jobs.synthesis.plan import Inputs, files_of, let_happen, make_drawing_plan, open_inputs
 from changen2.models.devices import PRECISIONS
-from changen2.models.registry import ModelCard, card_of, load_model
+from changen2.models.registry import ModelCard, card_of, load_generator
 from changen2.protocol import SynthesizeRequest, validate
 from changen2.raster.area import Area
 from changen2.raster.reading import gdal_environment
@@ -73,7 +73,7 @@ def synthesize(
 def run(request: SynthesizeRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request with the generator that it names."""
     card = card_of(request.model, "synthesize")
-    return run_with(request, card, lambda: load_model(card), reporter)  # type: ignore[arg-type, return-value]
+    return run_with(request, card, lambda: load_generator(card), reporter)
 
 
 def run_with(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import psutil
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from changen2.errors import InputError, JobError
 
 logger = logging.getLogger(__name__)
+
+Model = TypeVar("Model", bound=nn.Module)
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PRECISIONS = {dtype: name for name, dtype in DTYPES.items()}
@@ -143,6 +146,11 @@ def _pays_in_bf16() -> bool:
         return True
     found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.13
     return bool(found.get("avx512_bf16")) and "AMD" in str(found.get("cpu_name"))
+
+
+def channels_last(model: Model) -> Model:
+    """Lay a model's weights out, in place, as convolutions are fastest with."""
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def default_threads() -> int:

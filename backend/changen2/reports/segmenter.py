@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from changen2.errors import InputError
 from changen2.models.changestar_tiny import ChangeStarTiny, building_map
-from changen2.models.registry import card_of, load_model
+from changen2.models.devices import channels_last
 from changen2.reports.held_out import Tile
 from changen2.training.crops import Crop, random_cut
 from changen2.training.examples import seen
@@ -41,11 +41,6 @@ OnStep = Callable[[int, int], None]
 
 Levels = tuple[list[Tensor], list[Tensor]]
 """The encoder's maps of an image and of the image at half size, [b, channels, h, w] each."""
-
-
-def embedded_segmenter() -> ChangeStarTiny:
-    """The embedded detector, for its building head."""
-    return load_model(card_of("tiny"))  # type: ignore[return-value]
 
 
 def found_buildings(segmenter: ChangeStarTiny, picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -92,7 +87,7 @@ def real_segmenter(
     model = ChangeStarTiny(dim=DIM)
     read_encoder(model.encoder, encoder)
     model.encoder.requires_grad_(False)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last(model)
     train_decoder(model.eval(), real_crops(data, crops, seed), steps, seed, on_step or (lambda done, total: None))
     cache.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")

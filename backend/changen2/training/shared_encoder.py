@@ -23,6 +23,7 @@ from torch.utils.data import default_collate
 
 from changen2.models.changestar_landcover import ChangeStarLandCover
 from changen2.models.changestar_tiny import ChangeStarTiny
+from changen2.models.devices import channels_last
 from changen2.training import landcover_train, loop, run
 from changen2.training.ahead import Ahead
 from changen2.training.calibrate import honest_bias, measure_calibration, shift_bias
@@ -134,7 +135,7 @@ def batches(buildings: Imagery, landcover: Imagery, first: TrainingConfig, secon
 
 def begin(model: Both, config: SharedEncoderConfig) -> Run:
     """A new run in which everything is trained, the encoder slower."""
-    model.requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last(model.requires_grad_(True))
     encoder = list(model.buildings.encoder.parameters())
     of_encoder = {id(parameter) for parameter in encoder}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in of_encoder]

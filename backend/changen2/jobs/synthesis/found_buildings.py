@@ -13,7 +13,7 @@ from changen2.gpcm.fitting import Frame
 from changen2.gpcm.labels import NODATA, Box
 from changen2.gpcm.libraries import ArrayLibrary, Elsewhere, Picture
 from changen2.models.changestar_tiny import ChangeStarTiny, building_map
-from changen2.models.registry import card_of, load_model
+from changen2.models.registry import card_of, embedded_detector
 
 FOUND = "same raster, found by the detector"
 
@@ -45,7 +45,7 @@ class Neighbourhoods:
 
     @cached_property
     def _detector(self) -> ChangeStarTiny:
-        return load_model(card_of("tiny"))  # type: ignore[return-value]
+        return embedded_detector()
 
     @staticmethod
     def serve(gsd: float) -> bool:
