@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -43,10 +44,15 @@ def _utf8(path: str) -> str:
     return path
 
 
+def _text(path: object) -> object:
+    """Accept ``Path("a.tif")`` beside ``"a.tif"``."""
+    return os.fspath(path) if isinstance(path, os.PathLike) else path
+
+
 # A working folder may be called so, too.
-Folder = Annotated[str, AfterValidator(absolute), AfterValidator(_utf8)]
-Source = Annotated[str, AfterValidator(absolute_source), AfterValidator(_utf8)]
-SourceOrWords = Annotated[str, AfterValidator(absolute_unless_words), AfterValidator(_utf8)]
+Folder = Annotated[str, BeforeValidator(_text), AfterValidator(absolute), AfterValidator(_utf8)]
+Source = Annotated[str, BeforeValidator(_text), AfterValidator(absolute_source), AfterValidator(_utf8)]
+SourceOrWords = Annotated[str, BeforeValidator(_text), AfterValidator(absolute_unless_words), AfterValidator(_utf8)]
 Bands = Annotated[
     tuple[int, ...] | None, BeforeValidator(_split), Field(description="numbers of bands, such as 4 or 1,2,3")
 ]

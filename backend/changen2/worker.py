@@ -108,7 +108,7 @@ class Worker:
         self._incoming, self._outgoing = incoming, outgoing
         self._lock = threading.Lock()
         self._waiting: queue.Queue[Message | None] = queue.Queue()
-        self._cancelled: dict[int | str, threading.Event] = {}  # of the jobs that wait or run
+        self._cancelled: dict[int | str | None, threading.Event] = {}  # of the jobs that wait or run
         self._running: int | str | None = None
         self._state = threading.Lock()  # over the two above
         self._jobs = _jobs()
@@ -193,7 +193,7 @@ class Worker:
                 message.id, UNKNOWN_METHOD, f"There is no method {message.method!r}; known: {known}.", "unknown_method"
             )
         with self._state:
-            self._cancelled[message.id] = threading.Event()  # type: ignore[index]
+            self._cancelled[message.id] = threading.Event()
         return self._waiting.put(message)
 
     def _answer(self, message: Message, schema: type[Request], answer: Callable[[Any], dict[str, Any]]) -> None:
@@ -216,7 +216,7 @@ class Worker:
     def _run(self, message: Message) -> None:
         schema, function = self._jobs[message.method]
         with self._state:
-            event = self._cancelled.get(message.id)  # type: ignore[arg-type]
+            event = self._cancelled.get(message.id)
             if event is None:  # cancelled while it waited
                 return
             self._running = message.id
@@ -227,7 +227,7 @@ class Worker:
         reporter = Reporter(on_progress, event.is_set)
         reply = _reply(schema, message.params, lambda request: redacted_result(function(request, reporter)))
         with self._state:
-            self._cancelled.pop(message.id, None)  # type: ignore[arg-type]
+            self._cancelled.pop(message.id, None)
             self._running = None
         self._send({"id": message.id, **reply})
 

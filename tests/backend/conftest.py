@@ -67,6 +67,13 @@ def difference(monkeypatch):
 
 
 @pytest.fixture
+def models_folder(tmp_path, monkeypatch):
+    """A models' folder of the test's own."""
+    monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+@pytest.fixture
 def write_raster(tmp_path):
     """Write ``[bands, h, w]`` as GeoTIFF (or by extension) and return its path."""
 
@@ -146,7 +153,7 @@ class FlatGenerator(nn.Module):
     latent_stride = 4
     latent_channels = 4
     is_local = True
-    prediction = "v"
+    prediction = "velocity"
     schedule = "cosine"
     num_classes = 7
     outlined_classes = (3, 4)

@@ -104,6 +104,12 @@ def test_requests_hold_whole_paths(here, schema, given):
 
 
 @every_path
+def test_a_path_is_as_good_as_its_text(here, schema, given):
+    rest = REST.get(schema, {})
+    assert validate(schema, {name: Path(text) for name, text in given.items()} | rest) == validate(schema, given | rest)
+
+
+@every_path
 def test_a_name_that_is_no_utf_8_is_refused(here, schema, given):
     """As Python calls a file named by the byte 255; it cannot be printed, nor kept in a manifest."""
     for name in given:

@@ -1,8 +1,7 @@
 """Masked change diffusion: what did not change is held at the image before the event.
 
-At each reverse step the unchanged part of the sample is replaced, either by the pre-event latent noised to the step's
-level ("renoise") or in the prediction of the clean sample ("x0"). The noise of the clamp is one fixed field: fresh
-noise at each step would break the history of a multistep solver.
+At each reverse step the unchanged part of the sample is replaced by the pre-event latent noised to the step's level.
+The noise of the clamp is one fixed field: fresh noise at each step would break the history of a multistep solver.
 """
 
 from __future__ import annotations
@@ -12,11 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from changen2.diffusion.denoising import Denoised, with_x0
-from changen2.diffusion.schedules import CLEAN, Schedule, q_sample
+from changen2.diffusion.schedules import Schedule, q_sample
 from changen2.errors import InputError
-
-MODES = ("renoise", "x0")
 
 
 @dataclass(frozen=True)
@@ -27,7 +23,6 @@ class Clamp:
         change: 1 where the sample is free, 0 where it is held, between them a soft seam; broadcast to [b, c, h, w].
         latent: the pre-event latent [b, c, h, w].
         noise: one fixed field, like ``latent``.
-        mode: "renoise" or "x0".
         guidance_ratio: share of the reverse process that is clamped, from its noisy end, 0..1; at 1 the result equals
             ``latent`` where ``change`` is 0.
     """
@@ -35,12 +30,9 @@ class Clamp:
     change: Tensor
     latent: Tensor
     noise: Tensor
-    mode: str = "renoise"
     guidance_ratio: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise InputError(f"Clamp mode {self.mode!r}.", hint=f"Use {' or '.join(MODES)}.", code="bad_clamp")
         if not 0 <= self.guidance_ratio <= 1:
             raise InputError(
                 f"A guidance ratio of {self.guidance_ratio}.", hint="It lies between 0 and 1.", code="bad_ratio"
@@ -52,21 +44,9 @@ class Clamp:
             return self.guidance_ratio == 1
         return step < self.guidance_ratio * steps
 
-    def start(self, schedule: Schedule, x: Tensor, t: int) -> Tensor:
-        """The first sample: held places begin on the known path in either mode."""
-        return self._blend(x, q_sample(schedule, self.latent, t, self.noise)) if self.guidance_ratio > 0 else x
-
     def sample(self, schedule: Schedule, x: Tensor, t: int) -> Tensor:
-        """x_t with its held part replaced by the noised latent; unchanged in mode "x0"."""
-        if self.mode != "renoise":
-            return x
+        """x_t with its held part replaced by the noised latent."""
         return self._blend(x, q_sample(schedule, self.latent, t, self.noise))
-
-    def prediction(self, schedule: Schedule, denoised: Denoised, x: Tensor, t: int) -> Denoised:
-        """The prediction with its held part replaced by the latent; unchanged in mode "renoise"."""
-        if self.mode != "x0" or t == CLEAN:
-            return denoised
-        return with_x0(denoised, x, self._blend(denoised.x0, self.latent), schedule, t)
 
     def result(self, x: Tensor) -> Tensor:
         """The clean sample, exactly ``latent`` where ``change`` is 0."""

@@ -1,4 +1,4 @@
-"""From a network's output to a guess at the clean sample: noise and velocity prediction, guidance."""
+"""From a network's output to a guess at the clean sample: noise and velocity prediction."""
 
 from __future__ import annotations
 
@@ -66,23 +66,3 @@ def with_x0(denoised: Denoised, x: Tensor, x0: Tensor, schedule: Schedule, t: in
     """The same statement with another clean sample; the noise follows from it."""
     signal, spread = schedule.scales(t)
     return Denoised(x0, (x - signal * x0) / spread, denoised.variance)
-
-
-def guided(conditional: Network, unconditional: Network, scale: float) -> Network:
-    """Classifier-free guidance (Ho and Salimans 2022): u + scale · (c − u).
-
-    Only for networks trained with the condition left out at times. A scale of 1 is the conditional network, called
-    alone; a learned variance is the conditional one's.
-    """
-    if scale == 1:
-        return conditional
-
-    def network(x: Tensor, t: int) -> Tensor:
-        with_condition, without = conditional(x, t), unconditional(x, t)
-        result = with_condition.clone()
-        channels = x.shape[1]
-        base = without[:, :channels]
-        result[:, :channels] = base + scale * (with_condition[:, :channels] - base)
-        return result
-
-    return network

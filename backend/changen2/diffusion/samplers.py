@@ -149,16 +149,10 @@ def _run(
 ) -> Tensor:
     """The loop that all samplers share: clamp, ask the network, step."""
     steps = pairs(timesteps)
-    if clamp is not None:
-        x = clamp.start(schedule, x, steps[0][0])
     for step, (t, following) in enumerate(steps):
-        held = clamp if clamp is not None and clamp.acts(step, len(steps)) else None
-        if held is not None:
-            x = held.sample(schedule, x, t)
-        said = denoise(x, t)
-        if held is not None:
-            said = held.prediction(schedule, said, x, t)
-        x = update(x, said, step, t, following)
+        if clamp is not None and clamp.acts(step, len(steps)):
+            x = clamp.sample(schedule, x, t)
+        x = update(x, denoise(x, t), step, t, following)
         if on_step:
             on_step(step + 1, len(steps))
     if clamp is not None and clamp.acts(len(steps), len(steps)):

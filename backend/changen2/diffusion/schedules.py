@@ -17,6 +17,9 @@ from torch import Tensor
 
 from changen2.errors import InputError
 
+STEPS = 1000
+"""Timesteps of the diffusion that networks are trained with."""
+
 CLEAN = -1
 """The timestep before the first: ᾱ = 1, no noise at all."""
 
@@ -49,17 +52,17 @@ class Schedule:
         return math.log(signal / noise)
 
 
-def linear_schedule(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Schedule:
+def linear_schedule() -> Schedule:
     """Betas rising linearly (Ho et al. 2020), as DiT and the published RS-DiT use them."""
-    betas = np.linspace(first, last, steps, dtype=np.float64)
+    betas = np.linspace(1e-4, 0.02, STEPS, dtype=np.float64)
     return Schedule(np.cumprod(1 - betas).astype(np.float64))
 
 
-def cosine_schedule(steps: int = 1000, offset: float = 0.008, largest_beta: float = 0.999) -> Schedule:
-    """ᾱ falling as a squared cosine (Nichol and Dhariwal 2021, equation 17)."""
-    t = np.linspace(0, 1, steps + 1, dtype=np.float64)
-    curve = np.cos((t + offset) / (1 + offset) * np.pi / 2) ** 2
-    betas = np.minimum(1 - curve[1:] / curve[:-1], largest_beta)
+def cosine_schedule() -> Schedule:
+    """ᾱ falling as a squared cosine (Nichol and Dhariwal 2021, equation 17, with their offset and their largest β)."""
+    t = np.linspace(0, 1, STEPS + 1, dtype=np.float64)
+    curve = np.cos((t + 0.008) / 1.008 * np.pi / 2) ** 2
+    betas = np.minimum(1 - curve[1:] / curve[:-1], 0.999)
     return Schedule(np.cumprod(1 - betas))
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from changen2.gpcm.cloning import clone_ground, within_reach
 from changen2.gpcm.fitting import fit_object
-from changen2.gpcm.labels import Box
+from changen2.gpcm.labels import Box, mirrored_places
 from changen2.gpcm.libraries import Exemplars, ExemplarsAt, Library, Mask, Picture
 
 BACKGROUND = 0
@@ -266,10 +266,5 @@ def _box_around(row: int, column: int, shape: tuple[int, int], limits: tuple[int
 def _tiled(patch: Patch, shape: tuple[int, int]) -> Picture:
     """A patch of the wanted class all over, repeated mirrored to a shape [3, h, w]."""
     rgb = mirrored(patch.rgb, ~patch.covered)
-    rows, columns = (_reflected(length, side) for length, side in zip(shape, rgb.shape[1:], strict=True))
+    rows, columns = (mirrored_places(0, length, side) for length, side in zip(shape, rgb.shape[1:], strict=True))
     return rgb[:, rows[:, None], columns[None, :]]
-
-
-def _reflected(length: int, side: int) -> NDArray[np.int64]:
-    place = np.arange(length) % (2 * side)
-    return np.minimum(place, 2 * side - 1 - place)

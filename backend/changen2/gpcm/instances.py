@@ -19,8 +19,8 @@ Mask = NDArray[np.bool_]
 HALO = 3
 """Pixels around a window that its contours depend on: 2 by the opening, 1 by the dilation."""
 
-REMOVAL = 0.1
-"""Probability of an instance to go in a step, as published."""
+SMALLEST, SCALE = 64, 120.0
+"""Of the regions that stand for instances: the smallest in pixels, and how coarse they are (more gives larger ones)."""
 
 CROSS = generate_binary_structure(2, 1)
 SQUARE = generate_binary_structure(2, 2)
@@ -33,15 +33,11 @@ class Removal:
     Attributes:
         instances: what is left; 0 where an instance was removed.
         change: the pixels of removed instances.
-        contours_before: condition of the first date.
-        contours_after: condition of the second.
         removed: ids of the removed instances, in ascending order.
     """
 
     instances: Instances
     change: Mask
-    contours_before: Mask
-    contours_after: Mask
     removed: NDArray[np.integer]
 
 
@@ -60,9 +56,7 @@ def contours_after(instances: Instances, change: Mask) -> Mask:
     return contours(instances) & ~binary_dilation(opened, SQUARE)
 
 
-def choose_instances(
-    ids: NDArray[np.integer], seed: int, step: int, probability: float = REMOVAL
-) -> NDArray[np.integer]:
+def choose_instances(ids: NDArray[np.integer], seed: int, step: int, probability: float) -> NDArray[np.integer]:
     """The instances to remove, each with the given probability.
 
     An instance's draw depends on its own id, the seed and the step only, so windows of a raster that share an
@@ -80,7 +74,7 @@ def choose_instances(
     return unique[chance < probability] if len(unique) else unique
 
 
-def remove_instances(instances: Instances, seed: int, step: int, probability: float = REMOVAL) -> Removal:
+def remove_instances(instances: Instances, seed: int, step: int, probability: float) -> Removal:
     """Remove instances at random.
 
     Args:
@@ -91,19 +85,16 @@ def remove_instances(instances: Instances, seed: int, step: int, probability: fl
     """
     removed = choose_instances(instances, seed, step, probability)
     change = np.isin(instances, removed)
-    left = np.where(change, 0, instances)
-    return Removal(left, change, contours(instances), contours_after(instances, change), removed)
+    return Removal(np.where(change, 0, instances), change, removed)
 
 
-def segment(image: NDArray[np.generic], min_area: int = 64, scale: float = 120.0) -> NDArray[np.int32]:
+def segment(image: NDArray[np.generic]) -> NDArray[np.int32]:
     """Instances of an image that has no labels: regions of even colour (Felzenszwalb and Huttenlocher 2004).
 
     The largest region is taken for the surroundings and gets 0.
 
     Args:
         image: [h, w, bands], any type; stretched to its own range.
-        min_area: smallest region in pixels.
-        scale: larger gives larger regions.
 
     Returns:
         Ids from 1 [h, w], 0 for the surroundings.
@@ -112,7 +103,7 @@ def segment(image: NDArray[np.generic], min_area: int = 64, scale: float = 120.0
     low, high = np.nanpercentile(values, (1, 99))
     stretched = np.nan_to_num(np.clip((values - low) / max(high - low, 1e-9), 0, 1))
     # The method's scale is made for colours of 0..1 at its own default of sigma.
-    regions = felzenszwalb(stretched, scale=scale, sigma=0.8, min_size=min_area, channel_axis=-1)
+    regions = felzenszwalb(stretched, scale=SCALE, sigma=0.8, min_size=SMALLEST, channel_axis=-1)
     ids = regions.astype(np.int32) + 1
     ids[regions == np.bincount(regions.ravel()).argmax()] = 0
     return ids

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.windows import Window
 
 Labels = NDArray[np.uint8]
 
@@ -27,6 +28,17 @@ class Box:
     bottom: int
     right: int
 
+    @classmethod
+    def of(cls, window: Window) -> Box:
+        """The box of a raster's window."""
+        top, left = int(window.row_off), int(window.col_off)
+        return cls(top, left, top + int(window.height), left + int(window.width))
+
+    @property
+    def window(self) -> Window:
+        """The same as a raster's window."""
+        return Window(self.left, self.top, self.right - self.left, self.bottom - self.top)
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows, columns."""
@@ -40,6 +52,10 @@ class Box:
             min(max(self.bottom, 0), shape[0]),
             min(max(self.right, 0), shape[1]),
         )
+
+    def grown(self, reach: int) -> Box:
+        """This window with so many pixels more on each side."""
+        return Box(self.top - reach, self.left - reach, self.bottom + reach, self.right + reach)
 
     def meet(self, other: Box) -> Box:
         """What both have in common (possibly empty)."""
@@ -107,6 +123,12 @@ class ArrayLabels:
     def write(self, box: Box, values: Labels) -> None:
         """Replace a window."""
         self.values[box.top : box.bottom, box.left : box.right] = values
+
+
+def mirrored_places(first: int, end: int, length: int) -> NDArray[np.int64]:
+    """Where ``first`` to ``end`` (excluded) lie on a side of so many pixels that is mirrored beyond its ends."""
+    place = np.arange(first, end) % (2 * length)
+    return np.minimum(place, 2 * length - 1 - place)
 
 
 def whole(labels: LabelMap) -> Box:

@@ -225,7 +225,7 @@ class Synthesizer:
     def _encode(self, region: Region, rgb: Callable[[Box], NDArray[np.uint8]]) -> Tensor:
         latents = torch.zeros(1, self._generator.latent_channels, *region.box.shape)
         for block in region.encoded:
-            around = _grown(block, HALO)
+            around = block.grown(HALO)
             picture = torch.from_numpy(rgb(self.pixels(around)).astype(np.float32))[None]
             with self._enough_memory(around):
                 found = self._generator.encode(picture.to(self._device)).float().cpu()
@@ -243,7 +243,7 @@ class Synthesizer:
 
     def _decode_blocks(self, region: Region, latents: Tensor) -> Iterator[Drawn]:
         for block in region.windows((0, 0)):
-            around = _grown(block, HALO).meet(region.box)
+            around = block.grown(HALO).meet(region.box)
             top, left = around.top - region.box.top, around.left - region.box.left
             part = latents[..., top : top + around.shape[0], left : left + around.shape[1]]
             with self._enough_memory(around):
@@ -269,7 +269,7 @@ class Synthesizer:
             schedule,
             timesteps,
             noise=lambda step: noise(FIRST_STEP + step),
-            clamp=Clamp(view.mask, view.before, noise(CLAMP), "renoise", settings.guidance_ratio),
+            clamp=Clamp(view.mask, view.before, noise(CLAMP), settings.guidance_ratio),
         )
 
     def _denoise(self, view: _View, series_step: int, x: Tensor, t: int) -> Denoised:
@@ -284,8 +284,7 @@ class Synthesizer:
         for window, values in zip(windows, said, strict=True):
             view.cut(output, window)[:] = values
             view.cut(seen, window)[:] = True
-        prediction = "velocity" if self._generator.prediction == "v" else self._generator.prediction
-        denoised = denoiser(lambda *_: output, self._schedule, prediction)(x, t)
+        denoised = denoiser(lambda *_: output, self._schedule, self._generator.prediction)(x, t)
         if seen.all():
             return denoised
         return with_x0(denoised, x, torch.where(seen, denoised.x0, view.before), self._schedule, t)
@@ -341,10 +340,6 @@ class Synthesizer:
         rng = np.random.default_rng([self._settings.seed, series_step, t, SHIFT_STREAM])
         down, right = rng.integers(WINDOW_CELLS, size=2)
         return int(down), int(right)
-
-
-def _grown(box: Box, reach: int) -> Box:
-    return Box(box.top - reach, box.left - reach, box.bottom + reach, box.right + reach)
 
 
 def _cut_padded(picture: NDArray[np.uint8], box: Box, have: Box) -> NDArray[np.uint8]:

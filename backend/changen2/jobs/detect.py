@@ -17,7 +17,6 @@ from changen2.errors import InputError
 from changen2.heap import kept_memory
 from changen2.jobs.cluster.crew import crew
 from changen2.jobs.cluster.detection import ClusterPredictor, Date
-from changen2.jobs.cluster.precision import NAMES
 from changen2.jobs.detection.alignment import doubt, grid_of_after, open_after, undone
 from changen2.jobs.detection.calibrated import scaling_of
 from changen2.jobs.detection.change_map import Decoder, DetectionMaps, polygons_of
@@ -26,7 +25,7 @@ from changen2.jobs.runs.folder import files_there, run_folder
 from changen2.jobs.runs.journal import Journal, begun_as, note_request, stamps
 from changen2.jobs.runs.manifest import describe_input, describe_layer, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
-from changen2.models.devices import choose_device, choose_precision, default_threads
+from changen2.models.devices import PRECISIONS, choose_device, choose_precision, default_threads
 from changen2.models.predictor import Predictor, batch_that_fits
 from changen2.models.registry import load_model
 from changen2.protocol import DetectRequest, EstimateRequest, validate
@@ -37,7 +36,7 @@ from changen2.raster.reading import AlignedRaster, gdal_environment
 from changen2.raster.registration import Shift
 from changen2.raster.resampling import blocks_of, resample_nearest, resample_probability, source_window
 from changen2.raster.tiles import Block
-from changen2.raster.vectors import Classes
+from changen2.raster.vectors import Classes, total_area
 
 RESULTS = (
     r"(change_probability\.tif|change_class\.tif|semantic_(before|after)\.tif|manifest\.json"
@@ -80,8 +79,7 @@ def detect(
         JobError: the job failed; as above.
         Cancelled: ``is_cancelled`` said so; as above.
     """
-    given = {"before": str(before), "after": str(after), "out_dir": str(out_dir), **options}
-    request = validate(DetectRequest, given)
+    request = validate(DetectRequest, {"before": before, "after": after, "out_dir": out_dir, **options})
     return run(request, Reporter(on_progress, is_cancelled))
 
 
@@ -153,10 +151,9 @@ def run_plan(
         polygons = polygons_of(folder.work, probability, plan.grid, classes, request.min_area, reporter)
         if not polygons:
             warnings.append(f"No change found at threshold {plan.threshold:.2f}.")
-        areas = [polygon.area_m2 for polygon in polygons]
         summary = {
             "polygons": len(polygons),
-            "change_area_m2": None if None in areas else sum(areas),  # type: ignore[arg-type]
+            "change_area_m2": total_area(polygons),
             "change_px": maps.change_px,
             "valid_px": maps.valid_px,
             "threshold": plan.threshold,
@@ -300,7 +297,7 @@ def _identity(plan: Plan, predictor: Predictor | ClusterPredictor) -> dict[str, 
         "tiles": [*plan.tile, plan.tiles.rows.overlap],
         "threads": torch.get_num_threads(),
         "device": predictor.device.type,  # whichever of several GPUs
-        "precision": NAMES[predictor.precision],
+        "precision": PRECISIONS[predictor.precision],
     }
 
 
@@ -347,7 +344,7 @@ def _manifest(
         },
         "shift": shift.model_dump() if shift else None,
         "device": str(predictor.device),
-        "precision": str(predictor.precision).removeprefix("torch."),
+        "precision": PRECISIONS[predictor.precision],
         "threads": torch.get_num_threads(),
         "summary": summary,
         "warnings": warnings,

@@ -20,13 +20,12 @@ from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis import rates
 from changen2.jobs.synthesis.event_series import Step, rows_inside
 from changen2.jobs.synthesis.image_drawing import plan_regions
-from changen2.jobs.synthesis.label_series import as_window
 from changen2.jobs.synthesis.model_defaults import settled
 from changen2.jobs.synthesis.overlays import SparseRaster
 from changen2.jobs.synthesis.plan import Inputs, let_happen, open_inputs, sampling
 from changen2.models.generator_published import PublishedGenerator
 from changen2.models.generator_tiny import TinyGenerator
-from changen2.models.registry import ModelCard, card_of, load_model
+from changen2.models.registry import ModelCard, card_of, load_generator
 from changen2.protocol import EstimateSynthesisRequest, SynthesizeRequest
 from changen2.raster.area import Area
 from changen2.raster.ground import pixel_area_m2
@@ -61,7 +60,7 @@ def run(request: EstimateSynthesisRequest, reporter: Reporter) -> dict[str, Any]
     card = card_of(request.model, "synthesize")
     if not card.embedded:  # too large to load for a trial
         return run_with(request, card, PublishedGenerator, None, reporter)
-    return run_with(request, card, TinyGenerator, lambda: load_model(card), reporter)  # type: ignore[arg-type, return-value]
+    return run_with(request, card, TinyGenerator, lambda: load_generator(card), reporter)
 
 
 def run_with(
@@ -144,7 +143,7 @@ def _looks(request: SynthesizeRequest, form: type[Form], steps: Sequence[Step], 
 def _changed(step: Step, area: Area) -> tuple[int, float | None]:
     """Pixels and m² that a step changes in what is asked for; m² None without CRS."""
     window = area.window
-    asked = Box(window.row_off, window.col_off, window.row_off + window.height, window.col_off + window.width)
+    asked = Box.of(window)
     changed = SparseRaster(step.change, area.grid, 0)
     pixels, metres = 0, 0.0
     for block in step.blocks:
@@ -154,7 +153,7 @@ def _changed(step: Step, area: Area) -> tuple[int, float | None]:
         count = int(np.count_nonzero(changed.read(part)))
         # A pixel's size on the ground varies over a raster in degrees or Web Mercator.
         pixels += count
-        metres += count * (pixel_area_m2(area.grid.crop(as_window(part))) or 0.0)
+        metres += count * (pixel_area_m2(area.grid.crop(part.window)) or 0.0)
     changed.close()
     return pixels, metres if pixel_area_m2(area.grid) else None
 

@@ -68,8 +68,7 @@ def evaluate(
         "prediction": prediction, "reference": reference, "points": points,
         "classes_before": classes_before, "classes_after": classes_after,
     }  # fmt: skip
-    named = {name: str(path) for name, path in given.items() if path is not None}
-    validate(EvaluateRequest, {**named, "threshold": threshold, "min_area": min_area})
+    validate(EvaluateRequest, {**given, "threshold": threshold, "min_area": min_area})
     if store is not None:
         amendable_card(store)
     reporter = Reporter(on_progress, is_cancelled)

@@ -72,8 +72,7 @@ def finetune(
         JobError: the models' folder does not take the weights.
         Cancelled: ``is_cancelled`` said so.
     """
-    given = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
-    request = validate(FinetuneRequest, {"name": name, "out_dir": str(out_dir), **given})
+    request = validate(FinetuneRequest, {"name": name, "out_dir": out_dir, **options})
     return run(request, Reporter(on_progress, is_cancelled))
 
 

@@ -25,7 +25,7 @@ from changen2.jobs.runs.journal import Journal, begun_as, stamps
 from changen2.jobs.runs.manifest import versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.synthesis.model_defaults import settled, unheard
-from changen2.models.registry import ModelCard, card_of, load_model
+from changen2.models.registry import ModelCard, card_of, load_generator
 from changen2.protocol import GenerateRequest, validate
 from changen2.raster.reading import gdal_environment
 from changen2.raster.writing import disk_errors
@@ -69,16 +69,14 @@ def generate(
         JobError: the job failed; as above.
         Cancelled: ``is_cancelled`` said so; as above.
     """
-    paths = ("labels", "classes", "transitions")
-    options = {key: str(value) if key in paths and value is not None else value for key, value in options.items()}
-    request = validate(GenerateRequest, {"image_dir": str(image_dir), "out_dir": str(out_dir), **options})
+    request = validate(GenerateRequest, {"image_dir": image_dir, "out_dir": out_dir, **options})
     return run(request, Reporter(on_progress, is_cancelled))
 
 
 def run(request: GenerateRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request with the generator that it names."""
     card = card_of(request.model, "synthesize")
-    return run_with(request, card, partial(load_model, card), reporter)  # type: ignore[arg-type]
+    return run_with(request, card, partial(load_generator, card), reporter)
 
 
 def run_with(

@@ -175,7 +175,7 @@ def import_(
         InputError: ``unknown_model``, ``consent_needed`` and what `store.install` raises.
         JobError: ``disk_full`` or ``write_failed``.
     """
-    given = {"name": name, "path": str(path), "accept_licence": accept_licence}
+    given = {"name": name, "path": path, "accept_licence": accept_licence}
     return run_import(validate(ImportModelRequest, given), Reporter(on_progress, is_cancelled))
 
 

@@ -44,7 +44,7 @@ def sample(
         InputError: bad input, ``too_large`` among it: more than there is memory for; nothing is left behind.
         JobError: ``disk``: the disk is full; as above.
     """
-    request = validate(SampleRequest, {"out_dir": str(out_dir), **options})
+    request = validate(SampleRequest, {"out_dir": out_dir, **options})
     return run(request, Reporter(on_progress, is_cancelled))
 
 

@@ -41,13 +41,6 @@ def simulate(
     labels: str | Path,
     out_dir: str | Path,
     *,
-    steps: int | None = None,
-    events: str | Path | Sequence[str] = KINDS,
-    classes: str | Path | None = None,
-    transitions: str | Path | None = None,
-    instances: str | Path | None = None,
-    seed: int = 0,
-    overwrite: bool = False,
     on_progress: OnProgress | None = None,
     is_cancelled: IsCancelled | None = None,
     **options: Any,
@@ -55,18 +48,11 @@ def simulate(
     """Write ``labels_t0.tif … labels_tN.tif``, ``change_t0_t1.tif …``, ``change_events.gpkg`` and a manifest.
 
     Args:
-        labels: raster of class numbers; with ``instances`` an image without labels.
+        labels: raster of class numbers; see ``SimulateRequest`` for it and every option.
         out_dir: folder for the outputs.
-        steps: length of the series.
-        events: kinds to simulate, or a vector file of drawn events.
-        classes: CSV of the class table.
-        transitions: CSV of allowed changes of class.
-        instances: what stands on an image without labels: a raster of instance numbers, a polygon layer or ``auto``.
-        seed: the same seed gives the same series.
-        overwrite: replace results that are in ``out_dir``.
         on_progress: receives ``Progress``.
         is_cancelled: asked between blocks.
-        **options: further fields of ``SimulateRequest``.
+        **options: fields of ``SimulateRequest``.
 
     Returns:
         ``outputs`` (name → path), ``summary`` and ``warnings``.
@@ -76,19 +62,8 @@ def simulate(
         JobError: ``disk``: the disk is full; as above.
         Cancelled: ``is_cancelled`` said so.
     """
-    given = {
-        "labels": str(labels),
-        "out_dir": str(out_dir),
-        "steps": steps,
-        "events": str(events) if isinstance(events, Path) else events,
-        "classes": None if classes is None else str(classes),
-        "transitions": None if transitions is None else str(transitions),
-        "instances": None if instances is None else str(instances),
-        "seed": seed,
-        "overwrite": overwrite,
-        **options,
-    }
-    return run(validate(SimulateRequest, given), Reporter(on_progress, is_cancelled))
+    request = validate(SimulateRequest, {"labels": labels, "out_dir": out_dir, **options})
+    return run(request, Reporter(on_progress, is_cancelled))
 
 
 def run(request: SimulateRequest, reporter: Reporter) -> dict[str, Any]:

@@ -31,7 +31,8 @@ from changen2.jobs.synthesis.label_series import LabelRaster, copy_labels, write
 from changen2.jobs.synthesis.model_defaults import settled, unheard
 from changen2.jobs.synthesis.overlays import Cropped
 from changen2.jobs.synthesis.plan import Inputs, files_of, let_happen, make_drawing_plan, open_inputs
-from changen2.models.registry import ModelCard, card_of, load_model
+from changen2.models.devices import PRECISIONS
+from changen2.models.registry import ModelCard, card_of, load_generator
 from changen2.protocol import SynthesizeRequest, validate
 from changen2.raster.area import Area
 from changen2.raster.reading import gdal_environment
@@ -65,16 +66,14 @@ def synthesize(
         JobError: the job failed; as above.
         Cancelled: ``is_cancelled`` said so; as above.
     """
-    paths = ("events", "labels", "instances", "classes", "transitions", "aoi")
-    options = {key: str(value) if key in paths and value is not None else value for key, value in options.items()}
-    request = validate(SynthesizeRequest, {"image": str(image), "out_dir": str(out_dir), **options})
+    request = validate(SynthesizeRequest, {"image": image, "out_dir": out_dir, **options})
     return run(request, Reporter(on_progress, is_cancelled))
 
 
 def run(request: SynthesizeRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request with the generator that it names."""
     card = card_of(request.model, "synthesize")
-    return run_with(request, card, lambda: load_model(card), reporter)  # type: ignore[arg-type, return-value]
+    return run_with(request, card, lambda: load_generator(card), reporter)
 
 
 def run_with(
@@ -197,7 +196,7 @@ def _manifest(
         "grid": {"gsd_m": inputs.gsd, "window": list(inputs.area.window.flatten())},
         "start": started,
         "device": str(plan.device),
-        "precision": str(plan.precision).removeprefix("torch."),
+        "precision": PRECISIONS[plan.precision],
         "threads": torch.get_num_threads(),
     }
 

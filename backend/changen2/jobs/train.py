@@ -12,6 +12,7 @@ from torch import nn
 
 from changen2.errors import InputError
 from changen2.jobs.learning.register import held_out_note, register, require_free
+from changen2.jobs.learning.telling import outcome, teller
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models import store
 from changen2.models.changestar_tiny import ChangeStarTiny
@@ -19,12 +20,12 @@ from changen2.training import landcover_train
 from changen2.training.calibrate import honest_bias, measure_calibration, shift_bias
 from changen2.training.config import TrainingConfig, load_config
 from changen2.training.distributed import Team, team
-from changen2.training.export import digest, export_weights
+from changen2.training.export import export_weights
 from changen2.training.held_out import held_out_pairs, score
 from changen2.training.loop import read_imagery, train
 from changen2.training.pairs import Pair
 from changen2.training.places import BUILDING
-from changen2.training.run import CHECKPOINT, OnStep, Watch
+from changen2.training.run import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ def train_landcover(
     settings, given = _read(config, LANDCOVER), Naming(name, overwrite)
     losses: dict[str, float] = {}
     reporter = Reporter(on_progress, is_cancelled)
-    tell = _teller(reporter, losses)
+    tell = teller(reporter, losses)
     imagery = landcover_train.read_imagery(settings, reporter.check)
     pairs = landcover_train.held_out_pairs(imagery, settings, reporter.check)
     watch = Watch(lambda model: score(model, pairs), settings.look_every, settings.patience)
@@ -117,7 +118,7 @@ def train_landcover(
     calibrated = landcover_train.calibrate(model, pairs) if known else NOT_CALIBRATED
     weights = settings.out / "weights.safetensors"
     landcover_train.export(model, weights)
-    return _end(settings, given, model, pairs, {**_result(settings, weights, losses), **calibrated})
+    return _end(settings, given, model, pairs, {**outcome(settings.out, weights, settings.steps, losses), **calibrated})
 
 
 def _read(path: str | Path, network: str) -> TrainingConfig:
@@ -129,30 +130,6 @@ def _read(path: str | Path, network: str) -> TrainingConfig:
             code="bad_value",
         )
     return config
-
-
-def _teller(reporter: Reporter, losses: dict[str, float], leads: bool = True) -> OnStep:
-    """Report steps and keep the losses; of several processes the one that leads logs them."""
-
-    def tell(step: int, steps: int, means: dict[str, float]) -> None:
-        if means:
-            losses.update(means)
-        if means and leads:
-            logger.info("step %d of %d: %s", step, steps, " ".join(f"{k} {v:.4f}" for k, v in means.items()))
-        reporter.step("train", step, steps)
-
-    return tell
-
-
-def _result(config: TrainingConfig, weights: Path, losses: dict[str, float]) -> dict[str, Any]:
-    return {
-        "weights": str(weights),
-        "sha256": digest(weights),
-        "checkpoint": str(config.out / CHECKPOINT),
-        "log": str(config.out / "log.jsonl"),
-        "steps": config.steps,
-        "losses": losses,
-    }
 
 
 def _end(
@@ -176,7 +153,7 @@ def _train_changestar(
     config: TrainingConfig, given: Naming, here: Team, resume: bool, reporter: Reporter
 ) -> dict[str, Any]:
     losses: dict[str, float] = {}
-    tell = _teller(reporter, losses, here.rank == 0)
+    tell = teller(reporter, losses, here.rank == 0)
     imagery = read_imagery(config, reporter.check)
     pairs = held_out_pairs(imagery, config, check=reporter.check)
     watch = Watch(lambda model: score(model, pairs), config.look_every, config.patience)
@@ -188,7 +165,7 @@ def _train_changestar(
     weights = config.out / "weights.safetensors"
     calibrated = _calibrate(model, pairs, reporter) if known else NOT_CALIBRATED
     export_weights(model, weights)
-    return _end(config, given, model, pairs, {**_result(config, weights, losses), **calibrated})
+    return _end(config, given, model, pairs, {**outcome(config.out, weights, config.steps, losses), **calibrated})
 
 
 def _hold_change(pairs: Sequence[Pair]) -> bool:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
+from changen2.jobs.learning.telling import outcome, teller
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
-from changen2.training.export import digest, export_weights
+from changen2.training.config import read_config
+from changen2.training.export import export_weights
 from changen2.training.generator import autoencoder, latents, rsdit
-from changen2.training.generator.config import AutoencoderConfig, RSDiTConfig, load_run_config
+from changen2.training.generator.config import AutoencoderConfig, RSDiTConfig
 from changen2.training.generator.crops import draw_crops
 from changen2.training.generator.export import export_generator
 from changen2.training.generator.run import keep_autoencoder
-from changen2.training.run import CHECKPOINT, OnStep
-
-logger = logging.getLogger(__name__)
+from changen2.training.run import CHECKPOINT
 
 
 def train_autoencoder(
@@ -40,14 +39,14 @@ def train_autoencoder(
         InputError: the configuration, its data or the feature network's weights do not serve.
         Cancelled: where the caller asked for it.
     """
-    settings = load_run_config(config, AutoencoderConfig)
+    settings = read_config(config, AutoencoderConfig)
     reporter = Reporter(on_progress, is_cancelled)
     draw_crops(settings.crops, reporter.step)
     losses: dict[str, float] = {}
-    model = autoencoder.train_autoencoder(settings, resume, _teller(reporter, losses))
+    model = autoencoder.train_autoencoder(settings, resume, teller(reporter, losses))
     weights = settings.out / "weights.safetensors"
     export_weights(model, weights)
-    return _result(settings.out, weights, settings.steps, losses)
+    return outcome(settings.out, weights, settings.steps, losses)
 
 
 def train_rsdit(
@@ -73,35 +72,13 @@ def train_rsdit(
             the run began with.
         Cancelled: where the caller asked for it.
     """
-    settings = load_run_config(config, RSDiTConfig)
+    settings = read_config(config, RSDiTConfig)
     reporter = Reporter(on_progress, is_cancelled)
     keep_autoencoder(settings.out, settings.autoencoder)
     draw_crops(settings.crops, reporter.step)
     latents.encode_crops(settings.crops.out, settings.autoencoder, reporter.step)
     losses: dict[str, float] = {}
-    rsdit.train_rsdit(settings, resume, _teller(reporter, losses))
+    rsdit.train_rsdit(settings, resume, teller(reporter, losses))
     weights = settings.out / "generator.safetensors"
     export_generator(settings.autoencoder, settings.out / CHECKPOINT, weights)
-    return _result(settings.out, weights, settings.steps, losses)
-
-
-def _teller(reporter: Reporter, losses: dict[str, float]) -> OnStep:
-    def tell(step: int, steps: int, means: dict[str, float]) -> None:
-        if means:
-            losses.update(means)
-            text = " ".join(f"{key} {value:.4f}" for key, value in means.items())
-            logger.info("step %d of %d: %s", step, steps, text)
-        reporter.step("train", step, steps)
-
-    return tell
-
-
-def _result(out: Path, weights: Path, steps: int, losses: dict[str, float]) -> dict[str, Any]:
-    return {
-        "weights": str(weights),
-        "sha256": digest(weights),
-        "checkpoint": str(out / CHECKPOINT),
-        "log": str(out / "log.jsonl"),
-        "steps": steps,
-        "losses": losses,
-    }
+    return outcome(settings.out, weights, settings.steps, losses)

@@ -19,7 +19,7 @@ from changen2.protocol import VectorizeRequest, validate
 from changen2.raster.grid import Grid
 from changen2.raster.output_folder import OutputFolder
 from changen2.raster.reading import broken_pixels, gdal_environment, open_raster
-from changen2.raster.vectors import Classes
+from changen2.raster.vectors import Classes, total_area
 from changen2.raster.writing import WindowedRaster
 
 STRIP = 1024
@@ -54,7 +54,7 @@ def vectorize(
         InputError: bad input; nothing is left behind.
         Cancelled: ``is_cancelled`` said so.
     """
-    request = validate(VectorizeRequest, {"probability": str(probability), "out_dir": str(out_dir), **options})
+    request = validate(VectorizeRequest, {"probability": probability, "out_dir": out_dir, **options})
     return run(request, Reporter(on_progress, is_cancelled))
 
 
@@ -73,10 +73,9 @@ def run(request: VectorizeRequest, reporter: Reporter) -> dict[str, Any]:
             warnings.append(f"No change found at threshold {request.threshold:.2f}.")
         # Weights that made the probability bind what is made of it.
         model = detector_of(Path(source).parent)
-        areas = [polygon.area_m2 for polygon in polygons]
         summary = {
             "polygons": len(polygons),
-            "change_area_m2": None if None in areas else sum(areas),  # type: ignore[arg-type]
+            "change_area_m2": total_area(polygons),
             "change_px": change_px,
             "valid_px": valid_px,
             "threshold": request.threshold,

@@ -6,11 +6,13 @@ symmetric change head beside a semantic head that both dates share; Lin et al., 
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from changen2.models.detection import IMAGENET_MEAN, IMAGENET_STD, Detection
+from changen2.models.detection import IMAGENET_MEAN, IMAGENET_STD, Detection, normalize
 from changen2.models.efficientnet_lite import EfficientNetLite
 
 STRIDE = 64  # the encoder's 32, of the half-size image
@@ -159,6 +161,14 @@ def fuse(change: Tensor, semantic_before: Tensor, semantic_after: Tensor) -> Det
         semantic_before=semantic_before,
         semantic_after=semantic_after,
     )
+
+
+@torch.inference_mode()
+def building_map(model: ChangeStarTiny, picture: NDArray[np.floating | np.uint8]) -> NDArray[np.float32]:
+    """Probability of building ``[h, w]`` in a picture ``[3, h, w]``, 0..255; any h and w."""
+    images = pad_to_stride(normalize(torch.from_numpy(np.ascontiguousarray(picture))[None]))
+    logits = model.eval().semantic_logits(images.contiguous(memory_format=torch.channels_last))[0, 0]
+    return logits.sigmoid()[: picture.shape[1], : picture.shape[2]].numpy()
 
 
 def pad_to_stride(images: Tensor) -> Tensor:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import psutil
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from changen2.errors import InputError, JobError
 
 logger = logging.getLogger(__name__)
+
+Model = TypeVar("Model", bound=nn.Module)
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {dtype: name for name, dtype in DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -117,15 +123,14 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
     ``auto`` is bf16 where the hardware multiplies in it, fp16 on older GPUs, else fp32.
     """
-    named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if name in named:
+    if name in DTYPES:
         if name == "fp16" and device.type == "cpu":
             raise InputError(
                 "Precision fp16 does not work on a CPU; allowed there: auto, fp32, bf16.",
                 hint="Use --precision auto.",
                 code="bad_value",
             )
-        return named[name]
+        return DTYPES[name]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
     return torch.bfloat16 if device.type == "cpu" and _pays_in_bf16() else torch.float32
@@ -143,6 +148,11 @@ def _pays_in_bf16() -> bool:
     return bool(found.get("avx512_bf16")) and "AMD" in str(found.get("cpu_name"))
 
 
+def channels_last(model: Model) -> Model:
+    """Lay a model's weights out, in place, as convolutions are fastest with."""
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def default_threads() -> int:
     """Return the number of physical cores this process may use."""
     return max(1, psutil.cpu_count(logical=False) or psutil.cpu_count() or 1)
@@ -158,7 +168,7 @@ def require_numbers(answer: Tensor, precision: torch.dtype) -> None:
         return
     exact = precision == torch.float32
     raise JobError(
-        f"The model's answer is not a number somewhere (computed in {str(precision).removeprefix('torch.')}).",
+        f"The model's answer is not a number somewhere (computed in {PRECISIONS[precision]}).",
         hint="Its weights are unusable: choose another model." if exact else "Compute more exactly (--precision fp32).",
         code="not_a_number",
     )

@@ -14,7 +14,7 @@ class TinyGenerator(nn.Module):
     Attributes:
         latent_stride: pixels along a latent place's side.
         latent_channels: channels of a latent.
-        prediction: what the denoiser returns, "v" for velocity.
+        prediction: what the denoiser returns.
         schedule: the noise schedule it was trained with.
         is_local: a place's picture hangs on the latents near it alone: all layers are convolutions.
         num_classes: classes of the label maps.
@@ -23,7 +23,7 @@ class TinyGenerator(nn.Module):
 
     latent_stride = STRIDE
     latent_channels = CHANNELS
-    prediction = "v"
+    prediction = "velocity"
     schedule = "cosine"
     is_local = True
     outlined_classes = (ROAD, BUILDING)

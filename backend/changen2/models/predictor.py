@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from changen2.models.detection import Detection, normalize
-from changen2.models.devices import memory_free, require_numbers
+from changen2.models.devices import channels_last, memory_free, require_numbers
 from changen2.models.memory import Batch, enough_memory
 
 QUANTUM = 65535
@@ -65,7 +65,7 @@ class Predictor:
 
     def __init__(self, model: nn.Module, device: torch.device, precision: torch.dtype, batch_size: int) -> None:
         with enough_memory(device, "The model"):
-            self._model = model.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._model = channels_last(model.eval().to(device))
         self.device = device
         self.precision = precision
         self._batch = Batch(batch_size, device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file
@@ -13,12 +14,14 @@ from torch import Tensor, nn
 from changen2.errors import InputError
 from changen2.models import store
 from changen2.models.autoencoder_kl import AutoencoderKL
-from changen2.models.card import ModelCard, ModelClass
+from changen2.models.card import ModelCard
 from changen2.models.generator_published import PublishedGenerator
 from changen2.models.published import AUTOENCODER, load_published
 from changen2.models.rsdit import RSDiT
 
-__all__ = ["ModelCard", "ModelClass", "card_of", "cards", "load_model", "torch_version", "weights_path"]
+if TYPE_CHECKING:
+    from changen2.models.changestar_tiny import ChangeStarTiny
+    from changen2.models.generator_tiny import TinyGenerator
 
 EMBEDDED = Path(__file__).parent.parent / "weights"
 
@@ -77,6 +80,16 @@ def load_model(card: ModelCard) -> nn.Module:
     model = _architectures()[card.architecture]()
     model.load_state_dict({name: value.float() for name, value in state.items()})
     return model.eval()
+
+
+def load_generator(card: ModelCard) -> TinyGenerator | PublishedGenerator:
+    """The same of a model that synthesizes."""
+    return load_model(card)  # type: ignore[return-value]
+
+
+def embedded_detector() -> ChangeStarTiny:
+    """The embedded detector ``tiny``, loaded."""
+    return load_model(card_of("tiny"))  # type: ignore[return-value]
 
 
 def _checked_state(card: ModelCard) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ Confusion = NDArray[np.float64]
 
 SCORES = ("f1", "iou", "precision", "recall", "kappa")
 
-RESAMPLES = 2000
+RESAMPLES, SEED = 2000, 0
 
 DRAWS_AT_ONCE = 2_000_000
 """Units that are resampled at once, some 32 MB."""
@@ -40,22 +40,21 @@ def scores(counts: Confusion) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def scores_with_intervals(units: Confusion, seed: int = 0) -> dict[str, float | None]:
+def scores_with_intervals(units: Confusion) -> dict[str, float | None]:
     """Return pooled scores with 95 % bootstrap intervals over units.
 
     Args:
         units: ``[n, 4]``, one row an image or a block: neighbouring pixels are no independent sample.
-        seed: of the bootstrap.
 
     Returns:
         Each score of ``SCORES``, and the same with ``_low`` and ``_high``; None where it is undefined.
     """
-    drawn = drawn_sums(units, np.random.default_rng(seed))
+    drawn = drawn_sums(units, np.random.default_rng(SEED))
     return with_intervals(scores(units.sum(axis=0)), scores(drawn))
 
 
 def place_scores_with_intervals(
-    known: NDArray[np.float64], reported: NDArray[np.float64], paired: bool, seed: int = 0
+    known: NDArray[np.float64], reported: NDArray[np.float64], paired: bool
 ) -> dict[str, float | None]:
     """Return precision, recall and F1 of whole places with 95 % bootstrap intervals over units.
 
@@ -63,12 +62,11 @@ def place_scores_with_intervals(
         known: ``[n, 2]`` of known places: how many, and how many of them are found; one row a map, or a place.
         reported: ``[m, 2]`` of reported places: how many, and how many of them are right.
         paired: rows of both are the same maps.
-        seed: of the bootstrap.
 
     Returns:
         Each score, and the same with ``_low`` and ``_high``; None where it is undefined.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     if paired:
         both = drawn_sums(np.hstack([known, reported]), rng)
         of_known, of_reported = both[:, :2], both[:, 2:]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from changen2.raster.accuracy import resamples
+from changen2.raster.accuracy import SEED, resamples
 
 Tally = NDArray[np.float64]
 """``[255, 2]``: pixels that did not and that did change, by stored probability; row v is p = v / 254."""
@@ -124,15 +124,14 @@ def calibration(counts: Tally, keep_half: bool = False) -> dict[str, object]:
     return found
 
 
-def ece_interval(parts: NDArray[np.float64], seed: int = 0) -> dict[str, float]:
+def ece_interval(parts: NDArray[np.float64]) -> dict[str, float]:
     """Return the 95 % bootstrap interval of the calibration error, ``ece_low`` and ``ece_high``.
 
     Args:
         parts: ``[n, 255, 2]``, a table (see :func:`tally`) each of a map, or of a share of a map's blocks.
-        seed: of the bootstrap.
     """
     parts = parts[parts.sum(axis=(1, 2)) > 0]
-    draws = resamples(len(parts), np.random.default_rng(seed), ECE_RESAMPLES)
+    draws = resamples(len(parts), np.random.default_rng(SEED), ECE_RESAMPLES)
     drawn = [expected_calibration_error(reliability(np.tensordot(draw, parts, 1))) for draw in draws]
     low, high = np.quantile(drawn, (0.025, 0.975))
     return {"ece_low": float(low), "ece_high": float(high)}

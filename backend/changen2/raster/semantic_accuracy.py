@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from changen2.raster.accuracy import drawn_sums, with_intervals
+from changen2.raster.accuracy import SEED, drawn_sums, with_intervals
 
 Labels = NDArray[np.integer]
 Bools = NDArray[np.bool_]
@@ -90,7 +90,7 @@ def semantic_report(units: list[Pairs], transitions: list[Pairs], names: Mapping
     """
     matrices, present = confusion_of(units)
     pooled = semantic_scores(matrices.sum(axis=0))
-    sums = drawn_sums(matrices.reshape(len(units), len(present) ** 2), np.random.default_rng(0))
+    sums = drawn_sums(matrices.reshape(len(units), len(present) ** 2), np.random.default_rng(SEED))
     drawn = semantic_scores(sums.reshape(-1, len(present), len(present)))
     return {
         **with_intervals(pooled, drawn),

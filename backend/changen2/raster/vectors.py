@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -162,6 +162,12 @@ class ChangePolygon:
     mean_probability: float
     from_class: str | None
     to_class: str | None
+
+
+def total_area(polygons: Sequence[ChangePolygon]) -> float | None:
+    """m² of all polygons; None without CRS."""
+    areas = [polygon.area_m2 for polygon in polygons if polygon.area_m2 is not None]
+    return sum(areas) if len(areas) == len(polygons) else None
 
 
 def change_polygons(

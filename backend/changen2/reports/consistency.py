@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from changen2.reports.bootstrap import Indices, bootstrap
+from changen2.training.bootstrap import Indices, bootstrap
 
 Mask = NDArray[np.bool_]
 

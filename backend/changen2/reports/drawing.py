@@ -86,9 +86,8 @@ def draw_whole(
         with torch.autocast("cpu", precision, enabled=precision != torch.float32):
             return guided(predict, schedule, t, label_guidance).float()
 
-    prediction = "velocity" if generator.prediction == "v" else generator.prediction
     latents = SAMPLERS[sampler](
-        denoiser(network, schedule, prediction),
+        denoiser(network, schedule, generator.prediction),
         x,
         schedule,
         SPACINGS[sampler](schedule, steps),

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from changen2.errors import InputError
-from changen2.reports.bootstrap import Indices, bootstrap
-from changen2.training.measure import Score
+from changen2.training.bootstrap import Indices, Score, bootstrap
 
 SIDE = 224
 """Pixels along a side of a tile's middle that is looked at: 7 × 7 cells of the encoder's coarsest stride, 32."""

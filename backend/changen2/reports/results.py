@@ -27,6 +27,7 @@ from changen2.raster.calibration import calibration, tally
 from changen2.reports.worse_imagery import measure_worse, worse_table
 from changen2.training import ablation
 from changen2.training.ablation import interval, over_seeds, shown
+from changen2.training.config import read_config
 from changen2.training.crops import Crop
 from changen2.training.measure import Counts, alarm_rate, count, detect, f1, made_pairs, precision, real_pairs, recall
 from changen2.training.places import BUILDING, IGNORE, Bytes
@@ -50,7 +51,7 @@ def pair_sets(data: Path) -> dict[str, PairSet]:
     """
     if not (data / "eval").is_dir() or not (data / "val").is_dir():
         raise InputError(f"{data} does not hold eval and val.", hint="Give the folder of the imagery with --data.")
-    arms = ablation.load_ablation(ablation.CONFIG)
+    arms = read_config(ablation.CONFIG, ablation.Ablation)
     config = arms.config(data / "train", Path("runs"), **arms.calibration, crop_size=arms.measure_crop_size)
     places = read_south_tyrol(data / "val" / "south_tyrol")
     made = {"made": ["region", "create", "mixed"], "still": ["none"]}
@@ -210,7 +211,7 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
     if "worse" in results:
         made["worse"] = worse_table(results["worse"])
     if "ablation" in results:
-        order = list(ablation.load_ablation(ablation.CONFIG).arms)
+        order = list(read_config(ablation.CONFIG, ablation.Ablation).arms)
         made["ablation"] = ablation.table(results["ablation"], order).strip()
     if "finetune" in results:
         made["finetune"] = finetune_table(results["finetune"])

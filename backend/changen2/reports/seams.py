@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from changen2.reports.bootstrap import Indices, bootstrap
-from changen2.training.measure import Score
+from changen2.training.bootstrap import Indices, Score, bootstrap
 
 Mask = NDArray[np.bool_]
 Picture = NDArray[np.uint8]

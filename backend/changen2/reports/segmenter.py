@@ -17,15 +17,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from changen2.errors import InputError
-from changen2.models.changestar_tiny import ChangeStarTiny
-from changen2.models.registry import card_of, load_model
+from changen2.models.changestar_tiny import ChangeStarTiny, building_map
+from changen2.models.devices import channels_last
 from changen2.reports.held_out import Tile
 from changen2.training.crops import Crop, random_cut
 from changen2.training.examples import seen
 from changen2.training.export import export_weights
 from changen2.training.loop import read_encoder
 from changen2.training.losses import masked_cross_entropy
-from changen2.training.measure import building_map, to_input
+from changen2.training.measure import to_input
 from changen2.training.places import IGNORE, Place
 from changen2.training.sources import SOURCES
 
@@ -43,15 +43,9 @@ Levels = tuple[list[Tensor], list[Tensor]]
 """The encoder's maps of an image and of the image at half size, [b, channels, h, w] each."""
 
 
-def embedded_segmenter() -> ChangeStarTiny:
-    """The embedded detector, for its building head."""
-    return load_model(card_of("tiny"))  # type: ignore[return-value]
-
-
-def found_buildings(segmenter: ChangeStarTiny, picture: NDArray[np.uint8], threshold: float = 0.5) -> NDArray[np.bool_]:
+def found_buildings(segmenter: ChangeStarTiny, picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Where a segmenter sees buildings [h, w] in a picture [3, h, w]."""
-    crop = Crop(np.moveaxis(picture, 0, -1).astype(np.float32), np.zeros(picture.shape[1:], np.uint8))
-    return np.asarray(building_map(segmenter, crop) >= threshold)
+    return np.asarray(building_map(segmenter, picture) >= 0.5)
 
 
 def building_iou(segmenter: ChangeStarTiny, tiles: list[Tile]) -> float:
@@ -93,7 +87,7 @@ def real_segmenter(
     model = ChangeStarTiny(dim=DIM)
     read_encoder(model.encoder, encoder)
     model.encoder.requires_grad_(False)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last(model)
     train_decoder(model.eval(), real_crops(data, crops, seed), steps, seed, on_step or (lambda done, total: None))
     cache.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")

@@ -79,11 +79,11 @@ def run_series(
     given: dict[str, Any] = {"seed": subject.options.seed, **options}
     if labelled:
         _write(folder / "labels.tif", tile.label[None], grid)
-        given["labels"] = str(folder / "labels.tif")
+        given["labels"] = folder / "labels.tif"
     if events:
         write_events(folder / "events.gpkg", [_row(event, subject, grid) for event in events], grid)
-        given["events"] = str(folder / "events.gpkg")
-    paths = {"image": str(folder / "image.tif"), "out_dir": str(folder / "out"), "overwrite": True}
+        given["events"] = folder / "events.gpkg"
+    paths = {"image": folder / "image.tif", "out_dir": folder / "out", "overwrite": True}
     request = validate(SynthesizeRequest, {**paths, "device": "cpu", "threads": torch.get_num_threads(), **given})
     outputs = run_with(request, subject.card, lambda: subject.generator, Reporter())["outputs"]
     return _read(outputs, tile.image)

@@ -17,7 +17,7 @@ from changen2.gpcm.synthesis import Generator
 from changen2.jobs.synthesis.condition import generator_table
 from changen2.models.devices import choose_precision
 from changen2.models.generator_tiny import TinyGenerator
-from changen2.models.registry import ModelCard, card_of, load_model
+from changen2.models.registry import ModelCard, card_of, load_generator
 from changen2.reports.drawing import draw_whole
 from changen2.reports.held_out import Tile, held_out_places, held_out_tiles
 from changen2.training.export import digest
@@ -120,7 +120,7 @@ def embedded_subject(options: Options) -> Subject:
         InputError: it is not installed.
     """
     card = card_of("tiny", "synthesize")
-    return Subject(load_model(card), card, card.sha256[:12], options)  # type: ignore[arg-type]
+    return Subject(load_generator(card), card, card.sha256[:12], options)
 
 
 def file_subject(weights: Path, options: Options) -> Subject:

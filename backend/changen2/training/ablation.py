@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from changen2.errors import InputError
 from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.training.calibrate import best_bias, shift_bias
-from changen2.training.config import TrainingConfig
+from changen2.training.config import TrainingConfig, read_config
 from changen2.training.held_out import held_out_pairs
 from changen2.training.loop import Imagery, read_imagery, train
 from changen2.training.measure import Counts, alarm_rate, f1, made_pair_counts, precision, real_pair_counts, recall
@@ -59,24 +58,6 @@ class Ablation(BaseModel):
     def config(self, data: Path, out: Path, **changes: object) -> TrainingConfig:
         """A configuration of the shared fields and some more."""
         return TrainingConfig.model_validate({**self.training, "data": data, "out": out, **changes})
-
-
-def load_ablation(path: Path) -> Ablation:
-    """Read and check a configuration.
-
-    Raises:
-        InputError: the file is missing, is no YAML mapping or holds a value that is not allowed.
-    """
-    try:
-        return Ablation.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise InputError(
-            f"The configuration {path} cannot be read.", hint="Check the path.", code="missing_file"
-        ) from error
-    except (yaml.YAMLError, ValidationError) as error:
-        raise InputError(
-            f"The configuration {path} is not valid: {error}", hint=f"Compare it with {CONFIG.name}."
-        ) from error
 
 
 def measure(model: ChangeStarTiny, data: Path, config: TrainingConfig) -> dict[str, Counts]:
@@ -256,7 +237,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", help="default: all")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    ablation = load_ablation(arguments.config)
+    ablation = read_config(arguments.config, Ablation)
     if arguments.steps:
         ablation = ablation.model_copy(update={"training": {**ablation.training, "steps": arguments.steps}})
     arms = arguments.arms or list(ablation.arms)

@@ -37,8 +37,8 @@ BIASES = np.arange(-2.0, 3.01, 0.25)
 
 
 @torch.inference_mode()
-def honest_bias(model: ChangeStarTiny, pairs: Sequence[Pair], fuse: Fuse = fuse) -> float:
-    """The bias with the least cross-entropy on held-out pairs; arguments as of :func:`best_bias`."""
+def honest_bias(model: ChangeStarTiny, pairs: Sequence[Pair]) -> float:
+    """The bias with the least cross-entropy on held-out pairs, multiples of 64 in size."""
     losses = dict.fromkeys((float(bias) for bias in BIASES), 0.0)
     for pair in pairs:
         logits = model.eval().mean_logits(to_input(pair.before.image), to_input(pair.after.image))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
@@ -17,6 +17,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 }
 """Kinds of pairs made of single dates, by network; see :func:`changen2.training.pairs.second_date` and
 :func:`changen2.training.landcover_pairs.dates_of`."""
+
+Config = TypeVar("Config", bound=BaseModel)
 
 Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 
@@ -123,20 +125,26 @@ class TrainingConfig(BaseModel):
 
 
 def load_config(path: Path) -> TrainingConfig:
+    """The configuration of a detector's training; raises as :func:`read_config`."""
+    return read_config(path, TrainingConfig, "training/configs/own_images.yaml")
+
+
+def read_config(path: str | Path, kind: type[Config], like: str = "those in changen2/training/configs") -> Config:
     """Read and check a configuration.
+
+    Args:
+        path: a YAML file.
+        kind: what it is to hold.
+        like: what a person may compare it with.
 
     Raises:
         InputError: the file is missing, is no YAML mapping or holds a value that is not allowed.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return TrainingConfig.model_validate(content)
+        return kind.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError(
             f"The configuration {path} cannot be read.", hint="Check the path.", code="missing_file"
         ) from error
     except (yaml.YAMLError, ValidationError) as error:
-        raise InputError(
-            f"The configuration {path} is not valid: {error}",
-            hint="Compare it with training/configs/own_images.yaml.",
-        ) from error
+        raise InputError(f"The configuration {path} is not valid: {error}", hint=f"Compare it with {like}.") from error

@@ -22,12 +22,13 @@ from changen2.models.changestar_landcover import CLASSES, ChangeStarLandCover
 from changen2.models.changestar_tiny import pad_to_stride
 from changen2.scenes.classes import BUILDING
 from changen2.scenes.classes import CLASSES as NAMES
+from changen2.training.bootstrap import Score, bootstrap
 from changen2.training.config import TrainingConfig, load_config
 from changen2.training.crops import Cut
 from changen2.training.landcover_pairs import cut_classes
 from changen2.training.landcover_train import held_out_pairs, part, read_imagery
 from changen2.training.loop import Imagery
-from changen2.training.measure import Counts, Score, alarm_rate, count, detect, f1, real_pairs, report, to_input
+from changen2.training.measure import Counts, alarm_rate, count, detect, f1, real_pairs, report, to_input
 from changen2.training.pairs import Pair
 from changen2.training.places import IGNORE, Bytes, Place
 
@@ -83,12 +84,9 @@ def everything(labels: Sequence[Bytes]) -> Counts:
     return np.array([count(np.ones(label.shape, np.float32), label) for label in labels])
 
 
-def gain(counts: Counts, other: Counts, resamples: int = 2000, seed: int = 0) -> Score:
+def gain(counts: Counts, other: Counts) -> Score:
     """F1 of ``counts`` less that of ``other``, with the interval of a paired bootstrap over images."""
-    rng = np.random.default_rng(seed)
-    drawn = (rng.integers(len(counts), size=len(counts)) for _ in range(resamples))
-    low, high = np.quantile([f1(counts[rows]) - f1(other[rows]) for rows in drawn], (0.025, 0.975))
-    return Score(f1(counts) - f1(other), float(low), float(high))
+    return bootstrap(lambda rows: f1(counts[rows]) - f1(other[rows]), len(counts), resamples=2000)
 
 
 def real_report(model: nn.Module, root: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch.utils.data import default_collate
 from changen2.errors import InputError
 from changen2.models.changestar import ChangeStar
 from changen2.models.changestar_tiny import ChangeStarTiny
-from changen2.models.devices import choose_precision
+from changen2.models.devices import channels_last, choose_precision
 from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.training import distributed, run
 from changen2.training.ahead import Ahead
@@ -126,7 +126,7 @@ def begin(model: nn.Module, config: TrainingConfig) -> Run:
     """A new run of a detector, of which all but the backbone is trained."""
     model.requires_grad_(True)
     backbone(model).requires_grad_(False)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last(model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
     return Run(model, copy.deepcopy(model).requires_grad_(False), optimizer)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from changen2.models.changestar_tiny import ChangeStarTiny, pad_to_stride
+from changen2.models.changestar_tiny import ChangeStarTiny, building_map
 from changen2.models.detection import normalize
+from changen2.training.bootstrap import Score, bootstrap
 from changen2.training.config import TrainingConfig, load_config
 from changen2.training.crops import Crop, resample
 from changen2.training.examples import make_pair
@@ -30,18 +30,6 @@ from changen2.training.places import IGNORE, Bytes, Place
 from changen2.training.sources import read_south_tyrol
 
 Counts = NDArray[np.float64]  # one row per image: true positives, false positives, false negatives, pixels
-
-
-@dataclass(frozen=True)
-class Score:
-    """A pooled score with its 95 % bootstrap interval over images."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def count(probability: NDArray[np.float32], label: Bytes, threshold: float = 0.5) -> list[float]:
@@ -72,12 +60,9 @@ def alarm_rate(counts: Counts) -> float:
     return float(counts[:, 1].sum() / max(1.0, counts[:, 3].sum()))
 
 
-def f1_score(counts: Counts, resamples: int = 1000, seed: int = 0) -> Score:
+def f1_score(counts: Counts) -> Score:
     """Pooled F1 with the interval of a bootstrap over images."""
-    rng = np.random.default_rng(seed)
-    drawn = [f1(counts[rng.integers(len(counts), size=len(counts))]) for _ in range(resamples)]
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return Score(f1(counts), float(low), float(high))
+    return bootstrap(lambda rows: f1(counts[rows]), len(counts))
 
 
 def to_input(image: NDArray[np.floating] | Bytes) -> torch.Tensor:
@@ -93,15 +78,6 @@ def detect(model: nn.Module, before: Crop | Place, after: Crop | Place) -> dict[
     return {key: value[0, 0].cpu().numpy() for key, value in detection.items()}
 
 
-@torch.inference_mode()
-def building_map(model: ChangeStarTiny, crop: Crop) -> NDArray[np.float32]:
-    """Probability of building ``[h, w]`` on one date."""
-    image = pad_to_stride(to_input(crop.image))
-    logits = model.eval().semantic_logits(image)[0, 0]
-    height, width = crop.label.shape
-    return logits.sigmoid()[:height, :width].numpy()
-
-
 def building_counts(model: ChangeStarTiny, places: Sequence[Place], gsd: float | None = None) -> Counts:
     """Counts of the building map of single dates, at their own sampling distance or at ``gsd`` metres."""
     crops = []
@@ -109,7 +85,7 @@ def building_counts(model: ChangeStarTiny, places: Sequence[Place], gsd: float |
         factor = place.gsd / (gsd or place.gsd)
         shape = (round(place.label.shape[0] * factor), round(place.label.shape[1] * factor))
         crops.append(resample(place, slice(None), slice(None), shape))
-    return np.array([count(building_map(model, crop), crop.label) for crop in crops])
+    return np.array([count(building_map(model, np.moveaxis(crop.image, -1, 0)), crop.label) for crop in crops])
 
 
 def made_pairs(places: Sequence[Place], config: TrainingConfig, kinds: Iterable[str], pairs: int) -> Iterator[Pair]:
@@ -140,11 +116,9 @@ def real_pairs(root: Path) -> list[tuple[Crop, Crop, Bytes]]:
     return pairs
 
 
-def real_pair_counts(model: ChangeStarTiny, root: Path, threshold: float = 0.5) -> Counts:
+def real_pair_counts(model: ChangeStarTiny, root: Path) -> Counts:
     """Counts of change on real pairs."""
-    return np.array(
-        [count(detect(model, before, after)["change"], label, threshold) for before, after, label in real_pairs(root)]
-    )
+    return np.array([count(detect(model, before, after)["change"], label) for before, after, label in real_pairs(root)])
 
 
 def report(counts: Counts) -> dict[str, Any]:

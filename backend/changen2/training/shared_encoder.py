@@ -17,17 +17,17 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from changen2.models.changestar_landcover import ChangeStarLandCover
 from changen2.models.changestar_tiny import ChangeStarTiny
+from changen2.models.devices import channels_last
 from changen2.training import landcover_train, loop, run
 from changen2.training.ahead import Ahead
 from changen2.training.calibrate import honest_bias, measure_calibration, shift_bias
-from changen2.training.config import TrainingConfig, load_config
+from changen2.training.config import TrainingConfig, load_config, read_config
 from changen2.training.examples import Example, TrainingPairs
 from changen2.training.export import export_weights
 from changen2.training.held_out import held_out_pairs
@@ -135,7 +135,7 @@ def batches(buildings: Imagery, landcover: Imagery, first: TrainingConfig, secon
 
 def begin(model: Both, config: SharedEncoderConfig) -> Run:
     """A new run in which everything is trained, the encoder slower."""
-    model.requires_grad_(True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last(model.requires_grad_(True))
     encoder = list(model.buildings.encoder.parameters())
     of_encoder = {id(parameter) for parameter in encoder}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in of_encoder]
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     path = parser.parse_args().config
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    config = SharedEncoderConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    config = read_config(path, SharedEncoderConfig)
     first, second = config.of_buildings(path.parent), config.of_landcover(path.parent)
     buildings, landcover = loop.read_imagery(first), landcover_train.read_imagery(second)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from changen2.diffusion.denoising import denoiser, guided
+from changen2.diffusion.denoising import denoiser
 from changen2.diffusion.samplers import SAMPLERS, SPACINGS, ddim, ddpm, dpmpp_2m, posterior
 from changen2.diffusion.schedules import CLEAN, Schedule, cosine_schedule, linear_schedule, pairs, spaced_timesteps
 from changen2.errors import Cancelled
@@ -141,19 +141,6 @@ def test_posterior_of_neighbouring_steps_is_the_textbook_one() -> None:
         1 - alpha_bar[300]
     )
     assert float(mean) == pytest.approx(float(expected), rel=1e-9)
-
-
-def test_guidance_extrapolates_and_keeps_the_variance() -> None:
-    def conditional(x: Tensor, t: int) -> Tensor:
-        return torch.cat([x + 1, x * 0 + 5], 1)
-
-    def unconditional(x: Tensor, t: int) -> Tensor:
-        return torch.cat([x, x * 0 - 5], 1)
-
-    x = torch.ones(1, 2, 3, 3)
-    said = guided(conditional, unconditional, 3.0)(x, 0)
-    assert torch.equal(said[:, :2], x + 3) and torch.equal(said[:, 2:], torch.full_like(x, 5))
-    assert guided(conditional, unconditional, 1.0) is conditional
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))

@@ -162,11 +162,10 @@ def test_classes_are_assessed_where_they_are_known(known, write_raster, tmp_path
     assert (row["from"], row["to"], row["both"]) == ("1", "2", np.count_nonzero(known))
 
 
-def test_a_calibration_is_kept_once_the_assessment_is_there(known, write_raster, tmp_path, monkeypatch):
+def test_a_calibration_is_kept_once_the_assessment_is_there(known, write_raster, tmp_path, models_folder):
     from changen2.models import store
     from changen2.models.registry import card_of
 
-    monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
     store.write_model(card_of("tiny").model_copy(update={"name": "mine", "embedded": False, "calibration": {}}), {})
     truth = write_raster("known.tif", known)
     probability = write_raster("map.tif", np.where(known > 0, 180, 40).astype(np.uint8), nodata=0)
@@ -184,10 +183,11 @@ def test_a_calibration_is_kept_once_the_assessment_is_there(known, write_raster,
     assert card_of("mine").model_dump()["calibration"] == summary["calibration"]
 
 
-def test_an_assessment_stays_where_a_card_does_not_take_the_calibration(known, write_raster, tmp_path, monkeypatch):
+def test_an_assessment_stays_where_a_card_does_not_take_the_calibration(
+    known, write_raster, tmp_path, models_folder, monkeypatch
+):
     monkeypatch.setattr(assess, "amendable_card", lambda name: None)
     monkeypatch.setattr(assess, "calibration_to_keep", lambda name, scores, prediction, reference: {})
-    monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
     path = write_raster("map.tif", (known > 0).astype(np.uint8))
     result = run(path, path, tmp_path / "out", store="gone")
     assert "stored" not in result["summary"] and (tmp_path / "out" / "assessment.tif").exists()

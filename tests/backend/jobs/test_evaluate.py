@@ -202,12 +202,10 @@ def test_scores_of_places_and_calibration_have_intervals_over_maps(tmp_path, wri
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch):
+def mine(models_folder):
     """Install a model "mine", ``mine(calibration=…)``, and return what tells the calibration in its card."""
     from changen2.models import store
     from changen2.models.registry import card_of
-
-    monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
 
     def install(**changes):
         given = {"name": "mine", "embedded": False, "calibration": {}, **changes}

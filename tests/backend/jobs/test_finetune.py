@@ -32,12 +32,7 @@ from changen2.training.places import read_pairs
 
 SHORT = {"steps": 2, "batch_size": 2, "crop_size": 64, "threads": 1, "device": "cpu"}
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """A models' folder of the test's own."""
-    monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
-    return tmp_path / "models"
+pytestmark = pytest.mark.usefixtures("models_folder")
 
 
 @pytest.fixture
@@ -197,7 +192,7 @@ def test_both_figures_are_the_best_that_any_threshold_gives(pairs, tmp_path):
     assert "also chose the step, the threshold" in made["summary"]["held_out_note"]
 
 
-def test_a_folder_of_pairs_becomes_a_model_that_detects(pairs, tmp_path, folder):
+def test_a_folder_of_pairs_becomes_a_model_that_detects(pairs, tmp_path, models_folder):
     stages = []
     made = finetune(
         "tanks",
@@ -215,7 +210,7 @@ def test_a_folder_of_pairs_becomes_a_model_that_detects(pairs, tmp_path, folder)
     assert about["installed"] and not about["embedded"] and about["licence"] == card_of("tiny").licence
     assert [item["name"] for item in about["classes"]] == ["background", "oil tanks"]
     assert about["calibration"]["ece"] >= 0 and about["gsd_native"] == 0.5 and about["credits"]
-    assert verify("tanks")["path"] == str(folder / "tanks.safetensors")
+    assert verify("tanks")["path"] == str(models_folder / "tanks.safetensors")
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["began_with"]["name"] == "tiny" and manifest["model"]["sha256"] == about["sha256"]
     found = detect_on(pairs, tmp_path, "tanks")

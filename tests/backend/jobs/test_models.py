@@ -16,10 +16,9 @@ NAME = "rsdit-b2-oem"
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+def folder(models_folder, monkeypatch):
     monkeypatch.setitem(RSDIT_SIZES, "b2", RSDiTConfig(depth=1, hidden=16, heads=2))
-    monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
-    return tmp_path / "models"
+    return models_folder
 
 
 @pytest.fixture

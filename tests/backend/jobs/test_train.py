@@ -24,12 +24,7 @@ from changen2.training.config import load_config
 from changen2.training.export import digest, load_exported
 from changen2.training.landcover_scenes import write_scene
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """A models' folder of the test's own."""
-    monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
-    return tmp_path / "models"
+pytestmark = pytest.mark.usefixtures("models_folder")
 
 
 @pytest.fixture
@@ -153,10 +148,10 @@ def test_a_run_may_be_judged_while_it_goes_on(config, tmp_path):
 
 
 @pytest.mark.parametrize("encoder", ["lite0", "lite1"])
-def test_a_trained_detector_of_buildings_joins_the_installed_models(config, tmp_path, folder, encoder):
+def test_a_trained_detector_of_buildings_joins_the_installed_models(config, tmp_path, models_folder, encoder):
     path = config(encoder=encoder, encoder_weights=str(tmp_path / f"{encoder}.pth"))
     made = train_changestar(path, name="roofs")
-    assert made["model"] == "roofs" and made["model_weights"] == str(folder / "roofs.safetensors")
+    assert made["model"] == "roofs" and made["model_weights"] == str(models_folder / "roofs.safetensors")
     about = info("roofs")
     assert about["installed"] and not about["embedded"] and verify("roofs")["sha256"] == about["sha256"]
     assert (about["gsd_min"], about["gsd_max"]) == load_config(path).gsd_range

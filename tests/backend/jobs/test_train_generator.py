@@ -12,8 +12,9 @@ from changen2.jobs.train_generator import train_autoencoder, train_rsdit
 from changen2.models.autoencoder_tiny import AutoencoderTiny
 from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.models.generator_tiny import TinyGenerator
+from changen2.training.config import read_config
 from changen2.training.export import export_weights
-from changen2.training.generator.config import AutoencoderConfig, RSDiTConfig, load_run_config
+from changen2.training.generator.config import AutoencoderConfig, RSDiTConfig
 from changen2.training.generator.run import load_weights
 
 CONFIGS = Path(__file__).parents[3] / "backend" / "changen2" / "training" / "configs"
@@ -59,7 +60,7 @@ def test_from_configuration_to_weights(tmp_path: Path) -> None:
 
 
 def test_the_shipped_configurations_are_valid_and_agree() -> None:
-    first = load_run_config(CONFIGS / "autoencoder_tiny.yaml", AutoencoderConfig)
-    second = load_run_config(CONFIGS / "rsdit_tiny.yaml", RSDiTConfig)
+    first = read_config(CONFIGS / "autoencoder_tiny.yaml", AutoencoderConfig)
+    second = read_config(CONFIGS / "rsdit_tiny.yaml", RSDiTConfig)
     assert first.crops == second.crops, "both runs share the crops"
     assert second.autoencoder == first.out / "weights.safetensors"

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from changen2.errors import InputError
-from changen2.models import load_published
 from changen2.models.autoencoder_kl import FORMER_NAMES, SCALE, AutoencoderKL
+from changen2.models.published import load_published
 
 
 @pytest.fixture(scope="module")

@@ -57,9 +57,8 @@ def test_it_knows_no_guidance_by_labels():
         generator(3).embed_labels(torch.zeros(1, 16, 16), torch.tensor([0.5]), torch.zeros(1))
 
 
-def test_it_is_put_together_from_what_is_installed(tmp_path, monkeypatch):
+def test_it_is_put_together_from_what_is_installed(tmp_path, models_folder, monkeypatch):
     monkeypatch.setitem(RSDIT_SIZES, "b2", RSDiTConfig(depth=1, hidden=16, heads=2))
-    monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
     with pytest.raises(InputError) as caught:
         registry.card_of("rsdit-b2-oem", "synthesize")
     assert caught.value.code == "not_installed"

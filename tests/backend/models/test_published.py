@@ -10,9 +10,8 @@ import rebuilt_weights
 import torch
 
 from changen2.errors import InputError
-from changen2.models import load_published
 from changen2.models.changestar import ChangeStar
-from changen2.models.published import CHANGESTAR_KINDS
+from changen2.models.published import CHANGESTAR_KINDS, load_published
 from changen2.models.rsdit import RSDIT_SIZES, RSDiT
 from changen2.models.sam_vit import VIT_SIZES
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from changen2.models.registry import ModelCard
+from changen2.models.registry import ModelCard, embedded_detector
 from changen2.models.rsdit_tiny import BUILDING, WATER
 from changen2.reports.held_out import Tile
-from changen2.reports.segmenter import embedded_segmenter
 from changen2.reports.subject import Options, Subject
 
 
@@ -43,6 +42,6 @@ def subject(flat_generator, tile, tmp_path, monkeypatch):
     folders = (tmp_path / "data", tmp_path / "out", tmp_path / "cache")
     sizes = {"tiles": 2, "ancestral_steps": 3, "objects": 4, "edits": 2, "examples": 1, "series": 1, "resamples": 10}
     encoder = tmp_path / "encoder.pth"
-    torch.save(embedded_segmenter().encoder.state_dict(), encoder)
+    torch.save(embedded_detector().encoder.state_dict(), encoder)
     folders = (*folders, str(encoder))
     return Subject(flat_generator, card, "flat", Options(*folders, **sizes, segmenters=("embedded",)))

@@ -1,8 +1,9 @@
 import numpy as np
 
 from changen2.models.changestar_tiny import ChangeStarTiny
+from changen2.models.registry import embedded_detector
 from changen2.reports.held_out import Tile
-from changen2.reports.segmenter import DIM, building_iou, embedded_segmenter, found_buildings, train_decoder
+from changen2.reports.segmenter import DIM, building_iou, found_buildings, train_decoder
 from changen2.training.crops import Crop
 
 
@@ -19,7 +20,7 @@ def meadow(rng):
 def test_a_decoder_learns_what_a_roof_is():
     rng = np.random.default_rng(0)
     model = ChangeStarTiny(dim=DIM)
-    model.encoder.load_state_dict(embedded_segmenter().encoder.state_dict())
+    model.encoder.load_state_dict(embedded_detector().encoder.state_dict())
     model.encoder.requires_grad_(False)
     train_decoder(model.eval(), [meadow(rng) for _ in range(8)], steps=15, seed=0, on_step=lambda done, total: None)
     unseen = meadow(rng)

@@ -11,7 +11,8 @@ from PIL import Image
 from changen2.errors import InputError
 from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.training import ablation
-from changen2.training.ablation import STILL, Ablation, load_ablation, over_seeds, read_runs, summarize, table
+from changen2.training.ablation import STILL, Ablation, over_seeds, read_runs, summarize, table
+from changen2.training.config import read_config
 from changen2.training.measure import f1
 
 
@@ -28,7 +29,7 @@ def _write(out: Path, arm: str, seed: int, counts: np.ndarray) -> None:
 
 
 def test_the_shipped_configuration_has_arms_that_differ_in_pairs_alone() -> None:
-    shipped = load_ablation(ablation.CONFIG)
+    shipped = read_config(ablation.CONFIG, Ablation)
     assert list(shipped.arms) == ["star", "pasted", "synthesized", "all", "all but synthesized"]
     configs = [shipped.config(Path("d"), Path("o"), **arm, seed=1).model_dump() for arm in shipped.arms.values()]
     shared = [{key: value for key, value in config.items() if key not in {"kinds", "pairs"}} for config in configs]
@@ -39,9 +40,9 @@ def test_the_shipped_configuration_has_arms_that_differ_in_pairs_alone() -> None
 def test_a_configuration_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("arms: {}")
     with pytest.raises(InputError, match="not valid"):
-        load_ablation(tmp_path / "a.yaml")
+        read_config(tmp_path / "a.yaml", Ablation)
     with pytest.raises(InputError, match="cannot be read"):
-        load_ablation(tmp_path / "none.yaml")
+        read_config(tmp_path / "none.yaml", Ablation)
 
 
 def test_figures_are_means_over_seeds_and_intervals_over_images(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 import changen2.training
 from changen2.errors import InputError
 from changen2.training import landcover, sources
-from changen2.training.ablation import load_ablation
-from changen2.training.config import KINDS, TrainingConfig, load_config
+from changen2.training.ablation import Ablation
+from changen2.training.config import KINDS, TrainingConfig, load_config, read_config
 from changen2.training.crops import Crop
 from changen2.training.landcover_pairs import dates_of
 from changen2.training.pairs import second_date
@@ -23,7 +23,7 @@ def test_the_configurations_that_ship_are_valid() -> None:
     assert found and all(config.steps > 0 for config in found)
     # The recipes mean this project's imagery, whose names are nobody's own; the example's names are.
     assert [config.project_imagery for config in found] == [True] * (len(found) - 1) + [False]
-    assert load_ablation(folder / "ablation_tiny.yaml").training["project_imagery"]
+    assert read_config(folder / "ablation_tiny.yaml", Ablation).training["project_imagery"]
     for config in found:
         readers = {**sources.SOURCES, **landcover.SOURCES}
         assert config.project_imagery == bool(readers.keys() & config.sources.keys())

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from changen2.heap import kept_memory
 from changen2.jobs.cluster.crew import Crew, once_a_process
-from changen2.jobs.cluster.precision import NAMES, for_all_workers
+from changen2.jobs.cluster.precision import for_all_workers
 from changen2.jobs.detection.plan import Plan
-from changen2.models.devices import choose_device, choose_precision
+from changen2.models.devices import DTYPES, PRECISIONS, choose_device, choose_precision
 from changen2.models.predictor import Predictor, batch_that_fits
 from changen2.models.registry import ModelCard, load_model
 from changen2.raster.blending import BlockSums, Carry
@@ -98,7 +98,7 @@ class Detector:
 def describe(detector: Detector) -> tuple[str, str, int]:
     """Device, precision and batch size that a worker ends up with; runs there."""
     predictor = detector.ready()
-    return str(predictor.device), NAMES[predictor.precision], predictor.batch_size
+    return str(predictor.device), PRECISIONS[predictor.precision], predictor.batch_size
 
 
 def look(
@@ -137,7 +137,7 @@ class ClusterPredictor:
         ((device, found, self.batch_size),) = crew.in_order(describe, [asked], check)
         precision = for_all_workers(found, wanted, request.device, crew.on_gpus)
         self.device = torch.device(device)
-        self.precision = next(kind for kind, name in NAMES.items() if name == precision)
+        self.precision = DTYPES[precision]
         self._detector = replace(asked, batch_size=self.batch_size, precision=precision)
         self._crew, self._check, self._planes = crew, check, plan.planes
 

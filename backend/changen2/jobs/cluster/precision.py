@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-
-from changen2.models.devices import choose_device, choose_precision
-
-NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+from changen2.models.devices import PRECISIONS, choose_device, choose_precision
 
 
 def precision_here(asked: tuple[str, str]) -> str:
     """The precision that a process ends up with, by the device and the precision asked for; runs on a worker."""
     device, precision = asked
-    return NAMES[choose_precision(precision, choose_device(device))]
+    return PRECISIONS[choose_precision(precision, choose_device(device))]
 
 
 def for_all_workers(found: str, asked: str, device: str, on_gpus: bool) -> str:

@@ -11,7 +11,6 @@ from rasterio.windows import Window
 from changen2.gpcm.labels import Box
 from changen2.gpcm.objects import Objects, find_objects
 from changen2.jobs.runs.progress import Reporter
-from changen2.jobs.synthesis.label_series import as_window
 from changen2.raster.grid import Grid
 from changen2.raster.ground import pixel_area_m2
 
@@ -61,7 +60,7 @@ class _Marked:
         self.shape = shape
 
     def outcomes(self, box: Box) -> NDArray[np.uint8]:
-        return self._outcomes(as_window(box))
+        return self._outcomes(box.window)
 
     def read(self, box: Box) -> NDArray[np.uint8]:
         return self.mark(self.outcomes(box))

@@ -193,7 +193,7 @@ def _events(square: Labelled, recipe: Recipe, kinds: tuple[str, ...], seed: int)
     then = ArrayLabels(now.copy())
     happened = []
     if kinds:
-        rules = Rules(**{**vars(recipe.rules), "kinds": kinds})
+        rules = replace(recipe.rules, kinds=kinds)
         happened = simulate_step(ArrayLabels(now), then, rules, seed, 1)
     objects = np.zeros(256, bool)
     objects[sorted(recipe.rules.object_classes)] = True
@@ -277,7 +277,7 @@ def _dates(
     if not drawn.any():
         return before, before.copy()
     stride = generator.latent_stride
-    settings = Settings(**{**vars(recipe.settings), "seed": seed, "gsd": gsd})
+    settings = replace(recipe.settings, seed=seed, gsd=gsd)
     start = None
     if recipe.exemplar:
         library = ArrayLibrary("same place", square.rgb, recipe.numbers[square.labels])

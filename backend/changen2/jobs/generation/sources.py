@@ -15,7 +15,7 @@ from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.labels import NODATA, Box, Labels
 from changen2.jobs.synthesis.image_series import SourceImage, mirrored_read
-from changen2.jobs.synthesis.label_series import LabelSource, as_window, read_window
+from changen2.jobs.synthesis.label_series import LabelSource, read_window
 from changen2.raster.grid import Grid
 from changen2.raster.ground import ground_sampling_distance
 from changen2.raster.radiometry import Stretch
@@ -176,11 +176,11 @@ class Crop:
 
     def rgb(self, box: Box) -> NDArray[np.uint8]:
         """RGB [3, h, w]."""
-        return mirrored_read(lambda inner: self._image.read(as_window(inner))[0], box, self._shape).astype(np.uint8)
+        return mirrored_read(lambda inner: self._image.read(inner.window)[0], box, self._shape).astype(np.uint8)
 
     def valid(self, box: Box) -> NDArray[np.bool_]:
         """Where there is an image [h, w]."""
-        return mirrored_read(lambda inner: self._image.read(as_window(inner))[1], box, self._shape).astype(bool)
+        return mirrored_read(lambda inner: self._image.read(inner.window)[1], box, self._shape).astype(bool)
 
     def labels(self, box: Box) -> Labels:
         """Classes [h, w]; 0 everywhere where there are no labels."""

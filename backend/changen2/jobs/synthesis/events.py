@@ -24,7 +24,6 @@ from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.drawn import DrawnEvent
 from changen2.gpcm.labels import Box
 from changen2.gpcm.simulation import Event
-from changen2.jobs.synthesis.label_series import as_window
 from changen2.jobs.synthesis.polygon_layer import read_polygons
 from changen2.protocol import MOST_STEPS
 from changen2.raster.cover import polygonal
@@ -166,7 +165,7 @@ def _trace(numbers: DatasetReader, event: Event) -> list[BaseGeometry]:
     """The outlines of one event's pixels, block by block."""
     pieces = []
     for part in event.box.blocks():
-        window = as_window(part)
+        window = part.window
         mine = numbers.read(1, window=window) == event.number
         moved = transform(window, numbers.transform)
         pieces += [shape(outline) for outline, _ in shapes(mine.astype(np.uint8), mine, 8, moved)]
@@ -203,7 +202,7 @@ class MarkRaster:
 
     def mark(self, box: Box, numbers: NDArray[np.int32]) -> None:
         """Put down the numbers above 0 of a window [h, w]."""
-        window = as_window(box)
+        window = box.window
         if (numbers == 0).any():
             numbers = np.where(numbers > 0, numbers, self._dataset.read(1, window=window))
         self._dataset.write(numbers, 1, window=window)

@@ -14,7 +14,6 @@ from changen2.gpcm.labels import NODATA, Box
 from changen2.gpcm.libraries import ArrayLibrary, Exemplars, Library, Mask, Picture
 from changen2.gpcm.rectangles import rectangles_of
 from changen2.jobs.synthesis.image_series import SourceImage, spread_boxes
-from changen2.jobs.synthesis.label_series import as_window
 from changen2.jobs.synthesis.overlays import Readable
 from changen2.scenes import CLASSES, SceneStyle, draw_pair
 from changen2.scenes.roof import clear_day, draw_roof
@@ -69,7 +68,7 @@ class RasterLibrary:
     def labels(self, box: Box) -> NDArray[np.uint8]:
         """The generator's classes [h, w]; ``NODATA`` where there is no label or no image."""
         values = self._labels.read(box)
-        known = (values != NODATA) & self._image.valid(as_window(box))
+        known = (values != NODATA) & self._image.valid(box.window)
         return np.where(known, self._numbers[values], NODATA).astype(np.uint8)
 
     def places(self, wanted: int) -> NDArray[np.int64]:
@@ -226,7 +225,7 @@ def look_of(image: SourceImage) -> Look:
     """Mean and standard deviation [3] of the image as the generator sees it, 0..255, from windows spread over it."""
     pixels = []
     for box in spread_boxes(image.shape, SEARCH_WINDOWS, SEARCH_SIDE // 4):
-        values, valid = image.dataset.read(window=as_window(box)), image.valid(as_window(box))
+        values, valid = image.dataset.read(window=box.window), image.valid(box.window)
         pixels.append(image.rgb(values, valid)[:, valid].astype(np.float64))
     return look_of_pixels(np.concatenate(pixels, axis=1))
 

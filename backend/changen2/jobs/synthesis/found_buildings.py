@@ -7,15 +7,13 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import scipy.ndimage
-import torch
 from numpy.typing import NDArray
 
 from changen2.gpcm.fitting import Frame
 from changen2.gpcm.labels import NODATA, Box
 from changen2.gpcm.libraries import ArrayLibrary, Elsewhere, Picture
-from changen2.models.changestar_tiny import ChangeStarTiny, pad_to_stride
-from changen2.models.detection import normalize
-from changen2.models.registry import card_of, load_model
+from changen2.models.changestar_tiny import ChangeStarTiny, building_map
+from changen2.models.registry import card_of, embedded_detector
 
 FOUND = "same raster, found by the detector"
 
@@ -47,7 +45,7 @@ class Neighbourhoods:
 
     @cached_property
     def _detector(self) -> ChangeStarTiny:
-        return load_model(card_of("tiny"))  # type: ignore[return-value]
+        return embedded_detector()
 
     @staticmethod
     def serve(gsd: float) -> bool:
@@ -66,7 +64,7 @@ class Neighbourhoods:
     def _find(self, window: Box) -> ArrayLibrary:
         picture = self._rgb(window)
         labels = np.full(window.shape, NODATA, np.uint8)
-        labels[copyable(building_probability(self._detector, picture), self._gsd)] = self._building
+        labels[copyable(building_map(self._detector, picture), self._gsd)] = self._building
         return ArrayLibrary(FOUND, picture, labels)
 
 
@@ -92,14 +90,6 @@ class _Neighbourhood:
         if wanted != self._building:
             return np.zeros((0, 2), np.int64)
         return self._all.found(self._window).places(wanted)
-
-
-@torch.inference_mode()
-def building_probability(detector: ChangeStarTiny, picture: Picture) -> NDArray[np.float32]:
-    """Probability of building [h, w] in a picture [3, h, w]."""
-    images = pad_to_stride(normalize(torch.from_numpy(np.ascontiguousarray(picture))[None]))
-    logits = detector.semantic_logits(images.contiguous(memory_format=torch.channels_last))[0, 0]
-    return logits.sigmoid()[: picture.shape[1], : picture.shape[2]].numpy()
 
 
 def copyable(probability: NDArray[np.float32], gsd: float) -> NDArray[np.bool_]:

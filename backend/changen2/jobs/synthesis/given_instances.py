@@ -14,7 +14,6 @@ from rasterio.transform import Affine
 from changen2.errors import InputError
 from changen2.gpcm.labels import Box
 from changen2.jobs.runs.manifest import describe_input, describe_layer
-from changen2.jobs.synthesis.label_series import as_window
 from changen2.jobs.synthesis.polygon_layer import read_polygons
 from changen2.raster.grid import Grid
 from changen2.raster.layers import has_layers
@@ -77,7 +76,7 @@ class NumberedRaster:
         Raises:
             InputError: ``unreadable``, or ``bad_instances`` for a value that is no whole number from 0.
         """
-        window = as_window(box)
+        window = box.window
         with broken_pixels(self._dataset.name):
             values = self._reader.read(1, window=window)
             valid = (self._reader.dataset_mask(window=window) > 0) & np.isfinite(values)

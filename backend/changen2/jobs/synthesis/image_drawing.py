@@ -263,7 +263,7 @@ def plan_regions(steps: Sequence[Step], grid: Grid, window: Window, stride: int)
         changed.close()
     if (window.height, window.width) == (grid.height, grid.width):
         return found
-    asked = Box(window.row_off, window.col_off, window.row_off + window.height, window.col_off + window.width)
+    asked = Box.of(window)
     return needed(found, asked, side, stride)
 
 

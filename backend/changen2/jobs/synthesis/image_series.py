@@ -13,10 +13,9 @@ from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.gpcm.compositing import Radiometry, Spectrum, composite
-from changen2.gpcm.labels import Box
+from changen2.gpcm.labels import Box, mirrored_places
 from changen2.gpcm.pieces import Drawn
 from changen2.gpcm.regions import Region, within
-from changen2.jobs.synthesis.label_series import as_window
 from changen2.jobs.synthesis.overlays import SparseRaster
 from changen2.raster.grid import Grid
 from changen2.raster.patches import GDAL_NAMES, PatchWriter
@@ -76,7 +75,7 @@ class SourceImage:
 
     def shown(self, box: Box) -> NDArray[np.uint8]:
         """What the generator sees [3, h, w] of a box inside the raster."""
-        return self.rgb(self.dataset.read(window=as_window(box)), self.valid(as_window(box)))
+        return self.rgb(self.dataset.read(window=box.window), self.valid(box.window))
 
     def radiometry(self) -> Radiometry:
         """How bands and the generator's channels belong together."""
@@ -102,7 +101,7 @@ class SourceImage:
             return None
         colours, others = [], []
         for box in spread_boxes(self.shape, SAMPLE_WINDOWS, SAMPLE_SIDE):
-            values, valid = self.dataset.read(window=as_window(box)), self.valid(as_window(box))
+            values, valid = self.dataset.read(window=box.window), self.valid(box.window)
             rest = values[radiometry.unknown]
             known = valid & np.isfinite(rest).all(axis=0)
             for band, index in zip(rest, radiometry.unknown, strict=True):
@@ -166,11 +165,11 @@ class StepScene:
 
     def _paint(self, region: Region, piece: Drawn) -> None:
         seen, box = piece.seen.clip(self._image.shape), piece.box.clip(self._image.shape)
-        down, across = _inside(seen, piece.seen)
-        original = self._before.read(window=as_window(seen))
-        valid = self._image.valid(as_window(seen))
+        down, across = seen.inside(piece.seen)
+        original = self._before.read(window=seen.window)
+        valid = self._image.valid(seen.window)
         change = self._change.read(seen) == 1
-        place = _inside(box, seen)
+        place = box.inside(seen)
         paint = np.zeros(change.shape, bool)
         paint[place] = change[place] & within(region.cells, box, self._cell)
         new = composite(
@@ -184,10 +183,10 @@ class StepScene:
             self._spectrum,
             np.isin(self._condition(seen), self._outlined_classes),
         )
-        self._writer.paint(as_window(box), new[:, place[0], place[1]], paint[place])
+        self._writer.paint(box.window, new[:, place[0], place[1]], paint[place])
 
     def _rgb(self, box: Box) -> NDArray[np.uint8]:
-        window = as_window(box)
+        window = box.window
         values = self._before.read(window=window)
         if len(self._earlier):
             values = np.where(within(self._earlier, box, self._cell), self._writer.read(window), values)
@@ -196,7 +195,8 @@ class StepScene:
 
 def mirrored_read(read: Callable[[Box], NDArray[np.generic]], box: Box, shape: tuple[int, int]) -> NDArray[np.generic]:
     """Read a box [..., h, w] that may reach over a raster's edges, beyond which the raster is mirrored."""
-    rows, columns = _mirrored(box.top, box.bottom, shape[0]), _mirrored(box.left, box.right, shape[1])
+    rows = mirrored_places(box.top, box.bottom, shape[0])
+    columns = mirrored_places(box.left, box.right, shape[1])
     inner = Box(int(rows.min()), int(columns.min()), int(rows.max()) + 1, int(columns.max()) + 1)
     values = read(inner)
     if inner == box:
@@ -212,17 +212,6 @@ def spread_boxes(shape: tuple[int, int], count: int, side: int) -> list[Box]:
         starts = np.linspace(0, max(0, length - side), number).astype(int)
         spans.append([(int(start), min(int(start) + side, length)) for start in starts])
     return [Box(top, left, bottom, right) for top, bottom in spans[0] for left, right in spans[1]]
-
-
-def _mirrored(first: int, end: int, length: int) -> NDArray[np.int64]:
-    place = np.arange(first, end) % (2 * length)
-    return np.minimum(place, 2 * length - 1 - place)
-
-
-def _inside(inner: Box, outer: Box) -> tuple[slice, slice]:
-    """Where a box lies in an array of another."""
-    top, left = inner.top - outer.top, inner.left - outer.left
-    return slice(top, top + inner.shape[0]), slice(left, left + inner.shape[1])
 
 
 def _check(dataset: DatasetReader, grid: Grid) -> None:

@@ -18,7 +18,6 @@ from changen2.gpcm.labels import Box, LabelMap, Labels
 from changen2.gpcm.simulation import Event, OnMark
 from changen2.jobs.synthesis.given_instances import open_instances
 from changen2.jobs.synthesis.image_series import SourceImage, mirrored_read
-from changen2.jobs.synthesis.label_series import as_window
 
 AUTO = "auto"
 """Instances that nobody gave: those that the image shows."""
@@ -77,11 +76,11 @@ class InstanceRaster:
             for column in range(box.left // SIDE, -(-box.right // SIDE)):
                 if (row, column) not in self._found:
                     self._segment(row, column)
-        return self._dataset.read(1, window=as_window(box))
+        return self._dataset.read(1, window=box.window)
 
     def _segment(self, row: int, column: int) -> None:
         block = Box(row * SIDE, column * SIDE, (row + 1) * SIDE, (column + 1) * SIDE).clip(self._image.shape)
-        window = as_window(block)
+        window = block.window
         valid = self._image.valid(window)
         rgb = self._image.rgb(self._image.dataset.read(window=window), valid)
         ids = segment(np.moveaxis(rgb, 0, -1)).astype(np.int64)

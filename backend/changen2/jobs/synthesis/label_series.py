@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.gpcm.classes import AERIAL, OPEN_EARTH_MAP, ClassTable
@@ -155,11 +154,11 @@ class LabelRaster:
 
     def read(self, box: Box) -> Labels:
         """The classes of a window [h, w]."""
-        return self._raster.read(as_window(box))
+        return self._raster.read(box.window)
 
     def write(self, box: Box, values: Labels) -> None:
         """Replace the classes of a window."""
-        self._raster.write(as_window(box), values)
+        self._raster.write(box.window, values)
 
     def finish(self) -> None:
         """Write the COG."""
@@ -185,7 +184,7 @@ def write_change(path: Path, grid: Grid, now: Readable, then: Readable) -> int:
     try:
         for box in Box(0, 0, grid.height, grid.width).blocks():
             values = change(now.read(box), then.read(box))
-            raster.write(as_window(box), values)
+            raster.write(box.window, values)
             changed += int(np.count_nonzero(values == 1))
         raster.finish()
     finally:
@@ -201,15 +200,10 @@ def read_window(
     Raises:
         InputError: a broken file.
     """
-    window = as_window(box)
+    window = box.window
     with broken_pixels(reader.name):
         values = reader.read([1], window=window)
         return values[0], validity.of(values, reader, window=window)
-
-
-def as_window(box: Box) -> Window:
-    """The raster library's window of a box."""
-    return Window(box.left, box.top, box.right - box.left, box.bottom - box.top)
 
 
 def _is_mask(dataset: DatasetReader) -> bool:

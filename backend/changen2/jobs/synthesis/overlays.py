@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from changen2.gpcm.labels import NODATA, Box, LabelMap, Labels, Readable
-from changen2.jobs.synthesis.label_series import as_window
 from changen2.raster.area import Area
 from changen2.raster.grid import Grid
 
@@ -41,11 +40,11 @@ class SparseRaster:
 
     def read(self, box: Box) -> Labels:
         """A window [h, w]."""
-        return self._dataset.read(1, window=as_window(box))
+        return self._dataset.read(1, window=box.window)
 
     def write(self, box: Box, values: Labels) -> None:
         """Replace a window."""
-        self._dataset.write(values, 1, window=as_window(box))
+        self._dataset.write(values, 1, window=box.window)
 
     def close(self) -> None:
         """Finish writing."""
@@ -75,7 +74,7 @@ class FirstLabels:
     def read(self, box: Box) -> Labels:
         """The classes of a window [h, w]."""
         values = self._source.read(box) if self._source else np.zeros(box.shape, np.uint8)
-        window = as_window(box)
+        window = box.window
         if (inside := self._area.mask(window)) is not None:
             values[~inside] = NODATA
         if self._valid is not None:

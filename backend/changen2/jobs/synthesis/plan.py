@@ -294,11 +294,4 @@ def _looked_at(area: Area, instances: InstanceMap, steps: int, shape: tuple[int,
     """
     if instances.block is None:
         return Box(0, 0, *shape)
-    window, reach = area.window, instances.block * (1 + 2 * steps)
-    box = Box(
-        window.row_off - reach,
-        window.col_off - reach,
-        window.row_off + window.height + reach,
-        window.col_off + window.width + reach,
-    )
-    return box.clip(shape)
+    return Box.of(area.window).grown(instances.block * (1 + 2 * steps)).clip(shape)

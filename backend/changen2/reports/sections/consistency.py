@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from changen2.gpcm.synthesis import Settings
 from changen2.models.changestar_tiny import ChangeStarTiny
+from changen2.models.registry import embedded_detector
 from changen2.models.rsdit_tiny import BUILDING
 from changen2.reports.consistency import LEAST_CEILING, ObjectScore, object_iou, summarize
 from changen2.reports.drawing import INITS, draw_edit
 from changen2.reports.held_out import SOUTH_TYROL, Tile
 from changen2.reports.page import Section, coloured, shaded, sheet
 from changen2.reports.placing import place_buildings, whole_buildings
-from changen2.reports.segmenter import building_iou, embedded_segmenter, found_buildings, real_segmenter
+from changen2.reports.segmenter import building_iou, found_buildings, real_segmenter
 from changen2.reports.subject import Subject
 
 Picture = NDArray[np.uint8]
@@ -137,7 +138,7 @@ def _create(subject: Subject, site: Site, index: int, init: str) -> Picture:
 
 def _segmenter(name: str, subject: Subject, tell: Callable[[str], None]) -> ChangeStarTiny:
     if name == "embedded":
-        return embedded_segmenter()
+        return embedded_detector()
     return real_segmenter(
         subject.options.data,
         subject.options.cache,

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from changen2.models.efficientnet_lite import EfficientNetLite
-from changen2.reports.bootstrap import rounded
 from changen2.reports.frechet import Moments, Projection, cell_features, distance, distance_score, ratio_score
 from changen2.reports.held_out import Tile
 from changen2.reports.page import Section, coloured, sheet
 from changen2.reports.subject import Subject
+from changen2.training.bootstrap import rounded
 from changen2.training.loop import read_encoder
 
 FEW = ("dpmpp", 20)

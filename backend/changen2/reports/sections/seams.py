@@ -10,11 +10,11 @@ import numpy as np
 from changen2.gpcm.synthesis import Settings
 from changen2.models.autoencoder_tiny import STRIDE
 from changen2.models.rsdit_tiny import BUILDING
-from changen2.reports.bootstrap import rounded
 from changen2.reports.drawing import INITS, draw_edit
 from changen2.reports.page import Section, coloured, shaded, sheet
 from changen2.reports.seams import Steepness, border_ratio, inside_ratio, steepness
 from changen2.reports.subject import Subject
+from changen2.training.bootstrap import rounded
 from changen2.training.generator.masks import blob
 
 SHOWN = 6

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from changen2.models.autoencoder_tiny import AutoencoderTiny
+from changen2.models.devices import channels_last
 from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.training import run as runs
 from changen2.training.generator.config import AutoencoderConfig
@@ -51,7 +52,7 @@ def feature_network(place: str) -> EfficientNetLite:
     network = EfficientNetLite("lite0")
     state = torch.load(encoder_checkpoint(place), weights_only=True)
     network.load_state_dict({key: state[key] for key in network.state_dict()})
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return channels_last(network.eval().requires_grad_(False))
 
 
 def batch(store: CropStore, config: AutoencoderConfig, step: int) -> Tensor:

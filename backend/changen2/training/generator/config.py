@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from changen2.errors import InputError
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class CropsConfig(BaseModel):
@@ -129,25 +126,3 @@ class RSDiTConfig(RunConfig):
     outside_weight: float = Field(0.1, ge=0)
     least_snr: float = Field(0.25, ge=0)
     min_snr: float = Field(5.0, gt=0)
-
-
-Config = TypeVar("Config", bound=RunConfig)
-
-
-def load_run_config(path: str | Path, kind: type[Config]) -> Config:
-    """Read and check a configuration.
-
-    Raises:
-        InputError: the file is missing, is no YAML mapping or holds a value that is not allowed.
-    """
-    try:
-        return kind.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise InputError(
-            f"The configuration {path} cannot be read.", hint="Check the path.", code="missing_file"
-        ) from error
-    except (yaml.YAMLError, ValidationError) as error:
-        raise InputError(
-            f"The configuration {path} is not valid: {error}",
-            hint="Compare it with those in changen2/training/configs.",
-        ) from error

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from changen2.models.autoencoder_tiny import AutoencoderTiny
+from changen2.models.devices import channels_last
 from changen2.training.export import digest
 from changen2.training.generator.crops import OnCrops, save_array, shard_paths
 from changen2.training.generator.run import load_weights
@@ -38,7 +39,7 @@ def encode_crops(folder: Path, weights: Path, on_crops: OnCrops) -> None:
     missing = [path for path in shards if not _latents_of(path).exists()]
     if not missing:
         return
-    model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last(model.eval())
     for number, path in enumerate(missing):
         images = np.load(path, mmap_mode="r")
         parts = []

@@ -6,11 +6,11 @@ import copy
 import json
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
 from torch import nn
 
 from changen2.errors import InputError
+from changen2.models.devices import channels_last
 from changen2.training.export import digest
 from changen2.training.generator.config import RunConfig
 from changen2.training.generator.optimizers import make_optimizer
@@ -22,7 +22,7 @@ AUTOENCODER = "autoencoder.json"
 
 def start(model: nn.Module, config: RunConfig) -> Run:
     """A new run of a model."""
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last(model)
     optimizer = make_optimizer(model, config)
     return Run(model, copy.deepcopy(model).eval().requires_grad_(False), optimizer)
 

@@ -12,10 +12,10 @@ import rasterio
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.cluster.crew import Crew
 from changen2.jobs.cluster.detection import ClusterPredictor, Detector
-from changen2.jobs.cluster.precision import NAMES
 from changen2.jobs.detect import detect, output_folder, run_plan
 from changen2.jobs.detection.plan import make_plan
 from changen2.jobs.runs.progress import Reporter
+from changen2.models.devices import PRECISIONS
 from changen2.protocol import DetectRequest, validate
 from changen2.raster.reading import gdal_environment
 
@@ -125,7 +125,7 @@ def test_all_workers_are_told_the_precision_and_batch_of_the_first(dates, tmp_pa
         run_plan(plan, ClusterPredictor(plan, worker, lambda: None), output_folder(request), Reporter())
     assert worker.told and {(each.precision, each.batch_size) for each in worker.told} == {(told, 3)}
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert manifest["precision"] == {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[told]
+    assert manifest["precision"] == told
 
 
 def test_workers_that_go_on_are_told_the_precision_that_the_run_began_in(dates):
@@ -134,7 +134,7 @@ def test_workers_that_go_on_are_told_the_precision_that_the_run_began_in(dates):
         with gdal_environment():
             plan = make_plan(validate(DetectRequest, given | {"precision": asked}))
         predictor = ClusterPredictor(plan, ThreeAtOnce("fp32"), lambda: None, begun_in="bf16")
-        assert NAMES[predictor.precision] == told
+        assert PRECISIONS[predictor.precision] == told
 
 
 def test_a_file_that_breaks_is_said(dates, cluster, tmp_path):

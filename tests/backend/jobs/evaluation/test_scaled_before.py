@@ -25,9 +25,8 @@ def truth(write_raster):
 
 
 @pytest.fixture
-def keep(tmp_path, monkeypatch, truth):
+def keep(models_folder, truth):
     """Install "mine" with a scaling, keep what a map says in its card, and return the card's scaling then."""
-    monkeypatch.setenv("CHANGEN2_MODELS", str(tmp_path / "models"))
 
     def keep(prediction, reference=truth, platt=PLATT):
         calibration = {"ece": 0.1, "platt": platt} if platt else {}

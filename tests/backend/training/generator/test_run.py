@@ -8,9 +8,10 @@ import torch
 from changen2.diffusion.schedules import cosine_schedule
 from changen2.errors import InputError
 from changen2.models.autoencoder_tiny import AutoencoderTiny
+from changen2.training.config import read_config
 from changen2.training.export import export_weights
 from changen2.training.generator import autoencoder, rsdit, run
-from changen2.training.generator.config import CropsConfig, RSDiTConfig, RunConfig, load_run_config
+from changen2.training.generator.config import CropsConfig, RSDiTConfig, RunConfig
 
 
 def test_timestep_weights() -> None:
@@ -50,7 +51,7 @@ def test_weights_are_kept_in_half_precision(tmp_path: Path) -> None:
 def test_bad_configurations_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     with pytest.raises(InputError, match="cannot be read"):
-        load_run_config(path, RunConfig)
+        read_config(path, RunConfig)
     path.write_text("steps: none\n")
     with pytest.raises(InputError, match="not valid"):
-        load_run_config(path, RunConfig)
+        read_config(path, RunConfig)

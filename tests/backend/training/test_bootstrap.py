@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from changen2.errors import InputError
-from changen2.reports.bootstrap import bootstrap, rounded
+from changen2.training.bootstrap import bootstrap, rounded
 
 
 def test_the_interval_of_a_mean_is_the_one_of_theory():

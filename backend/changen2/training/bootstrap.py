@@ -1,29 +1,41 @@
-"""How sure a figure is: percentiles of what it would be on resampled tiles."""
+"""How sure a figure is: percentiles of what it would be on resampled images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from changen2.errors import InputError
-from changen2.training.measure import Score
 
 Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A figure with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 def bootstrap(statistic: Callable[[Indices], float], count: int, resamples: int = 1000, seed: int = 0) -> Score:
     """A figure with its 95 % percentile interval (Efron 1979).
 
     Args:
-        statistic: the figure of some tiles, given by number; a tile may come more than once.
-        count: tiles.
+        statistic: the figure of some images, given by number; an image may come more than once.
+        count: images.
         resamples: how often they are drawn with replacement.
         seed: of the draws.
 
     Raises:
-        InputError: no tiles.
+        InputError: no images.
     """
     if count < 1:
         raise InputError("There is nothing to resample.", hint="Measure on at least one tile.", code="no_tiles")
