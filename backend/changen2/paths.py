@@ -6,6 +6,9 @@ import os
 import re
 from pathlib import Path
 
+ARCHIVES = re.compile(r"(?:/vsi(?:zip|gzip|tar|7z|rar)/\{?)+")
+"""How GDAL is told to look into a file; one in another, too, and with braces where the file's name does not tell it."""
+
 WORDS = frozenset({"auto", "create", "remove", "edit"})
 """What may stand in place of a file."""
 
@@ -26,11 +29,15 @@ def absolute_source(source: str) -> str:
     """Return where a layer is read from, from the root of the file system where it is a local file.
 
     Args:
-        source: a file, also with a layer's name (``roads.gpkg|layername=roads``). What GDAL alone can tell stays as it
-            is: ``/vsi…``, URLs, subdatasets (``NETCDF:…``), connections.
+        source: a file, also with a layer's name (``roads.gpkg|layername=roads``) or in an archive
+            (``/vsizip/roads.zip/roads.shp``). What else GDAL alone can tell stays as it is: other ``/vsi…``, URLs,
+            subdatasets (``NETCDF:…``), connections.
     """
     path, bar, layer = source.partition("|")
-    return source if only_gdal_can_tell(path) else absolute(path) + bar + layer
+    if not only_gdal_can_tell(path):
+        return absolute(path) + bar + layer
+    ahead, archive, inside = _in_archive(source)
+    return ahead + absolute(archive) + inside
 
 
 def only_gdal_can_tell(source: str) -> bool:
@@ -57,12 +64,22 @@ def local_file(source: str) -> Path | None:
     for given in (source, source.partition("|")[0]):
         if os.path.exists(given):  # noqa: PTH110 - also false for what is no path
             return Path(given)
-    inside = Path(re.sub(r"^(/vsi\w+/)+", "", given))
-    return next((path for path in (inside, *inside.parents) if path.is_file()), None)
+    archive = _in_archive(given)[1]
+    return Path(archive) if archive else None
+
+
+def _in_archive(source: str) -> tuple[str, str, str]:
+    """What stands ahead of a local archive, the archive (empty: there is none), and what is told of its inside."""
+    begin = ARCHIVES.match(source)
+    if begin is None:
+        return source, "", ""
+    rest = source[begin.end() :]
+    ends = (mark.start() for mark in re.finditer(r"[/\\}|]|$", rest))
+    end = next((end for end in ends if os.path.isfile(rest[:end])), 0)  # noqa: PTH113 - also false for what is no path
+    return begin[0], rest[:end], rest[end:]
 
 
 def absolute_unless_words(source: str) -> str:
     """The same where there is such a file; ``auto``, kinds of events and addresses stay as they are."""
     words = {part.strip().casefold() for part in source.split(",")}
-    there = os.path.exists(source.partition("|")[0])  # noqa: PTH110 - also false for what is no path
-    return absolute_source(source) if there and not words <= WORDS else source
+    return absolute_source(source) if local_file(source) and not words <= WORDS else source

@@ -72,6 +72,23 @@ def test_the_file_behind_a_source_is_found(here, source):
     assert local_file(source.format(here=here)).samefile("a.tif")
 
 
+@pytest.mark.parametrize("told", ["", "/b.shp", "/b.gpkg|layername=../c/d", "|layername=c"])
+@pytest.mark.parametrize("written", ["{}", "./{}", "../here/{}", "{here}/{}", "{here}/../here/{}"])
+@pytest.mark.parametrize(
+    "ways", ["/vsizip/", "/vsitar/{", "/vsigzip//vsitar/", "/vsizip/{/vsizip/", "/vsizip/{/vsizip/{"]
+)  # fmt: skip
+def test_one_archive_has_one_name_however_it_is_written(here, ways, written, told):
+    archive, told = written.replace("{}", "a.tif").replace("{here}", str(here)), "}" * ways.count("{") + told
+    given = f"{ways}{archive}{told}"
+    assert absolute_source(given) == absolute_unless_words(given) == f"{ways}{here / 'a.tif'}{told}"
+    assert local_file(given).samefile("a.tif")
+
+
+@pytest.mark.parametrize("source", ["/vsis3/a.tif/b.tif", "/vsizip/vsicurl/a.tif", "/vsimem/a.tif", "a.tif/b.tif"])
+def test_a_file_of_the_same_name_is_not_what_lies_elsewhere(here, source):
+    assert absolute_source(source) in (source, str(here / source)) and local_file(source) is None
+
+
 def test_the_name_of_a_layer_stays(here):
     assert absolute_source("b.gpkg|layername=../roads/b") == f"{here / 'b.gpkg'}|layername=../roads/b"
 

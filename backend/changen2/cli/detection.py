@@ -77,7 +77,9 @@ def vectorize(
 
 
 def evaluate(
-    prediction: Annotated[str, typer.Argument(help="A change map or probability, or a folder of them.")],
+    prediction: Annotated[
+        str, typer.Argument(help="A change map or probability, a folder of them, or of a detection.")
+    ],
     reference: Annotated[
         str | None, typer.Argument(help="Map (non-zero is change), polygon layer, or a folder of maps.")
     ] = None,

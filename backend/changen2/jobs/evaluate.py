@@ -9,7 +9,7 @@ import numpy as np
 
 from changen2.errors import InputError
 from changen2.jobs.evaluation import labelled_points
-from changen2.jobs.evaluation.compare import Comparison, compare, matched, merged, objects_report
+from changen2.jobs.evaluation.compare import Comparison, compare, matched, merged, objects_report, require_one_map
 from changen2.jobs.evaluation.scaled_before import scaling_before
 from changen2.jobs.evaluation.truth import MASK, ChangeMap
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
@@ -39,10 +39,11 @@ def evaluate(
 
     Args:
         prediction: a 0/1 change map or a change probability, or a folder of them, or a folder in the layout of a data
-            set (``label``, ``semantic_A``, ``semantic_B``).
+            set (``label``, ``semantic_A``, ``semantic_B``), or that of a detection, of which the change map alone is
+            compared.
         reference: a map whose non-zero valid pixels are change (warped to the prediction by nearest
             neighbour), a polygon layer of changes, or a folder with a file of the same name for each
-            prediction, or of the same layout. None with ``points`` alone.
+            prediction, or of the same layout, or with ``change.tif`` for a detection. None with ``points`` alone.
         points: a point layer with a field ``reference`` (0 or 1); adds area-adjusted accuracy. With ``map`` (the
             stratum a point was drawn in) and ``stratum_pixels`` (its size) also of a map that has changed since.
         threshold: for a change probability.
@@ -71,6 +72,8 @@ def evaluate(
     validate(EvaluateRequest, {**given, "threshold": threshold, "min_area": min_area})
     if store is not None:
         amendable_card(store)
+    if points is not None:
+        require_one_map(prediction)
     reporter = Reporter(on_progress, is_cancelled)
     with gdal_environment():
         result: dict[str, Any] = {}

@@ -15,6 +15,7 @@ from changen2.errors import InputError
 from changen2.jobs.detection.calibrated import written_threshold
 from changen2.jobs.learning.material import Material, files_of, read_material
 from changen2.jobs.learning.register import require_free
+from changen2.jobs.learning.terms import under_terms
 from changen2.jobs.runs.folder import check_apart, is_unfinished
 from changen2.jobs.runs.journal import stamps
 from changen2.jobs.runs.manifest import read_manifest, versions, write_manifest
@@ -39,8 +40,8 @@ from changen2.training.watched import Watched
 FEW = 20
 """Pairs or tiles with change below which a model is seldom worth using."""
 
-KEPT = ("credits", "input", "architecture_summary", "parameters")
-"""What a new card takes over from that of the model it began with, beside the fields of every card."""
+KEPT = ("licence", "noncommercial", "credits", "input", "architecture_summary", "parameters")
+"""What a new card takes over from that of the model it began with, as far as what was learned from lets it."""
 
 NOTE = "The held-out pairs also chose the step, the threshold and the calibration."
 """Why a figure of theirs is somewhat better than what other images will show."""
@@ -108,7 +109,7 @@ def run(request: FinetuneRequest, reporter: Reporter) -> dict[str, Any]:
         card = store.write_model(new_card(request, base, material, trained, kinds, counts), compact(trained.model))
         reporter.step("measure", 2, 2)
         summary = _summary(card, base, material, trained, before, counts)
-        warnings = [*material.warnings, *_warnings(material, summary, kinds)]
+        warnings = [*material.warnings, *_terms(card, base), *_warnings(material, summary, kinds)]
         manifest = {
             "job": "finetune",
             "began": began.isoformat(),
@@ -233,7 +234,8 @@ def new_card(
     kind = request.kind.strip() or "changed object"
     title = request.title.strip() or f"{kind[0].upper()}{kind[1:]}: trained here"
     threshold, score = best_threshold(after)
-    kept = {name: value for name, value in base.model_dump().items() if name in KEPT}
+    folders = [request.pairs] if request.pairs else [Path(str(date)).parent for date in (request.before, request.after)]
+    kept = under_terms({name: value for name, value in base.model_dump().items() if name in KEPT}, map(Path, folders))
     return ModelCard.model_validate(
         {
             **kept,
@@ -249,8 +251,6 @@ def new_card(
             "tile_size": base.tile_size,
             "overlap": base.overlap,
             "threshold": round(threshold, 3),
-            "licence": base.licence,
-            "noncommercial": base.noncommercial,
             "sha256": "",
             "embedded": False,
             "origin": f"trained here from {base.name}",
@@ -317,6 +317,15 @@ def _summary(
         "best_step": trained.best_step,
         "seconds": round(trained.seconds, 1),
     }
+
+
+def _terms(card: ModelCard, base: ModelCard) -> list[str]:
+    if card.noncommercial == base.noncommercial:
+        return []
+    return [
+        f"Unlike {base.name}, {card.name} is not for commercial use: a generator under {card.licence} drew the images "
+        "that it learned from, and so it is under this licence, too."
+    ]
 
 
 def _warnings(material: Material, summary: dict[str, Any], kinds: int) -> list[str]:

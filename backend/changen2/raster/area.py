@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from changen2.errors import InputError
 from changen2.raster.cover import Cover, polygonal
 from changen2.raster.grid import Bounds, Grid
-from changen2.raster.layers import CHANGES, REJECTED, REVIEW, REVIEWS, Layer, read_layer
+from changen2.raster.layers import CHANGES, EVENT, REJECTED, REVIEW, REVIEWS, Layer, read_layer
 from changen2.raster.reading import unrelated
 
 
@@ -83,12 +83,12 @@ def read_changes(path: str | Path, grid: Grid, notes: list[str]) -> list[BaseGeo
     Args:
         path: of one layer, or of several of which one is named as detection or synthesis names it.
         grid: of the raster.
-        notes: takes how many were left out.
+        notes: takes how many were left out, and that drawn events of several steps count alike.
 
     Raises:
         InputError: as of ``read_polygons``; ``empty_extent`` also where all were rejected.
     """
-    layer = read_layer(path, usual=CHANGES, columns=[REVIEW])
+    layer = read_layer(path, usual=CHANGES, columns=[REVIEW, *EVENT])
     rejected = _rejected(layer)
     kept = [shape for shape, left_out in zip(layer.geometries, rejected, strict=True) if not left_out]
     if any(rejected) and not kept:
@@ -99,7 +99,20 @@ def read_changes(path: str | Path, grid: Grid, notes: list[str]) -> list[BaseGeo
         )
     if any(rejected):
         notes.append(f"{sum(rejected)} of {len(rejected)} polygons of {path} were rejected in their review: left out.")
+    if len(steps := _steps(layer)) > 1:
+        notes.append(
+            f"{path} holds events of steps {', '.join(map(str, steps))}: all are taken for change, as between the "
+            "first and the last image of their series. For two other images export those of the steps between them alone."
+        )
     return _polygons(kept, layer.crs, path, grid)
+
+
+def _steps(layer: Layer) -> list[int]:
+    """The steps of a synthesis in which drawn events happen, in order; none of any other layer."""
+    if not layer.fields.keys() >= set(EVENT):
+        return []
+    numbers = (step for step in layer.fields["step"].tolist() if isinstance(step, int | float) and step == step)
+    return sorted({int(step) for step in numbers})
 
 
 def _rejected(layer: Layer) -> list[bool]:

@@ -28,6 +28,9 @@ REVIEW, REJECTED = "review", "rejected"
 REVIEWS = frozenset({"unreviewed", "confirmed", REJECTED})
 """Field of a detection's polygons, and what the plugin marks them with."""
 
+EVENT = ("event", "step")
+"""Fields that tell a layer of a synthesis' events from other changes: what happens, and when."""
+
 Kind = Literal["polygon", "point"]
 
 DECLARED = {"polygon": ("Polygon", "Surface"), "point": ("Point",)}

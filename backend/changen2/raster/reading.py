@@ -37,6 +37,9 @@ PIXEL_SPACE = CRS.from_epsg(3857)
 FILL = np.array([124, 116, 104], np.uint8)
 """What invalid pixels look like to a model, on both dates: ImageNet's mean, so neither bright nor dark."""
 
+PROBABILITY_BAND = "Change probability"
+"""How the description begins of the band in which a detection stores its probability."""
+
 WARP_TOLERANCE = 1e-6
 """Source pixels; as good as exact (rasterio 1.4 fails on 0 itself)."""
 
@@ -113,6 +116,17 @@ def parts_of(dataset: DatasetReader) -> list[str]:
     return [name for name in dataset.files[1:] if not name.startswith(f"{dataset.files[0]}.")]
 
 
+def is_probability(dataset: DatasetReader, band: int = 1) -> bool:
+    """Whether a band is a detection's change probability, by its description.
+
+    A virtual mosaic keeps no description, but its parts do.
+    """
+    if (parts := parts_of(dataset)) and not any(dataset.descriptions):
+        with open_raster(parts[0]) as part:
+            return band <= part.count and is_probability(part, band)
+    return (dataset.descriptions[band - 1] or "").startswith(PROBABILITY_BAND)
+
+
 def choose_bands(dataset: DatasetReader, wanted: tuple[int, ...] | None) -> tuple[int, int, int]:
     """Return the three bands that a model sees as red, green and blue, counted from 1.
 
@@ -157,7 +171,7 @@ class AlignedRaster:
 
     Raises:
         InputError: as of ``open_raster`` and ``choose_bands``; ``bad_band`` where a band holds numbers of
-            colours, or the bands are of several data types.
+            colours or a change probability, or the bands are of several data types.
     """
 
     def __init__(
@@ -230,6 +244,12 @@ class AlignedRaster:
             raise InputError(
                 f"{self._dataset.name} has a colour table: its values are no brightness.",
                 hint="Expand it first: gdal_translate -expand rgb IN OUT, or Raster > Conversion > PCT to RGB in QGIS.",
+                code="bad_band",
+            )
+        if len(set(self.bands)) == 1 and is_probability(self._dataset, self.bands[0]):
+            raise InputError(
+                f"{self._dataset.name} is a change probability, the result of a detection: it is no image.",
+                hint="Give the image of one date.",
                 code="bad_band",
             )
 

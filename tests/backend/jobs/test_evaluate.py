@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pyogrio
@@ -72,6 +73,23 @@ def test_folders_are_compared_by_name(truth, tmp_path, write_raster):
     with pytest.raises(InputError) as caught:
         evaluate(tmp_path / "a", tmp_path / "b")
     assert "two.png" in caught.value.message
+
+
+def test_of_folders_of_detections_the_change_maps_are_compared_alone(pair, tmp_path, difference):
+    runs = [tmp_path / "run", tmp_path / "other"]
+    made, other = (difference(*pair, run, threshold=threshold) for run, threshold in zip(runs, (0.5, 0.9), strict=True))
+    probability, change = made["outputs"]["change_probability"], other["outputs"]["change"]
+    assert evaluate(*runs) == evaluate(probability, change) and evaluate(*runs)["f1"] < 1
+    Path(probability).unlink()
+    assert evaluate(*runs) == evaluate(made["outputs"]["change"], change)
+    for reference, points in ((None, "points.gpkg"), (change, None)):
+        with pytest.raises(InputError, match="is a folder") as caught:
+            evaluate(runs[0], reference, points=points)
+        assert caught.value.code == "bad_value" and f"such as {made['outputs']['change']}" in caught.value.hint
+    Path(change).unlink()
+    Path(other["outputs"]["polygons"]).unlink()
+    with pytest.raises(InputError, match=r"no reference for change\.tif"):
+        evaluate(*runs)
 
 
 def test_what_lies_in_archives_is_compared_alike(truth, tmp_path, write_raster, zipped):

@@ -104,6 +104,29 @@ def test_any_detector_is_a_start(start, installed, pairs, tmp_path):
     assert found["summary"]["model"] == "tanks" and "change_class" not in found["outputs"]
 
 
+def drawn_by(folder, job, **model):
+    (folder / "manifest.json").write_text(json.dumps({"job": job, "model": {"name": "drawer", "sha256": "", **model}}))
+
+
+@pytest.mark.parametrize("noncommercial", [True, False])
+@pytest.mark.parametrize("job", ["generate", "synthesize"])
+def test_the_licence_of_a_generator_binds_what_learned_from_its_images(pairs, pair, tmp_path, job, noncommercial):
+    drawn_by(pairs if job == "generate" else tmp_path, job, licence="CC-BY-NC-SA-4.0", noncommercial=noncommercial)
+    boxes = (500_075, 5_199_920, 500_115, 5_199_950), (500_010, 5_199_960, 500_030, 5_199_990)
+    changes = draw(tmp_path / "changes.gpkg", *boxes, crs="EPSG:32633")
+    given = {"pairs": pairs, "gsd": 0.5} if job == "generate" else {"before": pair[0], "after": pair[1]}
+    given |= {} if job == "generate" else {"changes": changes}
+    made = finetune("mine", tmp_path / "run", **given, **SHORT)
+    card, base = card_of("mine"), card_of("tiny")
+    assert card.noncommercial == noncommercial and card.licence == (
+        "CC-BY-NC-SA-4.0" if noncommercial else base.licence
+    )
+    assert card.credits == [*base.credits, *(["Images drawn by drawer, CC-BY-NC-SA-4.0"] if noncommercial else [])]
+    told = json.loads((tmp_path / "run" / "manifest.json").read_text())["model"]
+    assert (told["licence"], told["noncommercial"]) == (card.licence, card.noncommercial)
+    assert any("not for commercial use" in text for text in made["warnings"]) == noncommercial
+
+
 def test_a_start_without_heads_gets_the_same_from_the_same_seed(installed, pairs, tmp_path):
     installed("changestar-vitb-s0")
     given = {"pairs": pairs, "gsd": 0.5, "model": "changestar-vitb-s0", **SHORT}

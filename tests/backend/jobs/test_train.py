@@ -200,6 +200,16 @@ def test_the_native_pixel_size_lies_among_those_trained_at(config, low, high):
     assert low <= card.gsd_native <= high
 
 
+@pytest.mark.parametrize("noncommercial", [True, False])
+def test_the_card_has_the_licence_of_a_generator_that_forbids_commercial_use(config, tmp_path, noncommercial):
+    model = {"name": "drawer", "licence": "CC-BY-NC-SA-4.0", "noncommercial": noncommercial}
+    (tmp_path / "manifest.json").write_text(json.dumps({"job": "generate", "model": model}))
+    settings = load_config(config(pairs={"drawn": 1.0}, folders={"drawn": str(tmp_path)}))
+    card = card_of_training("x", torch.nn.Linear(1, 1), settings, {"held_out_f1": None, "calibration": None})
+    expected = ("CC-BY-NC-SA-4.0", True) if noncommercial else ("not stated", False)
+    assert (card.licence, card.noncommercial) == expected
+
+
 def test_without_held_out_pairs_the_card_claims_nothing(config):
     assert train_changestar(config(held_out_pairs=0), name="roofs")["held_out_f1"] is None
     about = info("roofs")

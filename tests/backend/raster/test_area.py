@@ -75,12 +75,12 @@ def test_a_table_without_shapes_is_no_polygon_layer(tmp_path):
 def reviewed(tmp_path):
     """Write four squares with a value each, by default in the field ``review``."""
 
-    def write(marks, name="review"):
+    def write(marks, name="review", **others):
         shapes = [shapely.box(500_000 + 10 * place, 5_199_990, 500_005 + 10 * place, 5_199_995) for place in range(4)]
         path = tmp_path / "change.gpkg"
         pyogrio.raw.write(
-            path, np.array([shapely.to_wkb(shape) for shape in shapes], object), field_data=[np.array(marks)],
-            fields=[name], layer="change", geometry_type="Polygon", crs="EPSG:32633",
+            path, shapely.to_wkb(np.array(shapes, object)), field_data=[np.array(marks), *others.values()],
+            fields=[name, *others], layer="change", geometry_type="Polygon", crs="EPSG:32633",
         )  # fmt: skip
         return path
 
@@ -114,3 +114,16 @@ def test_a_layer_of_which_all_was_rejected_is_refused(reviewed):
     with pytest.raises(InputError, match="All 4 polygons") as caught:
         read_changes(reviewed(np.array(["rejected"] * 4, object)), GRID, [])
     assert caught.value.code == "empty_extent"
+
+
+@pytest.mark.parametrize(("steps", "told"), [([1, 2, 2, 3], "1, 2, 3"), ([2, np.nan, 1, 2], "1, 2"), ([2] * 4, None)])
+def test_events_of_several_steps_are_not_taken_for_one_change_in_silence(reviewed, steps, told):
+    notes = []
+    path = reviewed(np.array(["create"] * 4, object), "event", step=np.array(steps))
+    assert len(read_changes(path, GRID, notes)) == 4
+    assert bool(notes) == bool(told) and all(f"steps {told}: " in note for note in notes)
+
+
+def test_steps_of_other_layers_say_nothing(reviewed):
+    notes = []
+    assert read_changes(reviewed(np.array([1, 2, 3, 4]), "step"), GRID, notes) and not notes

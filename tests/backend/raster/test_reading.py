@@ -132,6 +132,19 @@ def test_bands_of_several_types_are_refused(image, write_raster, tmp_path):
     assert valid_on(path, own, bands=(2,)).all()
 
 
+@pytest.mark.parametrize("mosaic", [False, True])
+def test_a_change_probability_is_no_image(pair, image, tmp_path, write_raster, difference, mosaic):
+    path = difference(*pair, tmp_path / "run")["outputs"]["change_probability"]
+    own = grids_of(path)[0]
+    if mosaic:
+        path = virtual(tmp_path / "mosaic.vrt", [path])
+    with pytest.raises(InputError, match="result of a detection") as caught:
+        AlignedRaster(path, own)
+    assert caught.value.code == "bad_band" and caught.value.hint
+    grey = virtual(tmp_path / "both.vrt", [path, write_raster("grey.tif", image[0][:1])])
+    assert valid_on(grey, own, bands=(2,)).any(), "another band beside it is"
+
+
 def listing(folder):
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

@@ -16,6 +16,7 @@ from changen2.models.predictor import QUANTUM
 from changen2.models.registry import ModelCard
 from changen2.raster.area import Area
 from changen2.raster.grid import Grid
+from changen2.raster.reading import PROBABILITY_BAND
 from changen2.raster.vectors import ChangePolygon, Classes, change_polygons, class_tags, write_polygons
 from changen2.raster.writing import Colors, WindowedRaster
 
@@ -30,7 +31,7 @@ CHANGE_COLORS: Colors = {0: (238, 238, 238, 255), 1: (214, 39, 40, 255)}
 Bytes = NDArray[np.uint8]
 
 DESCRIPTIONS = {
-    "change_probability": "Change probability: (value - 1) / 254",
+    "change_probability": f"{PROBABILITY_BAND}: (value - 1) / 254",
     "semantic_before": "Class before",
     "semantic_after": "Class after",
     "change_class": "Class of change",

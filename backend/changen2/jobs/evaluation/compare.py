@@ -18,6 +18,7 @@ from changen2.jobs.detection.change_map import LEVELS
 from changen2.jobs.evaluation.class_maps import ClassMaps
 from changen2.jobs.evaluation.places import FOUND_SHARE, Shares, least_pixels, outcome_of, place_shares
 from changen2.jobs.evaluation.truth import PROBABILITY, VECTORS, ChangeMap, Truth, open_truth
+from changen2.jobs.runs.manifest import read_manifest
 from changen2.jobs.runs.progress import Reporter
 from changen2.raster.accuracy import confusion, place_scores_with_intervals
 from changen2.raster.calibration import tally_levels
@@ -34,6 +35,9 @@ MAPS = {".tif", ".tiff", ".png"}
 
 REFERENCES = MAPS | VECTORS | {".bmp", ".gif", ".img", ".jp2", ".vrt"}
 """Endings of what may be a reference: beside it lie parts of shapefiles, world files and overviews."""
+
+CHANGE = "change.tif"
+"""What a detection's change map is called, and so the reference of its folder; above it stands the probability."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ def matched(
 ) -> Iterator[Matched]:
     """Pair maps with their references: two files, two folders, or two folders in the layout of a data set.
 
+    Of the folder of a detection its change map alone counts, see :func:`map_of`; its reference is called ``change``.
+
     Raises:
         InputError: ``bad_value`` or ``missing_file``.
     """
@@ -105,10 +111,35 @@ def matched(
     if not Path(reference).is_dir():
         raise InputError(
             f"{prediction} is a folder but {reference} is none.",
-            hint="Give two folders, or two files.",
+            hint=f"Give two folders, or two files{_such_as(prediction)}.",
             code="bad_value",
         )
     yield from _in_folders(Path(prediction), Path(reference))
+
+
+def map_of(folder: Path) -> Path | None:
+    """Return the change map in the folder of a detection, the probability where it is there; None in any other."""
+    if read_manifest(folder).get("job") != "detect":
+        return None
+    return next((path for name in ("change_probability.tif", CHANGE) if (path := folder / name).exists()), None)
+
+
+def require_one_map(prediction: str | Path) -> None:
+    """Refuse a folder where one map is asked for.
+
+    Raises:
+        InputError: ``bad_value``.
+    """
+    if Path(prediction).is_dir():
+        raise InputError(
+            f"{prediction} is a folder, but labelled points are of one map.",
+            hint=f"Give the map itself{_such_as(prediction)}.",
+            code="bad_value",
+        )
+
+
+def _such_as(folder: str | Path) -> str:
+    return f", such as {path}" if (path := map_of(Path(folder))) else ""
 
 
 def _in_folders(prediction: Path, reference: Path) -> Iterator[Matched]:
@@ -117,20 +148,22 @@ def _in_folders(prediction: Path, reference: Path) -> Iterator[Matched]:
     with_classes = laid_out and all((root / f"semantic_{date}").is_dir() for root in roots for date in "AB")
     maps, truths = (root / "label" if laid_out else root for root in roots)
     there = {path.stem: path for path in sorted(truths.iterdir()) if path.suffix.lower() in REFERENCES}
-    found = sorted(path for path in maps.iterdir() if path.suffix.lower() in MAPS)
-    missing = [path.name for path in found if path.stem not in there]
+    found = {path: path.name for path in sorted(maps.iterdir()) if path.suffix.lower() in MAPS}
+    if of_detection := map_of(prediction):
+        found = {of_detection: CHANGE}
+    missing = [name for name in found.values() if Path(name).stem not in there]
     if missing or not found:
         raise InputError(
             f"{truths} has no reference for {', '.join(missing[:3])}." if missing else f"{maps} holds no map.",
             hint="Each prediction needs a reference of the same name.",
             code="missing_file",
         )
-    for path in found:
+    for path, name in found.items():
         said, true = (
             (_named(root / "semantic_A", path), _named(root / "semantic_B", path)) if with_classes else None
             for root in roots
         )
-        yield Matched(path, there[path.stem], said, true)
+        yield Matched(path, there[Path(name).stem], said, true)
 
 
 def _named(folder: Path, path: Path) -> Path:

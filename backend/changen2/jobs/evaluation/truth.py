@@ -16,13 +16,13 @@ from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
-from changen2.jobs.detection.change_map import DESCRIPTIONS, LEVELS, lowest_change_value
+from changen2.jobs.detection.change_map import LEVELS, lowest_change_value
 from changen2.raster.area import Area, read_changes
 from changen2.raster.grid import Grid
 from changen2.raster.layers import CHANGES, NOTATION, read_layer
-from changen2.raster.reading import broken_pixels, check_overlap, open_raster, parts_of, warp
+from changen2.raster.reading import broken_pixels, check_overlap, is_probability, open_raster, warp
 from changen2.raster.validity import Validity
-from changen2.raster.vectors import read_unchanged
+from changen2.raster.vectors import UNCHANGED, read_class_tags, read_unchanged
 
 VECTORS = {".gpkg", ".shp", ".geojson", ".json", ".fgb", ".kml"}
 
@@ -72,7 +72,8 @@ class ChangeMap:
         check: called for each window that is looked through; may raise to cancel.
 
     Raises:
-        InputError: it cannot be read, or holds other fractions. Reading: ``bad_band``, see ``_Band``.
+        InputError: it cannot be read, or ``bad_value``: it holds other fractions, or classes of one date. Reading:
+            ``bad_band``, see ``_Band``.
     """
 
     def __init__(self, path: str | Path, threshold: float, check: Callable[[], None] = lambda: None) -> None:
@@ -81,7 +82,7 @@ class ChangeMap:
         self._threshold = threshold
         self.grid = Grid.of(self._dataset)
         self.notes: list[str] = []
-        self._is_stored = _is_described(self._dataset)
+        self._is_stored = is_probability(self._dataset)
         self.taken_for = PROBABILITY if self._is_stored else MASK
         if not self._is_stored and self._looks_probable(check):
             self._is_stored = not self._band.floating
@@ -143,7 +144,11 @@ class ChangeMap:
 
 
 class _Band:
-    """The one band of a map; where an image format wants three, all are the same."""
+    """The one band of a map; where an image format wants three, all are the same.
+
+    Raises:
+        InputError: ``bad_value`` where it names classes and none of them means that nothing changed.
+    """
 
     def __init__(self, path: str | Path, dataset: DatasetReader, *, zero_counts: bool = False) -> None:
         self.path = path
@@ -153,7 +158,14 @@ class _Band:
         self.dtype = np.dtype(dataset.dtypes[self._numbers[0] - 1])
         self.floating = self.dtype.kind == "f"
         self.validity = Validity(dataset, tuple(self._numbers), zero_counts=zero_counts)
-        self._unchanged = read_unchanged(dataset.tags())
+        tags = dataset.tags()
+        self._unchanged = read_unchanged(tags)
+        if (names := read_class_tags(tags)) and UNCHANGED not in tags:
+            raise InputError(
+                f"{path} is a map of classes ({', '.join(names.values())}): it does not tell what changed.",
+                hint="Give a map of change: change.tif or, of a series, change_t0_t1.tif beside it.",
+                code="bad_value",
+            )
 
     def read(self, reader: DatasetReader, window: Window) -> tuple[NDArray[Any], Mask]:
         """Return values and where they are valid, each ``[h, w]``; the reader may be a warped one.
@@ -178,15 +190,6 @@ class _Band:
         return np.isin(values, self._unchanged, invert=True)
 
 
-def _is_described(dataset: DatasetReader) -> bool:
-    """Whether a description says that a probability is stored; a virtual mosaic keeps none, but its parts do."""
-    stored = DESCRIPTIONS["change_probability"].partition(":")[0]
-    if (parts := parts_of(dataset)) and not any(dataset.descriptions):
-        with open_raster(parts[0]) as part:
-            return _is_described(part)
-    return (dataset.descriptions[0] or "").startswith(stored)
-
-
 def is_layer(reference: str | Path) -> bool:
     """Whether a reference is a polygon layer, by its ending."""
     return Path(str(reference).partition(NOTATION)[0]).suffix.lower() in VECTORS
@@ -205,7 +208,8 @@ def open_truth(reference: str | Path, grid: Grid, notes: list[str] | None = None
         notes: takes what a person should know of it.
 
     Raises:
-        InputError: it cannot be read, or is a raster that lies elsewhere. Reading: ``bad_band``, see ``_Band``.
+        InputError: it cannot be read, or is a raster that lies elsewhere; ``bad_value``: it is a change probability,
+            or classes of one date. Reading: ``bad_band``, see ``_Band``.
     """
     if is_layer(reference):
         return _polygon_truth(reference, grid, [] if notes is None else notes)
@@ -215,6 +219,13 @@ def open_truth(reference: str | Path, grid: Grid, notes: list[str] | None = None
 class _RasterTruth:
     def __init__(self, path: str | Path, grid: Grid) -> None:
         self._dataset = open_raster(path)
+        # From which probability on a place counts as changed nobody has said; above 0 it is nearly everywhere.
+        if is_probability(self._dataset):
+            raise InputError(
+                f"{path} is a change probability: what is true is a map of change, or polygons.",
+                hint="Give the map that was made of it at a threshold: change.tif beside it.",
+                code="bad_value",
+            )
         self._band = _Band(path, self._dataset, zero_counts=True)
         own = Grid.of(self._dataset).beside(grid)
         check_overlap(own, grid, path, "the change map")

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from changen2.errors import InputError
+from changen2.jobs.learning.terms import under_terms
 from changen2.models import store
 from changen2.models.catalogue import UNSTATED
 from changen2.models.registry import ModelCard, cards
@@ -80,7 +81,7 @@ def card_of_training(name: str, model: nn.Module, config: TrainingConfig, traine
             "tile_size": alike.tile_size,
             "overlap": alike.overlap,
             "threshold": 0.5,
-            "licence": UNSTATED,
+            **under_terms({"licence": UNSTATED}, map(config.folder, learned_from)),
             "sha256": "",
             "embedded": False,
             "origin": "trained here",

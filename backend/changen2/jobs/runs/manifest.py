@@ -85,9 +85,18 @@ def write_manifest(path: Path, content: dict[str, Any]) -> None:
 
 def detector_of(folder: Path) -> dict[str, Any] | None:
     """Return what the manifest of a detection says of its model; None where there is none, or none of ours."""
+    return _model_of(folder, "detect")
+
+
+def generator_of(folder: Path) -> dict[str, Any] | None:
+    """Return what the manifest of drawn images says of the generator; None where there is none, or none of ours."""
+    return _model_of(folder, "generate", "synthesize")
+
+
+def _model_of(folder: Path, *jobs: str) -> dict[str, Any] | None:
     made = read_manifest(folder)
     model = made.get("model")
-    return model if made.get("job") == "detect" and isinstance(model, dict) and "name" in model else None
+    return model if made.get("job") in jobs and isinstance(model, dict) and "name" in model else None
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

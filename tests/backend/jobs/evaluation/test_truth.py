@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from changen2.errors import InputError
 from changen2.jobs.evaluate import evaluate
+from changen2.raster.vectors import class_tags
 
 PROBABILITY, MASK = "change probability", "0/1 map"
 
@@ -130,6 +131,31 @@ def test_unchanged_classes_of_change_are_none(truth, write_raster):
     assert evaluate(path, label)["precision"] < 1, "without the tag, grade 1 is a change"
     with rasterio.open(path, "r+") as dataset:
         dataset.update_tags(UNCHANGED_CLASSES="0 1")
+    assert evaluate(path, label)["f1"] == evaluate(label, path)["f1"] == 1
+
+
+def test_a_probability_is_no_truth(truth, stored, tmp_path, write_raster):
+    said, part = write_raster("said.tif", truth), describe(write_raster("probability.tif", stored, nodata=0))
+    for reference in (part, mosaic(tmp_path / "mosaic.vrt", part)):
+        with pytest.raises(InputError, match="is a change probability") as caught:
+            evaluate(said, reference)
+        assert caught.value.code == "bad_value" and "change.tif" in caught.value.hint
+
+
+@pytest.mark.parametrize("names", [{0: "background", 1: "building"}, {1: "water", 4: "building"}])
+def test_classes_of_one_date_are_neither_a_map_nor_a_reference_those_of_change_are_both(truth, write_raster, names):
+    label, path = write_raster("label.tif", truth), write_raster("classes.tif", truth * 4, nodata=255)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.set_band_description(1, "Class after")
+    assert evaluate(path, label)["f1"] == evaluate(label, path)["f1"] == 1, "no more than a name"
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(**class_tags(names))
+    for pair in ((path, label), (label, path)):
+        with pytest.raises(InputError, match=r"map of classes.* building") as caught:
+            evaluate(*pair)
+        assert caught.value.code == "bad_value" and "change.tif" in caught.value.hint
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(**class_tags(names, [0]))
     assert evaluate(path, label)["f1"] == evaluate(label, path)["f1"] == 1
 
 
