@@ -102,7 +102,7 @@ def read_changes(path: str | Path, grid: Grid, notes: list[str]) -> list[BaseGeo
     if len(steps := _steps(layer)) > 1:
         notes.append(
             f"{path} holds events of steps {', '.join(map(str, steps))}: all are taken for change, as between the "
-            "first and the last image of their series. For two other images export those of the steps between them alone."
+            "first and the last image of their series. For two other images export those of the steps between them."
         )
     return _polygons(kept, layer.crs, path, grid)
 
