@@ -101,8 +101,8 @@ def read_changes(path: str | Path, grid: Grid, notes: list[str]) -> list[BaseGeo
         notes.append(f"{sum(rejected)} of {len(rejected)} polygons of {path} were rejected in their review: left out.")
     if len(steps := _steps(layer)) > 1:
         notes.append(
-            f"{path} holds events of steps {', '.join(map(str, steps))}: all are taken for change, as between the "
-            "first and the last image of their series. For two other images export those of the steps between them."
+            f"{path} holds events of steps {steps[0]} to {steps[-1]}: all are taken for change, as between the first "
+            "and the last image of their series. For two other images export those of the steps between them alone."
         )
     return _polygons(kept, layer.crs, path, grid)
 

@@ -122,8 +122,11 @@ def is_probability(dataset: DatasetReader, band: int = 1) -> bool:
     A virtual mosaic keeps no description, but its parts do.
     """
     if (parts := parts_of(dataset)) and not any(dataset.descriptions):
-        with open_raster(parts[0]) as part:
-            return band <= part.count and is_probability(part, band)
+        try:
+            with open_raster(parts[0]) as part:
+                return band <= part.count and is_probability(part, band)
+        except InputError:  # raw bytes, of which the mosaic alone tells what they are
+            return False
     return (dataset.descriptions[band - 1] or "").startswith(PROBABILITY_BAND)
 
 

@@ -116,7 +116,7 @@ def test_a_layer_of_which_all_was_rejected_is_refused(reviewed):
     assert caught.value.code == "empty_extent"
 
 
-@pytest.mark.parametrize(("steps", "told"), [([1, 2, 2, 3], "1, 2, 3"), ([2, np.nan, 1, 2], "1, 2"), ([2] * 4, None)])
+@pytest.mark.parametrize(("steps", "told"), [([1, 2, 2, 3], "1 to 3"), ([2, np.nan, 1, 2], "1 to 2"), ([2] * 4, None)])
 def test_events_of_several_steps_are_not_taken_for_one_change_in_silence(reviewed, steps, told):
     notes = []
     path = reviewed(np.array(["create"] * 4, object), "event", step=np.array(steps))

@@ -145,6 +145,20 @@ def test_a_change_probability_is_no_image(pair, image, tmp_path, write_raster, d
     assert valid_on(grey, own, bands=(2,)).any(), "another band beside it is"
 
 
+def test_a_virtual_raster_of_raw_bytes_is_an_image(image, tmp_path):
+    (tmp_path / "grey.raw").write_bytes(image[0][0].tobytes())
+    path = tmp_path / "grey.vrt"
+    path.write_text(
+        '<VRTDataset rasterXSize="80" rasterYSize="60"><VRTRasterBand dataType="Byte" band="1" '
+        'subClass="VRTRawRasterBand"><SourceFilename relativeToVRT="1">grey.raw</SourceFilename>'
+        "<ImageOffset>0</ImageOffset><PixelOffset>1</PixelOffset><LineOffset>80</LineOffset>"
+        "</VRTRasterBand></VRTDataset>"
+    )
+    own = grids_of(path)[0]
+    with gdal_environment(), AlignedRaster(path, own) as raster:
+        np.testing.assert_array_equal(raster.read(own.window)[0][0], image[0][0])
+
+
 def listing(folder):
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

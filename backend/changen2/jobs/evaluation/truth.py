@@ -147,7 +147,7 @@ class _Band:
     """The one band of a map; where an image format wants three, all are the same.
 
     Raises:
-        InputError: ``bad_value`` where it names classes and none of them means that nothing changed.
+        InputError: ``bad_value`` where it names classes and does not tell which of them are unchanged.
     """
 
     def __init__(self, path: str | Path, dataset: DatasetReader, *, zero_counts: bool = False) -> None:
