@@ -31,7 +31,7 @@ from changen2.protocol import EstimateSynthesisRequest, SynthesizeRequest
 from changen2.raster.area import Area
 from changen2.raster.ground import pixel_area_m2
 from changen2.raster.patches import BLOCK
-from changen2.raster.reading import gdal_environment
+from changen2.raster.reading import cache_for, gdal_environment
 
 BYTES_PER_PLACE = 200
 """Of a joint region: some ten tensors over its latent places, and its labels."""
@@ -39,8 +39,8 @@ BYTES_PER_PLACE = 200
 BYTES_PER_PIXEL = {TinyGenerator.latent_stride: 1100, PublishedGenerator.latent_stride: 6900}
 """Of a window, by latent stride: activations, measured for 64² latent places and the halo that the decoder sees."""
 
-BASE_BYTES = 500_000_000
-"""Torch, GDAL's cache and the blocks in work."""
+BASE_BYTES = 440_000_000
+"""Torch and the blocks in work; GDAL's cache comes to it."""
 
 EXEMPLAR_BYTES, EXEMPLAR_BYTES_PER_PIXEL = 110_000_000, 30
 """Of a start from exemplars: the detector that finds houses and the scenes that are drawn; and of a joint region, its
@@ -113,7 +113,8 @@ def run_with(
             "changed_m2": [area for _, area in changed],
             "tiles": tiles,
             "looks": looks,
-            "memory_bytes": _memory(form, card, list(chain(*regions)), request.init == "exemplar"),
+            "memory_bytes": cache_for(inputs.image.dataset)
+            + _memory(form, card, list(chain(*regions)), request.init == "exemplar"),
             "disk_bytes": _disk(request, inputs, series.steps),
             "seconds": _seconds(request, card, inputs, looks, len(series.steps)),
             "warnings": [*inputs.notes, *series.warnings],
