@@ -163,7 +163,7 @@ def let_happen(
         first = FirstLabels(grid, given, valid, inputs.area)
         series = EventSeries(work, grid, inputs.classes, first, numbers=inputs.numbers if inputs.labels else None)
         if inputs.drawn:
-            series.draw(inputs.drawn, request.steps or max(event.step for event in inputs.drawn))
+            series.draw(inputs.drawn, request.steps or max(event.step for event in inputs.drawn), reporter.check)
         else:
             kinds = _kinds(request.simulate or ",".join(KINDS))
             rules = make_rules(request, inputs.classes, kinds)
