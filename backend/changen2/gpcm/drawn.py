@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -62,6 +63,7 @@ def apply_drawn(
     block: int = BLOCK,
     on_mark: OnMark | None = None,
     first_number: int = 1,
+    check: Callable[[], None] = lambda: None,
 ) -> list[Event]:
     """Burn the events of one step into a map; later polygons lie over earlier ones.
 
@@ -74,6 +76,7 @@ def apply_drawn(
         block: largest window.
         on_mark: receives where each event acted.
         first_number: number of the first event.
+        check: called for each window; may raise to cancel.
 
     Returns:
         One event for each polygon of this step, in their order; ``area`` counts the pixels that it gives another class
@@ -85,6 +88,7 @@ def apply_drawn(
         counts = np.zeros(256, np.int64)
         box = extent(drawn.geometry, then.shape)
         for part in box.blocks(block):
+            check()
             inside = drawn.burn(part)
             values = then.read(part)
             inside &= values != NODATA

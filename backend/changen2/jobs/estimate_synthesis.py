@@ -1,4 +1,4 @@
-"""What a synthesis would take: changed area, windows of the generator, time, memory and disk; nothing is written."""
+"""What a synthesis would take: changed area, windows of the generator, time, memory and disk; nothing of it is kept."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from changen2.errors import InputError
 from changen2.gpcm.labels import Box
 from changen2.gpcm.regions import Region
 from changen2.gpcm.synthesis import Generator, Synthesizer
@@ -22,7 +23,7 @@ from changen2.jobs.synthesis.event_series import Step, rows_inside
 from changen2.jobs.synthesis.image_drawing import plan_regions
 from changen2.jobs.synthesis.model_defaults import settled
 from changen2.jobs.synthesis.overlays import SparseRaster
-from changen2.jobs.synthesis.plan import Inputs, let_happen, open_inputs, sampling
+from changen2.jobs.synthesis.plan import Inputs, let_happen, looked_at, open_inputs, sampling
 from changen2.models.generator_published import PublishedGenerator
 from changen2.models.generator_tiny import TinyGenerator
 from changen2.models.registry import ModelCard, card_of, load_generator
@@ -30,7 +31,11 @@ from changen2.protocol import EstimateSynthesisRequest, SynthesizeRequest
 from changen2.raster.area import Area
 from changen2.raster.ground import pixel_area_m2
 from changen2.raster.patches import BLOCK
-from changen2.raster.reading import gdal_environment
+from changen2.raster.reading import cache_for, gdal_environment
+
+SIMULATED = 200_000_000
+"""Pixels times steps up to which events are simulated for an estimate, which nobody asked for: half a minute, and twice
+as many bytes in the system's folder for temporary files."""
 
 BYTES_PER_PLACE = 200
 """Of a joint region: some ten tensors over its latent places, and its labels."""
@@ -38,8 +43,8 @@ BYTES_PER_PLACE = 200
 BYTES_PER_PIXEL = {TinyGenerator.latent_stride: 1100, PublishedGenerator.latent_stride: 6900}
 """Of a window, by latent stride: activations, measured for 64² latent places and the halo that the decoder sees."""
 
-BASE_BYTES = 500_000_000
-"""Torch, GDAL's cache and the blocks in work."""
+BASE_BYTES = 440_000_000
+"""Torch and the blocks in work; GDAL's cache comes to it."""
 
 EXEMPLAR_BYTES, EXEMPLAR_BYTES_PER_PIXEL = 110_000_000, 30
 """Of a start from exemplars: the detector that finds houses and the scenes that are drawn; and of a joint region, its
@@ -88,12 +93,13 @@ def run_with(
         None; ``warnings``.
 
     Raises:
-        InputError: whatever could not work.
+        InputError: whatever could not work; ``too_large``: events would have to be simulated for long.
         Cancelled: the reporter said so.
     """
     request = settled(request, card)
     with gdal_environment(), kept_memory(), ExitStack() as stack:
         inputs = open_inputs(request, card, stack)
+        _refuse_long_simulation(request, inputs)
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="changen2-")))
         series = let_happen(request, inputs, work, stack, reporter)
         regions = plan_regions(series.steps, inputs.image.grid, inputs.area.window, form.latent_stride)
@@ -112,11 +118,26 @@ def run_with(
             "changed_m2": [area for _, area in changed],
             "tiles": tiles,
             "looks": looks,
-            "memory_bytes": _memory(form, card, list(chain(*regions)), request.init == "exemplar"),
+            "memory_bytes": cache_for(inputs.image.dataset)
+            + _memory(form, card, list(chain(*regions)), request.init == "exemplar"),
             "disk_bytes": _disk(request, inputs, series.steps),
             "seconds": _seconds(request, card, inputs, looks, len(series.steps)),
             "warnings": [*inputs.notes, *series.warnings],
         }
+
+
+def _refuse_long_simulation(request: SynthesizeRequest, inputs: Inputs) -> None:
+    if inputs.drawn:
+        return
+    steps = request.steps or 1
+    height, width = looked_at(request, inputs, steps).shape
+    if height * width * steps > SIMULATED:
+        raise InputError(
+            f"Events on {height * width / 1e6:,.0f} megapixels in {steps} step{'' if steps == 1 else 's'} take long to "
+            "simulate.",
+            hint="Run to see what it takes.",
+            code="too_large",
+        )
 
 
 def _seconds(request: SynthesizeRequest, card: ModelCard, inputs: Inputs, looks: int, steps: int) -> float | None:

@@ -238,7 +238,7 @@ class _Series:
         name = f"change_t{step - 1}_t{step}.tif"
         self.names.append(name)
         if self._plan.drawn is not None:
-            events = apply_drawn(then, self._plan.drawn, step)
+            events = apply_drawn(then, self._plan.drawn, step, check=self._reporter.check)
             self.changed.append(write_change(self._work / name, self._grid, now, then))
             self._keep_drawn(events, step)
             on_block(step, self._blocks, self._blocks)

@@ -17,17 +17,15 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
-import numpy as np
 import rasterio
 import shapely
 from rasterio.errors import RasterioIOError
 from rasterio.features import shapes
-from rasterio.io import DatasetReader
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import JobError
-from changen2.raster.reading import GDAL_CACHE_MB, gdal_environment
+from changen2.raster.reading import cache_for, gdal_environment
 from changen2.raster.writing import is_disk_error
 
 HERE = 2048 * 2048
@@ -60,14 +58,6 @@ def outlines(
     with rasterio.open(values) as dataset:
         few = dataset.width * dataset.height <= HERE
     return _trace(values, mask, connectivity) if few else _trace_aside(values, mask, connectivity, check)
-
-
-def cache_for(dataset: DatasetReader) -> rasterio.Env:
-    """GDAL's cache for reading row by row: one row of blocks has to stay in it, or each is read again for every row."""
-    rows, _ = dataset.block_shapes[0]
-    size = rows * dataset.width * np.dtype(dataset.dtypes[0]).itemsize
-    # In bytes. Twice, since another raster is read beside it.
-    return rasterio.Env(GDAL_CACHEMAX=max(GDAL_CACHE_MB * 2**20, 2 * size))
 
 
 def _trace(values: Path, mask: Path, connectivity: int) -> Generator[tuple[BaseGeometry, int]]:
@@ -136,7 +126,9 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     values, mask = (Path(path) for path in sys.argv[1:3])
     try:
-        with gdal_environment(), rasterio.open(values) as dataset, cache_for(dataset), found:
+        with gdal_environment(), ExitStack() as files, found:
+            dataset = files.enter_context(rasterio.open(values))
+            files.enter_context(rasterio.Env(GDAL_CACHEMAX=cache_for(dataset)))
             for outline, value in _trace(values, mask, int(sys.argv[3])):
                 wkb = shapely.to_wkb(outline)
                 found.write(RECORD.pack(value, len(wkb)))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from changen2.raster.blending import BlockSums, Carry, Values
-from changen2.raster.reading import FILL, AlignedRaster, gdal_environment
+from changen2.raster.reading import FILL, AlignedRaster, gdal_thread
 from changen2.raster.tiles import Block
 
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Values]
@@ -141,7 +141,7 @@ def run_tiles(
     """
 
     def finish(pixels: BlockPixels, sums: BlockSums) -> None:
-        with gdal_environment():
+        with gdal_thread():
             write_core(pixels.block, carry.finish(sums), core_of(pixels.block, pixels.valid))
 
     with ThreadPoolExecutor(1, "writer") as writer:
@@ -173,7 +173,7 @@ def _prefetch(before: AlignedRaster, after: AlignedRaster, blocks: list[Block]) 
 
     def read() -> None:
         try:
-            with gdal_environment():
+            with gdal_thread():
                 for block in blocks:
                     if stopped.is_set():
                         return

@@ -23,8 +23,8 @@ from shapely.geometry.base import BaseGeometry
 from changen2.errors import InputError
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
-from changen2.raster.outlines import cache_for, outlines
-from changen2.raster.reading import broken_pixels, check_overlap, open_raster, warp
+from changen2.raster.outlines import outlines
+from changen2.raster.reading import broken_pixels, cache_for, check_overlap, open_raster, warp
 from changen2.raster.under import pixels_under
 from changen2.raster.vector_files import for_pyogrio
 from changen2.raster.writing import disk_errors
@@ -190,7 +190,7 @@ def change_polygons(
             a large one is measured; may raise to cancel.
     """
     with rasterio.open(change) as dataset, rasterio.open(probability) as probabilities, ExitStack() as files:
-        files.enter_context(cache_for(dataset))
+        files.enter_context(rasterio.Env(GDAL_CACHEMAX=cache_for(dataset)))
         grid = Grid.of(dataset)
         edge = SEGMENT_PIXELS * max(abs(grid.transform.a), abs(grid.transform.e))
         maps = [open_classes(path, grid, files) for path in (classes.before, classes.after)] if classes else []

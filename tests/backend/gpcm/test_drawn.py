@@ -92,3 +92,10 @@ def test_bad_events_are_refused() -> None:
         DrawnEvent("explode", 1, 1, box(0, 0, 1, 1))
     with pytest.raises(InputError, match="Step 0"):
         DrawnEvent("create", 1, 0, box(0, 0, 1, 1))
+
+
+def test_one_can_cancel_between_the_windows_of_events() -> None:
+    asked: list[None] = []
+    drawn = [DrawnEvent("create", 8, 1, box(0, 0, 30, 30))]
+    apply_drawn(ArrayLabels(np.full((30, 30), 2, np.uint8)), drawn * 3, 1, block=15, check=lambda: asked.append(None))
+    assert len(asked) == 3 * 4

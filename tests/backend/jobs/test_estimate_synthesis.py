@@ -1,5 +1,7 @@
 """What a synthesis would take, told beforehand, against what it took."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pyogrio
 import pytest
@@ -128,3 +130,13 @@ def test_a_trial_tells_the_time_before_the_first_run(image, events, estimate, fl
     more = estimate(image, events=events, sampling_steps=40)
     # The copies of the images cost the same.
     assert with_trial["seconds"] < more["seconds"] < 20 * with_trial["seconds"]
+
+
+def test_what_takes_long_to_simulate_is_not_estimated(image, village, events, estimate, monkeypatch):
+    monkeypatch.setattr(estimate_synthesis, "SIMULATED", 2 * 300 * 700)
+    monkeypatch.setattr(estimate_synthesis, "let_happen", let_happen := Mock(wraps=estimate_synthesis.let_happen))
+    for given in ({"labels": village}, {"simulate": "remove"}):
+        with pytest.raises(InputError) as caught:
+            estimate(image, **given, steps=3)
+        assert caught.value.code == "too_large" and "3 steps" in str(caught.value) and not let_happen.called
+    assert estimate(image, labels=village, steps=2) and estimate(image, events=events, steps=3)

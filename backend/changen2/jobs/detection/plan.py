@@ -16,7 +16,7 @@ from changen2.protocol import DetectRequest
 from changen2.raster.area import Area
 from changen2.raster.grid import Grid
 from changen2.raster.ground import ground_sampling_distance
-from changen2.raster.reading import check_overlap, open_raster
+from changen2.raster.reading import cache_for, check_overlap, open_raster
 from changen2.raster.resampling import source_window
 from changen2.raster.tiles import TileGrid
 
@@ -35,6 +35,7 @@ class Plan:
         work_grid: the grid the model sees.
         wanted: the window of the working grid that is needed.
         tiles: the tiles over the working grid.
+        cache: bytes of GDAL's, for either raster.
         warnings: what the user should know.
     """
 
@@ -47,6 +48,7 @@ class Plan:
     work_grid: Grid
     wanted: Window
     tiles: TileGrid
+    cache: int
     warnings: list[str]
 
     @property
@@ -72,8 +74,8 @@ class Plan:
             columns.tiles_per_block * columns.stride + columns.overlap
         )
         pairs = self.request.batch_size or 1
-        # Three blocks of imagery, two of sums; the pairs in the model; torch.
-        return block * (3 * 7 + 2 * 4 * self.planes) + pairs * pair_bytes(self.tile) + 400_000_000
+        # Three blocks of imagery, two of sums; the pairs in the model; what GDAL keeps; torch.
+        return block * (3 * 7 + 2 * 4 * self.planes) + pairs * pair_bytes(self.tile) + self.cache + 340_000_000
 
 
 def make_plan(request: DetectRequest) -> Plan:
@@ -84,10 +86,11 @@ def make_plan(request: DetectRequest) -> Plan:
     """
     card = card_of(request.model)
     with open_raster(request.before) as dataset:
-        grid = Grid.of(dataset)
+        grid, cache = Grid.of(dataset), cache_for(dataset)
     grid.require_north_up(request.before)
     with open_raster(request.after) as dataset:
         check_overlap(Grid.of(dataset), grid, request.after, request.before)
+        cache = max(cache, cache_for(dataset))
     area = Area.choose(grid, request.bounds, request.aoi)
     gsd = ground_sampling_distance(grid)
     factor = _scale_factor(request, card, gsd)
@@ -102,7 +105,7 @@ def make_plan(request: DetectRequest) -> Plan:
         planes_of(card),
     )
     warnings = _gsd_warnings(card, gsd, factor)
-    plan = Plan(request, card, grid, area, gsd, factor, work_grid, wanted, tiles, warnings)
+    plan = Plan(request, card, grid, area, gsd, factor, work_grid, wanted, tiles, cache, warnings)
     return replace(plan, warnings=[*warnings, *_memory_warnings(plan)])
 
 

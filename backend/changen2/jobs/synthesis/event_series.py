@@ -108,25 +108,25 @@ class EventSeries:
         stack.callback(labels.close)
         return labels
 
-    def draw(self, drawn: list[DrawnEvent], steps: int) -> None:
-        """Burn the events that an analyst drew."""
+    def draw(self, drawn: list[DrawnEvent], steps: int, check: Callable[[], None]) -> None:
+        """Burn the events that an analyst drew; ``check`` may raise to cancel."""
 
         def happen(now: LabelMap, then: LabelMap, step: int, mark: OnMark) -> list[Event]:
-            return apply_drawn(then, drawn, step)
+            return apply_drawn(then, drawn, step, check=check)
 
         def outlines(step: int, change: Path, events: list[Event]) -> list[tuple[Event, BaseGeometry]]:
             mine = [event.geometry for event in drawn if event.step == step]
             return [(e, to_grid(geometry, self._grid)) for e, geometry in zip(events, mine, strict=True)]
 
-        self._run(happen, steps, "drawn", outlines)
+        self._run(happen, steps, "drawn", outlines, check)
 
     def simulate(self, happen: Happen, steps: int, check: Callable[[], None]) -> None:
-        """Let events happen by themselves; ``check`` may raise to cancel while they are outlined."""
+        """Let events happen by themselves; ``check`` may raise to cancel."""
 
         def outlines(step: int, change: Path, events: list[Event]) -> list[tuple[Event, BaseGeometry]]:
             return list(footprints(self._path("marks"), change, events, check))
 
-        self._run(happen, steps, "simulated", outlines)
+        self._run(happen, steps, "simulated", outlines, check)
 
     def _run(
         self,
@@ -134,6 +134,7 @@ class EventSeries:
         steps: int,
         origin: str,
         outlines: Callable[[int, Path, list[Event]], list[tuple[Event, BaseGeometry]]],
+        check: Callable[[], None],
     ) -> None:
         before = self._fresh("labels_0")
         self.labels(before).close()
@@ -146,7 +147,7 @@ class EventSeries:
                 events = happen(now, then, number, marks.mark)
                 around = _around(events, self._grid)
                 step = Step(number, before, after, self._fresh(f"change_{number}"), around, self._block)
-                self._compare(step, now, then)
+                self._compare(step, now, then, check)
             finally:
                 marks.close()
                 now.close()
@@ -166,10 +167,11 @@ class EventSeries:
         path.unlink(missing_ok=True)
         return path
 
-    def _compare(self, step: Step, now: LabelMap, then: LabelMap) -> None:
+    def _compare(self, step: Step, now: LabelMap, then: LabelMap, check: Callable[[], None]) -> None:
         target = SparseRaster(step.change, self._grid, 0)
         alike: Counter[tuple[int, int]] = Counter()
         for block in step.blocks:
+            check()
             before, after = now.read(block), then.read(block)
             differs = change(before, after) == 1
             if differs.any():

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import shapely
 import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
+from shapely import STRtree
 
 from changen2.gpcm.exemplar import start_picture
 from changen2.gpcm.labels import Box
@@ -282,16 +284,19 @@ def needed(regions: Sequence[Sequence[Region]], asked: Box, cell: int, stride: i
     looked_at = [_as_row(asked)]
     chosen: list[list[Region]] = []
     for mine in reversed(regions):
-        seen = np.array(looked_at)
+        low = np.array([region.cells.min(axis=0) for region in mine]).reshape(-1, 2) * cell
+        high = np.array([region.cells.max(axis=0) + 1 for region in mine]).reshape(-1, 2) * cell
+        # Half a pixel less on all sides: what only touches does not meet.
+        places = shapely.box(*(low.T + 0.5), *(high.T - 0.5))
+        meets = np.zeros(len(mine), bool)
+        meets[STRtree(shapely.box(*np.array(looked_at).T)).query(places)[0]] = True
         kept: list[Region] = []
-        for region in reversed(mine):
-            low, high = region.cells.min(axis=0) * cell, (region.cells.max(axis=0) + 1) * cell
-            meets = (seen[:, 0] < high[0]) & (seen[:, 1] < high[1]) & (seen[:, 2] > low[0]) & (seen[:, 3] > low[1])
-            is_earlier_part = any((other.drawn == region.cells[0]).all(axis=1).any() for other in kept)
-            if meets.any() or is_earlier_part:
+        drawn: set[tuple[int, int]] = set()
+        for region, is_met in zip(reversed(mine), meets[::-1], strict=True):
+            if is_met or tuple(region.cells[0].tolist()) in drawn:
                 kept.append(region)
-                row = (_as_row(region.box) + np.array([-HALO, -HALO, HALO, HALO])) * stride
-                looked_at.append(row)
+                drawn.update(map(tuple, region.drawn.tolist()))
+                looked_at.append((_as_row(region.box) + np.array([-HALO, -HALO, HALO, HALO])) * stride)
         chosen.append(kept[::-1])
     return chosen[::-1]
 

@@ -31,7 +31,7 @@ from changen2.jobs.synthesis.exemplar_libraries import BUILDING, RasterLibrary, 
 from changen2.jobs.synthesis.found_buildings import Neighbourhoods
 from changen2.jobs.synthesis.image_drawing import DrawingPlan
 from changen2.jobs.synthesis.image_series import SourceImage
-from changen2.jobs.synthesis.instance_raster import InstanceLabels, InstanceMap, Removals, find_instances
+from changen2.jobs.synthesis.instance_raster import AUTO, SIDE, InstanceLabels, Removals, find_instances
 from changen2.jobs.synthesis.label_series import LabelSource
 from changen2.jobs.synthesis.overlays import FirstLabels
 from changen2.jobs.synthesis.unlabelled import Unlabelled
@@ -154,7 +154,7 @@ def let_happen(
         instances, said = find_instances(request.instances, image, work, files)
         first = FirstLabels(grid, InstanceLabels(instances), valid, inputs.area)
         series = EventSeries(work, grid, inputs.classes, first, instances.block)
-        asked = _looked_at(inputs.area, instances, steps, image.shape)
+        asked = looked_at(request, inputs, steps)
         series.removals = Removals(instances, asked, request.seed, request.removal_probability, on_block)
         series.simulate(series.removals.happen, steps, reporter.check)
         series.warnings += said
@@ -163,7 +163,7 @@ def let_happen(
         first = FirstLabels(grid, given, valid, inputs.area)
         series = EventSeries(work, grid, inputs.classes, first, numbers=inputs.numbers if inputs.labels else None)
         if inputs.drawn:
-            series.draw(inputs.drawn, request.steps or max(event.step for event in inputs.drawn))
+            series.draw(inputs.drawn, request.steps or max(event.step for event in inputs.drawn), reporter.check)
         else:
             kinds = _kinds(request.simulate or ",".join(KINDS))
             rules = make_rules(request, inputs.classes, kinds)
@@ -286,12 +286,13 @@ def _gsd_warnings(card: ModelCard, gsd: float | None) -> list[str]:
     ]
 
 
-def _looked_at(area: Area, instances: InstanceMap, steps: int, shape: tuple[int, int]) -> Box:
-    """Where instances have to be known, so that a part gives what the whole gives there.
+def looked_at(request: SynthesizeRequest, inputs: Inputs, steps: int) -> Box:
+    """Where events have to happen by themselves, so that a part gives what the whole gives there.
 
-    Change in one block is drawn apart from that in the others; what draws it sees less than two blocks further, and so
-    one step more depends on two blocks more. Where instances cross blocks, change may go on to anywhere.
+    Instances that are found lie each in one block. Change in one block is drawn apart from that in the others; what
+    draws it sees less than two blocks further, and so one step more depends on two blocks more. Where instances cross
+    blocks, change may go on to anywhere; and where there are labels, any object may be the one that is chosen.
     """
-    if instances.block is None:
-        return Box(0, 0, *shape)
-    return Box.of(area.window).grown(instances.block * (1 + 2 * steps)).clip(shape)
+    if not inputs.agnostic or request.instances not in (None, AUTO):
+        return Box(0, 0, *inputs.image.shape)
+    return Box.of(inputs.area.window).grown(SIDE * (1 + 2 * steps)).clip(inputs.image.shape)

@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 
 from changen2.gpcm.classes import ClassTable
-from changen2.gpcm.drawn import DrawnEvent
+from changen2.gpcm.drawn import DrawnEvent, extent
 from changen2.gpcm.labels import Box, Labels
 from changen2.jobs.synthesis.condition import INSTANCES
 
@@ -40,7 +40,10 @@ class Unlabelled:
         if self._object:
             for index in sorted(self._tree.query(shapely.box(box.left, box.top, box.right, box.bottom))):
                 event = self._drawn[index]
-                values[event.burn(box)] = self._object if event.to_class == 0 else 0
+                # Burning costs what the window does, and there may be thousands of events in it.
+                part = extent(event.geometry, (box.bottom, box.right)).meet(box)
+                if 0 not in part.shape:
+                    values[part.inside(box)][event.burn(part)] = self._object if event.to_class == 0 else 0
         return values
 
 
