@@ -225,7 +225,8 @@ class DetectionGroup:
         return marks_of_run(self.folder, _to_map(self.layer("change_probability")))
 
     def _carry_reviews(self, polygons: QgsVectorLayer, marks: dict[bytes, str]) -> Carried:
-        shapes = {feature.id(): feature.geometry().asWkb().data() for feature in polygons.getFeatures()}
+        places = polygons.getFeatures() if marks else ()  # the shapes of a million take seconds
+        shapes = {feature.id(): feature.geometry().asWkb().data() for feature in places}
         kept = len(marks.keys() & set(shapes.values()))
         states = {feature_id: marks[shape] for feature_id, shape in shapes.items() if shape in marks}
         written = self._set_reviews(states)

@@ -61,7 +61,7 @@ class FinetuneDetector(BackendAlgorithm):
     model's licence is that of the one it began with."""
 
     stages: ClassVar[Stages] = {
-        "read": (0, 5, "Cutting pairs out of the images"),
+        "read": (0, 5, "Reading the pairs"),
         "measure": (5, 5, "Measuring on what is held out"),
         "train": (5, 100, "Training"),
     }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import NamedTuple
 
 from qgis.core import (
     QgsCoordinateTransform,
     QgsCsException,
+    QgsExpression,
+    QgsExpressionContext,
+    QgsExpressionContextUtils,
     QgsFeature,
     QgsFeatureRequest,
     QgsGeometry,
@@ -22,6 +26,9 @@ from qgis.PyQt.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, Q
 from ..icons import own_icon, qgis_icon
 from ..results import DetectionGroup, find_group
 from ..widgets.tool_button import tool_button
+
+NEAR = 100
+"""Places in which the next open one is looked for, before it is in all of them: a million take seconds."""
 
 
 class Answer(NamedTuple):
@@ -244,12 +251,27 @@ class WalkBar(QWidget):
             self._go_to(following)
 
     def _next_open(self) -> int | None:
+        layer = self._layer()
+        order = chain(range(self._at + 1, len(self._ids)), range(self._at + 1))
+        near = list(islice(order, NEAR))
+        open_ids = self._open_among([self._ids[index] for index in near], layer)
+        following = next((index for index in near if self._ids[index] in open_ids), None)
+        if following is not None or len(near) == len(self._ids):
+            return following
         request = QgsFeatureRequest().setFlags(QgsFeatureRequest.Flag.NoGeometry)
-        request.setFilterExpression(self.open_filter())
-        open_ids = {feature.id() for feature in self._layer().getFeatures(request)}
-        count = len(self._ids)
-        order = ((self._at + step) % count for step in range(1, count + 1))
+        open_ids = {feature.id() for feature in layer.getFeatures(request.setFilterExpression(self.open_filter()))}
         return next((index for index in order if self._ids[index] in open_ids), None)
+
+    def _open_among(self, ids: list[int], layer: QgsVectorLayer) -> set[int]:
+        is_open = QgsExpression(self.open_filter())
+        context = QgsExpressionContext(QgsExpressionContextUtils.globalProjectLayerScopes(layer))
+
+        def of(feature: QgsFeature) -> bool:
+            context.setFeature(feature)
+            return bool(is_open.evaluate(context))
+
+        request = QgsFeatureRequest(ids).setFlags(QgsFeatureRequest.Flag.NoGeometry)
+        return {feature.id() for feature in layer.getFeatures(request) if of(feature)}
 
     def _show_position(self, feature: QgsFeature | None = None) -> None:
         count = len(self._ids)

@@ -494,6 +494,13 @@ def test_what_was_drawn_over_images_without_crs_comes_back_with_the_threshold(pr
     assert group.layer("polygons").featureCount() == 2
 
 
+def test_without_marks_no_place_is_read_for_them(project, pixels, monkeypatch):
+    group = DetectionGroup(add_run_folder(project, str(pixels), "Change"))
+    polygons = group.layer("polygons")
+    monkeypatch.setattr(polygons, "getFeatures", lambda: pytest.fail("the shapes of a million places take seconds"))
+    assert group.carry_reviews_of_run() == (0, 0)
+
+
 @pytest.mark.parametrize("marked_meanwhile", [False, True])
 def test_results_that_replace_others_in_their_folder_are_shown(project, pixels, marked_meanwhile):
     # As after another threshold, which was written into the folder of the run itself.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,9 @@ from changen2.raster.cover import Cover, polygonal
 from changen2.raster.grid import Bounds, Grid
 from changen2.raster.layers import CHANGES, EVENT, REJECTED, REVIEW, REVIEWS, Layer, read_layer
 from changen2.raster.reading import unrelated
+
+LATTICE = 22
+"""Points along a side by which a raster's surroundings are found in other coordinates."""
 
 
 class Area:
@@ -49,7 +54,8 @@ class Area:
             )
         if aoi is not None:
             polygons = read_polygons(aoi, grid)
-            merged = shapely.total_bounds(polygons)
+            on_raster = np.array(polygons, object)[shapely.intersects(polygons, shapely.box(*grid.bounds()))]
+            merged = shapely.total_bounds(on_raster if len(on_raster) else polygons)
             return cls(grid, grid.window_of(_outward(grid, tuple(merged))), polygons)
         return cls(grid, grid.window_of(bounds) if bounds is not None else grid.window)
 
@@ -62,7 +68,7 @@ class Area:
 
 
 def read_polygons(path: str | Path, grid: Grid) -> list[BaseGeometry]:
-    """Read the polygons of any vector file in the grid's coordinates.
+    """Read the polygons of any vector file in the grid's coordinates; those far from it may be left out.
 
     Without a CRS on the grid, coordinates are taken as (column, row), whatever the file claims.
 
@@ -73,7 +79,7 @@ def read_polygons(path: str | Path, grid: Grid) -> list[BaseGeometry]:
     Raises:
         InputError: as of ``read_layer``, ``empty_extent`` (no polygon in it) or ``no_overlap``.
     """
-    layer = read_layer(path, columns=[])
+    layer = read_near(path, grid, columns=[])
     return _polygons(layer.geometries, layer.crs, path, grid)
 
 
@@ -88,7 +94,7 @@ def read_changes(path: str | Path, grid: Grid, notes: list[str]) -> list[BaseGeo
     Raises:
         InputError: as of ``read_polygons``; ``empty_extent`` also where all were rejected.
     """
-    layer = read_layer(path, usual=CHANGES, columns=[REVIEW, *EVENT])
+    layer = read_near(path, grid, usual=CHANGES, columns=[REVIEW, *EVENT])
     rejected = _rejected(layer)
     kept = [shape for shape, left_out in zip(layer.geometries, rejected, strict=True) if not left_out]
     if any(rejected) and not kept:
@@ -113,6 +119,51 @@ def _steps(layer: Layer) -> list[int]:
         return []
     numbers = (step for step in layer.fields["step"].tolist() if isinstance(step, int | float) and step == step)
     return sorted({int(step) for step in numbers})
+
+
+def read_near(path: str | Path, grid: Grid, *, usual: Sequence[str] = (), columns: Sequence[str] = ()) -> Layer:
+    """Read what of a layer lies on a grid or beside it: that of a whole country takes minutes, and all memory.
+
+    All of it is read where no polygon is near, and where the layer has any of the columns, for values are counted.
+
+    Args:
+        path: as of :func:`changen2.raster.layers.read_layer`, as are ``usual`` and ``columns``.
+        grid: of the raster.
+
+    Raises:
+        InputError: as of ``read_layer`` and :func:`way_to_grid`.
+    """
+    near = read_layer(path, usual=usual, columns=columns, around=partial(_surroundings, grid, path))
+    found = any(shape is not None and polygonal(shape).area > 0 for shape in near.geometries)
+    if len(near.geometries) == near.count or (found and not near.fields):
+        return near
+    return read_layer(path, usual=usual, columns=columns)
+
+
+def _surroundings(grid: Grid, path: str | Path, crs: str | None, extent: Bounds) -> Bounds | None:
+    """A grid and as much again on every side of it, in the coordinates of a layer; None where they are not sure."""
+    left, bottom, right, top = grid.bounds()
+    width, height = right - left, top - bottom
+    x, y = lattice = np.meshgrid(
+        np.linspace(left - width, right + width, LATTICE), np.linspace(bottom - height, top + height, LATTICE)
+    )
+    to_grid = way_to_grid(crs, grid, path)
+    if to_grid is not None:
+        # Longitudes of another turn are of the same places.
+        if CRS.from_user_input(crs).is_geographic and (extent[0] < -180 or extent[2] > 180):
+            return None
+        x, y = to_grid.transform(*lattice, direction=TransformDirection.INVERSE)
+        back = to_grid.transform(x, y)
+        if not all(
+            np.allclose(a, b, 0, side / 1000) for a, b, side in zip(back, lattice, (width, height), strict=True)
+        ):
+            return None  # where coordinates fold or end
+        if any(
+            (steps := np.hypot(np.diff(x, axis=i), np.diff(y, axis=i))).max() > 4 * np.median(steps) for i in (0, 1)
+        ):
+            return None  # where they turn over, as at the antimeridian
+    rim_x, rim_y = np.ptp(x) / LATTICE, np.ptp(y) / LATTICE  # what bulges out between two points
+    return x.min() - rim_x, y.min() - rim_y, x.max() + rim_x, y.max() + rim_y
 
 
 def _rejected(layer: Layer) -> list[bool]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyogrio
 import shapely
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
 from changen2.paths import may_be_there
+from changen2.raster.grid import Bounds
 from changen2.raster.vector_files import for_pyogrio
 
 NOTATION = "|layername="
@@ -33,6 +35,9 @@ EVENT = ("event", "step")
 
 Kind = Literal["polygon", "point"]
 
+Around = Callable[[str | None, Bounds], Bounds | None]
+"""What of a layer is wanted, by its CRS and its extent, in its coordinates; None: all of it."""
+
 DECLARED = {"polygon": ("Polygon", "Surface"), "point": ("Point",)}
 DIMENSIONS = {"polygon": 2, "point": 0}
 
@@ -45,15 +50,24 @@ class Layer:
         geometries: of its features; None where one has none. Empty for a table.
         fields: values by name, one for each feature.
         crs: as WKT or ``EPSG:…``; None where it has none.
+        numbers: of the features, from 1 as they lie in the file, ascending. Empty for a table.
+        count: of the features in the file, read or not. 0 for a table.
     """
 
     geometries: list[BaseGeometry | None]
     fields: dict[str, NDArray[Any]]
     crs: str | None
+    numbers: NDArray[np.int64]
+    count: int
 
 
 def read_layer(
-    source: str | Path, kind: Kind = "polygon", *, usual: Sequence[str] = (), columns: Sequence[str] | None = None
+    source: str | Path,
+    kind: Kind = "polygon",
+    *,
+    usual: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+    around: Around | None = None,
 ) -> Layer:
     """Read a layer of any vector file.
 
@@ -63,6 +77,7 @@ def read_layer(
         kind: of the features that are looked for.
         usual: names of which the first that is there is meant, where no name is given.
         columns: fields to read; None: all.
+        around: tells the box that features have to meet to be read; None: all are.
 
     Raises:
         InputError: ``missing_file``, ``unreadable``, or ``bad_layer``: there is no such layer, or it has to be named.
@@ -74,7 +89,7 @@ def read_layer(
         # What pyogrio warns of is either said in the words of this program or does not matter for shapes.
         warnings.filterwarnings("ignore", module="pyogrio")
         try:
-            return _read(*chosen_layer(source, kind, usual=usual), columns)
+            return _read(*chosen_layer(source, kind, usual=usual), columns, around)
         except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
             raise InputError(
                 f"{path} cannot be read as a vector layer: {error}", hint="Export it as GeoPackage.", code="unreadable"
@@ -157,8 +172,32 @@ def _holds(path: str, name: str, declared: str | None, kind: Kind) -> bool:
     return any(shapely.get_dimensions(shapes) == DIMENSIONS[kind])
 
 
-def _read(path: str, name: str, columns: Sequence[str] | None) -> Layer:
+def _read(path: str, name: str, columns: Sequence[str] | None, around: Around | None = None) -> Layer:
     with for_pyogrio(path) as file:
-        meta, _, wkb, fields = pyogrio.raw.read(file, layer=name, columns=columns)
-    geometries = [] if wkb is None else list(shapely.from_wkb(wkb))
-    return Layer(geometries, dict(zip(map(str, meta["fields"]), fields, strict=True)), meta.get("crs"))
+        box = None if around is None else _box(file, name, around)
+        meta, fids, wkb, fields = pyogrio.raw.read(
+            file, layer=name, columns=columns, bbox=box, return_fids=box is not None
+        )
+        geometries = np.array([] if wkb is None else shapely.from_wkb(wkb), object)
+        count = len(geometries)
+        numbers = np.arange(1, count + 1)
+        if box is not None:
+            # Through a spatial index they come in any order; numbers of features need have no order either.
+            every = pyogrio.raw.read(file, layer=name, columns=[], read_geometry=False, return_fids=True)[1]
+            count, ascending = len(every), np.argsort(every)
+            places = ascending[np.searchsorted(every, fids, sorter=ascending)]
+            order = np.argsort(places)
+            numbers, geometries = places[order] + 1, geometries[order]
+            fields = [values[order] for values in fields]
+    named = dict(zip(map(str, meta["fields"]), fields, strict=True))
+    return Layer(list(geometries), named, meta.get("crs"), numbers, count)
+
+
+def _box(file: str, name: str, around: Around) -> Bounds | None:
+    """What of a layer is to be read; None where that is all of it."""
+    about = pyogrio.read_info(file, layer=name, force_total_bounds=True)
+    extent = about["total_bounds"]
+    if extent is None or not np.isfinite(extent).all():
+        return None
+    box = around(about["crs"], extent)
+    return None if box is None or shapely.box(*box).covers(shapely.box(*extent)) else box

@@ -38,6 +38,9 @@ UNCHANGED = "UNCHANGED_CLASSES"
 SEGMENT_PIXELS = 64
 """Longest straight edge, in pixels, before it is projected to the ellipsoid."""
 
+BATCH = 50_000
+"""Polygons that are written at once, in a second or so: a backend that says nothing for 30 s is taken for dead."""
+
 FIELDS = {
     "area_m2": np.float64,
     "area_px": np.int64,
@@ -212,8 +215,27 @@ def change_polygons(
             yield ChangePolygon(geometry, area, pixels, mean, *pair)
 
 
-def write_polygons(path: Path, polygons: list[ChangePolygon], grid: Grid) -> None:
-    """Write ``change.gpkg`` (layer ``change``), every polygon unreviewed."""
+def write_polygons(
+    path: Path, polygons: list[ChangePolygon], grid: Grid, check: Callable[[], None] = lambda: None
+) -> None:
+    """Write ``change.gpkg`` (layer ``change``), every polygon unreviewed.
+
+    Args:
+        path: of a file that is not there yet.
+        polygons: of a change map.
+        grid: of the change map.
+        check: called before each ``BATCH`` of them, during which no other thread gets to run; may raise to cancel.
+    """
+    with warnings.catch_warnings():
+        # Without CRS is meant: such polygons are in pixels.
+        warnings.filterwarnings("ignore", message="'crs' was not provided")
+        for first in range(0, max(1, len(polygons)), BATCH):
+            check()
+            with disk_errors(path):
+                _write(path, polygons[first : first + BATCH], grid, append=first > 0)
+
+
+def _write(path: Path, polygons: list[ChangePolygon], grid: Grid, append: bool) -> None:
     columns: dict[str, list[object]] = {
         "area_m2": [np.nan if p.area_m2 is None else p.area_m2 for p in polygons],
         "area_px": [p.area_px for p in polygons],
@@ -222,14 +244,6 @@ def write_polygons(path: Path, polygons: list[ChangePolygon], grid: Grid) -> Non
         "to_class": [p.to_class for p in polygons],
         "review": ["unreviewed" for _ in polygons],
     }
-    with warnings.catch_warnings():
-        # Without CRS is meant: such polygons are in pixels.
-        warnings.filterwarnings("ignore", message="'crs' was not provided")
-        with disk_errors(path):
-            _write(path, columns, polygons, grid)
-
-
-def _write(path: Path, columns: dict[str, list[object]], polygons: list[ChangePolygon], grid: Grid) -> None:
     with for_pyogrio(path) as file:
         pyogrio.raw.write(
             file,
@@ -241,6 +255,7 @@ def _write(path: Path, columns: dict[str, list[object]], polygons: list[ChangePo
             geometry_type="Polygon",
             crs=grid.crs.to_wkt() if grid.crs else None,
             nan_as_null=True,
+            append=append,
         )
 
 

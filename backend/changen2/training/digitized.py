@@ -98,8 +98,8 @@ def split(window: Window, polygons: list[BaseGeometry], grid: Grid) -> tuple[Win
     places, areas = centres[inside] - start, shapely.area(np.array(polygons, object))[inside]
     if len(places) < 2:
         raise InputError(
-            f"{len(places)} of the {len(polygons)} changes lie in the area; at least two are needed, to learn from "
-            "one and to measure with the other.",
+            f"{len(places)} of the changes lie in the area; at least two are needed, to learn from one and to measure "
+            "with the other.",
             hint="Draw more changes: some twenty make a model that is worth using.",
             code="too_few",
         )

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import glob
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from changen2.errors import InputError
+from changen2.raster.reading import gdal_environment, open_raster
 from changen2.training.image_files import IMAGES, Bytes, Mask, metres_per_pixel, read_rgb, read_values
 from changen2.training.split import is_held_out, split
 from changen2.training.watched import Check, Watched, go_on
 
 BACKGROUND, BUILDING, IGNORE = 0, 1, 255
 
+SEMANTIC = ("semantic_A", "semantic_B")
+
 EVERY = 10
 """Every so manieth image or pair of a folder is held out."""
+
+BYTES_PER_PIXEL = 11
+"""Of a pair in memory, as measured: 6 of two images, 3 of three labels, and what is lost between them."""
 
 ReadLabel = Callable[[Path], Bytes]
 Scale = tuple[float, bool]
@@ -58,6 +64,36 @@ class PlacePair:
     before: Place
     after: Place
     change: Place
+
+
+class Layer:
+    """The files of a folder that go with images of another one; it is listed once, for it may hold many thousands.
+
+    Args:
+        folder: of images or labels.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        images = (path for path in folder.iterdir() if path.suffix.lower() in IMAGES and path.is_file())
+        self._first = {path.stem: path for path in sorted(images, reverse=True)}
+
+    def of(self, path: Path) -> Path:
+        """The file that goes with an image: of its name, or of its stem with another ending.
+
+        Raises:
+            InputError: ``missing_file``.
+        """
+        same = self._folder / path.name
+        # A name may have dots: tile.1.png is of another one than tile.tif.
+        found = same if same.is_file() else self._first.get(path.stem)
+        if found is None:
+            raise InputError(
+                f"{self._folder} has no {path.name}.",
+                hint="Images and labels that belong together need equal names.",
+                code="missing_file",
+            )
+        return found
 
 
 def read_mask(path: Path) -> Bytes:
@@ -99,10 +135,10 @@ def read_images(
         InputError: ``missing_file``, ``bad_value`` or ``unreadable``; the folder or an image in it is not whole.
     """
     paths = _images(root, "labelled images", ("images", "masks"))
-    scales = _scales(paths, gsd, check)
+    scales, masks = _scales(paths, gsd, check), Layer(root / "masks")
     places = []
     for index, path in enumerate(Watched(paths, check)):
-        (image, seen), label = read_rgb(path), read_label(layer_path(root, "masks", path))
+        (image, seen), label = read_rgb(path), read_label(masks.of(path))
         _check_sizes(root, path, seen, label)
         own, named = scales[path]
         held_out = is_held_out(index, len(paths), EVERY)
@@ -117,6 +153,7 @@ def read_pairs(
     object_class: int | None = None,
     read_date: ReadLabel | None = None,
     check: Check = go_on,
+    on_pair: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[PlacePair]:
     """Pairs in the LEVIR-CD layout: A, B and label with equal file names; any value of label but 0 is change.
 
@@ -134,16 +171,41 @@ def read_pairs(
             masks, in which any value but 0 is an object.
         read_date: makes a label of a semantic map in another way.
         check: called before each pair; may raise to cancel.
+        on_pair: told pairs read and pairs in all; may raise to cancel.
 
     Raises:
         InputError: ``missing_file``, ``bad_value`` or ``unreadable``; the folder or a pair in it is not whole.
+            ``too_large``: the pairs take more memory than is free.
     """
     # A small data set has an empty list/val.txt without anybody's having wished so.
     wished = read_manifest(root).get("parameters", {}).get("val_share") == 0
     parts = split(root, _pair_files(root), every, wished)
     read_date = read_date or partial(_read_objects, object_class, tells_classes(root))
-    scales = _scales([path for path, _ in parts], gsd, check)
-    return [_read_pair(root, path, scales[path], held_out, read_date) for path, held_out in Watched(parts, check)]
+    paths = [path for path, _ in parts]
+    scales = _scales(paths, gsd, check)
+    _check_memory(root, Watched(paths, check), psutil.virtual_memory().available)
+    layers = {name: Layer(root / name) for name in ("A", "B", "label", *SEMANTIC) if (root / name).is_dir()}
+    pairs = []
+    for path, held_out in Watched(parts, check):
+        pairs.append(_read_pair(root, layers, path, scales[path], held_out, read_date))
+        on_pair(len(pairs), len(parts))
+    return pairs
+
+
+def _check_memory(root: Path, paths: Sequence[Path], free: int) -> None:
+    """Refuse pairs that take more than the free bytes of memory, of which one image each is given."""
+    pixels = 0
+    for path in paths:
+        with gdal_environment(), open_raster(path) as dataset:
+            pixels += dataset.width * dataset.height
+    needed = pixels * BYTES_PER_PIXEL
+    if needed > free:
+        raise InputError(
+            f"The {len(paths)} pairs in {root} take {needed / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are free.",
+            hint=f"Name about {len(paths) * free // needed} of them, those to learn from and to hold out, in "
+            "list/train.txt and list/val.txt, one a line; or give smaller ones, or close other programs.",
+            code="too_large",
+        )
 
 
 def left_out(root: Path, pairs: Sequence[PlacePair]) -> str | None:
@@ -215,12 +277,14 @@ def tells_classes(root: Path) -> bool:
     return read_manifest(root).get("kind") == "S9"
 
 
-def _read_pair(root: Path, path: Path, scale: Scale, held_out: bool, read_date: ReadLabel) -> PlacePair:
-    (before, seen_before), (after, seen_after) = (read_rgb(layer_path(root, date, path)) for date in "AB")
-    change = read_mask(layer_path(root, "label", path))
+def _read_pair(
+    root: Path, layers: Mapping[str, Layer], path: Path, scale: Scale, held_out: bool, read_date: ReadLabel
+) -> PlacePair:
+    (before, seen_before), (after, seen_after) = (read_rgb(layers[date].of(path)) for date in "AB")
+    change = read_mask(layers["label"].of(path))
     dates = [
-        read_date(layer_path(root, layer, path)) if (root / layer).is_dir() else np.full(change.shape, IGNORE, np.uint8)
-        for layer in ("semantic_A", "semantic_B")
+        read_date(layers[name].of(path)) if name in layers else np.full(change.shape, IGNORE, np.uint8)
+        for name in SEMANTIC
     ]
     _check_sizes(root, path, seen_before, seen_after, change, *dates)
     parts = (
@@ -258,24 +322,6 @@ def _read_objects(object_class: int | None, classes: bool, path: Path) -> Bytes:
             code="bad_value",
         )
     return _mask(values, known, path)
-
-
-def layer_path(root: Path, layer: str, path: Path) -> Path:
-    """The file of a layer that goes with an image: of its name, or of its stem with another ending.
-
-    Raises:
-        InputError: ``missing_file``.
-    """
-    others = sorted((root / layer).glob(f"{glob.escape(path.stem)}.*"))
-    for candidate in (root / layer / path.name, *others):
-        # A name may have dots: tile.1.png is of another one than tile.tif.
-        if candidate.is_file() and candidate.stem == path.stem and candidate.suffix.lower() in IMAGES:
-            return candidate
-    raise InputError(
-        f"{root / layer} has no {path.name}.",
-        hint="Images and labels that belong together need equal names.",
-        code="missing_file",
-    )
 
 
 def _scales(paths: Sequence[Path], gsd: float | None, check: Check) -> dict[Path, Scale]:

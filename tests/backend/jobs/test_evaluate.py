@@ -11,6 +11,7 @@ from affine import Affine
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.detection.origin import MODEL, SCALING
 from changen2.jobs.evaluate import evaluate
+from changen2.jobs.evaluation.compare import matched
 
 
 @pytest.fixture
@@ -145,6 +146,26 @@ def test_data_sets_are_compared_with_their_classes(truth, tmp_path, write_raster
                 write_raster(f"{root}/{layer}/{name}", values)
     found = evaluate(tmp_path / "said", tmp_path / "so")
     assert found["units"] == 2 and found["semantic"]["sek"] == pytest.approx(1) and found["objects"]["known"] == 2
+
+
+def test_the_folders_of_a_data_set_are_listed_as_often_for_many_maps_as_for_few(tmp_path, monkeypatch):
+    asked = []
+    for name in ("iterdir", "glob"):
+        plain = getattr(Path, name)
+        monkeypatch.setattr(Path, name, lambda self, *given, of=plain: (asked.append(1), of(self, *given))[1])
+
+    def listings(count):
+        roots = [tmp_path / str(count) / root for root in ("said", "so")]
+        for root in roots:
+            for layer in ("label", "semantic_A", "semantic_B"):
+                (root / layer).mkdir(parents=True)
+                for number in range(count):
+                    (root / layer / f"{number}.png").touch()
+        asked.clear()
+        assert len(list(matched(*roots, None, None))) == count
+        return len(asked)
+
+    assert listings(1) == listings(5)
 
 
 def test_a_map_without_data_in_a_data_set_leaves_the_classes_of_the_others(truth, tmp_path, write_raster):

@@ -1,5 +1,6 @@
 """Polygons of interest: on any coordinate system, from any layer, and what cannot be used is said."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,11 @@ import pyogrio
 import pytest
 import shapely
 from affine import Affine
+from pyproj import Transformer
 from rasterio.crs import CRS
 
 from changen2.errors import InputError
-from changen2.raster.area import Area, read_changes, read_polygons
+from changen2.raster.area import Area, read_changes, read_near, read_polygons
 from changen2.raster.grid import Grid
 
 GRID = Grid(CRS.from_epsg(32633), Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000), 400, 300)
@@ -37,9 +39,65 @@ def test_what_reaches_beyond_the_rasters_coordinate_system_still_covers_it(layer
 
 def test_features_far_away_do_not_matter(layer):
     near = shapely.Polygon([(15.0005, 46.9533), (15.0015, 46.9533), (15.0005, 46.9527)])
-    alone = Area.choose(GRID, aoi=layer(near)).mask(GRID.window)
-    assert 0 < alone.mean() < 1
-    assert (Area.choose(GRID, aoi=layer(near, shapely.box(-100, 20, -70, 50))).mask(GRID.window) == alone).all()
+    alone = Area.choose(GRID, aoi=layer(near))
+    assert 0 < alone.mask(GRID.window).mean() < 1
+    area = Area.choose(GRID, aoi=layer(near, shapely.box(-100, 20, -70, 50)))
+    assert area.window == alone.window and (area.mask(GRID.window) == alone.mask(GRID.window)).all()
+
+
+def around(grid, crs, step=1.0):
+    """Squares of a third of a grid on it and far around it, every one number of the file in its coordinates."""
+    left, bottom, right, top = grid.bounds()
+    width, height = right - left, top - bottom
+    to_own = None if crs is None or grid.crs is None else Transformer.from_crs(grid.crs, crs, always_xy=True).transform
+    for column in np.arange(-6, 7):
+        for row in np.arange(-6, 7):
+            x, y = left + column * width * step, bottom + row * height * step
+            square = shapely.box(x, y, x + width / 3, y + height / 3)
+            moved = shapely.transform(square, to_own, interleaved=False) if to_own else square
+            if np.isfinite(shapely.get_coordinates(moved)).all():
+                yield moved
+
+
+def placed(epsg, x, y, pixel):
+    return Grid(CRS.from_epsg(epsg), Affine(pixel, 0, x, 0, -pixel, y), 40, 30)
+
+
+PLACES = {
+    "one CRS": (GRID, "EPSG:32633", True),
+    "degrees": (GRID, "EPSG:4326", True),
+    "Mercator": (GRID, "EPSG:3857", True),
+    "metres for degrees": (placed(4326, 15, 47, 1e-5), "EPSG:32633", True),
+    "no CRS of the layer": (GRID, None, True),
+    "another turn": (GRID, "EPSG:4326", False),
+    "pixels": (Grid(None, Affine.identity(), 40, 30), "EPSG:32633", True),
+    "at the antimeridian": (placed(32660, 833_980, 10_000, 1), "EPSG:4326", False),
+    "at the pole": (placed(3413, -2_000, 1_500, 100), "EPSG:4326", False),
+    "the world": (placed(4326, -180, 75, 5), "EPSG:32633", False),
+}
+
+
+@pytest.mark.parametrize("ending", [".gpkg", ".geojson", ".shp"])
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_read_of_a_layer_is_what_lies_on_the_raster(tmp_path, place, ending, monkeypatch):
+    (grid, crs, apart), path = PLACES[place], tmp_path / f"layer{ending}"
+    if crs is None and ending == ".geojson":
+        pytest.skip("GeoJSON always has a CRS")
+    shapes = np.random.default_rng(0).permutation(np.array(list(around(grid, crs)), object))
+    if place == "another turn":
+        shapes[::2] = shapely.transform(shapes[::2], lambda x, y: (x + 360, y), interleaved=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pyogrio.raw.write(path, shapely.to_wkb(shapes), [], [], geometry_type="Polygon", crs=crs)
+    near, area = read_near(path, grid), Area.choose(grid, aoi=path)
+    assert apart == (len(near.geometries) < near.count == len(shapes))
+    assert list(near.numbers) == sorted(near.numbers)
+    monkeypatch.setattr("changen2.raster.area._surroundings", lambda *_: None)
+    whole, all_area = read_near(path, grid), Area.choose(grid, aoi=path)
+    assert len(whole.geometries) == len(shapes)
+    assert [whole.geometries[number - 1] for number in near.numbers] == near.geometries
+    assert area.window == all_area.window and area.mask(grid.window).any()
+    assert (area.mask(grid.window) == all_area.mask(grid.window)).all()
 
 
 SITE = 'LOCAL_CS["site",UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]'
@@ -108,6 +166,18 @@ def test_a_field_that_holds_no_marks_of_a_review_rejects_nothing(reviewed, marks
     notes = []
     values = np.array(marks, object) if isinstance(marks[0], str) else np.array(marks)
     assert len(read_changes(reviewed(values, name), GRID, notes)) == 4 and not notes
+
+
+def test_what_a_review_rejected_is_counted_wherever_it_lies(tmp_path):
+    left, bottom, _, top = GRID.bounds()
+    boxes = [shapely.box(left + step, bottom, left + step + 50, top) for step in (9_000, 10, 18_000)]
+    path, notes = tmp_path / "change.gpkg", []
+    pyogrio.raw.write(
+        path, shapely.to_wkb(boxes), [np.array(["confirmed", "rejected", "confirmed"], object)], ["review"],
+        layer="change", geometry_type="Polygon", crs="EPSG:32633",
+    )  # fmt: skip
+    assert read_changes(path, GRID, notes) == [boxes[0], boxes[2]]
+    assert "1 of 3" in notes[0]
 
 
 def test_a_layer_of_which_all_was_rejected_is_refused(reviewed):

@@ -1,5 +1,6 @@
 """Files of several layers: the one that is meant is read, and where nobody can know which it is, that is said."""
 
+import json
 import warnings
 import zipfile
 
@@ -107,3 +108,18 @@ def test_a_bar_in_the_name_of_a_file_is_no_layer(tmp_path):
         crs="EPSG:4326",
     )  # fmt: skip
     assert shapes_of(path)[0].equals(EAST)
+
+
+def test_features_in_a_box_keep_their_order_and_numbers_whatever_their_ids(tmp_path):
+    path = tmp_path / "layer.geojson"
+    features = [
+        {"type": "Feature", "id": 900 - at, "properties": {"at": at}, "geometry": shapely.geometry.mapping(shape)}
+        for at, shape in enumerate((WEST, EAST, WEST, EAST, EAST), 1)
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    asked = []
+    layer = read_layer(path, around=lambda crs, extent: (asked.append((crs, *extent)), EAST.bounds)[1])
+    assert asked == [("EPSG:4326", -2, 50, 11, 51)]
+    assert layer.numbers.tolist() == layer.fields["at"].tolist() == [2, 4, 5] and layer.count == 5
+    assert all(shape.equals(EAST) for shape in layer.geometries)
+    assert len(read_layer(path, around=lambda crs, extent: None).geometries) == 5

@@ -3,17 +3,21 @@
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio._env import get_gdal_config
+from rasterio.crs import CRS
 from rasterio.features import geometry_mask
 from rasterio.windows import Window
+from shapely.geometry import box
 
 from changen2.raster import under
+from changen2.raster.grid import Grid
 from changen2.raster.reading import gdal_environment
-from changen2.raster.vectors import Classes, change_polygons
+from changen2.raster.vectors import ChangePolygon, Classes, change_polygons, write_polygons
 
 NAMES = {1: "water", 2: "land", 4: "building"}
 
@@ -109,3 +113,28 @@ def test_one_can_cancel_while_a_large_polygon_is_measured(
     (polygon,) = change_polygons(*maps[:2], on_polygon=asked.append)
     assert set(asked) == {1} and len(asked) >= 9
     assert polygon.mean_probability == pytest.approx(219 / 254)
+
+
+@pytest.mark.parametrize("count", [0, 1, 6, 7])
+def test_what_is_written_in_batches_is_what_is_written_at_once(
+    tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Grid(CRS.from_epsg(32633), Affine.identity(), 40, 40)
+    classes = [None, None, None, "house"]  # the first batch tells none
+    polygons = [
+        ChangePolygon(box(at, 0, at + 1, 2), 2.0 + at, at, 0.5, *(classes * 2)[at : at + 2]) for at in range(count)
+    ]
+    write_polygons(tmp_path / "once.gpkg", polygons, grid)
+    monkeypatch.setattr("changen2.raster.vectors.BATCH", 3)
+    asked: list[int] = []
+    write_polygons(tmp_path / "batches.gpkg", polygons, grid, lambda: asked.append(1))
+    assert len(asked) == max(1, -(-count // 3))
+    about, found = zip(*(_content(tmp_path / f"{name}.gpkg") for name in ("once", "batches")), strict=True)
+    assert about[0] == about[1] and found[0] == found[1] and len(found[0]) == count
+
+
+def _content(path: Path) -> tuple[dict[str, str], list[tuple[object, ...]]]:
+    info = pyogrio.read_info(path, layer="change", force_total_bounds=True)
+    _, fids, shapes, columns = pyogrio.raw.read(path, return_fids=True)
+    told = {name: str(info[name]) for name in ("crs", "geometry_type", "fields", "dtypes", "total_bounds")}
+    return told, [tuple(map(str, row)) for row in zip(fids, shapes, *columns, strict=True)]

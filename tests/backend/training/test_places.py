@@ -1,7 +1,9 @@
 """Folders of pairs and of labelled images of single dates: what is marked, known, held out and refused."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -260,3 +262,52 @@ def test_labelled_images_of_single_dates(tmp_path: Path) -> None:
         places.read_images(tmp_path, 0.4)
     with pytest.raises(InputError, match="images and masks"):
         places.read_images(tmp_path / "images", 0.4)
+
+
+def _listings(monkeypatch: pytest.MonkeyPatch, read: Callable[[], object]) -> int:
+    """How often a folder is listed while something is read."""
+    asked: list[str] = []
+
+    def counted(name: str) -> Callable[..., object]:
+        plain = getattr(Path, name)
+        return lambda self, *given: (asked.append(name), plain(self, *given))[1]
+
+    with monkeypatch.context() as patch:
+        for name in ("iterdir", "glob"):
+            patch.setattr(Path, name, counted(name))
+        read()
+    return len(asked)
+
+
+def test_a_folder_is_listed_as_often_for_many_pairs_as_for_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in range(6):
+        _pair_files(tmp_path / ("few" if index < 2 else "many"), f"p{index}", semantic_A=0, semantic_B=0)
+    few, many = (
+        _listings(monkeypatch, lambda root=tmp_path / name: places.read_pairs(root, 0.5)) for name in ("few", "many")
+    )
+    assert few == many
+
+
+def test_pairs_are_told_as_they_are_read(tmp_path: Path) -> None:
+    for index in range(3):
+        _pair_files(tmp_path, f"p{index}")
+    told: list[tuple[int, int]] = []
+    places.read_pairs(tmp_path, 0.5, on_pair=lambda done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_pairs_that_memory_cannot_hold_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(3):
+        _pair_files(tmp_path, f"p{index}")
+    held = 3 * 8 * 8 * places.BYTES_PER_PIXEL
+    monkeypatch.setattr(places.psutil, "virtual_memory", lambda: SimpleNamespace(available=held))
+    assert len(places.read_pairs(tmp_path, 0.5)) == 3
+    monkeypatch.setattr(places.psutil, "virtual_memory", lambda: SimpleNamespace(available=held - 1))
+    with pytest.raises(InputError, match=r"The 3 pairs in .* GB are free") as error:
+        places.read_pairs(tmp_path, 0.5, on_pair=lambda done, total: pytest.fail("they are read"))
+    assert error.value.code == "too_large" and "Name about 2 of them" in str(error.value.hint)
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list" / "train.txt").write_text("p0.png\np1.png\n")
+    assert len(places.read_pairs(tmp_path, 0.5)) == 2

@@ -4,6 +4,7 @@ import pytest
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsFeature,
+    QgsFeatureRequest,
     QgsGeometry,
     QgsProject,
     QgsRectangle,
@@ -16,6 +17,7 @@ from qgis.PyQt.QtTest import QTest
 
 from changen2_qgis.result_groups import ROLE
 from changen2_qgis.results import DetectionGroup
+from changen2_qgis.review import walk_bar
 from changen2_qgis.review.review_bar import ReviewBar
 
 
@@ -89,6 +91,35 @@ def test_another_result_takes_the_outline_away(bar, canvas, places):
     bar.show_result(None)
     assert not highlights(canvas)
     assert bar.position.text() == "Nothing to review"
+
+
+def spied_requests(layer, monkeypatch):
+    """Every request for features that is made of a layer from here on."""
+    asked, read = [], layer.getFeatures
+    monkeypatch.setattr(layer, "getFeatures", lambda request: (asked.append(request), read(request))[1])
+    return asked
+
+
+@pytest.mark.parametrize("answered", [{1}, {1, 2, 3}, {1, 2, 3, 4, 5, 6, 7}, {5, 6, 7, 8, 9}, set(range(10)) - {0}])
+def test_the_next_open_place_is_found_near_and_far(bar, places, answered, monkeypatch):
+    monkeypatch.setattr(walk_bar, "NEAR", 3)
+    for left in range(200, 1000, 100):
+        feature = QgsFeature(places.fields())
+        feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(left, 0, left + 5, 5)))
+        feature.setAttributes([25, "unreviewed"])
+        places.dataProvider().addFeature(feature)
+    bar.show_result(bar._group)
+    for _ in range(5):
+        bar.next.click()
+    review = places.fields().indexFromName("review")
+    marks = {bar._ids[index]: {review: "rejected"} for index in answered}
+    assert places.dataProvider().changeAttributeValues(marks)
+    asked = spied_requests(places, monkeypatch)
+    bar.confirm.click()
+    open_after = [(4 + step) % 10 for step in range(1, 10) if (4 + step) % 10 not in answered]
+    assert bar._at == open_after[0]
+    whole = [request for request in asked if request.filterType() == QgsFeatureRequest.FilterType.FilterExpression]
+    assert bool(whole) == ((open_after[0] - 4) % 10 > 3)  # of a million places only where none near is open
 
 
 def test_a_result_that_was_removed_from_the_layers_panel_has_nothing_to_review(bar, canvas):

@@ -255,7 +255,7 @@ def polygons_of(
             on_polygon=lambda count: reporter.step("vectorize", count, 0),
         )
     )
-    write_polygons(folder / "change.gpkg", polygons, grid)
+    write_polygons(folder / "change.gpkg", polygons, grid, lambda: reporter.step("vectorize", len(polygons), 0))
     return polygons
 
 

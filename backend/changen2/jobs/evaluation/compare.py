@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -158,20 +157,29 @@ def _in_folders(prediction: Path, reference: Path) -> Iterator[Matched]:
             hint="Each prediction needs a reference of the same name.",
             code="missing_file",
         )
+    if not with_classes:
+        yield from (Matched(path, there[Path(name).stem]) for path, name in found.items())
+        return
+    said, true = ((_Classes(root / "semantic_A"), _Classes(root / "semantic_B")) for root in roots)
     for path, name in found.items():
-        said, true = (
-            (_named(root / "semantic_A", path), _named(root / "semantic_B", path)) if with_classes else None
-            for root in roots
-        )
-        yield Matched(path, there[Path(name).stem], said, true)
+        pairs = ((before.of(path), after.of(path)) for before, after in (said, true))
+        yield Matched(path, there[Path(name).stem], *pairs)
 
 
-def _named(folder: Path, path: Path) -> Path:
-    beside = folder.glob(f"{glob.escape(path.stem)}.*")
-    found = sorted(one for one in beside if one.stem == path.stem and one.suffix.lower() in REFERENCES)
-    if not found:
-        raise InputError(f"{folder} has no {path.name}.", hint="Each map needs its classes.", code="missing_file")
-    return found[0]
+class _Classes:
+    """The class maps of a folder, listed once: it may hold many thousands."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        maps = (path for path in folder.iterdir() if path.suffix.lower() in REFERENCES)
+        self._first = {path.stem: path for path in sorted(maps, reverse=True)}
+
+    def of(self, path: Path) -> Path:
+        if path.stem not in self._first:
+            raise InputError(
+                f"{self._folder} has no {path.name}.", hint="Each map needs its classes.", code="missing_file"
+            )
+        return self._first[path.stem]
 
 
 def compare(

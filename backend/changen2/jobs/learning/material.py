@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,7 @@ from changen2.raster.layers import CHANGES
 from changen2.raster.reading import open_raster
 from changen2.training.digitized import read_digitized
 from changen2.training.image_files import IMAGES, read_values
-from changen2.training.places import IGNORE, PlacePair, left_out, named_scales, read_pairs, tells_classes
-from changen2.training.watched import Check, Watched
+from changen2.training.places import IGNORE, SEMANTIC, PlacePair, left_out, named_scales, read_pairs, tells_classes
 
 EVERY = 5
 """Every so manieth pair of a folder is held out, where its list/val.txt does not say which."""
@@ -72,19 +73,20 @@ def read_material(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
             code="bad_value",
         )
     reporter.step("read", 0, 1)
-    return _read_folder(request, reporter.check) if request.pairs else _read_rasters(request, base, reporter)
+    return _read_folder(request, reporter) if request.pairs else _read_rasters(request, base, reporter)
 
 
-def _read_folder(request: FinetuneRequest, check: Check) -> Material:
+def _read_folder(request: FinetuneRequest, reporter: Reporter) -> Material:
     root, warnings = Path(str(request.pairs)), []
-    if request.object_class is None and holds_classes(root, check):
-        pairs = read_pairs(root, request.gsd, EVERY, read_date=_unknown, check=check)
+    on_file = partial(reporter.step, "read")
+    if request.object_class is None and holds_classes(root, on_file):
+        pairs = read_pairs(root, request.gsd, EVERY, read_date=_unknown, check=reporter.check, on_pair=on_file)
         warnings.append(
             f"The semantic maps in {root} hold classes, not masks of objects, and are left out: it is learned from "
             "the changes alone. Name the class to look for (--object-class) to learn from them too."
         )
     else:
-        pairs = read_pairs(root, request.gsd, EVERY, request.object_class, check=check)
+        pairs = read_pairs(root, request.gsd, EVERY, request.object_class, check=reporter.check, on_pair=on_file)
     notes = left_out(root, pairs), named_scales(root, [pair.before for pair in pairs])
     warnings += [note for note in notes if note]
     gsds = sorted({pair.before.gsd for pair in pairs})
@@ -113,16 +115,21 @@ def _read_rasters(request: FinetuneRequest, base: ModelCard, reporter: Reporter)
     return Material(pairs, gsd, {**sources, "tiles": len(pairs)}, warnings)
 
 
-def holds_classes(root: Path, check: Check) -> bool:
+def holds_classes(root: Path, on_map: Callable[[int, int], None]) -> bool:
     """Whether a folder's semantic maps hold classes: by its manifest, or by numbers other than 0, 1 and 255.
 
-    ``check`` is called before each map is looked at; it may raise to cancel.
+    ``on_map`` is told maps looked at and maps in all before each one; it may raise to cancel.
     """
     if tells_classes(root):
         return True
-    maps = [path for layer in ("semantic_A", "semantic_B") for path in sorted((root / layer).glob("*"))]
-    values = (read_values(path) for path in Watched([path for path in maps if path.suffix.lower() in IMAGES], check))
-    return any(not np.isin(numbers[known], (0, 1, IGNORE)).all() for numbers, known in values)
+    files = [path for layer in SEMANTIC for path in sorted((root / layer).glob("*"))]
+    maps = [path for path in files if path.suffix.lower() in IMAGES]
+    for done, path in enumerate(maps):
+        on_map(done, len(maps))
+        numbers, known = read_values(path)
+        if not np.isin(numbers[known], (0, 1, IGNORE)).all():
+            return True
+    return False
 
 
 def _unknown(path: Path) -> NDArray[np.uint8]:

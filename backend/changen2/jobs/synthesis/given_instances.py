@@ -14,7 +14,8 @@ from rasterio.transform import Affine
 from changen2.errors import InputError
 from changen2.gpcm.labels import Box
 from changen2.jobs.runs.manifest import describe_input, describe_layer
-from changen2.jobs.synthesis.polygon_layer import read_polygons
+from changen2.jobs.synthesis.polygon_layer import in_pixels
+from changen2.raster.area import read_near
 from changen2.raster.grid import Grid
 from changen2.raster.layers import has_layers
 from changen2.raster.reading import broken_pixels, check_overlap, open_raster, warp
@@ -101,18 +102,20 @@ class NumberedPolygons:
     """Polygons as instances, numbered as they lie in the file; where they overlap the later one counts.
 
     Args:
-        path: of one layer of any vector file, see :func:`changen2.raster.layers.read_layer`.
+        path: of one layer of any vector file, see :func:`changen2.raster.area.read_near`.
         grid: to read on; a pixel belongs to the polygon that holds its centre.
     """
 
     block = None
 
     def __init__(self, path: str, grid: Grid) -> None:
-        self._geometries, _, self.notes = read_polygons(path, grid)
+        layer = read_near(path, grid)
+        self._geometries, self.notes = in_pixels(layer, path, grid)
+        self._numbers = layer.numbers
         self._tree = shapely.STRtree(self._geometries)
         if not len(self._tree.query(shapely.box(0, 0, grid.width, grid.height))):
             raise InputError(
-                f"None of the {len(self._geometries)} polygons in {path} lies on the raster.",
+                f"None of the {layer.count} polygons in {path} lies on the raster.",
                 hint="Check the layer's coordinate reference system.",
                 code="no_overlap",
             )
@@ -120,7 +123,7 @@ class NumberedPolygons:
     def read(self, box: Box) -> NDArray[np.int64]:
         """Numbers [h, w] of a box inside the grid."""
         near = np.sort(self._tree.query(shapely.box(box.left, box.top, box.right, box.bottom)))
-        numbered = [(self._geometries[index], int(index) + 1) for index in near]
+        numbered = [(self._geometries[index], int(self._numbers[index])) for index in near]
         if not numbered:
             return np.zeros(box.shape, np.int64)
         moved = Affine.translation(box.left, box.top)

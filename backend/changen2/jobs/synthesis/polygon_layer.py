@@ -14,7 +14,7 @@ from changen2.errors import InputError
 from changen2.raster.area import in_grid_crs
 from changen2.raster.cover import polygonal
 from changen2.raster.grid import Grid
-from changen2.raster.layers import read_layer
+from changen2.raster.layers import Layer, read_layer
 
 
 def read_polygons(
@@ -36,17 +36,22 @@ def read_polygons(
         InputError: as of ``read_layer`` and ``in_grid_crs``, or ``no_events`` where something encloses no area.
     """
     layer = read_layer(path, usual=usual)
+    geometries, repairs = in_pixels(layer, path, grid)
+    return geometries, {name.casefold(): values for name, values in layer.fields.items()}, repairs
+
+
+def in_pixels(layer: Layer, path: str | Path, grid: Grid) -> tuple[list[BaseGeometry], list[str]]:
+    """What is read of a layer in pixel coordinates, and what was repaired; see :func:`read_polygons`."""
     if not layer.geometries:
         raise InputError(f"{path} holds no polygon.", hint="Draw at least one.", code="no_events")
-    columns = {name.casefold(): values for name, values in layer.fields.items()}
-    geometries, repairs = _repair(layer.geometries)
-    return _to_pixels(in_grid_crs(geometries, layer.crs, grid, path), grid), columns, repairs
+    geometries, repairs = _repair(layer)
+    return _to_pixels(in_grid_crs(geometries, layer.crs, grid, path), grid), repairs
 
 
-def _repair(geometries: list[BaseGeometry | None]) -> tuple[list[BaseGeometry], list[str]]:
+def _repair(layer: Layer) -> tuple[list[BaseGeometry], list[str]]:
     """Make polygons valid, say how many were not, and refuse what encloses nothing."""
     repaired, broken = [], []
-    for number, geometry in enumerate(geometries, 1):
+    for number, geometry in zip(layer.numbers, layer.geometries, strict=True):
         sound = None if geometry is None else polygonal(geometry)
         if sound is not geometry:
             broken.append(str(number))

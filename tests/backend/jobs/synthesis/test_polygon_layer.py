@@ -94,3 +94,14 @@ def test_a_feature_beyond_the_rasters_coordinate_system_lies_outside_it(tmp_path
 def test_a_feature_that_encloses_nothing_is_refused(layer, shape):
     with pytest.raises(InputError, match=f"Feature 1 is .*{shape.geom_type}.* encloses no area"):
         read_polygons(layer(shape), GRID)
+
+
+def test_instances_keep_their_numbers_where_only_those_near_the_raster_are_read(tmp_path):
+    near = shapely.Polygon([(2, 2), (10, 10), (10, 2), (2, 10)])  # a bow-tie
+    far = [shapely.box(x, 0, x + 5, 5) for x in range(1000, 1600, 10)]
+    path = tmp_path / "instances.gpkg"
+    shapes = [*far[:40], near, *far[40:], shapely.box(14, 2, 18, 6)]
+    pyogrio.raw.write(path, shapely.to_wkb(shapes), [], [], geometry_type="Polygon", crs="EPSG:32633")
+    found = NumberedPolygons(str(path), GRID)
+    assert len(found._geometries) == 2 and found.notes == ["Invalid polygons were repaired (features 41)."]
+    assert set(np.unique(found.read(Box(0, 0, 24, 32)))) == {0, 41, 62}
