@@ -99,7 +99,10 @@ def test_the_group_holds_events_masks_images_and_labels(project, run):
 
 
 def test_step_10_comes_after_step_2(project, tmp_path, write_series):
-    node = add_series_group(project, write_series(tmp_path / "run", steps=10, size=(30, 220)), "Synthesis")
+    run = write_series(tmp_path / "run", steps=10, size=(30, 220))
+    manifest = tmp_path / "run" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()), sort_keys=True))  # image_t10 before image_t2
+    node = add_series_group(project, run, "Synthesis")
     names = [tree.name() for tree in node.findGroup("Images").findLayers()]
     assert [name.split()[1] for name in names] == [str(step) for step in range(10, -1, -1)]
 
