@@ -19,6 +19,7 @@ from qgis.core import (
     QgsRectangle,
     QgsVectorFileWriter,
     QgsVectorLayer,
+    QgsVectorLayerSelectedFeatureSource,
 )
 
 from changen2_qgis.errors import Cancelled, InputError
@@ -97,10 +98,10 @@ def test_a_crs_given_in_qgis_reaches_the_backend(without_crs, tmp_path):
     assert QgsRasterLayer(path, "copy").crs() == UTM
 
 
-def test_a_picture_that_is_given_a_crs_lies_where_qgis_draws_it(without_crs, tmp_path):
+def test_a_picture_that_is_given_a_crs_has_a_geotransform_where_qgis_draws_it(without_crs, tmp_path):
     without_crs.setCrs(UTM)
     path = as_seen(direct_path(without_crs), without_crs, tmp_path / "run", "before")
-    assert QgsRasterLayer(path, "copy").extent() == QgsRectangle(0, -HEIGHT, WIDTH, 0)
+    assert gdal.Open(path).GetGeoTransform(can_return_null=True) == (0, 1, 0, 0, 0, -1)
 
 
 def test_a_crs_that_is_the_files_own_needs_no_copy(before, tmp_path):
@@ -449,6 +450,13 @@ def test_a_filter_is_respected(before, tmp_path):
     layer = saved(polygon_layer("EPSG:32633", (0, 0, 1, 1), (5, 5, 6, 6)), tmp_path / "places.gpkg")
     layer.setSubsetString('"fid" = 2')
     assert boxes_in(polygons_path(layer, layer, before, tmp_path / "in")) == [(5, 6, 5, 6)]
+
+
+def test_selected_polygons_of_a_saved_layer_are_exported(before, tmp_path):
+    layer = saved(polygon_layer("EPSG:32633", (0, 0, 1, 1), (5, 5, 6, 6)), tmp_path / "places.gpkg")
+    layer.selectByIds([2])
+    source = QgsVectorLayerSelectedFeatureSource(layer)
+    assert boxes_in(polygons_path(layer, source, before, tmp_path / "in")) == [(5, 6, 5, 6)]
 
 
 def test_one_table_of_many_is_exported(before, tmp_path):

@@ -384,6 +384,40 @@ def test_another_threshold_changes_the_places_and_no_look(project, run, other):
     assert (look(polygons), look(change)) == before
 
 
+def test_another_threshold_is_the_one_that_the_probability_is_drawn_from(project, run, other):
+    group = DetectionGroup(add_detection_group(project, run, "Change", threshold=0.5))
+    group.replace(other, 0.7)
+    assert group.layer("change_probability").renderer().classificationMin() == first_value_at(0.7)
+
+
+@pytest.fixture
+def finished(run, tmp_path):
+    """The folder of a run at a threshold of 0.3, with its manifest."""
+    manifest = {
+        "job": "detect",
+        "parameters": {"min_area": 0},
+        "summary": {"polygons": 2, "threshold": 0.3},
+        "outputs": run,
+    }
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
+    return str(tmp_path / "run")
+
+
+def test_a_run_comes_with_its_own_threshold(project, finished):
+    group = DetectionGroup(add_run_folder(project, finished, "Change"))
+    assert group.threshold == pytest.approx(0.3)
+    assert group.layer("change_probability").renderer().classificationMin() == first_value_at(0.3)
+
+
+def test_marks_of_another_threshold_come_with_the_run(project, finished, other):
+    group = DetectionGroup(add_run_folder(project, finished, "Change"))
+    group.replace(other, 0.7)
+    assert group.set_review(next(group.layer("polygons").getFeatures()).id(), "rejected")
+    project.clear()
+    group = DetectionGroup(add_run_folder(project, finished, "Change"))
+    assert [place["review"] for place in group.layer("polygons").getFeatures()] == ["rejected", "unreviewed"]
+
+
 def test_another_threshold_leaves_to_the_user_what_the_user_has_changed(project, run, other):
     node = add_detection_group(project, run, "Change")
     group = DetectionGroup(node)
@@ -637,6 +671,17 @@ def test_an_image_looks_the_same_whether_its_values_are_scaled_or_not(tmp_path, 
     block = image.renderer().block(1, image.extent(), WIDTH, HEIGHT)
     grey = np.array([block.color(0, column) & 255 for column in range(WIDTH)])
     np.testing.assert_allclose(grey, np.clip((values[0] - 50.0) / 150, 0, 1) * 255, atol=1.01)
+
+
+def test_each_channel_has_the_stretch_of_its_own_band(tmp_path):
+    path = write_raster(tmp_path / "grey.tif", np.ones((HEIGHT, WIDTH), np.uint8), 0)
+    gdal.Translate(str(tmp_path / "image.tif"), path, bandList=[1] * 4)
+    image = QgsRasterLayer(str(tmp_path / "image.tif"), "image", "gdal")
+    style_as_seen(image, {"bands": [4, 3, 1], "stretch": {"low": [1, 2, 3], "high": [40, 50, 60]}})
+    drawn = image.renderer()
+    assert (drawn.redBand(), drawn.greenBand(), drawn.blueBand()) == (4, 3, 1)
+    stretches = drawn.redContrastEnhancement(), drawn.greenContrastEnhancement(), drawn.blueContrastEnhancement()
+    assert [(each.minimumValue(), each.maximumValue()) for each in stretches] == [(1, 40), (2, 50), (3, 60)]
 
 
 def test_area_label_reads_as_a_person_writes_it(run):

@@ -25,8 +25,9 @@ from qgis.PyQt.QtGui import QImage
 
 from changen2_qgis.layer_actions import run_folder_of
 from changen2_qgis.results import detection_groups
-from changen2_qgis.series_results import add_series_group, describe_series, series_groups
-from changen2_qgis.temporal import SeriesPlayer
+from changen2_qgis.run_folders import INPUTS_FOLDER
+from changen2_qgis.series_results import add_series_group, describe_series, series_groups, timeline_of, write_dates
+from changen2_qgis.temporal import SeriesPlayer, Timeline
 
 START = datetime(2021, 3, 1)
 HALF_YEAR = (6, "months")
@@ -95,6 +96,15 @@ def test_the_group_holds_events_masks_images_and_labels(project, run):
     ]
     assert names[2][0] == "Labels 3 (2022-09-01)"
     assert [child.itemVisibilityChecked() for child in node.children()] == [False, False, True, False]
+
+
+def test_step_10_comes_after_step_2(project, tmp_path, write_series):
+    run = write_series(tmp_path / "run", steps=10, size=(30, 220))
+    manifest = tmp_path / "run" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()), sort_keys=True))  # image_t10 before image_t2
+    node = add_series_group(project, run, "Synthesis")
+    names = [tree.name() for tree in node.findGroup("Images").findLayers()]
+    assert [name.split()[1] for name in names] == [str(step) for step in range(10, -1, -1)]
 
 
 def test_seen_from_afar_the_input_without_overviews_looks_like_the_results(project, tmp_path, write_series, qtbot):
@@ -288,6 +298,15 @@ def test_the_dates_are_remembered_with_the_run(project, run):
     add_series_group(project, run, "Synthesis")
     timeline = series(project).timeline
     assert (timeline.start, timeline.amount, timeline.unit) == (START, *HALF_YEAR)
+
+
+def test_the_dates_last_shown_win_over_those_that_the_run_was_begun_with(tmp_path):
+    begun, shown = Timeline(datetime(2020, 1, 1)), Timeline(datetime(2022, 2, 2), 3, "days")
+    (tmp_path / INPUTS_FOLDER).mkdir()
+    write_dates(tmp_path / INPUTS_FOLDER, begun)
+    assert timeline_of(tmp_path, {}) == begun
+    write_dates(tmp_path, shown)
+    assert timeline_of(tmp_path, {}) == shown
 
 
 def test_without_dates_a_series_goes_on_by_years_from_the_day_of_the_run(project, run):

@@ -43,6 +43,15 @@ def test_the_controller_has_a_frame_for_each_step_and_no_other(canvas, unit, ste
     assert controller.totalFrameCount() == steps + 1
 
 
+@pytest.mark.parametrize("first", [0, 1, 3])
+def test_a_series_may_begin_at_any_step(canvas, first):
+    player, timeline = SeriesPlayer(canvas), Timeline(datetime(2021, 1, 1), 6, "months")
+    player.show_series(timeline, first, 5)
+    for step in range(first, 6):
+        player.go_to(step)
+        assert player.step == step and canvas.temporalRange().begin() == timeline.begin(step)
+
+
 def test_dates_are_those_that_were_chosen():
     assert Timeline(datetime(2021, 3, 1), 6, "months").date(1) == "2021-09-01"
     assert Timeline(datetime(2021, 3, 1, 9), 2, "hours").date(1) == "2021-03-01 11:00"

@@ -39,6 +39,7 @@ from changen2_qgis.known_models import KnownModels
 from changen2_qgis.processing.detect_change import DetectChange, parse_bands, parse_metres
 from changen2_qgis.run_folders import WORK_FOLDER
 from changen2_qgis.settings import Settings
+from changen2_qgis.styles import first_value_at
 
 # The lowest threshold: something is always found, whatever the model thinks of a simulated scene.
 SENSITIVE = {"THRESHOLD": 0.01, "THREADS": 1}
@@ -286,20 +287,16 @@ def test_nodata_given_in_qgis_is_not_looked_at(run, scene, tmp_path):
     np.testing.assert_array_equal(pixels(made.results["PROBABILITY"]) == 0, pixels(path) == value)
 
 
-def test_bands_are_taken_in_the_order_given(run, scene, whole, tmp_path):
-    made = run(
-        "detectchange",
-        {
-            "BEFORE": scene["before"],
-            "AFTER": scene["after"],
-            "BANDS_BEFORE": "3,2,1",
-            "BANDS_AFTER": [3, 2, 1],
-            "OUTPUT_FOLDER": str(tmp_path / "r"),
-            **SENSITIVE,
-        },
-    )
+@pytest.mark.parametrize(("turned", "bands"), [("BEFORE", "3,2,1"), ("AFTER", [3, 2, 1])])
+def test_each_date_has_bands_of_its_own(run, scene, whole, tmp_path, turned, bands):
+    given = {"BEFORE": scene["before"], "AFTER": scene["after"]}
+    turn = {turned: str(tmp_path / "turned.tif"), f"BANDS_{turned}": bands}
+    gdal.Translate(turn[turned], given[turned], bandList=[3, 2, 1])
+    other = "BANDS_AFTER" if turned == "BEFORE" else "BANDS_BEFORE"
+    folder = str(tmp_path / "r")
+    made = run("detectchange", {**given, **turn, other: [1, 2, 3], "OUTPUT_FOLDER": folder, **SENSITIVE})
     assert made.succeeded, made.error
-    assert (pixels(made.results["PROBABILITY"]) != pixels(whole["PROBABILITY"])).any()
+    np.testing.assert_array_equal(pixels(made.results["PROBABILITY"]), pixels(whole["PROBABILITY"]))
 
 
 def test_a_band_that_is_not_there_is_refused_with_the_next_step_and_nothing_left(run, scene, tmp_path):
@@ -478,6 +475,7 @@ def test_results_are_loaded_styled_by_the_toolbox(run, scene, tmp_path):
     layer = QgsRasterLayer(source, details.name)
     details.postProcessor().postProcessLayer(layer, made.context, made.feedback)
     assert layer.renderer().type() == "singlebandpseudocolor"
+    assert layer.renderer().classificationMin() == first_value_at(SENSITIVE["THRESHOLD"])
     source, details = to_load["POLYGONS"]
     layer = QgsVectorLayer(source, details.name)
     details.postProcessor().postProcessLayer(layer, made.context, made.feedback)

@@ -60,6 +60,25 @@ def test_what_another_run_wrote_stays(tmp_path, error, mine_first, same, state):
     assert state == "unfinished" or not left.keys() & mine_alone, "what it wrote itself goes"
 
 
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_inputs_are_kept_for_the_run_that_goes_on_with_an_unfinished_one(tmp_path, resume, unfinished):
+    write(tmp_path, f"{INPUTS_FOLDER}/before.tif", "of the run that is there")
+    write(tmp_path, f"{WORK_FOLDER}/journal.jsonl", '{"job": 1}\n' + '{"i": 0}\n' * unfinished)
+    run = RunFolder(tmp_path, overwrite=True, resume=resume)
+    assert run.kept("before.tif") == (str(run.inputs / "before.tif") if resume and unfinished else None)
+    assert run.kept("after.tif") is None
+
+
+def test_a_failed_run_leaves_the_inputs_of_the_results_that_are_there(tmp_path):
+    write(tmp_path, f"{INPUTS_FOLDER}/before.tif", "of the results")
+    write(tmp_path, "change.tif", "result")
+    before = tree(tmp_path)
+    with pytest.raises(Cancelled), RunFolder(tmp_path, overwrite=True).removed_on_error():
+        raise Cancelled
+    assert tree(tmp_path) == before
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_a_run_that_fails_takes_all_that_it_wrote_and_no_folder_of_the_users(tmp_path, there):
     folder = tmp_path / "run"
