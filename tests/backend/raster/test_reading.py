@@ -185,6 +185,28 @@ def test_what_lies_in_a_side_file_is_read_and_none_is_written(scene, tmp_path, w
         assert dataset.crs == "EPSG:32633"
 
 
+@pytest.mark.parametrize("cover", [140, 530, 600])
+def test_a_finer_date_is_averaged_to_its_very_end(write_raster, cover):
+    """Of a checkerboard with pixels five times finer any mean is 100, wherever the blocks of the warp end."""
+    fine = np.where(np.indices((5 * cover, 5 * cover)).sum(0) % 2, 200, 0).astype(np.uint8)
+    transform = Affine(0.1, 0, 500_000, 0, -0.1, 5_200_000)
+    path = write_raster("fine.tif", fine[None].repeat(3, 0), transform=transform)
+    grid = Grid(CRS.from_epsg(32633), transform @ Affine.scale(5), 600, 600)
+    with AlignedRaster(path, grid) as raster:
+        values, valid = raster.read(grid.window)
+    assert valid.sum() == cover**2
+    assert np.abs(values[:, :cover, :cover].astype(int) - 100).max() <= 1
+
+
+def test_a_grid_may_have_its_middle_beside_the_globe(write_raster):
+    grey = np.full((3, 60, 60), 100, np.uint8)
+    path = write_raster("grey.tif", grey, transform=Affine(10_000, 0, 200_000, 0, -10_000, 5_500_000))
+    grid = Grid(CRS.from_proj4("+proj=ortho +lat_0=47 +lon_0=15"), Affine(5e4, 0, -3e5, 0, -5e4, 3e5), 400, 12)
+    with AlignedRaster(path, grid) as raster:
+        values, valid = raster.read(grid.window)
+    assert valid.any() and (values[:, valid] == 100).all()
+
+
 MERCATOR = Grid(CRS.from_epsg(3832), Affine(10, 0, 3_337_585, 0, -10, -1_906_000), 400, 400)
 """Around Fiji at 180°, in a projection that knows no edge there."""
 
