@@ -14,7 +14,7 @@ from rasterio.windows import Window
 
 from changen2.errors import InputError
 from changen2.raster.grid import Grid
-from changen2.raster.reading import AlignedRaster, check_overlap, gdal_environment, open_raster, warp
+from changen2.raster.reading import AlignedRaster, check_overlap, choose_bands, gdal_environment, open_raster, warp
 
 RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
@@ -183,6 +183,23 @@ def test_what_lies_in_a_side_file_is_read_and_none_is_written(scene, tmp_path, w
     assert run["summary"]["valid_px"] == 300 * 350 and run["summary"]["change_area_m2"] > 0
     with rasterio.open(run["outputs"]["change"]) as dataset:
         assert dataset.crs == "EPSG:32633"
+
+
+def test_an_alpha_band_is_never_shown(write_raster):
+    path = write_raster("three.tif", np.ones((3, 20, 30), np.uint8))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = (ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha)
+    with open_raster(path) as dataset:
+        assert choose_bands(dataset, None) == (1, 1, 1)
+
+
+def test_what_is_nodata_has_no_say_in_the_stretch(write_raster):
+    values = np.random.default_rng(3).integers(1000, 2000, (3, 60, 80)).astype(np.uint16)
+    values[:, :, :40] = 0
+    path = write_raster("margin.tif", values, nodata=0)
+    with AlignedRaster(path, grids_of(path)[0]) as raster:
+        expected = np.percentile(values[:, :, 40:].reshape(3, -1), (2, 98), axis=1)
+        np.testing.assert_allclose([raster.stretch.low, raster.stretch.high], expected)
 
 
 @pytest.mark.parametrize("cover", [140, 530, 600])
