@@ -46,7 +46,7 @@ RESULTS = (
 what GDAL notes beside them. A detection replaces all of it: class maps of another model, or polygons of another
 probability, would be taken for its own."""
 
-EDITION = 2
+EDITION = 3
 """Raised where pixels follow from a request in another way than before: an unfinished run of another is not resumed."""
 
 _seconds_per_pixel: dict[tuple[str, str], float] = {}

@@ -316,7 +316,10 @@ def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destinati
         own = replace(own, crs=unbroken(own))
     # The warper would derive the resampling kernel's size from each window; fixed here, it is the
     # same everywhere, and so are the pixels of any two windows that share them.
-    across, down = _scale(own, grid)
+    # None can be told where the middle of the grid lies beside the globe.
+    kernel = {
+        name: f"{scale:.9g}" for name, scale in zip(("XSCALE", "YSCALE"), _scale(own, grid), strict=True) if scale > 0
+    }
     return WarpedVRT(
         of_bytes(dataset),
         src_crs=own.crs or PIXEL_SPACE,
@@ -328,8 +331,7 @@ def warp(dataset: DatasetReader, grid: Grid, resampling: Resampling, **destinati
         resampling=resampling,
         tolerance=WARP_TOLERANCE,
         warp_mem_limit=GDAL_CACHE_MB,
-        warp_extras={"XSCALE": f"{across:.9g}", "YSCALE": f"{down:.9g}"},
-        **{"src_nodata": dataset.nodata, **destination},
+        **{"src_nodata": dataset.nodata, **kernel, **destination},
     )
 
 

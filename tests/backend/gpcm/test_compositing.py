@@ -133,3 +133,14 @@ def test_alpha_and_gaps_of_single_bands():
     change = np.ones((20, 20), bool)
     after = composite(original, np.full((3, 20, 20), 80, np.uint8), drawn, change, change, change, known)
     assert (after[3] == 1).all() and np.isfinite(after).all() and after[0, 10, 10] == 200
+
+
+def test_gaps_beside_the_change_are_not_carried_into_it():
+    original = np.full((3, 40, 40), 1000, np.uint16)
+    original[1, :, :12] = 0
+    change, grey = square(40, 12), np.full((3, 40, 40), 100)
+    scale = radiometry("uint16", nodata=0, high=2550.0)
+    after = composite(
+        original, grey.astype(np.uint8), grey.astype(np.float32), change, change, np.ones_like(change), scale
+    )
+    assert (np.abs(after[1, change].astype(int) - 1000) <= 1).all()

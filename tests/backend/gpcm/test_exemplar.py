@@ -38,6 +38,17 @@ def test_the_best_fitting_object_is_taken(library):
     assert hall.rgb[0, 30, 30] == 200
 
 
+@pytest.mark.parametrize("down", [1, -1])
+@pytest.mark.parametrize("right", [1, -1])
+def test_a_patch_shows_its_class_wherever_it_says_so(down, right):
+    """However it is mirrored to fit."""
+    labels = np.full((60, 60), 2, np.uint8)
+    labels[10:40, 10:20] = labels[30:40, 10:40] = 5  # an L
+    library = ArrayLibrary("l", np.where(labels == 5, 200, 10).astype(np.uint8)[None].repeat(3, 0), labels)
+    patch = find_patch((labels[10:40, 10:40] == 5)[::down, ::right], 5, [library], np.random.default_rng(0))
+    assert patch.score == pytest.approx(1) and np.array_equal(patch.rgb[0] == 200, patch.covered)
+
+
 def test_libraries_are_asked_in_order(library):
     empty = ArrayLibrary("empty", np.zeros((3, 50, 50), np.uint8), np.zeros((50, 50), np.uint8))
     assert find_patch(np.ones((20, 30), bool), BUILDING, [empty, library], RNG).source == "here"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from changen2.gpcm.labels import Box
-from changen2.gpcm.pieces import Drawn, blended
+from changen2.gpcm.pieces import Drawn, _ramp, blended
 
 REACH = 8
 WHOLE = Box(0, 0, 96, 128)
@@ -49,6 +49,12 @@ def test_no_step_is_left_between_tones(picture):
     assert steps[0] > 20 and steps[1] < 40 / (2 * REACH) + 0.1
     # In the middle of a piece its own tone stands.
     np.testing.assert_allclose(smooth[0, 16::32, 16::32].ravel(), tones, atol=1e-3)
+
+
+@pytest.mark.parametrize(("length", "reach"), [(1, 1), (7, 20), (32, REACH), (40, 3)])
+def test_a_piece_goes_over_alike_at_both_ends(length, reach):
+    share = _ramp(np.arange(-reach, length + reach), 0, length, reach)
+    assert np.array_equal(share, share[::-1])
 
 
 def test_three_rows_are_held(picture):

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from changen2.diffusion.noise import CLAMP, FIRST_STEP, START, latent_noise
 from changen2.errors import JobError
+from changen2.gpcm import synthesis
 from changen2.gpcm.labels import Box
-from changen2.gpcm.regions import find_regions
+from changen2.gpcm.regions import CELL, Region, find_regions
 from changen2.gpcm.synthesis import Settings, Synthesizer
 from changen2.models.memory import Batch
 
@@ -62,6 +64,27 @@ def test_the_change_is_drawn_and_the_rest_is_held(flat_generator, sampler):
     assert held.max() < 1
     assert piece.rgb[:, inside].mean(1) == pytest.approx(RED, abs=14)
     assert synthesizer.encoded == 1 and synthesizer.sampled == len(synthesizer.timesteps(False))
+
+
+def test_change_thinner_than_a_latent_place_is_drawn(flat_generator):
+    scene = Meadow(Box(401, 600, 403, 680))
+    (piece,), _ = draw(flat_generator, scene, steps=12)
+    inside = scene.change(piece.seen)
+    assert piece.rgb[0, inside].mean() > scene.rgb(piece.seen)[0, inside].mean() + 10
+
+
+def test_every_step_has_noise_of_its_own(flat_generator, monkeypatch):
+    asked = []
+    monkeypatch.setattr(synthesis, "latent_noise", lambda *key: asked.append(key[:3]) or latent_noise(*key))
+    draw(flat_generator, Meadow(Box(400, 600, 460, 680)), sampler="ddpm", steps=6, seed=5)
+    # The last step, to the clean sample, takes none.
+    assert sorted(asked) == [(5, 1, step) for step in (START, CLAMP, *range(FIRST_STEP, FIRST_STEP + 5))]
+
+
+def test_what_was_drawn_before_is_held(flat_generator):
+    region = Region(np.array([[0, 1]]), Box(0, 0, CELL, 2 * CELL), True, drawn=np.array([[0, 0]]))
+    free = Synthesizer(flat_generator, Settings())._on_latents(region, np.ones((4 * CELL, 8 * CELL), bool))
+    assert free[:, CELL:].all() and not free[:, :CELL].any()
 
 
 def red_of(pieces):
@@ -132,6 +155,8 @@ def test_a_start_gives_back_the_detail_that_latents_cannot_hold(flat_generator):
     inside = scene.change(fine.seen)[:, 1:] & scene.change(fine.seen)[:, :-1]
     grain = [np.abs(np.diff(piece.rgb[1], axis=1))[inside].mean() for piece in (fine, plain)]
     assert grain[0] > 25 > 8 > grain[1]
+    (redrawn,), _ = draw(flat_generator, scene, **{**options, "exemplar_level": 0.9})
+    assert np.abs(np.diff(redrawn.rgb[1], axis=1))[inside].mean() < 12, "the more is redrawn, the less remains"
 
 
 def test_guidance_asks_again_without_labels(flat_generator, monkeypatch):
@@ -154,8 +179,8 @@ def test_guidance_asks_again_without_labels(flat_generator, monkeypatch):
 def test_without_clamp_the_windows_around_are_still_the_image(flat_generator):
     scene = Meadow(Box(300, 400, 1000, 1300))
     pieces, _ = draw(flat_generator, scene, guidance_ratio=0.5, steps=4)
-    for piece in pieces:
-        assert np.isfinite(piece.rgb).all() and torch.tensor(piece.rgb).amax() <= 255
+    off = [np.abs(piece.rgb - scene.rgb(piece.seen))[:, ~scene.change(piece.seen)].ravel() for piece in pieces]
+    assert np.concatenate(off).mean() < 6
 
 
 @pytest.mark.parametrize("box", [Box(400, 600, 460, 680), Box(300, 400, 1000, 1300)])

@@ -16,7 +16,9 @@ from rasterio.windows import Window
 
 from changen2.errors import Cancelled, InputError, JobError
 from changen2.jobs.detect import EDITION, estimate
+from changen2.jobs.detection import plan
 from changen2.jobs.runs.progress import Reporter
+from changen2.models.predictor import Predictor
 from changen2.protocol import EstimateRequest
 from changen2.raster.output_folder import WORK_FOLDER
 from changen2.raster.reading import AlignedRaster
@@ -131,6 +133,15 @@ def test_after_may_lie_on_another_grid(scene, tmp_path, write_raster, difference
         assert (read(same["outputs"][name]) == read(other["outputs"][name])).all()
 
 
+@pytest.mark.parametrize("coregister", [False, True])
+def test_each_date_has_bands_of_its_own(pair, scene, write_raster, difference, tmp_path, coregister):
+    turned = write_raster("turned.tif", scene[1][::-1])
+    usual = difference(*pair, tmp_path / "usual", coregister=coregister)
+    other = difference(pair[0], turned, tmp_path / "other", coregister=coregister, bands_after=(3, 2, 1))
+    for name in MAPS:
+        assert (read(usual["outputs"][name]) == read(other["outputs"][name])).all(), name
+
+
 def test_where_a_date_is_missing_is_nodata(scene, tmp_path, write_raster, difference):
     before, after = (values.copy() for values in scene)
     before[:, :40] = 0
@@ -171,6 +182,8 @@ def test_polygons_of_interest_crop_and_mask(pair, tmp_path, difference, zipped, 
     part = whole[row : row + values.shape[0], column : column + values.shape[1]]
     assert (values == np.where(inside, part, 0)).all()
     assert inside.any() and not inside.all()
+    for name in ("change", "semantic_before", "semantic_after"):
+        assert ((read(result["outputs"][name]) != 255) == inside).all(), name
 
 
 def test_a_pair_of_pngs_is_worked_on_in_pixels(scene, tmp_path, write_raster, difference):
@@ -276,6 +289,14 @@ def test_progress_reaches_its_total_and_cancel_leaves_nothing(pair, tmp_path, di
     with pytest.raises(Cancelled):
         difference(*pair, tmp_path / "deep/er/run", reporter=Reporter(None, cancelled))
     assert leftovers(tmp_path / "deep") == []
+
+
+def test_the_parts_of_the_network_ask_whether_to_stop(pair, tmp_path, difference, monkeypatch):
+    asked, watched = [], Predictor.watched
+    monkeypatch.setattr(Predictor, "watched", lambda self, check: asked.append(check) or watched(self, check))
+    reporter = Reporter()
+    difference(*pair, tmp_path / "run", reporter=reporter)
+    assert asked == [reporter.check]
 
 
 def test_smaller_tiles_share_at_most_half(pair, tmp_path, difference):
@@ -399,6 +420,16 @@ class TestResume:
         write_polygon(aoi, shapely.box(500_020, 5_199_860, 500_190, 5_199_990))
         with pytest.raises(InputError, match="differs from this one in: files") as caught:
             difference(*pair, tmp_path / "run", resume=True, aoi=str(aoi))
+        assert caught.value.code == "other_job"
+
+    def test_a_model_that_was_calibrated_since_is_another_job(
+        self, pair, tmp_path, difference, interrupted, monkeypatch
+    ):
+        interrupted()
+        calibrated = plan.card_of("any").model_copy(update={"calibration": {"platt": {"a": 0.6, "b": 0.0}}})
+        monkeypatch.setattr(plan, "card_of", lambda name, task="detect": calibrated)
+        with pytest.raises(InputError, match="differs from this one in: scaling") as caught:
+            difference(*pair, tmp_path / "run", resume=True)
         assert caught.value.code == "other_job"
 
     @pytest.mark.parametrize("options", [{}, {"gsd": 0.4}])

@@ -14,6 +14,7 @@ from shapely.geometry import Polygon, box
 from changen2.errors import Cancelled, InputError
 from changen2.gpcm import regions
 from changen2.jobs.runs.progress import Reporter
+from changen2.jobs.synthesis import image_drawing
 from changen2.jobs.synthesize import synthesize
 
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)
@@ -89,6 +90,8 @@ def test_a_series_differs_where_its_change_says(image, town, flat, tmp_path):
     first = bands(out / "image_t1.tif")
     assert first[0, 75:85, 65:75].mean() > 200 > first[2, 75:85, 65:75].mean()
     assert first[2, 90:110, 115:135].mean() > 180 > first[0, 90:110, 115:135].mean()
+    wall, middle, ground = first[0, 240, 345:375], first[0, 255:265, 345:375], bands(image)[0, 240, 345:375]
+    assert wall.mean() > ground.mean() + 0.45 * (middle.mean() - ground.mean()), "a wall stays sharp"
     with rasterio.open(out / "image_t2.tif") as written, rasterio.open(image) as given:
         assert (written.transform, written.crs, written.dtypes) == (given.transform, given.crs, given.dtypes)
         assert written.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
@@ -348,6 +351,16 @@ def test_without_labels_instances_are_removed(write_raster, flat, tmp_path):
     assert np.array_equal(after[:, change == 0], values[:, change == 0])
     with pytest.raises(InputError, match="only removal can be simulated"):
         flat(image, tmp_path / "no", simulate="create")
+
+
+def test_the_seed_decides_what_an_exemplar_start_is_made_of(image, town, flat, tmp_path, monkeypatch):
+    seeds = []
+    monkeypatch.setattr(
+        image_drawing, "start_picture", lambda *given, **_: seeds.append(tuple(given[4])) or (given[0], {})
+    )
+    flat(image, tmp_path / "out", events=town, seed=11, init="exemplar")
+    assert {(seed, step) for seed, step, *_ in seeds} == {(11, 1), (11, 2)}
+    assert len(set(seeds)) == len(seeds), "each region has one of its own"
 
 
 def test_an_exemplar_start_is_recorded(image, write_raster, town, flat, tmp_path):

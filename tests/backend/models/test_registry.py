@@ -1,6 +1,7 @@
 """The registry: one name may stand for a detector and for a generator."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,17 @@ def test_a_shared_encoder_is_loaded_with_the_rest(sharing: Path) -> None:
     wanted = changestar_landcover().state_dict()
     assert loaded.keys() == wanted.keys()
     assert all(torch.equal(loaded[name], value) for name, value in wanted.items())
+
+
+def test_weights_that_are_exchanged_after_they_were_loaded_are_refused(sharing: Path) -> None:
+    """As while the worker runs: a digest is kept only as long as the file is the same."""
+    registry.load_model(registry.card_of("cover"))
+    path = sharing / "cover.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    os.utime(path, (1, 1))
+    with pytest.raises(InputError) as caught:
+        registry.load_model(registry.card_of("cover"))
+    assert caught.value.code == "tampered"
 
 
 @pytest.mark.parametrize("name", ["small", "cover"])

@@ -117,6 +117,10 @@ def test_consent_is_given_once_for_all_models_of_a_licence(agreed):
     assert store.record("consent.json").keys() == {"CC-BY-NC-SA-4.0"}
 
 
+def test_consent_to_one_licence_is_none_to_another(agreed):
+    assert not store.has_consent(CATALOGUE[NAME].card.model_copy(update={"licence": "another"}))
+
+
 def test_a_free_licence_needs_no_consent():
     assert store.has_consent(CATALOGUE["autoencoder-kl"].card)
 
@@ -230,6 +234,14 @@ def test_the_same_weights_installed_again_keep_what_was_measured_of_them(agreed,
     assert not hasattr(store.installed_card(NAME), "calibration")
     store.amend_card(NAME, calibration={"platt": {"a": 0.5, "b": 0.1}})
     assert store.install(NAME, file, "again").calibration == {"platt": {"a": 0.5, "b": 0.1}}
+
+
+def test_what_was_measured_is_not_kept_for_other_weights(agreed, file, folder, state):
+    store.install(NAME, file, "test")
+    store.amend_card(NAME, calibration={"platt": {"a": 0.5, "b": 0.1}})
+    torch.save({name: value + 1 for name, value in state.items()}, file)
+    (folder / "pins.json").unlink()  # as the message about another file says
+    assert not hasattr(store.install(NAME, file, "other"), "calibration")
 
 
 def test_another_file_under_the_same_name_is_refused(agreed, file, tmp_path, state):

@@ -58,6 +58,18 @@ def test_a_virtual_raster_shows_patches_over_the_source(source, tmp_path):
         assert shown.transform == given["transform"] @ rasterio.Affine.translation(100, 150)
 
 
+def test_a_virtual_raster_keeps_scale_offset_and_tags(write_raster, tmp_path):
+    path = write_raster("reflectance.tif", np.ones((2, 20, 30), np.uint16))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (0.0001, 0.5), (-0.1, 3.0)
+        dataset.update_tags(SENSOR="camera")
+    with rasterio.open(path) as base:
+        write_virtual(tmp_path / "all.vrt", base, [])
+    with rasterio.open(tmp_path / "all.vrt") as shown:
+        assert (shown.scales, shown.offsets) == ((0.0001, 0.5), (-0.1, 3.0))
+        assert shown.tags()["SENSOR"] == "camera"
+
+
 def test_copies_are_lossless(source, tmp_path):
     patch, expected = painted(source, tmp_path)
     with rasterio.open(source) as base:

@@ -22,6 +22,7 @@ from changen2.raster.reading import (
     GDAL_CACHE_MOST_MB,
     AlignedRaster,
     check_overlap,
+    choose_bands,
     gdal_environment,
     gdal_thread,
     open_raster,
@@ -196,6 +197,45 @@ def test_what_lies_in_a_side_file_is_read_and_none_is_written(scene, tmp_path, w
     assert run["summary"]["valid_px"] == 300 * 350 and run["summary"]["change_area_m2"] > 0
     with rasterio.open(run["outputs"]["change"]) as dataset:
         assert dataset.crs == "EPSG:32633"
+
+
+def test_an_alpha_band_is_never_shown(write_raster):
+    path = write_raster("three.tif", np.ones((3, 20, 30), np.uint8))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.colorinterp = (ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha)
+    with open_raster(path) as dataset:
+        assert choose_bands(dataset, None) == (1, 1, 1)
+
+
+def test_what_is_nodata_has_no_say_in_the_stretch(write_raster):
+    values = np.random.default_rng(3).integers(1000, 2000, (3, 60, 80)).astype(np.uint16)
+    values[:, :, :40] = 0
+    path = write_raster("margin.tif", values, nodata=0)
+    with AlignedRaster(path, grids_of(path)[0]) as raster:
+        expected = np.percentile(values[:, :, 40:].reshape(3, -1), (2, 98), axis=1)
+        np.testing.assert_allclose([raster.stretch.low, raster.stretch.high], expected)
+
+
+@pytest.mark.parametrize("cover", [140, 530, 600])
+def test_a_finer_date_is_averaged_to_its_very_end(write_raster, cover):
+    """Of a checkerboard with pixels five times finer any mean is 100, wherever the blocks of the warp end."""
+    fine = np.where(np.indices((5 * cover, 5 * cover)).sum(0) % 2, 200, 0).astype(np.uint8)
+    transform = Affine(0.1, 0, 500_000, 0, -0.1, 5_200_000)
+    path = write_raster("fine.tif", fine[None].repeat(3, 0), transform=transform)
+    grid = Grid(CRS.from_epsg(32633), transform @ Affine.scale(5), 600, 600)
+    with AlignedRaster(path, grid) as raster:
+        values, valid = raster.read(grid.window)
+    assert valid.sum() == cover**2
+    assert np.abs(values[:, :cover, :cover].astype(int) - 100).max() <= 1
+
+
+def test_a_grid_may_have_its_middle_beside_the_globe(write_raster):
+    grey = np.full((3, 60, 60), 100, np.uint8)
+    path = write_raster("grey.tif", grey, transform=Affine(10_000, 0, 200_000, 0, -10_000, 5_500_000))
+    grid = Grid(CRS.from_proj4("+proj=ortho +lat_0=47 +lon_0=15"), Affine(5e4, 0, -3e5, 0, -5e4, 3e5), 400, 12)
+    with AlignedRaster(path, grid) as raster:
+        values, valid = raster.read(grid.window)
+    assert valid.any() and (values[:, valid] == 100).all()
 
 
 MERCATOR = Grid(CRS.from_epsg(3832), Affine(10, 0, 3_337_585, 0, -10, -1_906_000), 400, 400)

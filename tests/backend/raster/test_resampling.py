@@ -41,6 +41,18 @@ def back(layer, factor, target, resample):
     return resample(layer[source.toslices()], source, target, factor)
 
 
+@settings(deadline=None)
+@given(st.floats(0.3, 3), st.integers(0, 2**32 - 1))
+def test_data_ends_where_the_nearest_pixel_ends(factor, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(1, 256, (90, 90)).astype(np.uint8)
+    values[rng.random((90, 90)) < 0.3] = 0
+    probability, nearest = (
+        back(values, factor, Window(2, 3, 20, 15), resample) for resample in (resample_probability, resample_nearest)
+    )
+    assert np.array_equal(probability > 0, nearest > 0)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     height=st.integers(1, 90),

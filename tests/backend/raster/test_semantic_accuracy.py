@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from changen2.raster.semantic_accuracy import semantic_report, semantic_scores, states, tally_states, tally_transitions
 
@@ -21,6 +23,12 @@ def test_scores_by_hand():
     assert scores["miou"] == pytest.approx((80 / 89 + change) / 2)
     assert scores["sek"] == pytest.approx((agreed - chance) / (1 - chance) * np.exp(change - 1))
     assert scores["f_scd"] == pytest.approx(2 * 9 / (11 + 4 + 9 + 7))
+
+
+@given(st.lists(st.integers(1, 90), min_size=9, max_size=9))
+def test_the_score_is_mostly_sek(counts):
+    scores = semantic_scores(np.array(counts, float).reshape(3, 3))
+    assert scores["score"] == pytest.approx(0.3 * scores["miou"] + 0.7 * scores["sek"])
 
 
 def test_classes_confused_cost_and_are_told():

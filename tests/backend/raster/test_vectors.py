@@ -1,5 +1,6 @@
 """Polygons of change: the classes that they name are those that changed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,16 @@ def test_a_model_without_classes_names_none(maps: tuple[Path, Path, Path, Path])
     (polygon,) = change_polygons(*maps[:2])
     assert (polygon.from_class, polygon.to_class) == (None, None)
     assert list(change_polygons(*maps[:2], min_area=2000)) == []
+
+
+@pytest.mark.parametrize("kept", [[3, 4, 12], [4, 12], [12]])
+def test_a_polygon_of_just_the_smallest_area_is_kept(write_raster: Callable[..., Path], kept: list[int]) -> None:
+    change = np.zeros((1, 20, 20), np.uint8)
+    change[0, 1, 1:4] = change[0, 5:7, 5:7] = change[0, 10:13, 10:14] = 1  # 3, 4 and 12 pixels
+    path = write_raster("change.tif", change, crs=None, nodata=255)
+    probability = write_raster("probability.tif", change * 200 + 1, crs=None, nodata=0)
+    found = change_polygons(path, probability, min_area=kept[0])
+    assert sorted(polygon.area_px for polygon in found) == kept
 
 
 def test_one_can_cancel_while_a_large_polygon_is_measured(

@@ -52,6 +52,16 @@ def test_the_disk_holds_room_for_every_pixel(system, tmp_path, nodata):
         assert (made.read(1) == 7).all()
 
 
+@pytest.mark.parametrize("nodata", [0, 255])
+def test_from_afar_classes_are_picked_and_probabilities_averaged(tmp_path, nodata):
+    raster = WindowedRaster(tmp_path / "map.tif", GRID, nodata)
+    classes = np.random.default_rng(0).choice(np.array([1, 9], np.uint8), (GRID.height, GRID.width))
+    raster.write(GRID.window, classes)
+    raster.finish()
+    with rasterio.open(tmp_path / "map.tif", overview_level=0) as afar:
+        assert set(np.unique(afar.read(1))) == ({1, 9} if nodata == 255 else {1, 3, 5, 7, 9})
+
+
 def test_what_a_file_holds_stays_when_it_is_laid_down(system, tmp_path):
     path = tmp_path / "holes"
     with path.open("wb") as file:

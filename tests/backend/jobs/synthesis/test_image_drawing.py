@@ -70,3 +70,13 @@ def test_regions_are_not_compared_with_each_other():
     regions = [Watched(r.cells, r.box) for r in (region_at([[3 * (n // 20), 3 * (n % 20)]]) for n in range(400))]
     (kept,) = needed([regions], Box(0, 0, 60 * CELL, 60 * CELL - 1), CELL, STRIDE)
     assert len(kept) == 400 and len(looks) <= 400
+
+
+def test_an_extent_needs_all_that_a_later_region_looks_at() -> None:
+    """The encoder sees some latent places more than a region's own box; cells are of 64 pixels, places of 4."""
+    early = Region(np.array([[0, 0]]), Box(0, 0, 16, 16))
+    near = Region(np.array([[0, 2]]), Box(0, 16 + HALO - 1, 64, 80))
+    far = Region(np.array([[0, 2]]), Box(0, 16 + HALO, 64, 80))
+    asked = Box(0, 128, 64, 192)
+    assert needed([[early], [near]], asked, 64, 4) == [[early], [near]]
+    assert needed([[early], [far]], asked, 64, 4) == [[], [far]]
