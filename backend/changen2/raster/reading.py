@@ -230,8 +230,8 @@ class AlignedRaster:
             InputError: ``no_valid_pixels``, or ``unreadable`` where the file turns out broken.
         """
 
-        def valid_of(values: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.bool_]:
-            return self._validity.of(values, self._dataset, out_shape=shape)
+        def valid_of(values: NDArray[np.generic], shape: tuple[int, int], window: Window) -> NDArray[np.bool_]:
+            return self._validity.of(values, self._dataset, out_shape=shape, window=window)
 
         with broken_pixels(self._dataset.name):
             return stretch_of(self._dataset, self._distinct, valid_of)
