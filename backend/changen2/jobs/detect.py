@@ -127,6 +127,8 @@ def run_plan(
         reporter.step("read", 0, 1)
         before = stack.enter_context(AlignedRaster(request.before, plan.work_grid, request.bands))
         after, shift = open_after(plan, before, stack, reporter)
+        # Measured, and refused where no pixel is valid, before anything is detected.
+        _ = before.stretch, after.stretch
         if told := doubt(shift):
             warnings.append(told)
         if isinstance(predictor, Predictor):

@@ -85,6 +85,7 @@ def run_with(
     folder = run_folder(request, SERIES, (request.image, *files_of(request)))
     with gdal_environment(), kept_memory(), ExitStack() as stack:
         inputs = open_inputs(request, card, stack)
+        inputs.image.radiometry()  # measured, and refused where no pixel is valid, before anything is written
         generator = load()
         with folder, ExitStack() as files:
             series = let_happen(request, inputs, folder.work, files, reporter)
@@ -168,7 +169,7 @@ def _manifest(
         **describe_input(request.image),
         "bands": inputs.image.aligned.bands,
         "stretch": inputs.image.aligned.stretch.model_dump(),
-        "bands_guessed": [index + 1 for index in inputs.image.radiometry().unknown],
+        "bands_guessed": [index + 1 for index in inputs.image.unknown],
     }
     given = {"image": image}
     if request.labels is not None:

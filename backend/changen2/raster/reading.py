@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +204,7 @@ class AlignedRaster:
         path: the raster.
         grid: the reference grid.
         bands: see ``choose_bands``.
-        stretch: the raster's radiometry; measured where None.
+        stretch: the raster's radiometry; measured when it is first needed where None.
 
     Raises:
         InputError: as of ``open_raster`` and ``choose_bands``; ``bad_band`` where a band holds numbers of
@@ -223,7 +224,8 @@ class AlignedRaster:
         self._validity = Validity(self._dataset, self._distinct)
         self._warps = self.own_grid != grid
         self._reader = self._warped() if self._warps else self._dataset
-        self.stretch = stretch or self._measure()
+        if stretch is not None:
+            self.stretch = stretch
 
     def __enter__(self) -> AlignedRaster:
         return self
@@ -237,6 +239,20 @@ class AlignedRaster:
             self._reader.close()
         self._dataset.close()
 
+    @cached_property
+    def stretch(self) -> Stretch:
+        """The raster's radiometry. Without overviews the whole raster is read for it.
+
+        Raises:
+            InputError: ``no_valid_pixels``, or ``unreadable`` where the file turns out broken.
+        """
+
+        def valid_of(values: NDArray[np.generic], shape: tuple[int, int], window: Window) -> NDArray[np.bool_]:
+            return self._validity.of(values, self._dataset, out_shape=shape, window=window)
+
+        with broken_pixels(self._dataset.name):
+            return stretch_of(self._dataset, self._distinct, valid_of)
+
     def read(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Read one window.
 
@@ -247,12 +263,19 @@ class AlignedRaster:
             ``[3, h, w]`` uint8 (as stored; invalid pixels hold anything) and the valid mask ``[h, w]``.
 
         Raises:
-            InputError: ``unreadable`` where the file turns out broken.
+            InputError: ``unreadable`` where the file turns out broken; as of ``stretch``.
         """
+        values, valid = self._read(window)
+        return self.stretch(values)[self._place], valid
+
+    def valid(self, window: Window) -> NDArray[np.bool_]:
+        """Read the valid mask of a window alone, for which no radiometry is needed; as of ``read``."""
+        return self._read(window)[1]
+
+    def _read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
         with broken_pixels(self._dataset.name):
             values = self._reader.read(self._distinct, window=window)
-            valid = self._validity.of(values, self._reader, window=window)
-        return self.stretch(values)[self._place], valid
+            return values, self._validity.of(values, self._reader, window=window)
 
     def footprint(self) -> Window | None:
         """Return the part of the reference grid that the raster's rectangle takes, edges rounded to the nearest pixel.
@@ -288,13 +311,6 @@ class AlignedRaster:
                 hint="Give the image of one date.",
                 code="bad_band",
             )
-
-    def _measure(self) -> Stretch:
-        def valid_of(values: NDArray[np.generic], shape: tuple[int, int]) -> NDArray[np.bool_]:
-            return self._validity.of(values, self._dataset, out_shape=shape)
-
-        with broken_pixels(self._dataset.name):
-            return stretch_of(self._dataset, self._distinct, valid_of)
 
     def _warped(self) -> WarpedVRT:
         check_crs(self.own_grid, self._grid, self._dataset.name, "the raster that gives the grid")

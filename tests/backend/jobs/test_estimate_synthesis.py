@@ -12,6 +12,7 @@ from changen2.jobs import estimate_synthesis
 from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis import rates
 from changen2.protocol import EstimateSynthesisRequest, validate
+from changen2.raster import reading
 
 
 @pytest.fixture
@@ -140,3 +141,15 @@ def test_what_takes_long_to_simulate_is_not_estimated(image, village, events, es
             estimate(image, **given, steps=3)
         assert caught.value.code == "too_large" and "3 steps" in str(caught.value) and not let_happen.called
     assert estimate(image, labels=village, steps=2) and estimate(image, events=events, steps=3)
+
+
+def test_an_image_is_not_read_through_for_an_estimate(
+    write_raster, village, events, estimate, flat, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(reading, "stretch_of", measure := Mock(wraps=reading.stretch_of))
+    values = np.random.default_rng(0).integers(0, 4096, (3, 300, 700)).astype(np.uint16)
+    image = write_raster("deep.tif", values, nodata=0)
+    assert estimate(image, events=events)["looks"] and estimate(image, labels=village)["looks"]
+    assert not measure.called
+    flat(image, tmp_path / "out", events=events)
+    assert measure.call_count == 1

@@ -65,7 +65,7 @@ class SourceImage:
         """Where it holds an image [h, w]."""
         if not self.may_be_invalid:
             return np.ones((int(window.height), int(window.width)), bool)
-        return self.aligned.read(window)[1]
+        return self.aligned.valid(window)
 
     def rgb(self, values: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """What the generator sees [3, h, w] of all bands as stored [n, h, w]."""
@@ -76,6 +76,12 @@ class SourceImage:
     def shown(self, box: Box) -> NDArray[np.uint8]:
         """What the generator sees [3, h, w] of a box inside the raster."""
         return self.rgb(self.dataset.read(window=box.window), self.valid(box.window))
+
+    @property
+    def unknown(self) -> list[int]:
+        """Indices (from 0) of the bands that the generator does not see and has to guess."""
+        colours = enumerate(self.dataset.colorinterp)
+        return [i for i, colour in colours if i + 1 not in self._distinct and colour != ColorInterp.alpha]
 
     def radiometry(self) -> Radiometry:
         """How bands and the generator's channels belong together."""

@@ -130,7 +130,7 @@ def open_inputs(request: SynthesizeRequest, card: ModelCard, stack: ExitStack) -
         warnings.append(
             f"The generator does not know the classes {', '.join(strange)}; it draws them as {_background(card)}."
         )
-    unknown = image.radiometry().unknown
+    unknown = image.unknown
     if unknown:
         warnings.append(
             f"The generator does not know band {', '.join(str(index + 1) for index in unknown)}: inside the change "
