@@ -15,7 +15,7 @@ from rasterio.features import geometry_mask
 from rasterio.windows import Window
 from shapely.geometry import box
 
-from changen2.raster import under
+from changen2.raster import outlines, under
 from changen2.raster.grid import Grid
 from changen2.raster.reading import gdal_environment
 from changen2.raster.vectors import ChangePolygon, Classes, change_polygons, write_polygons
@@ -114,6 +114,15 @@ def test_a_polygon_of_just_the_smallest_area_is_kept(write_raster: Callable[...,
     probability = write_raster("probability.tif", change * 200 + 1, crs=None, nodata=0)
     found = change_polygons(path, probability, min_area=kept[0])
     assert sorted(polygon.area_px for polygon in found) == kept
+
+
+def test_one_can_cancel_while_a_large_map_is_traced(
+    maps: tuple[Path, Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlines, "HERE", 0)
+    asked: list[int] = []
+    assert len(list(change_polygons(*maps[:2], on_polygon=asked.append))) == 1
+    assert asked[0] == 0, "before the first polygon"
 
 
 def test_one_can_cancel_while_a_large_polygon_is_measured(
