@@ -12,7 +12,7 @@ A message says what is wrong, with the value; a hint says the next step.
 
 from __future__ import annotations
 
-from .next_steps import NEXT_STEPS
+from .next_steps import IN_QGIS, NEXT_STEPS
 
 
 class PluginError(Exception):
@@ -46,7 +46,10 @@ class BackendError(PluginError):
     """The backend answered a request with an error; where its next step is for a terminal, the one here is told."""
 
     def __init__(self, message: str, hint: str = "", code: str = "") -> None:
-        super().__init__(message, NEXT_STEPS.get(code, hint) if "`changen2 " in hint else hint, code)
+        told = NEXT_STEPS.get(code, hint) if "`changen2 " in hint else hint
+        for option, words in IN_QGIS.items():
+            told = told.replace(option, words)
+        super().__init__(message, told, code)
 
 
 class BackendCrashed(BackendError):

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+IN_QGIS = {
+    # an option of the terminal: what it is called in QGIS
+    "--overwrite": "“Replace results in the output folder”",
+    "--resume": "“Continue”",
+}
+
 NEXT_STEPS = {
     # code of the backend's error: the next step, in place of the backend's
     "consent_needed": "Agree to its licence on the Models page of the Changen2 dock, where Download and Import file "

@@ -197,13 +197,11 @@ def render(
             "Look at it in QGIS at this place and scale: the server may have nothing there, want a key or be down.",
             "empty_picture",
         )
+    # QGIS takes no nodata value for a web map.
+    or_nodata = ", or give that value as nodata (Layer Properties > Transparency)" if has_own_pixels(layer) else ""
     said = (
-        (masked, "is empty; there, no change is looked for."),
-        (
-            even,
-            "is of one colour. If nothing was photographed there, it may be taken for change: leave it out of the "
-            "area, or give that value as nodata (Layer Properties > Transparency).",
-        ),
+        (masked, "is empty: there is no image there."),
+        (even, f"is of one colour. If nothing was photographed there, leave it out of the area{or_nodata}."),
     )
     return [
         f"{count / blocks:.0%} of the picture of “{layer.name()}” {what}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import threading
@@ -27,6 +28,9 @@ INPUTS_FOLDER = "inputs"
 
 REQUEST_FILE = "request.json"
 """In the work folder: the backend's request for the rest of the run; of a training only what it was asked for."""
+
+LOCK_FILE = "lock"
+"""In the work folder: held by the backend that is at work there."""
 
 CHECKPOINT_FILE = "checkpoint.pt"
 """In the work folder of a training: its weights so far."""
@@ -143,10 +147,30 @@ def rest_request(folder: Path) -> tuple[str, dict[str, Any]] | None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what an interrupted run has left, and its folder if there is nothing else in it."""
-    shutil.rmtree(folder / WORK_FOLDER, ignore_errors=True)
+    """Remove what an interrupted run has left, unless one is at work there, and its folder if nothing else is in it."""
+    if not _is_at_work(folder):
+        shutil.rmtree(folder / WORK_FOLDER, ignore_errors=True)
     with contextlib.suppress(OSError):  # not there, or not empty
         folder.rmdir()
+
+
+def _is_at_work(folder: Path) -> bool:
+    """Whether a backend holds the lock of a run's folder; of one that was killed the system lets it go."""
+    try:
+        with (folder / WORK_FOLDER / LOCK_FILE).open("r+b") as lock:
+            if os.name == "nt":
+                import msvcrt
+
+                msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def threshold_folder(run_folder: Path, threshold: float) -> Path:

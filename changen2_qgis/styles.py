@@ -51,7 +51,7 @@ LABELLED_FROM_MM = 5.0
 
 AREA_LABEL = (
     'CASE WHEN "area_m2" IS NULL THEN format_number("area_px", 0) || \' px\' '
-    'WHEN "area_m2" >= 10000 THEN format_number("area_m2" / 10000, 2) || \' ha\' '
+    'WHEN "area_m2" >= 10000 THEN format_number("area_m2" / 10000, 1) || \' ha\' '
     "ELSE format_number(\"area_m2\", 0) || ' m²' END"
 )
 

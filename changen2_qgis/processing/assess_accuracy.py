@@ -147,7 +147,7 @@ class AssessAccuracy(BackendAlgorithm):
                 "Give the classes of both dates and a map or polygons of change, or leave the classes out.",
             )
         path = self.output_folder(parameters, context, f"assess {prediction.name()}")
-        folder = RunFolder(path, self.parameterAsBoolean(parameters, "OVERWRITE", context))
+        folder = RunFolder(path, self.parameterAsBoolean(parameters, "OVERWRITE", context), part="assessment")
         self.check_replaced(path, folder.overwrite, context)
         request = {
             "threshold": self.parameterAsDouble(parameters, "THRESHOLD", context),

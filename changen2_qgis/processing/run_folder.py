@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import BackendError
+from ..errors import BackendError, InputError
 from ..run_folders import INPUTS_FOLDER, is_unfinished
 
 
@@ -19,11 +19,14 @@ class RunFolder:
         overwrite: whether the user allows results that are there to be replaced.
         resume: whether the run goes on with an unfinished one that is there, and so with its inputs.
         keep_inputs: whether the inputs of an unfinished run are kept with it, for `kept` to find.
+        part: of the folder for inputs, of a run whose results come beside those of another one.
     """
 
-    def __init__(self, path: Path, overwrite: bool, resume: bool = False, keep_inputs: bool = False) -> None:
+    def __init__(
+        self, path: Path, overwrite: bool, resume: bool = False, keep_inputs: bool = False, part: str = ""
+    ) -> None:
         self.path = path
-        self.inputs = path / INPUTS_FOLDER
+        self.inputs = path / INPUTS_FOLDER / part
         self.layers: dict[str, str] = {}
         """By name in `inputs`, without its ending, of a file: the layer that it was or will be written for."""
         self._keep_inputs = keep_inputs
@@ -39,8 +42,19 @@ class RunFolder:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """What is new in `inputs` after this is the run's own; another may have been prepared for the same folder."""
+        """What is new in `inputs` after this is the run's own; another may have been prepared for the same folder.
+
+        Raises:
+            InputError: `not_empty` where it was, and nobody has allowed to replace its inputs: a run that is unfinished
+                could not be continued with others, and a finished one would no longer be what they say.
+        """
         there = self._written()
+        if not (self.overwrite or self._resume) and there.keys() - self._mine.keys():
+            raise InputError(
+                f"{self.inputs} holds what was written for another run to read.",
+                "Continue that run, allow its results to be replaced, or choose another output folder.",
+                "not_empty",
+            )
         try:
             yield
         finally:
@@ -75,7 +89,12 @@ class RunFolder:
                     with contextlib.suppress(OSError):  # somebody has it open
                         file.unlink()
         inside = sorted((path for path in self.inputs.rglob("*") if path.is_dir()), reverse=True)
-        for folder in [*inside, self.inputs, *([self.path] if self._made or self._resume else [])]:
+        for folder in [
+            *inside,
+            self.inputs,
+            self.path / INPUTS_FOLDER,
+            *([self.path] if self._made or self._resume else []),
+        ]:
             with contextlib.suppress(OSError):  # it is none, or holds something
                 folder.rmdir()
 

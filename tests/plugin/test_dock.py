@@ -1,6 +1,7 @@
 """The dock in a window of its own: layout, keyboard, empty states, and what each control does."""
 
 import errno
+import fcntl
 import gc
 import os
 import shutil
@@ -592,6 +593,11 @@ def test_an_interrupted_run_without_a_finished_part_leaves_nothing(tmp_path):
     (folder / WORK_FOLDER).mkdir(parents=True)
     (folder / WORK_FOLDER / "journal.jsonl").write_text('{"run": 1}\n')
     assert not is_unfinished(folder)
+    lock = (folder / WORK_FOLDER / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # as a backend that is at work
+    remove_unfinished(folder)
+    assert (folder / WORK_FOLDER / "journal.jsonl").exists()
+    lock.close()
     remove_unfinished(folder)
     assert not folder.exists()
 

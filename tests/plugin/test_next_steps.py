@@ -33,3 +33,8 @@ def test_codes_are_those_of_the_backend():
 def test_other_errors_keep_the_next_step_of_the_backend():
     error = BackendError("The disk is full.", "Free some space.", "disk_full")
     assert str(error) == "The disk is full. Free some space."
+
+
+def test_options_of_the_terminal_have_the_names_that_they_have_in_qgis():
+    error = BackendError("It holds a run.", "Go on with it (--resume), or start anew (--overwrite).", "not_empty")
+    assert "--" not in str(error) and "Continue" in str(error) and "Replace results" in str(error)

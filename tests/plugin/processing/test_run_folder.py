@@ -2,7 +2,7 @@
 
 import pytest
 
-from changen2_qgis.errors import BackendError, Cancelled
+from changen2_qgis.errors import BackendError, Cancelled, InputError
 from changen2_qgis.processing.run_folder import RunFolder
 from changen2_qgis.run_folders import INPUTS_FOLDER, WORK_FOLDER
 
@@ -37,7 +37,9 @@ def test_what_another_run_wrote_stays(tmp_path, error, mine_first, same, state):
     folder, mine = tmp_path / "run", "aoi.gpkg" if same else "areas/aoi.gpkg"
 
     def other():
-        run = prepare(folder, "aoi.gpkg", "the other's, and longer")
+        run = RunFolder(folder, overwrite=mine_first, keep_inputs=True)
+        with run.writing():
+            write(run.inputs, "aoi.gpkg", "the other's, and longer")
         write(run.path, f"{WORK_FOLDER}/journal.jsonl", '{"job": 1}\n' + '{"i": 0}\n' * (state == "unfinished"))
         if state == "finished":
             write(run.path, "change.tif", "result")
@@ -49,7 +51,10 @@ def test_what_another_run_wrote_stays(tmp_path, error, mine_first, same, state):
     else:
         other()
         before = tree(folder)
-        run = prepare(folder, mine, "mine") if not same else RunFolder(folder, False, keep_inputs=True)
+        with pytest.raises(InputError, match="written for another run"):
+            prepare(folder, mine, "mine")
+        assert tree(folder) == before
+        run = RunFolder(folder, False, keep_inputs=True)
     with pytest.raises(type(error)), run.removed_on_error():
         raise error
     left = tree(folder)
@@ -91,3 +96,23 @@ def test_a_run_that_fails_takes_all_that_it_wrote_and_no_folder_of_the_users(tmp
         write(run.inputs, "after.tif.aux.xml", "what GDAL notes")
         raise Cancelled
     assert folder.exists() == there and tree(tmp_path) == ({"run": False} if there else {})
+
+
+def test_a_run_beside_another_one_has_inputs_of_its_own(tmp_path):
+    prepare(tmp_path, "aoi.gpkg", "of the detection")
+    run = RunFolder(tmp_path, overwrite=False, part="assessment")
+    with pytest.raises(Cancelled), run.removed_on_error(), run.writing():
+        write(run.inputs, "aoi.gpkg", "the reference")
+        assert tree(tmp_path)[f"{INPUTS_FOLDER}/aoi.gpkg"] == "of the detection"
+        raise Cancelled
+    assert tree(tmp_path) == {INPUTS_FOLDER: False, f"{INPUTS_FOLDER}/aoi.gpkg": "of the detection"}
+
+
+def test_a_run_may_write_in_parts_and_again_where_it_may_replace(tmp_path):
+    run = prepare(tmp_path, "aoi.gpkg", "mine")
+    with run.writing():
+        write(run.inputs, "before.tif", "mine, too")
+    again = RunFolder(tmp_path, overwrite=True)
+    with again.writing():
+        write(again.inputs, "aoi.gpkg", "another")
+    assert tree(tmp_path)[f"{INPUTS_FOLDER}/aoi.gpkg"] == "another"
