@@ -14,7 +14,7 @@ from shapely.geometry import Polygon, box
 from changen2.errors import Cancelled, InputError
 from changen2.gpcm import regions
 from changen2.jobs.runs.progress import Reporter
-from changen2.jobs.synthesis import image_drawing
+from changen2.jobs.synthesis import image_drawing, plan
 from changen2.jobs.synthesize import synthesize
 
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)
@@ -256,7 +256,7 @@ def test_the_seed_decides(image, town, flat, tmp_path):
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
-def test_a_cancelled_run_goes_on_after_its_last_step(image, town, flat, tmp_path):
+def test_a_cancelled_run_goes_on_after_its_last_step(image, town, flat, tmp_path, monkeypatch):
     flat(image, tmp_path / "once", events=town)
     stages = []
 
@@ -270,6 +270,9 @@ def test_a_cancelled_run_goes_on_after_its_last_step(image, town, flat, tmp_path
         flat(image, tmp_path / "twice", events=town)
     with pytest.raises(InputError, match="differs from this one in: parameters"):
         flat(image, tmp_path / "twice", events=town, resume=True, seed=9)
+    with monkeypatch.context() as later, pytest.raises(InputError, match="differs from this one in: edition"):
+        later.setattr(plan, "EDITION", plan.EDITION + 1)
+        flat(image, tmp_path / "twice", events=town, resume=True)
     result = flat(image, tmp_path / "twice", events=town, resume=True)
     assert result["summary"]["encoded_tiles"] == 1  # only the second step was left
     for name in ("image_t1.tif", "image_t2.tif"):
