@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from rasterio._env import get_gdal_config
 from shapely.geometry import Polygon, box
 
 from changen2.errors import Cancelled, InputError
@@ -16,6 +17,7 @@ from changen2.gpcm import regions
 from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis import image_drawing, plan
 from changen2.jobs.synthesize import synthesize
+from changen2.raster.reading import GDAL_CACHE_MB
 
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)
 
@@ -247,6 +249,15 @@ def test_work_follows_the_change_not_the_raster(write_raster, town, flat, tmp_pa
         summary = flat(image, tmp_path / str(side), events=town)["summary"]
         counts.append((summary["encoded_tiles"], summary["sampled_tiles"]))
     assert counts[0] == counts[1] == (3, 12)
+
+
+def test_later_steps_take_no_larger_cache_than_the_first(write_raster, town, flat, tmp_path):
+    wide = np.random.default_rng(0).integers(60, 140, (3, 300, 8000)).astype(np.uint8)
+    image = write_raster("wide.tif", wide, tiled=True, blockxsize=256, blockysize=256)
+    sizes = []
+    reporter = Reporter(lambda _: sizes.append(get_gdal_config("GDAL_CACHEMAX")), lambda: False)
+    flat(image, tmp_path / "out", reporter, events=town, patches=True)
+    assert set(sizes) == {GDAL_CACHE_MB * 2**20}
 
 
 def test_the_seed_decides(image, town, flat, tmp_path):
