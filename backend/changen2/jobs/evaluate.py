@@ -40,7 +40,7 @@ def evaluate(
     Args:
         prediction: a 0/1 change map or a change probability, or a folder of them, or a folder in the layout of a data
             set (``label``, ``semantic_A``, ``semantic_B``), or that of a detection, of which the change map alone is
-            compared.
+            compared, at the threshold of its run.
         reference: a map whose non-zero valid pixels are change (warped to the prediction by nearest
             neighbour), a polygon layer of changes, or a folder with a file of the same name for each
             prediction, or of the same layout, or with ``change.tif`` for a detection. None with ``points`` alone.

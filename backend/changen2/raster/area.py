@@ -91,20 +91,19 @@ def read_changes(path: str | Path, grid: Grid, notes: list[str]) -> list[BaseGeo
         grid: of the raster.
         notes: takes how many were left out, and that drawn events of several steps count alike.
 
+    Returns:
+        Polygons as of ``read_polygons``; none where all were rejected.
+
     Raises:
-        InputError: as of ``read_polygons``; ``empty_extent`` also where all were rejected.
+        InputError: as of ``read_polygons``.
     """
     layer = read_near(path, grid, usual=CHANGES, columns=[REVIEW, *EVENT])
     rejected = _rejected(layer)
     kept = [shape for shape, left_out in zip(layer.geometries, rejected, strict=True) if not left_out]
-    if any(rejected) and not kept:
-        raise InputError(
-            f"All {len(rejected)} polygons of {path} were rejected in their review: no change is left.",
-            hint="Confirm those that are changes, add what is missing, or give another layer.",
-            code="empty_extent",
-        )
     if any(rejected):
         notes.append(f"{sum(rejected)} of {len(rejected)} polygons of {path} were rejected in their review: left out.")
+    if rejected and all(rejected):
+        return []
     if len(steps := _steps(layer)) > 1:
         notes.append(
             f"{path} holds events of steps {steps[0]} to {steps[-1]}: all are taken for change, as between the first "

@@ -52,12 +52,19 @@ def read_digitized(
         notes: takes what a person should know of the changes.
 
     Raises:
-        InputError: ``too_few`` changes to learn from and to hold some out, or an input that cannot be read.
+        InputError: ``too_few`` changes to learn from and to hold some out, ``empty_extent`` where all were rejected, or
+            an input that cannot be read.
     """
     with open_raster(before) as dataset:
         grid = Grid.of(dataset)
     grid.require_north_up(before)
     polygons = read_changes(changes, grid, [] if notes is None else notes)
+    if not polygons:
+        raise InputError(
+            f"All polygons of {changes} were rejected in their review: no change is left.",
+            hint="Confirm those that are changes, add what is missing, or give another layer.",
+            code="empty_extent",
+        )
     drawn, area = Area(grid, grid.window, polygons), Area.choose(grid, aoi=aoi)
     parts = split(area.window, polygons, grid)
     chosen = [order_tiles(tiles(part), drawn, area) for part in parts]

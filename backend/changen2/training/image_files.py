@@ -15,6 +15,7 @@ from changen2.errors import InputError
 from changen2.raster.grid import Grid
 from changen2.raster.ground import ground_sampling_distance
 from changen2.raster.reading import FILL, UNREADABLE_HINT, AlignedRaster, choose_bands, gdal_environment, open_raster
+from changen2.raster.validity import Validity
 
 Bytes = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -59,7 +60,8 @@ def read_values(path: Path) -> tuple[NDArray[Any], Mask]:
     """Read the numbers of a label, the largest of its bands where it has several.
 
     A picture with a palette holds its indices, one of a single bit 0 and 1; all of it is known. A nodata value of 0 is
-    a number like others: rasters of drawn polygons often have it, and it means that there is nothing.
+    a number like others: rasters of drawn polygons often have it, and it means that there is nothing. What a mask or an
+    alpha band of a GeoTIFF hides is not known.
 
     Args:
         path: the file.
@@ -74,10 +76,13 @@ def read_values(path: Path) -> tuple[NDArray[Any], Mask]:
         _check_lossless(dataset, path)
         bands = sorted(set(choose_bands(dataset, None)))
         try:
-            values = dataset.read(bands).max(axis=0)
+            stored = dataset.read(bands)
+            values = stored.max(axis=0)
             known = np.isfinite(values)
-            if is_raster(path) and dataset.nodata != 0:
-                known &= (dataset.read_masks(bands) > 0).all(axis=0)
+            if is_raster(path):
+                # Of each band by itself: any of them may hold the largest number.
+                for band, own in zip(bands, stored, strict=True):
+                    known &= Validity(dataset, (band,), zero_counts=True).of(own[None], dataset)
         except (RasterioError, OSError) as error:
             raise _unreadable(path, error) from error
     return values, known

@@ -200,10 +200,13 @@ def _check_memory(root: Path, paths: Sequence[Path], free: int) -> None:
             pixels += dataset.width * dataset.height
     needed = pixels * BYTES_PER_PIXEL
     if needed > free:
+        fitting, lists = len(paths) * free // needed, "list/train.txt and list/val.txt, one a line; or"
+        some = f"Name about {fitting} of them, those to learn from and to hold out, in {lists} give smaller ones, or"
+        if fitting < 2:  # one to learn from and one to hold out
+            some = f"Cut the images into smaller ones and name some of those in {lists}"
         raise InputError(
             f"The {len(paths)} pairs in {root} take {needed / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are free.",
-            hint=f"Name about {len(paths) * free // needed} of them, those to learn from and to hold out, in "
-            "list/train.txt and list/val.txt, one a line; or give smaller ones, or close other programs.",
+            hint=f"{some} close other programs.",
             code="too_large",
         )
 

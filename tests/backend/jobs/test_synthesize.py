@@ -9,13 +9,15 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from rasterio._env import get_gdal_config
 from shapely.geometry import Polygon, box
 
 from changen2.errors import Cancelled, InputError
 from changen2.gpcm import regions
 from changen2.jobs.runs.progress import Reporter
-from changen2.jobs.synthesis import image_drawing
+from changen2.jobs.synthesis import image_drawing, plan
 from changen2.jobs.synthesize import synthesize
+from changen2.raster.reading import GDAL_CACHE_MB
 
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)
 
@@ -249,6 +251,15 @@ def test_work_follows_the_change_not_the_raster(write_raster, town, flat, tmp_pa
     assert counts[0] == counts[1] == (3, 12)
 
 
+def test_later_steps_take_no_larger_cache_than_the_first(write_raster, town, flat, tmp_path):
+    wide = np.random.default_rng(0).integers(60, 140, (3, 300, 8000)).astype(np.uint8)
+    image = write_raster("wide.tif", wide, tiled=True, blockxsize=256, blockysize=256)
+    sizes = []
+    reporter = Reporter(lambda _: sizes.append(get_gdal_config("GDAL_CACHEMAX")), lambda: False)
+    flat(image, tmp_path / "out", reporter, events=town, patches=True)
+    assert set(sizes) == {GDAL_CACHE_MB * 2**20}
+
+
 def test_the_seed_decides(image, town, flat, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         flat(image, tmp_path / name, events=town, seed=seed)
@@ -256,7 +267,7 @@ def test_the_seed_decides(image, town, flat, tmp_path):
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
-def test_a_cancelled_run_goes_on_after_its_last_step(image, town, flat, tmp_path):
+def test_a_cancelled_run_goes_on_after_its_last_step(image, town, flat, tmp_path, monkeypatch):
     flat(image, tmp_path / "once", events=town)
     stages = []
 
@@ -270,6 +281,9 @@ def test_a_cancelled_run_goes_on_after_its_last_step(image, town, flat, tmp_path
         flat(image, tmp_path / "twice", events=town)
     with pytest.raises(InputError, match="differs from this one in: parameters"):
         flat(image, tmp_path / "twice", events=town, resume=True, seed=9)
+    with monkeypatch.context() as later, pytest.raises(InputError, match="differs from this one in: edition"):
+        later.setattr(plan, "EDITION", plan.EDITION + 1)
+        flat(image, tmp_path / "twice", events=town, resume=True)
     result = flat(image, tmp_path / "twice", events=town, resume=True)
     assert result["summary"]["encoded_tiles"] == 1  # only the second step was left
     for name in ("image_t1.tif", "image_t2.tif"):

@@ -180,10 +180,10 @@ def test_what_a_review_rejected_is_counted_wherever_it_lies(tmp_path):
     assert "1 of 3" in notes[0]
 
 
-def test_a_layer_of_which_all_was_rejected_is_refused(reviewed):
-    with pytest.raises(InputError, match="All 4 polygons") as caught:
-        read_changes(reviewed(np.array(["rejected"] * 4, object)), GRID, [])
-    assert caught.value.code == "empty_extent"
+def test_a_layer_of_which_all_was_rejected_holds_no_change_and_that_is_told(reviewed):
+    notes = []
+    assert read_changes(reviewed(np.array(["rejected"] * 4, object)), GRID, notes) == []
+    assert len(notes) == 1 and "4 of 4" in notes[0]
 
 
 @pytest.mark.parametrize(("steps", "told"), [([1, 2, 2, 3], "1 to 3"), ([2, np.nan, 1, 2], "1 to 2"), ([2] * 4, None)])

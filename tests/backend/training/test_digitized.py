@@ -61,6 +61,9 @@ def test_what_a_review_rejected_teaches_as_if_it_had_not_been_drawn(write_raster
         alone = read_digitized(path, path, draw("kept.gpkg", boxes[0], boxes[2]), 0.5)
     labels = [[pair.change.label.tolist() for pair in found] for found in (pairs, alone)]
     assert labels[0] == labels[1] and "1 of 3" in notes[0]
+    with gdal_environment(), pytest.raises(InputError, match="were rejected") as caught:
+        read_digitized(path, path, draw("none.gpkg", *boxes, review=["rejected"] * 3), 0.5)
+    assert caught.value.code == "empty_extent"
 
 
 def test_one_end_is_held_out(write_raster):

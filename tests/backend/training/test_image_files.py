@@ -84,6 +84,26 @@ def test_zero_is_a_number_also_where_it_is_called_nodata(tmp_path: Path) -> None
         assert found[1].tolist() == known
 
 
+@pytest.mark.parametrize("nodata", [None, 0, 9])
+@pytest.mark.parametrize("by", ["mask", "alpha"])
+def test_what_a_label_hides_is_not_known_whatever_is_nodata(tmp_path: Path, by: str, nodata: int | None) -> None:
+    seen = np.array([[1, 0, 1], [0, 1, 1]], np.uint8) * 255
+    label = np.array([[[0, 0, 3], [3, 0, 3]]], np.uint8)
+    if by == "alpha":
+        path = _write(tmp_path / "label.tif", np.concatenate([label, seen[None]]), nodata=nodata, alpha="yes")
+    else:
+        path = _write(tmp_path / "label.tif", label, nodata=nodata)
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
+            dataset.write_mask(seen)
+    values, known = read_values(path)
+    assert (values == label[0]).all() and (known == (seen > 0)).all()
+
+
+def test_a_label_is_known_where_all_of_its_bands_are(tmp_path: Path) -> None:
+    values = np.array([[[1, 9]], [[1, 1]], [[1, 1]]], np.uint8)
+    assert read_values(_write(tmp_path / "label.tif", values, nodata=9))[1].tolist() == [[True, False]]
+
+
 @pytest.mark.parametrize("mode", ["palette", "transparent palette", "bits", "L", "16 bits", "alpha"])
 def test_a_picture_of_labels_holds_the_numbers_that_a_raster_reader_finds(tmp_path: Path, mode: str) -> None:
     numbers = np.random.default_rng(0).integers(0, 2 if mode == "bits" else 7, (5, 6), np.uint8)

@@ -311,3 +311,7 @@ def test_pairs_that_memory_cannot_hold_are_refused_before_they_are_read(
     (tmp_path / "list").mkdir()
     (tmp_path / "list" / "train.txt").write_text("p0.png\np1.png\n")
     assert len(places.read_pairs(tmp_path, 0.5)) == 2
+    monkeypatch.setattr(places.psutil, "virtual_memory", lambda: SimpleNamespace(available=held // 3))
+    with pytest.raises(InputError) as error:
+        places.read_pairs(tmp_path, 0.5)
+    assert str(error.value.hint).startswith("Cut the images") and "Name about" not in str(error.value.hint)

@@ -36,7 +36,7 @@ REFERENCES = MAPS | VECTORS | {".bmp", ".gif", ".img", ".jp2", ".vrt"}
 """Endings of what may be a reference: beside it lie parts of shapefiles, world files and overviews."""
 
 CHANGE = "change.tif"
-"""What a detection's change map is called, and so the reference of its folder; above it stands the probability."""
+"""What a detection's change map is called, and so the reference of its folder; it is of the run's own threshold."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,9 @@ def matched(
 
 
 def map_of(folder: Path) -> Path | None:
-    """Return the change map in the folder of a detection, the probability where it is there; None in any other."""
-    if read_manifest(folder).get("job") != "detect":
-        return None
-    return next((path for name in ("change_probability.tif", CHANGE) if (path := folder / name).exists()), None)
+    """Return the change map in the folder of a detection; None in any other."""
+    path = folder / CHANGE
+    return path if path.exists() and read_manifest(folder).get("job") == "detect" else None
 
 
 def require_one_map(prediction: str | Path) -> None:

@@ -255,9 +255,9 @@ def _polygon_truth(path: str | Path, grid: Grid, notes: list[str]) -> Truth:
 
 
 def _polygons_of(path: str | Path, grid: Grid, notes: list[str]) -> list[BaseGeometry] | None:
-    """The polygons of a layer, empty where none can be brought to the grid; None: the layer has no feature at all."""
+    """The polygons of a layer, empty where none can be brought to the grid; None: it has no feature that counts."""
     try:
-        return read_changes(path, grid, notes)
+        return read_changes(path, grid, notes) or None
     except InputError as error:
         if error.code == "no_overlap":
             return []

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import rasterio
 import shapely
 import torch
 from numpy.typing import NDArray
@@ -32,7 +33,6 @@ from changen2.models.memory import move
 from changen2.raster.area import Area
 from changen2.raster.grid import Grid
 from changen2.raster.patches import Patch, PatchWriter, write_copy, write_sparse_copy, write_virtual
-from changen2.raster.reading import open_raster
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,8 @@ class Drawing:
         with ExitStack() as stack:
             base = plan.image.dataset
             if step.number > 1:
-                base = stack.enter_context(open_raster(self._virtual(step.number - 1)))
+                # No open_raster: it would let the cache grow again, which holds what this is made of.
+                base = stack.enter_context(rasterio.open(self._virtual(step.number - 1)))
             writer = stack.enter_context(PatchWriter(self._work / f"raw_t{step.number}.tif", base))
             changed = SparseRaster(step.change, plan.image.grid, 0)
             stack.callback(changed.close)

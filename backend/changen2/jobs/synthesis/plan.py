@@ -41,6 +41,9 @@ from changen2.protocol import SynthesizeRequest
 from changen2.raster.area import Area
 from changen2.raster.ground import ground_sampling_distance
 
+EDITION = 1
+"""Raised where pixels follow from a request in another way than before: an unfinished run of another is not resumed."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -258,6 +261,7 @@ def _identity(request: SynthesizeRequest, card: ModelCard, device: str, precisio
 
     return {
         "versions": versions(),
+        "edition": EDITION,
         "model": card.sha256,
         "image": describe_input(request.image),
         "files": stamps(files_of(request)),

@@ -227,6 +227,16 @@ def test_what_a_review_rejected_is_no_truth(truth, write_raster, write_polygons)
     assert found["recall"] == 1 and any("1 of 2 polygons" in warning for warning in found["warnings"])
 
 
+def test_a_review_that_rejected_everything_says_what_an_empty_layer_does(truth, write_raster, write_polygons):
+    said, box = write_raster("said.tif", truth), (50, 40, 90, 80)
+    marks = {"fields": ["review"], "field_data": [np.array(["rejected"], object)]}
+    empty, rejected = (
+        evaluate(said, path) for path in (write_polygons("empty.gpkg"), write_polygons("rejected.gpkg", box, **marks))
+    )
+    assert any("1 of 1 polygons" in warning for warning in rejected.pop("warnings"))
+    assert rejected == {name: value for name, value in empty.items() if name != "warnings"} and empty["precision"] == 0
+
+
 def test_one_tile_without_change_stops_no_folder(truth, tmp_path, write_raster, write_polygons):
     for folder in ("said", "so"):
         (tmp_path / folder).mkdir()
