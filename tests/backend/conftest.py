@@ -18,7 +18,7 @@ from changen2.models.detection import Detection
 from changen2.models.predictor import Predictor
 from changen2.models.registry import ModelCard
 from changen2.protocol import DetectRequest, SynthesizeRequest, validate
-from changen2.raster.reading import gdal_environment
+from changen2.raster.gdal import gdal_environment
 
 UTM = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)
 

@@ -34,8 +34,8 @@ from changen2.models.detection import Detection
 from changen2.models.devices import devices
 from changen2.models.predictor import Predictor
 from changen2.protocol import DetectRequest
+from changen2.raster.gdal import gdal_environment
 from changen2.raster.output_folder import OutputFolder
-from changen2.raster.reading import gdal_environment
 
 BARE_TILES = 4
 

@@ -112,8 +112,8 @@ def client_seconds(pair: tuple[Path, Path], out: Path, side: int) -> tuple[float
     """Seconds that the client spends on blending, writing and polygons for a whole pair, and what it found."""
     from changen2.jobs.detect import run_plan
     from changen2.jobs.runs.progress import Reporter
+    from changen2.raster.gdal import gdal_environment
     from changen2.raster.output_folder import OutputFolder
-    from changen2.raster.reading import gdal_environment
 
     with gdal_environment():
         request = DetectRequest(before=str(pair[0]), after=str(pair[1]), out_dir=str(out), threshold=0.5, dask="none")

@@ -34,11 +34,11 @@ from changen2.jobs.runs.manifest import describe_input, describe_layer, versions
 from changen2.jobs.runs.progress import Reporter
 from changen2.models.store import amend_card, amendable_card
 from changen2.protocol import EvaluateRequest
+from changen2.raster.gdal import gdal_environment
 from changen2.raster.grid import Grid
 from changen2.raster.ground import row_areas_m2
 from changen2.raster.layers import CHANGES
 from changen2.raster.output_folder import OutputFolder
-from changen2.raster.reading import gdal_environment
 from changen2.raster.vectors import class_tags
 from changen2.raster.writing import Colors, WindowedRaster
 

@@ -30,9 +30,10 @@ from changen2.models.predictor import Predictor, batch_that_fits
 from changen2.models.registry import load_model
 from changen2.protocol import DetectRequest, EstimateRequest, validate
 from changen2.raster.blending import Carry
+from changen2.raster.gdal import gdal_environment
 from changen2.raster.output_folder import OutputFolder
 from changen2.raster.pipeline import run_tiles
-from changen2.raster.reading import AlignedRaster, gdal_environment
+from changen2.raster.reading import AlignedRaster
 from changen2.raster.registration import Shift
 from changen2.raster.resampling import blocks_of, resample_nearest, resample_probability, source_window
 from changen2.raster.tiles import Block

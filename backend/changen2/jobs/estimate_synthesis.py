@@ -29,9 +29,9 @@ from changen2.models.generator_tiny import TinyGenerator
 from changen2.models.registry import ModelCard, card_of, load_generator
 from changen2.protocol import EstimateSynthesisRequest, SynthesizeRequest
 from changen2.raster.area import Area
+from changen2.raster.gdal import cache_for, gdal_environment
 from changen2.raster.ground import pixel_area_m2
 from changen2.raster.patches import BLOCK
-from changen2.raster.reading import cache_for, gdal_environment
 
 SIMULATED = 200_000_000
 """Pixels times steps up to which events are simulated for an estimate, which nobody asked for: half a minute, and twice

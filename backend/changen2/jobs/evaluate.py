@@ -17,7 +17,7 @@ from changen2.models.store import amend_card, amendable_card
 from changen2.protocol import EvaluateRequest, validate
 from changen2.raster.accuracy import scores_with_intervals
 from changen2.raster.calibration import calibration, ece_interval
-from changen2.raster.reading import gdal_environment
+from changen2.raster.gdal import gdal_environment
 from changen2.raster.semantic_accuracy import semantic_report
 
 

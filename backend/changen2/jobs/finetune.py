@@ -26,8 +26,8 @@ from changen2.models.devices import choose_device, default_threads
 from changen2.models.registry import ModelCard, cards, load_model
 from changen2.protocol import FinetuneRequest, validate
 from changen2.raster.calibration import Tally, best_threshold, calibration
+from changen2.raster.gdal import gdal_environment
 from changen2.raster.output_folder import OutputFolder
-from changen2.raster.reading import gdal_environment
 from changen2.raster.writing import disk_errors
 from changen2.redaction import redacted
 from changen2.training.export import compact

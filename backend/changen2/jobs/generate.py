@@ -27,7 +27,7 @@ from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.synthesis.model_defaults import settled, unheard
 from changen2.models.registry import ModelCard, card_of, load_generator
 from changen2.protocol import GenerateRequest, validate
-from changen2.raster.reading import gdal_environment
+from changen2.raster.gdal import gdal_environment
 from changen2.raster.writing import disk_errors
 
 RESULTS = "|".join((*LAYERS, "list", r"manifest\.json"))

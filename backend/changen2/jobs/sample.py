@@ -14,8 +14,8 @@ from changen2.errors import InputError
 from changen2.jobs.runs.manifest import versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.protocol import SampleRequest, validate
+from changen2.raster.gdal import gdal_environment
 from changen2.raster.output_folder import OutputFolder
-from changen2.raster.reading import gdal_environment
 from changen2.scenes.sample import BYTES_PER_PIXEL, write_sample
 
 MANIFEST = "sample_manifest.json"

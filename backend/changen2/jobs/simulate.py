@@ -32,9 +32,9 @@ from changen2.jobs.synthesis.overlays import FirstLabels
 from changen2.paths import local_file, only_gdal_can_tell
 from changen2.protocol import SimulateRequest, validate
 from changen2.raster.area import Area
+from changen2.raster.gdal import gdal_environment
 from changen2.raster.grid import Grid
 from changen2.raster.output_folder import OutputFolder
-from changen2.raster.reading import gdal_environment
 
 
 def simulate(

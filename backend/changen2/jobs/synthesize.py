@@ -35,7 +35,7 @@ from changen2.models.devices import PRECISIONS
 from changen2.models.registry import ModelCard, card_of, load_generator
 from changen2.protocol import SynthesizeRequest, validate
 from changen2.raster.area import Area
-from changen2.raster.reading import gdal_environment
+from changen2.raster.gdal import gdal_environment
 
 
 def synthesize(

@@ -16,9 +16,10 @@ from changen2.jobs.detection.change_map import CHANGE_COLORS, NODATA, binary, po
 from changen2.jobs.runs.manifest import describe_input, detector_of, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.protocol import VectorizeRequest, validate
+from changen2.raster.gdal import gdal_environment
 from changen2.raster.grid import Grid
 from changen2.raster.output_folder import OutputFolder
-from changen2.raster.reading import broken_pixels, gdal_environment, open_raster
+from changen2.raster.reading import broken_pixels, open_raster
 from changen2.raster.vectors import Classes, total_area
 from changen2.raster.writing import WindowedRaster
 

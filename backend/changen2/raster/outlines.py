@@ -25,7 +25,7 @@ from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import JobError
-from changen2.raster.reading import cache_for, gdal_environment
+from changen2.raster.gdal import cache_for, gdal_environment
 from changen2.raster.writing import is_disk_error
 
 HERE = 2048 * 2048

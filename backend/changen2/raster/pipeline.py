@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from changen2.raster.blending import BlockSums, Carry, Values
-from changen2.raster.reading import FILL, AlignedRaster, gdal_thread
+from changen2.raster.gdal import gdal_thread
+from changen2.raster.reading import FILL, AlignedRaster
 from changen2.raster.tiles import Block
 
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Values]

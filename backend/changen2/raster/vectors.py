@@ -21,10 +21,11 @@ from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 
 from changen2.errors import InputError
+from changen2.raster.gdal import cache_for
 from changen2.raster.grid import Grid
 from changen2.raster.ground import area_m2
 from changen2.raster.outlines import outlines
-from changen2.raster.reading import broken_pixels, cache_for, check_overlap, open_raster, warp
+from changen2.raster.reading import broken_pixels, check_overlap, open_raster, warp
 from changen2.raster.under import pixels_under
 from changen2.raster.vector_files import for_pyogrio
 from changen2.raster.writing import disk_errors

@@ -12,9 +12,10 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from changen2.errors import InputError
+from changen2.raster.gdal import gdal_environment
 from changen2.raster.grid import Grid
 from changen2.raster.ground import ground_sampling_distance
-from changen2.raster.reading import FILL, UNREADABLE_HINT, AlignedRaster, choose_bands, gdal_environment, open_raster
+from changen2.raster.reading import FILL, UNREADABLE_HINT, AlignedRaster, choose_bands, open_raster
 from changen2.raster.validity import Validity
 
 Bytes = NDArray[np.uint8]

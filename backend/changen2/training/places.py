@@ -14,7 +14,8 @@ import psutil
 from numpy.typing import NDArray
 
 from changen2.errors import InputError
-from changen2.raster.reading import gdal_environment, open_raster
+from changen2.raster.gdal import gdal_environment
+from changen2.raster.reading import open_raster
 from changen2.training.image_files import IMAGES, Bytes, Mask, metres_per_pixel, read_rgb, read_values
 from changen2.training.split import is_held_out, split
 from changen2.training.watched import Check, Watched, go_on

@@ -17,7 +17,7 @@ from changen2.gpcm import regions
 from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis import image_drawing, plan
 from changen2.jobs.synthesize import synthesize
-from changen2.raster.reading import GDAL_CACHE_MB
+from changen2.raster.gdal import GDAL_CACHE_MB
 
 TRANSFORM = Affine(0.5, 0, 500_000, 0, -0.5, 5_200_000)
 

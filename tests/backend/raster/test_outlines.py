@@ -12,8 +12,8 @@ from rasterio.errors import RasterioIOError
 
 from changen2.errors import Cancelled, JobError
 from changen2.raster import outlines as module
+from changen2.raster.gdal import gdal_environment
 from changen2.raster.outlines import outlines
-from changen2.raster.reading import gdal_environment
 
 PLACES = {
     "placed": {"crs": "EPSG:32633", "transform": Affine(0.3, 0, 500_000, 0, -0.3, 5_000_000)},

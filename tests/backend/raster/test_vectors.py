@@ -16,8 +16,8 @@ from rasterio.windows import Window
 from shapely.geometry import box
 
 from changen2.raster import outlines, under
+from changen2.raster.gdal import gdal_environment
 from changen2.raster.grid import Grid
-from changen2.raster.reading import gdal_environment
 from changen2.raster.vectors import ChangePolygon, Classes, change_polygons, write_polygons
 
 NAMES = {1: "water", 2: "land", 4: "building"}

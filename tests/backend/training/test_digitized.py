@@ -8,8 +8,9 @@ from affine import Affine
 from rasterio.windows import Window
 
 from changen2.errors import InputError
+from changen2.raster.gdal import gdal_environment
 from changen2.raster.grid import Grid
-from changen2.raster.reading import gdal_environment, open_raster
+from changen2.raster.reading import open_raster
 from changen2.training import digitized
 from changen2.training.digitized import read_digitized, split, tiles
 from changen2.training.places import IGNORE

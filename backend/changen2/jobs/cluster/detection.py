@@ -23,10 +23,11 @@ from changen2.models.devices import DTYPES, PRECISIONS, choose_device, choose_pr
 from changen2.models.predictor import Predictor, batch_that_fits
 from changen2.models.registry import ModelCard, load_model
 from changen2.raster.blending import BlockSums, Carry
+from changen2.raster.gdal import gdal_environment
 from changen2.raster.grid import Grid
 from changen2.raster.pipeline import WriteCore, core_of, read_block, sum_block
 from changen2.raster.radiometry import Stretch
-from changen2.raster.reading import AlignedRaster, gdal_environment
+from changen2.raster.reading import AlignedRaster
 from changen2.raster.tiles import Block, TileGrid
 
 DEFAULT_THREADS = 1

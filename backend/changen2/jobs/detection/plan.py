@@ -14,9 +14,10 @@ from changen2.models.predictor import pair_bytes
 from changen2.models.registry import ModelCard, card_of
 from changen2.protocol import DetectRequest
 from changen2.raster.area import Area
+from changen2.raster.gdal import cache_for
 from changen2.raster.grid import Grid
 from changen2.raster.ground import ground_sampling_distance
-from changen2.raster.reading import cache_for, check_overlap, open_raster
+from changen2.raster.reading import check_overlap, open_raster
 from changen2.raster.resampling import source_window
 from changen2.raster.tiles import TileGrid
 

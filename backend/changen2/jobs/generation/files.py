@@ -28,7 +28,7 @@ from changen2.jobs.generation.pair import (
 from changen2.jobs.generation.sources import Crop, LabelReading, Place
 from changen2.models.devices import choose_device, choose_precision
 from changen2.models.memory import move
-from changen2.raster.reading import gdal_environment
+from changen2.raster.gdal import gdal_environment
 
 LAYERS = ("A", "B", "label", "semantic_A", "semantic_B")
 

@@ -17,7 +17,7 @@ from changen2.jobs.detection.plan import make_plan
 from changen2.jobs.runs.progress import Reporter
 from changen2.models.devices import PRECISIONS
 from changen2.protocol import DetectRequest, validate
-from changen2.raster.reading import gdal_environment
+from changen2.raster.gdal import gdal_environment
 
 LAYERS = ("change_probability", "change", "semantic_before", "semantic_after")
 
