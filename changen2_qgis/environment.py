@@ -111,11 +111,15 @@ def find(setting: str, environ: Mapping[str, str], profile_venv: Path) -> Enviro
     root = source_root()
     if root is not None and venv_python(root / ".venv").is_file():
         return Environment(venv_python(root / ".venv"), "source tree")
-    return _find_built(profile_venv)
+    return find_built(profile_venv)
 
 
-def _find_built(venv: Path) -> Environment:
-    """The venv that the plugin has built, if it fits this version of the plugin."""
+def find_built(venv: Path) -> Environment:
+    """The venv that the plugin has built, if it fits this version of the plugin.
+
+    Raises:
+        SetupError: there is none, or it does not fit.
+    """
     try:
         built_for = json.loads((venv / MARKER).read_text(encoding="utf8"))["version"]
     except (OSError, ValueError, KeyError) as error:
