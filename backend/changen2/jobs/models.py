@@ -16,7 +16,7 @@ from changen2.jobs.detection.calibrated import written_threshold
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models import store
 from changen2.models.catalogue import PublishedModel
-from changen2.models.registry import ModelCard, cards, load_model
+from changen2.models.registry import ModelCard, card_of, cards, check_weights
 from changen2.protocol import DownloadModelRequest, ImportModelRequest, VerifyModelRequest, validate
 
 logger = logging.getLogger(__name__)
@@ -202,13 +202,19 @@ def verify(
 def run_verify(request: VerifyModelRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request."""
     name = request.name
+
+    def on_bytes(done: int, total: int) -> None:
+        reporter.step("verify", done, total)
+
     if name in store.CATALOGUE:
-        about = describe(store.verify(name, lambda done, total: reporter.step("verify", done, total)))
+        about = describe(store.verify(name, on_bytes))
         return {**about, "digests": {about["task"]: about["sha256"]}}
     found = named(name)
     for card in cards().values():
         if card.name == name:
-            load_model(card)
+            check_weights(card, lambda path: store.sha256(path, on_bytes))
+            if card.encoder_of:
+                check_weights(card_of(card.encoder_of), lambda path: store.sha256(path, on_bytes))
     return {**found[0], "digests": {about["task"]: about["sha256"] for about in found}}
 
 
