@@ -123,7 +123,7 @@ def find_base_python(setting: str, environ: Mapping[str, str]) -> Path:
     raise SetupError(
         "No Python can carry the backend. " + ("Looked at: " + "; ".join(refused) if refused else "None was found."),
         "Install Python 3.12 (64 bit; on Debian and Ubuntu also python3-venv), "
-        "or name an interpreter in the setting base_python.",
+        "or name an interpreter in the setting changen2/base_python.",
         "no_base_python",
     )
 
@@ -257,7 +257,7 @@ def _fill(
     if not Path(python).exists():
         raise SetupError(
             f"{plan.base_python} has made a Python environment, but there is none at {python}.",
-            "Install Python 3.12 from python.org, or name another interpreter in the setting base_python.",
+            "Install Python 3.12 from python.org, or name another interpreter in the setting changen2/base_python.",
             "setup_failed",
         )
     torch = [*pip, torch_wanted(), *(["--index-url", plan.torch_index] if plan.torch_index else [])]

@@ -100,7 +100,7 @@ def test_the_source_trees_venv_comes_before_the_profiles(tmp_path, monkeypatch):
 
 
 def test_a_named_interpreter_that_is_missing_is_no_reason_to_take_another(tmp_path, no_source_tree):
-    with pytest.raises(SetupError, match=r"/no/python \(setting backend_python\)"):
+    with pytest.raises(SetupError, match=r"/no/python \(setting changen2/backend_python\)"):
         find("/no/python", {}, fake_venv(tmp_path / "venv", paths.version()))
 
 
