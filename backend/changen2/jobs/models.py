@@ -150,8 +150,9 @@ def _fetch(model: PublishedModel, folder: Path, reporter: Reporter) -> ModelCard
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise store.writing_failed(folder, error) from error
-    # The file and the weights made from it lie side by side for a moment.
-    store.refuse_full_disk(folder, 2 * model.card.size_bytes)
+    # The file and the weights made from it lie side by side for a moment; of the file a part may be here.
+    size, there = model.card.size_bytes, sum(part.stat().st_size for part in folder.glob("*.part"))
+    store.refuse_full_disk(folder, 2 * size - min(there, size))
     try:
         path = fetch(model, folder, lambda done, total: reporter.step("download", done, total))
     except OSError as error:

@@ -127,6 +127,18 @@ def test_download_finds_a_full_disk_beforehand(monkeypatch):
     assert caught.value.code == "disk_full"
 
 
+def test_a_download_that_goes_on_needs_no_room_for_what_is_here(fetched, folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(store, "refuse_full_disk", lambda folder, needed: asked.append(needed))
+    size = store.CATALOGUE[NAME].card.size_bytes
+    parts = folder / "downloads" / NAME
+    parts.mkdir(parents=True)
+    with (parts / "weights.pth.0.part").open("wb") as part:
+        part.truncate(size - 1000)
+    models.download(NAME, accept_licence=True)
+    assert asked[0] == size + 1000
+
+
 def test_verify_reads_the_file_again(file, folder):
     models.import_(NAME, file, accept_licence=True)
     told = []

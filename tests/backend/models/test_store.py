@@ -83,6 +83,11 @@ def test_checkpoints_of_training_scripts_are_understood(agreed, tmp_path, state,
     assert store.install(NAME, tmp_path / "wrapped.pth", "test").installed
 
 
+def test_a_suffix_may_be_in_capitals(agreed, tmp_path, state):
+    save_file(state, tmp_path / "W.SAFETENSORS")
+    assert store.install(NAME, tmp_path / "W.SAFETENSORS", "test").installed
+
+
 @pytest.mark.parametrize("bytes_told", ["while the file is checked", "while what was written is checked"])
 def test_a_cancelled_installation_leaves_nothing(agreed, file, folder, bytes_told):
     def cancel(done, total):
