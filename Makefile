@@ -7,6 +7,7 @@ RUN := $(VENV)/bin/python
 RUN_QGIS := QT_QPA_PLATFORM=offscreen $(VENV_QGIS)/bin/python
 SOURCES := backend/changen2 changen2_qgis tests docs
 STAGE := build/changen2_qgis
+PLUGINS := $(HOME)/.local/share/QGIS/QGIS3/profiles/default/python/plugins
 VERSION := $(shell sed -n 's/^version=//p' metadata.txt)
 DEMO ?= demo
 
@@ -122,8 +123,9 @@ package: stage ## Zip the plugin for the QGIS plugin repository
 	@test $$(stat -c %s build/changen2_qgis-$(VERSION).zip) -lt 25000000 || (echo "The zip is over 25 MB"; exit 1)
 
 deploy: stage ## Link the staged plugin into the default QGIS profile
-	mkdir -p $(HOME)/.local/share/QGIS/QGIS3/profiles/default/python/plugins
-	ln -sfn $(abspath $(STAGE)) $(HOME)/.local/share/QGIS/QGIS3/profiles/default/python/plugins/changen2_qgis
+	mkdir -p '$(PLUGINS)'
+	@test -L '$(PLUGINS)/changen2_qgis' || test ! -e '$(PLUGINS)/changen2_qgis' || { echo '$(PLUGINS)/changen2_qgis is a folder, as Install from ZIP leaves it: uninstall the plugin in QGIS first.'; exit 1; }
+	ln -sfn $(abspath $(STAGE)) '$(PLUGINS)/changen2_qgis'
 
 clean: ## Remove what was built
 	rm -rf build demo $(VENV) $(VENV_QGIS)

@@ -47,7 +47,7 @@ class Backend:
         return environment.find(self.settings.backend_python, os.environ, profile_venv())
 
     def set_up(self, progress: Callable[[float, str], None], cancelled: Callable[[], bool] = lambda: False) -> Probe:
-        """Build the plugin's own venv under the QGIS profile, replacing the one there.
+        """Build the plugin's own venv under the QGIS profile, replacing the one there; a setting names no other then.
 
         Args:
             progress: called with a share 0..1 and what is being done.
@@ -60,7 +60,9 @@ class Backend:
         from .venv_builder import build_venv, plan_build
 
         plan = plan_build(profile_venv(), self.settings.base_python, self.settings.torch_index, os.environ)
-        return build_venv(plan, with_proxy(os.environ), progress, cancelled, before_swap=self.stop)
+        found = build_venv(plan, with_proxy(os.environ), progress, cancelled, before_swap=self.stop)
+        self.settings.backend_python = ""  # what was just built is to be used
+        return found
 
     def hello(self, cancelled: Callable[[], bool] = lambda: False) -> Hello:
         """Devices, versions, and the models as they were last told; starts the worker if it does not run (seconds)."""
@@ -82,9 +84,14 @@ class Backend:
         return self._client.pid
 
     def request(self, method: str, params: Mapping[str, Any], callbacks: Callbacks | None = None) -> dict[str, Any]:
-        """Ask the worker and wait for the result; see `WorkerClient.request`."""
+        """Ask the worker and wait for the result; see `WorkerClient.request`.
+
+        That it is of another version than the plugin is told to the request's log.
+        """
         callbacks = callbacks or Callbacks()
-        self.hello(callbacks.cancelled)
+        warning = environment.version_warning(self.hello(callbacks.cancelled).version)
+        if warning and callbacks.log is not None:
+            callbacks.log("warning", warning)
         result = self._client.request(method, params, callbacks)
         if method == "models":
             with self._telling:

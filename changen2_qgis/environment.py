@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import SetupError
-from .paths import source_root, version
+from .paths import backend_dir, source_root, version
 
 STRIPPED_PREFIXES = ("PYTHON", "CONDA_", "GDAL_", "PROJ_", "QGIS_", "DYLD_")
 STRIPPED_NAMES = ("VIRTUAL_ENV", "QT_PLUGIN_PATH", "LD_LIBRARY_PATH", "LD_PRELOAD")
@@ -47,7 +47,7 @@ class Environment:
 
     python: Path
     origin: str
-    """For a person: "setting backend_python", "CHANGEN2_PYTHON", "source tree" or "QGIS profile"."""
+    """For a person: "setting changen2/backend_python", "CHANGEN2_PYTHON", "source tree" or "QGIS profile"."""
 
     def command(self) -> list[str]:
         """The command that starts the worker."""
@@ -95,7 +95,7 @@ def find(setting: str, environ: Mapping[str, str], profile_venv: Path) -> Enviro
         SetupError: an interpreter was named that does not exist, or there is none.
     """
     for named, origin in (
-        (setting, "setting backend_python"),
+        (setting, "setting changen2/backend_python"),
         (environ.get("CHANGEN2_PYTHON", ""), "CHANGEN2_PYTHON"),
     ):
         if named:
@@ -111,11 +111,15 @@ def find(setting: str, environ: Mapping[str, str], profile_venv: Path) -> Enviro
     root = source_root()
     if root is not None and venv_python(root / ".venv").is_file():
         return Environment(venv_python(root / ".venv"), "source tree")
-    return _find_built(profile_venv)
+    return find_built(profile_venv)
 
 
-def _find_built(venv: Path) -> Environment:
-    """The venv that the plugin has built, if it fits this version of the plugin."""
+def find_built(venv: Path) -> Environment:
+    """The venv that the plugin has built, if it fits this version of the plugin.
+
+    Raises:
+        SetupError: there is none, or it does not fit.
+    """
     try:
         built_for = json.loads((venv / MARKER).read_text(encoding="utf8"))["version"]
     except (OSError, ValueError, KeyError) as error:
@@ -127,6 +131,19 @@ def _find_built(venv: Path) -> Environment:
             "outdated",
         )
     return Environment(venv_python(venv), "QGIS profile")
+
+
+def version_warning(backend: str) -> str:
+    """What to tell of a backend of this version, such as ``0.1.0``; empty where the plugin is of the same.
+
+    Only one that a setting or CHANGEN2_PYTHON names can be of another.
+    """
+    if backend == version():
+        return ""
+    return (
+        f"The backend is of version {backend}, this plugin of {version()}: results may differ from what its help says. "
+        f'Install the plugin\'s own into the Python that is named for it: python -m pip install "{backend_dir()}"'
+    )
 
 
 def probe(python: Path, environ: Mapping[str, str]) -> Probe:

@@ -2,12 +2,13 @@
 
 Built beside the old one, proved with a tensor product, then renamed into place, so that a broken download, a
 full disk or a cancel never leaves half an environment. A lock held by the operating system keeps two QGIS
-processes from building at once and cannot be left behind by a crash.
+processes from building at once and cannot be left behind by a crash: what still builds then holds it to its end.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import subprocess  # nosec B404 - lists of arguments only, no shell
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -31,6 +32,9 @@ CancelledFn = Callable[[], bool]
 OLDEST_PYTHON = (3, 10)
 PYTHON_NAMES = ("python3.12", "python3.13", "python3.11", "python3.10", "python3.14", "python3", "python")
 """On the search path, best first: the versions that have had wheels the longest."""
+
+HELD_ERRORS = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
+"""Of taking a lock that another process has, on POSIX and on Windows."""
 
 CUDA_BUILDS = ((580, "cu130"), (570, "cu128"), (525, "cu126"), (452, "cu118"))
 """Oldest NVIDIA driver branch that runs a PyTorch build (CUDA release notes, table of minimum drivers)."""
@@ -119,7 +123,7 @@ def find_base_python(setting: str, environ: Mapping[str, str]) -> Path:
     raise SetupError(
         "No Python can carry the backend. " + ("Looked at: " + "; ".join(refused) if refused else "None was found."),
         "Install Python 3.12 (64 bit; on Debian and Ubuntu also python3-venv), "
-        "or name an interpreter in the setting base_python.",
+        "or name an interpreter in the setting changen2/base_python.",
         "no_base_python",
     )
 
@@ -168,23 +172,32 @@ def build_venv(
 ) -> Probe:
     """Build the venv that `plan` says; a build for a graphics card that does not work becomes one for the CPU.
 
+    Where another QGIS was at the same, its end is waited for, and what it has built is taken if it works.
+
     Args:
         plan: see `plan_build`.
         environ: QGIS's environment variables.
         progress: called with a share 0..1 and what is being done.
         cancelled: asked several times a second.
-        before_swap: called before the old venv is replaced; must stop what runs in it.
+        before_swap: called before the old venv is replaced, or when another QGIS has replaced it; must stop what runs
+            in it.
 
     Raises:
         SetupError: it failed; the message says why, the log beside the venv has the rest.
         Cancelled: `cancelled` returned True.
     """
     plan.target.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(plan.target.with_suffix(".lock"), progress, cancelled):
-        fresh = plan.target.with_name(f"{plan.target.name}.new")
+    with _lock(plan.target.with_suffix(".lock"), progress, cancelled) as (held, waited):
+        if waited:
+            with contextlib.suppress(SetupError):
+                found = environment.probe(environment.find_built(plan.target).python, environ)
+                before_swap()
+                return _ready(found, progress)
+        fresh, source = (plan.target.with_name(f"{plan.target.name}.{name}") for name in ("new", "source"))
         try:
             shutil.rmtree(fresh, ignore_errors=True)
-            found = _fill(fresh, plan, environ, progress, cancelled)
+            _copy_source(plan.backend, source)
+            found = _fill(fresh, replace(plan, backend=source), environ, progress, cancelled, held)
             progress(0.98, "Putting the environment in place")
             marker = {
                 "version": version(),
@@ -196,12 +209,39 @@ def build_venv(
             _swap(fresh, plan.target)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(source, ignore_errors=True)
+    return _ready(found, progress)
+
+
+def _ready(found: Probe, progress: ProgressFn) -> Probe:
     progress(1.0, f"The backend is ready: torch {found.torch} on {found.device}")
     return found
 
 
+def _copy_source(backend: Path, copy: Path) -> None:
+    """Copy the backend's source to where one may write: pip builds in it, and the plugin may belong to the system."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    shutil.rmtree(copy, ignore_errors=True)
+    try:
+        # Not copytree, which would take along that the folders are read-only.
+        for folder, _, names in os.walk(backend, onerror=refuse):
+            there = copy / Path(folder).relative_to(backend)
+            there.mkdir()
+            for name in names:
+                shutil.copyfile(Path(folder, name), there / name)
+    except OSError as error:
+        raise SetupError(
+            f"The backend's files in {backend} cannot be copied to {copy}: {error}",
+            "Check the disk; if files are missing, install the plugin again.",
+            "setup_failed",
+        ) from error
+
+
 def _fill(
-    venv: Path, plan: BuildPlan, environ: Mapping[str, str], progress: ProgressFn, cancelled: CancelledFn
+    venv: Path, plan: BuildPlan, environ: Mapping[str, str], progress: ProgressFn, cancelled: CancelledFn, held: int
 ) -> Probe:
     """Make the venv, install into it, prove it."""
     log = plan.target.with_suffix(".log")
@@ -209,7 +249,7 @@ def _fill(
 
     def run(share: float, what: str, *command: str) -> None:
         progress(share, what)
-        _run_logged(command, environ, log, lambda line: progress(share, f"{what}: {line}"), cancelled)
+        _run_logged(command, environ, log, lambda line: progress(share, f"{what}: {line}"), cancelled, held)
 
     python = str(venv_python(venv))
     pip = (python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar=off")
@@ -217,7 +257,7 @@ def _fill(
     if not Path(python).exists():
         raise SetupError(
             f"{plan.base_python} has made a Python environment, but there is none at {python}.",
-            "Install Python 3.12 from python.org, or name another interpreter in the setting base_python.",
+            "Install Python 3.12 from python.org, or name another interpreter in the setting changen2/base_python.",
             "setup_failed",
         )
     torch = [*pip, torch_wanted(), *(["--index-url", plan.torch_index] if plan.torch_index else [])]
@@ -244,8 +284,12 @@ def _run_logged(
     log: Path,
     tell: Callable[[str], None],
     cancelled: CancelledFn,
+    held: int,
 ) -> None:
-    """Run one step with its output in the log, telling each last line; a cancel ends it."""
+    """Run one step with its output in the log, telling each last line; a cancel ends it.
+
+    It has the lock's descriptor `held`, too: a step that outlives QGIS keeps others from building beside it.
+    """
     with log.open("ab") as sink, log.open("rb") as tail:
         tail.seek(0, os.SEEK_END)
         try:
@@ -256,6 +300,7 @@ def _run_logged(
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
+                pass_fds=() if os.name == "nt" else (held,),
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except OSError as error:
@@ -304,19 +349,24 @@ def _swap(fresh: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _lock(path: Path, progress: ProgressFn, cancelled: CancelledFn) -> Iterator[None]:
-    """Hold the lock file; waits for another QGIS that builds."""
+def _lock(path: Path, progress: ProgressFn, cancelled: CancelledFn) -> Iterator[tuple[int, bool]]:
+    """Hold the lock file; waits for another QGIS that builds. Gives the file's descriptor and whether it waited."""
+    waited = False
     with path.open("a+b") as held:
         while not _try_lock(held):
+            waited = True
             progress(0.0, "Waiting: another QGIS is setting up the backend")
             if cancelled():
                 raise Cancelled
             time.sleep(0.2)
-        yield
+        yield held.fileno(), waited
 
 
 def _try_lock(held: IO[bytes]) -> bool:
-    """Take the lock if nobody has it; closing the file gives it back, and so does the end of the process."""
+    """Take the lock if nobody has it; closing the file gives it back, and so does the end of the process.
+
+    True, too, on a file system without locks, where waiting would never end.
+    """
     try:
         if os.name == "nt":
             import msvcrt
@@ -327,6 +377,6 @@ def _try_lock(held: IO[bytes]) -> bool:
             import fcntl
 
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno not in HELD_ERRORS
     return True

@@ -26,7 +26,7 @@ PROTOCOL = 1
 MAX_LINE = 1 << 20
 """Bytes in one message at most; a longer line means that something else writes on the wire."""
 CANCELLED_CODE = -32800
-ANOTHER = "Set up the backend again, or name another interpreter in the settings."
+ANOTHER = "Set up the backend again, or name another interpreter in the setting changen2/backend_python."
 STDERR_TAIL = 2000
 """Characters of the worker's stderr that go into an error message."""
 

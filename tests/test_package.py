@@ -32,6 +32,18 @@ def test_the_zip_is_one_folder_of_allowed_size(package):
     assert not [name for name in names if any(part in name for part in forbidden)]
 
 
+def test_deploying_replaces_a_link_and_no_installed_plugin(tmp_path):
+    deploy = ["make", "deploy", f"HOME={tmp_path}"]
+    for _ in range(2):
+        subprocess.run(deploy, cwd=ROOT, check=True, capture_output=True)
+    (link,) = tmp_path.rglob("changen2_qgis")
+    assert link.readlink() == ROOT / "build" / "changen2_qgis"
+    link.unlink()
+    link.mkdir()
+    refused = subprocess.run(deploy, cwd=ROOT, capture_output=True, text=True)
+    assert refused.returncode and "uninstall the plugin" in refused.stdout and not list(link.iterdir())
+
+
 def test_the_metadata_is_complete():
     metadata = configparser.ConfigParser()
     metadata.read(ROOT / "metadata.txt", encoding="utf8")  # a bare % would not parse

@@ -12,11 +12,13 @@ from qgis.PyQt.QtWidgets import QWidget
 
 from ..backend import Backend
 from ..background import AlgorithmRun, project_context
+from ..environment import version_warning
 from ..polygon_files import smallest_area
 from ..processing.detect_change import DetectChange
 from ..results import Carried, DetectionGroup, add_detection_group, find_group
 from ..run_folders import Run, new_run_folder, threshold_folder
 from ..words import describe_estimate
+from ..worker_client import Hello
 from .detect_form import DetectForm
 from .result_panel import ResultPanel
 from .run_bar import RunBar
@@ -49,6 +51,12 @@ class DetectPage(RunPage):
         )
         self.results.apply_clicked.connect(self._apply_threshold)
         self.results.refused.connect(self._warn)
+
+    def _show_backend(self, hello: Hello) -> None:
+        super()._show_backend(hello)
+        warning = version_warning(hello.version)  # said once in the dock, by the page that meets it first
+        if warning:
+            self._warn(warning)
 
     def needs_sample(self, rasters: list[QgsRasterLayer]) -> bool:
         """Two images are compared."""

@@ -63,6 +63,7 @@ class SetupPage(QWidget):
 
     def _build(self) -> None:
         self.again.hide()
+        self.existing.setEnabled(False)  # what is chosen meanwhile would not last: what is built is used
         self.bar.set_running(True)
         self.bar.say("Starting…")
         self._task = BackgroundCall("Set up the Changen2 backend", self._build_on_thread)
@@ -102,11 +103,11 @@ class SetupPage(QWidget):
         self.existing.show()
 
     def _succeed(self, probe: object) -> None:
-        self._settings.backend_python = ""  # what was just built is to be used
         self._stop("")
         self.ready.emit()
 
     def _stop(self, text: str) -> None:
         self._task = None
+        self.existing.setEnabled(True)
         self.bar.set_running(False)
         self.bar.say(text)

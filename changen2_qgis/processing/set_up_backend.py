@@ -10,6 +10,9 @@ from qgis.core import (
     QgsProcessingOutputString,
 )
 
+from ..backend import profile_venv
+from ..environment import venv_python
+from ..errors import SetupError
 from .base import BackendAlgorithm
 
 
@@ -20,10 +23,10 @@ class SetUpBackend(BackendAlgorithm):
     TITLE = "Set up the backend"
     HELP = """Builds the Python environment that the model runs in, under your QGIS profile: a few minutes, about 1 GB
     of disk (3 GB with CUDA) and an internet connection. Nothing is installed into QGIS. The one that is there is
-    replaced only when the new one works."""
+    replaced only when the new one works. Another interpreter that a setting named is no longer used."""
 
     def initAlgorithm(self, configuration: dict[str, Any] | None = None) -> None:
-        """No parameters: the settings `base_python` and `torch_index` say what to build on."""
+        """No parameters: the settings `changen2/base_python` and `changen2/torch_index` say what to build on."""
         for name, text in (("PYTHON", "Interpreter"), ("TORCH", "PyTorch"), ("DEVICE", "Device")):
             self.addOutput(QgsProcessingOutputString(name, text))
 
@@ -41,4 +44,12 @@ class SetUpBackend(BackendAlgorithm):
 
         found = self.backend.set_up(report, feedback.isCanceled)
         feedback.pushInfo(self.backend.diagnostics())
-        return {"PYTHON": str(self.backend.environment().python), "TORCH": found.torch, "DEVICE": found.device}
+        built = venv_python(profile_venv())
+        try:
+            used = self.backend.environment()
+        except SetupError as error:
+            feedback.pushWarning(f"What was built is not used yet. {error}")
+        else:
+            if used.python != built:
+                feedback.pushWarning(f"What was built is not used: {used.python} ({used.origin}) comes first.")
+        return {"PYTHON": str(built), "TORCH": found.torch, "DEVICE": found.device}

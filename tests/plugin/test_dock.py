@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 import weakref
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -660,15 +661,6 @@ def test_building_may_outlive_the_dock(window, settings, qtbot):
     qtbot.waitUntil(lambda: sip.isdeleted(task))
 
 
-def test_a_built_environment_replaces_an_interpreter_that_was_named(open_dock, settings, qtbot):
-    settings.backend_python = "/nowhere/python"
-    dock = open_dock(AnsweringBackend(set_up=False))
-    qtbot.waitUntil(dock.setup.isVisible)
-    dock.setup.bar.run.click()
-    qtbot.waitUntil(dock.pages.isVisible, timeout=5000)
-    assert settings.backend_python == ""
-
-
 def test_an_existing_interpreter_can_be_chosen_after_a_failure(open_dock, settings, qtbot, monkeypatch):
     backend = AnsweringBackend(set_up=False)
     backend.set_up_error = SetupError("No space left on the disk.", "Free 1 GB.")
@@ -682,6 +674,28 @@ def test_an_existing_interpreter_can_be_chosen_after_a_failure(open_dock, settin
     dock.setup.existing.click()
     assert settings.backend_python == "/opt/changen2/bin/python"
     qtbot.waitUntil(dock.pages.isVisible, timeout=5000)
+
+
+def test_no_interpreter_is_chosen_while_one_is_built(open_dock, qtbot):
+    backend = AnsweringBackend(set_up=False)
+    dock = open_dock(backend)
+    dock.setup.explain_failure("It does not start.")
+    backend.set_up_error = SetupError("No space left on the disk.", "Free 1 GB.")
+    dock.setup.bar.run.click()
+    assert not dock.setup.existing.isEnabled()
+    qtbot.waitUntil(dock.setup.existing.isEnabled, timeout=5000)
+
+
+def test_a_backend_of_another_version_is_told_in_the_message_bar(window, settings, qtbot):
+    class Older(AnsweringBackend):
+        def hello(self, cancelled=lambda: False):
+            return replace(HELLO, version="0.0.1")
+
+    dock = ChangeDock(window.iface, Older())
+    window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+    qtbot.waitUntil(lambda: window.iface.messageBar().currentItem() is not None, timeout=5000)
+    assert "The backend is of version 0.0.1" in window.iface.messageBar().currentItem().text()
+    dock.shut_down()
 
 
 def test_a_failed_set_up_says_why_and_can_be_tried_again(open_dock, qtbot):

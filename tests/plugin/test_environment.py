@@ -1,5 +1,7 @@
 """What the backend's process inherits, which interpreter is used, how a venv is built and what is reported."""
 
+import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -98,7 +100,7 @@ def test_the_source_trees_venv_comes_before_the_profiles(tmp_path, monkeypatch):
 
 
 def test_a_named_interpreter_that_is_missing_is_no_reason_to_take_another(tmp_path, no_source_tree):
-    with pytest.raises(SetupError, match=r"/no/python \(setting backend_python\)"):
+    with pytest.raises(SetupError, match=r"/no/python \(setting changen2/backend_python\)"):
         find("/no/python", {}, fake_venv(tmp_path / "venv", paths.version()))
 
 
@@ -240,7 +242,11 @@ def plan(tmp_path, monkeypatch):
     return BuildPlan(target, Path(base_python()), "cpu", "", source)
 
 
-COPY_BACKEND = "import shutil, sys, sysconfig; shutil.copy(sys.argv[1] + '/changen2.py', sysconfig.get_path('purelib'))"
+COPY_BACKEND = """
+import shutil, sys, sysconfig
+shutil.copy(sys.argv[1] + '/changen2.py', sysconfig.get_path('purelib'))
+open(sys.argv[1] + '/changen2.egg-info', 'w')  # as setuptools does
+"""
 
 
 @pytest.fixture
@@ -249,14 +255,14 @@ def pip_calls(monkeypatch):
     calls = []
     run_logged = venv_builder._run_logged
 
-    def run(command, environ, log, tell, cancelled):
+    def run(command, environ, log, tell, cancelled, held):
         if "venv" in command:
             command = (*command, "--without-pip")
         elif "pip" in command:
             calls.append(list(command[command.index("install") + 1 :]))
             is_backend = Path(command[-1]).is_dir()
             command = (command[0], "-c", COPY_BACKEND if is_backend else "print('Downloading torch')", command[-1])
-        run_logged(command, environ, log, tell, cancelled)
+        run_logged(command, environ, log, tell, cancelled, held)
 
     monkeypatch.setattr(venv_builder, "_run_logged", run)
     return calls
@@ -281,6 +287,14 @@ def test_a_build_is_proved_and_put_in_place(plan, pip_calls):
     assert stopped == [False]
     assert [share for share, _ in told] == sorted(share for share, _ in told) and told[-1][0] == 1.0
     assert any("Downloading torch" in text for _, text in told)
+    assert sorted(entry.name for entry in plan.target.parent.iterdir()) == ["venv", "venv.lock", "venv.log"]
+
+
+def test_the_plugins_own_folder_is_only_read(plan, pip_calls):
+    before = sorted(plan.backend.rglob("*"))
+    plan.backend.chmod(0o555)
+    build(plan)
+    assert sorted(plan.backend.rglob("*")) == before
     assert sorted(entry.name for entry in plan.target.parent.iterdir()) == ["venv", "venv.lock", "venv.log"]
 
 
@@ -353,27 +367,83 @@ sys.stdin.read()
 """
 
 
+@contextlib.contextmanager
+def another_builds(plan):
+    """Another process that has the lock, until its standard input ends."""
+    plan.target.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-c", HOLD_LOCK, str(plan.target.with_suffix(".lock"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        yield holder
+
+
+def lock(plan, cancelled=lambda: False):
+    return venv_builder._lock(plan.target.with_suffix(".lock"), lambda *_: None, cancelled)
+
+
 def test_another_process_that_builds_is_waited_for(plan):
-    plan.target.parent.mkdir(parents=True)
-    holder = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            HOLD_LOCK,
-            str(plan.target.with_suffix(".lock")),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert holder.stdout.readline() == b"held\n"
     told = []
     waited = threading.Event()
-    with pytest.raises(Cancelled):
+    with another_builds(plan), pytest.raises(Cancelled):
         build(plan, cancelled=lambda: waited.is_set() or waited.set() or False, told=told)
-    holder.communicate()
     assert "another QGIS" in told[0][1]
-    with venv_builder._lock(plan.target.with_suffix(".lock"), lambda *_: None, lambda: True):
+    with lock(plan, cancelled=lambda: True):
         pass  # free again once its holder has ended
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_what_another_process_has_built_meanwhile_is_taken_where_it_fits(plan, pip_calls, fits):
+    build(plan)
+    if not fits:
+        (plan.target / environment.MARKER).write_text('{"version": "0.0.1"}')
+    before, stopped = len(pip_calls), []
+    with another_builds(plan) as other:
+
+        def end_of_the_other():
+            if other.poll() is None:
+                other.communicate()
+            return False
+
+        found = build(plan, cancelled=end_of_the_other, before_swap=lambda: stopped.append(True))
+    assert found.backend == "1" and stopped == [True]
+    assert (len(pip_calls) == before) == fits
+
+
+def test_a_file_system_without_locks_is_built_on_all_the_same(plan, monkeypatch):
+    plan.target.parent.mkdir(parents=True)
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with lock(plan, cancelled=lambda: True) as (_, waited):
+        assert not waited
+
+
+KILLED_WHILE_IT_BUILDS = """
+import os, sys
+from pathlib import Path
+from changen2_qgis import venv_builder
+
+step = "print('at work', flush=True); open(%r).read()" % sys.argv[2]
+with venv_builder._lock(Path(sys.argv[1]), lambda *_: None, lambda: False) as (held, _):
+    log = Path(sys.argv[1]).with_suffix(".log")
+    venv_builder._run_logged(
+        (sys.executable, "-c", step), os.environ, log, lambda line: os.kill(os.getpid(), 9), lambda: False, held
+    )
+"""
+
+
+def test_a_step_that_outlives_qgis_keeps_others_from_building(plan, tmp_path):
+    plan.target.parent.mkdir(parents=True)
+    os.mkfifo(tmp_path / "fifo")
+    command = [sys.executable, "-c", KILLED_WHILE_IT_BUILDS, str(plan.target.with_suffix(".lock")), tmp_path / "fifo"]
+    assert subprocess.run(command, cwd=paths.PLUGIN_DIR.parent).returncode == -9
+    with pytest.raises(Cancelled), lock(plan, cancelled=lambda: True):
+        pass
+    (tmp_path / "fifo").write_text("")  # what the step waits for
+    with lock(plan):
+        pass
 
 
 # What is reported

@@ -16,7 +16,7 @@ from changen2.jobs.detection.calibrated import written_threshold
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.models import store
 from changen2.models.catalogue import PublishedModel
-from changen2.models.registry import ModelCard, cards, load_model
+from changen2.models.registry import ModelCard, card_of, cards, check_weights
 from changen2.protocol import DownloadModelRequest, ImportModelRequest, VerifyModelRequest, validate
 
 logger = logging.getLogger(__name__)
@@ -150,8 +150,9 @@ def _fetch(model: PublishedModel, folder: Path, reporter: Reporter) -> ModelCard
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise store.writing_failed(folder, error) from error
-    # The file and the weights made from it lie side by side for a moment.
-    store.refuse_full_disk(folder, 2 * model.card.size_bytes)
+    # The file and the weights made from it lie side by side for a moment; of the file a part may be here.
+    size, there = model.card.size_bytes, sum(part.stat().st_size for part in folder.glob("*.part"))
+    store.refuse_full_disk(folder, 2 * size - min(there, size))
     try:
         path = fetch(model, folder, lambda done, total: reporter.step("download", done, total))
     except OSError as error:
@@ -202,13 +203,19 @@ def verify(
 def run_verify(request: VerifyModelRequest, reporter: Reporter) -> dict[str, Any]:
     """Run a validated request."""
     name = request.name
+
+    def on_bytes(done: int, total: int) -> None:
+        reporter.step("verify", done, total)
+
     if name in store.CATALOGUE:
-        about = describe(store.verify(name, lambda done, total: reporter.step("verify", done, total)))
+        about = describe(store.verify(name, on_bytes))
         return {**about, "digests": {about["task"]: about["sha256"]}}
     found = named(name)
     for card in cards().values():
         if card.name == name:
-            load_model(card)
+            check_weights(card, lambda path: store.sha256(path, on_bytes))
+            if card.encoder_of:
+                check_weights(card_of(card.encoder_of), lambda path: store.sha256(path, on_bytes))
     return {**found[0], "digests": {about["task"]: about["sha256"] for about in found}}
 
 

@@ -28,7 +28,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
     refuse_text(path)
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else load_pickle(path)
+        content = load_file(path) if path.suffix.lower() == ".safetensors" else load_pickle(path)
     except SafetensorError as error:
         raise unreadable(path, error) from error
     return parameters(path, content)

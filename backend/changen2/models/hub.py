@@ -6,12 +6,14 @@ import errno
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from changen2.errors import Changen2Error, JobError
 from changen2.models.catalogue import PublishedModel
+from changen2.models.store import sha256
 
 OnBytes = Callable[[int, int], None]
 """Told bytes done and bytes in all; may raise to stop."""
@@ -34,7 +36,7 @@ def fetch(model: PublishedModel, folder: Path, on_bytes: OnBytes, *, endpoint: s
         The file's path.
 
     Raises:
-        JobError: ``offline`` or ``not_found``.
+        JobError: ``offline``, ``not_found`` or ``damaged``.
         OSError: the disk is full.
     """
     from huggingface_hub import errors
@@ -60,7 +62,11 @@ def fetch(model: PublishedModel, folder: Path, on_bytes: OnBytes, *, endpoint: s
 
 
 def fetch_file(repository: str, name: str, folder: Path, on_bytes: OnBytes, endpoint: str | None) -> Path:
-    """Download one file of a repository. The client resumes within a run; the part kept here resumes across runs."""
+    """Download one file of a repository. The client resumes within a run; the part kept here resumes across runs.
+
+    Raises:
+        JobError: ``damaged``: not the file that the hub keeps, which tells the SHA-256 of large ones; nothing is left.
+    """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import disable_progress_bars
@@ -68,12 +74,24 @@ def fetch_file(repository: str, name: str, folder: Path, on_bytes: OnBytes, endp
     disable_progress_bars()  # standard error is the worker's log
     there = get_hf_file_metadata(hf_hub_url(repository, name, endpoint=endpoint))
     path = folder / Path(name).name
-    version = hashlib.sha256(str(there.etag).encode()).hexdigest()[:12]  # a part of another version is not gone on with
+    etag = str(there.etag)
+    version = hashlib.sha256(etag.encode()).hexdigest()[:12]  # a part of another version is not gone on with
     part = folder / f"{path.name}.{version}.part"
     with Told(part, there.size or 0, on_bytes) as file:
         done = file.tell()
         if there.size is None or done < there.size:
             http_get(there.location, file, resume_size=done, expected_size=there.size)
+    # A part has the right length also where its end was lost with the power, and is zeros.
+    if (
+        re.fullmatch("[0-9a-f]{64}", etag)
+        and (found := sha256(part, lambda done, total: on_bytes(total, total))) != etag
+    ):
+        part.unlink()
+        raise JobError(
+            f"{path.name} did not arrive as {repository} keeps it: SHA-256 {found[:12]}…, expected {etag[:12]}….",
+            hint="It was removed; download it again.",
+            code="damaged",
+        )
     part.replace(path)
     return path
 

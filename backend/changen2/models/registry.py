@@ -92,24 +92,46 @@ def embedded_detector() -> ChangeStarTiny:
     return load_model(card_of("tiny"))  # type: ignore[return-value]
 
 
-def _checked_state(card: ModelCard) -> dict[str, Tensor]:
-    """Read a model's weights, and those of the encoder that it shares, after checking the digests of both."""
+def check_weights(card: ModelCard, digest: Callable[[Path], str]) -> Path:
+    """Return where a model's weights lie, after comparing their digest with the card's.
+
+    Args:
+        card: of the model.
+        digest: gives a file's SHA-256.
+
+    Raises:
+        InputError: ``missing_file`` or ``tampered``.
+    """
     path = weights_path(card)
     if not path.exists():
         raise InputError(
             f"The weights of {card.name} are not installed: there is no {path.name}.",
-            hint="Install the backend again; the embedded weights come with it.",
+            hint=_how_to_mend(card),
             code="missing_file",
         )
-    found = _sha256(path)
+    found = digest(path)
     if found != card.sha256:
         raise InputError(
             f"The weights {path.name} are not the ones the card names: SHA-256 {found[:12]}…, expected "
             f"{card.sha256[:12]}….",
-            hint="The file is damaged or was exchanged; install it again.",
+            hint=f"The file is damaged or was exchanged. {_how_to_mend(card)}",
             code="tampered",
         )
-    state = load_file(path)
+    return path
+
+
+def _how_to_mend(card: ModelCard) -> str:
+    """What to do about weights that are not as they were."""
+    if card.embedded:
+        return "Install the backend again; the embedded weights come with it."
+    if card.name in store.CATALOGUE:
+        return f"Install {card.name} again."
+    return "Bring the file back from a copy, or train the model again."
+
+
+def _checked_state(card: ModelCard) -> dict[str, Tensor]:
+    """Read a model's weights, and those of the encoder that it shares, after checking the digests of both."""
+    state = load_file(check_weights(card, _sha256))
     if card.encoder_of:
         shared = _checked_state(card_of(card.encoder_of))
         state = {name: value for name, value in shared.items() if name.startswith("encoder.")} | state

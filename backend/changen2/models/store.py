@@ -132,7 +132,7 @@ def check_name(name: str, replace: bool = False) -> None:
             hint="Use up to 63 small letters, digits, - and _, such as solar-farms.",
             code="bad_name",
         )
-    if name in CATALOGUE or (installed_card(name) and not replace):
+    if name in CATALOGUE or (_is_here(name) and not replace):
         raise InputError(
             f"There is a model {name!r} already.",
             hint="Choose another name." if name in CATALOGUE else "Choose another name, or allow overwriting.",
@@ -141,18 +141,26 @@ def check_name(name: str, replace: bool = False) -> None:
 
 
 def installed_card(name: str) -> ModelCard | None:
-    """Return an installed model's card, or None where it is not installed."""
+    """Return an installed model's card, or None where it is not installed or cannot be read, which is logged.
+
+    Its name is that of its files, whatever they were called when it was written.
+    """
     path = models_folder() / f"{name}.json"
-    if not (path.is_file() and weights_file(name).is_file()):
-        return None
     try:
-        card = ModelCard.model_validate_json(path.read_text(encoding="utf8"))
-    except ValueError:
-        logger.warning("%s is damaged; install %s again.", path, name)
+        if not _is_here(name):
+            return None
+        card = ModelCard.model_validate_json(path.read_text(encoding="utf8")).model_copy(update={"name": name})
+    except (OSError, ValueError) as error:
+        logger.warning("%s cannot be read: %s; %s is left out.", path, str(error).splitlines()[0], name)
         return None
     if name in CATALOGUE and "unchanged_classes" not in card.model_fields_set:  # the card of an older installation
         return card.model_copy(update={"unchanged_classes": CATALOGUE[name].card.unchanged_classes})
     return card
+
+
+def _is_here(name: str) -> bool:
+    """Say whether there are files of a model of this name."""
+    return (models_folder() / f"{name}.json").is_file() and weights_file(name).is_file()
 
 
 def install(name: str, source: Path, origin: str, on_bytes: OnBytes = lambda done, total: None) -> ModelCard:

@@ -1,15 +1,17 @@
 """The model manager's jobs."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from filelock import FileLock
+from safetensors.torch import load_file
 
 from changen2.errors import Cancelled, InputError, JobError
 from changen2.jobs import models
-from changen2.models import hub, store
+from changen2.models import hub, registry, store
 from changen2.models.rsdit import RSDIT_SIZES, RSDiT, RSDiTConfig
 
 NAME = "rsdit-b2-oem"
@@ -125,6 +127,18 @@ def test_download_finds_a_full_disk_beforehand(monkeypatch):
     assert caught.value.code == "disk_full"
 
 
+def test_a_download_that_goes_on_needs_no_room_for_what_is_here(fetched, folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(store, "refuse_full_disk", lambda folder, needed: asked.append(needed))
+    size = store.CATALOGUE[NAME].card.size_bytes
+    parts = folder / "downloads" / NAME
+    parts.mkdir(parents=True)
+    with (parts / "weights.pth.0.part").open("wb") as part:
+        part.truncate(size - 1000)
+    models.download(NAME, accept_licence=True)
+    assert asked[0] == size + 1000
+
+
 def test_verify_reads_the_file_again(file, folder):
     models.import_(NAME, file, accept_licence=True)
     told = []
@@ -137,4 +151,24 @@ def test_verify_reads_the_file_again(file, folder):
 
 
 def test_verify_of_an_embedded_model():
-    assert models.verify("tiny")["embedded"]
+    told = []
+    assert models.verify("tiny-landcover", on_progress=told.append)["embedded"]
+    assert [progress.stage for progress in told if progress.done == progress.total] == ["verify"] * 2, (
+        "its encoder, too"
+    )
+
+
+def test_verify_reads_a_model_of_ones_own_also_where_it_was_loaded(folder):
+    card = registry.card_of("tiny").model_copy(update={"name": "mine", "embedded": False})
+    store.write_model(card, load_file(registry.weights_path(registry.card_of("tiny"))))
+    registry.load_model(registry.card_of("mine"))
+    weights = folder / "mine.safetensors"
+    content, before = bytearray(weights.read_bytes()), weights.stat()
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(InputError) as caught:
+        models.verify("mine")
+    assert caught.value.code == "tampered" and "train the model again" in caught.value.hint
+    with pytest.raises(Cancelled):
+        models.verify("mine", is_cancelled=lambda: True)

@@ -1,5 +1,6 @@
 """Downloading from a server that answers as huggingface.co does: progress, resuming, cancel, and what goes wrong."""
 
+import hashlib
 import json
 import threading
 from dataclasses import replace
@@ -22,6 +23,7 @@ class Hub(BaseHTTPRequestHandler):
 
     files: ClassVar[dict[str, bytes]] = {}
     ranges: ClassVar[list[str]] = []
+    digest: ClassVar[bool] = False  # whether the ETag is the SHA-256, as of files in LFS
 
     def do_HEAD(self):
         self.answer(body=False)
@@ -47,7 +49,7 @@ class Hub(BaseHTTPRequestHandler):
         if "Range" in self.headers and body:
             self.ranges.append(self.headers["Range"])
         self.send_response(206 if start else 200)
-        self.send_header("ETag", f'"{len(content)}"')
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest() if self.digest else len(content)}"')
         self.send_header("X-Repo-Commit", "1" * 40)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(len(content) - start))
@@ -66,6 +68,7 @@ def hub(monkeypatch):
     """The address of a running server."""
     monkeypatch.setattr(Hub, "files", {"config.json": CONFIG, "weights.pth": CONTENT, "README.md": b"x"})
     monkeypatch.setattr(Hub, "ranges", [])
+    monkeypatch.setattr(Hub, "digest", False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -93,6 +96,24 @@ def test_a_stopped_download_goes_on_where_it_was(hub, tmp_path):
     assert path.read_bytes() == CONTENT
     assert Hub.ranges and int(Hub.ranges[-1].removeprefix("bytes=").split("-")[0]) > 0
     assert told[0] > len(CONTENT) // 4
+
+
+def test_a_part_whose_end_was_lost_is_not_taken_for_the_file(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(Hub, "digest", True)
+
+    def lose_the_end(done, total):
+        (part,) = tmp_path.glob("weights.pth.*.part")
+        with part.open("r+b") as file:
+            file.seek(done - 1000)
+            file.write(bytes(1000))
+        raise Cancelled()
+
+    with pytest.raises(Cancelled):
+        fetch(MODEL, tmp_path, lose_the_end, endpoint=hub)
+    with pytest.raises(JobError, match="did not arrive as") as caught:
+        fetch(MODEL, tmp_path, lambda done, total: None, endpoint=hub)
+    assert caught.value.code == "damaged" and not list(tmp_path.glob("weights.pth*"))
+    assert fetch(MODEL, tmp_path, lambda done, total: None, endpoint=hub).read_bytes() == CONTENT
 
 
 def test_a_repository_with_one_file_of_weights_needs_no_config(hub, tmp_path):

@@ -83,6 +83,11 @@ def test_checkpoints_of_training_scripts_are_understood(agreed, tmp_path, state,
     assert store.install(NAME, tmp_path / "wrapped.pth", "test").installed
 
 
+def test_a_suffix_may_be_in_capitals(agreed, tmp_path, state):
+    save_file(state, tmp_path / "W.SAFETENSORS")
+    assert store.install(NAME, tmp_path / "W.SAFETENSORS", "test").installed
+
+
 @pytest.mark.parametrize("bytes_told", ["while the file is checked", "while what was written is checked"])
 def test_a_cancelled_installation_leaves_nothing(agreed, file, folder, bytes_told):
     def cancel(done, total):
@@ -283,6 +288,51 @@ def test_the_folder_of_each_platform(monkeypatch, tmp_path):
         assert store.models_folder() == tmp_path / "changen2" / "models"
     monkeypatch.setattr("sys.platform", "darwin")
     assert store.models_folder().parts[-4:] == ("Library", "Application Support", "changen2", "models")
+
+
+@pytest.fixture
+def own_model():
+    """A model that was trained here."""
+    given = {"name": "solar", "embedded": False}
+    return store.write_model(CATALOGUE[NAME].card.model_copy(update=given), {"weight": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", None])
+def test_a_card_that_cannot_be_read_leaves_the_others_and_is_not_written_over(
+    own_model, folder, content, caplog, monkeypatch
+):
+    path = folder / "solar.json"
+    if content is not None:
+        path.write_bytes(content)
+    else:  # one that only its owner may read; root may all the same, so it is stood in for
+
+        def refuse(self, *args, **kwargs):
+            if self == path:
+                raise PermissionError(errno.EACCES, "Permission denied", str(self))
+            return read_text(self, *args, **kwargs)
+
+        read_text = Path.read_text
+        monkeypatch.setattr(Path, "read_text", refuse)
+    assert not store.own_cards() and list_models()
+    assert f"{path} cannot be read" in caplog.text
+    with pytest.raises(InputError) as caught:
+        store.check_name("solar")
+    assert caught.value.code == "name_taken"
+
+
+def test_a_folder_that_may_not_be_looked_into_leaves_the_embedded_models(folder, monkeypatch):
+    def refuse(self):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert [model["name"] for model in list_models() if model["installed"]]
+
+
+def test_a_model_whose_files_were_renamed_goes_by_their_name(own_model, folder):
+    for suffix in ("json", "safetensors"):
+        (folder / f"solar.{suffix}").rename(folder / f"ponds.{suffix}")
+    (card,) = store.own_cards()
+    assert card.name == "ponds" and store.weights_file(card.name).is_file()
 
 
 def test_reported_digests_are_compared_but_not_enforced(agreed, file, monkeypatch, caplog):
