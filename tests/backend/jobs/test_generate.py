@@ -289,6 +289,46 @@ def test_looking_through_a_raster_is_told_row_by_row_and_can_be_cancelled(make, 
     assert asked == 8
 
 
+def test_numbers_alone_mark_buildings_of_labels_that_name_no_classes(make, town):
+    """Whatever the generator's own classes of these numbers are: 1 is its water."""
+    plain, _ = make("plain", pixel_size=0.5)
+    for path in (town / "masks").iterdir():
+        marks = (np.asarray(Image.open(path)) > 0).astype(np.uint8)
+        marks[:, :100] *= 2
+        marks[marks == 0] = 3
+        Image.fromarray(marks).save(path)
+    numbered, answer = make("numbered", object_classes="1,2", pixel_size=0.5)
+    assert everything(numbered) == everything(plain)
+    (said,) = [warning for warning in answer["warnings"] if "marks of buildings" in warning]
+    assert "1, 2" in said
+
+
+def test_images_without_labels_are_counted(make, town):
+    (town / "masks" / "west.png").rename(town / "masks" / "west_mask.png")
+    _, answer = make("set", pairs=2)
+    (said,) = [warning for warning in answer["warnings"] if "left out" in warning]
+    assert "1 of 2 images" in said and "west.png" in said and answer["summary"]["images"] == 1
+    _, answer = make("none", pairs=2, labels=None)
+    assert not any("left out" in warning for warning in answer["warnings"])
+
+
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_two_files_of_one_name_are_refused(make, town, folder):
+    (town / folder / "alone.png").write_bytes((town / folder / "east.png").read_bytes())
+    Image.open(town / folder / "east.png").save(town / folder / "east.tif")
+    with pytest.raises(InputError, match=r"east\.png and east\.tif") as refused:
+        make("set")
+    assert refused.value.code == "bad_labels"
+
+
+def test_what_is_removed_leaves_no_object(make, town):
+    common = {"labels": str(town / "classes"), "object_classes": "building,vegetation", "background": "vegetation"}
+    with pytest.raises(InputError, match="vegetation is what removal leaves") as refused:
+        make("set", **common)
+    assert refused.value.code == "bad_class"
+    make("new", events="create", pairs=1, **common)
+
+
 @pytest.mark.parametrize(("mark", "works"), [(1, True), (255, True), (3, False), ((1, 255), False)])
 def test_objects_are_marked_by_1_or_by_255(make, town, mark, works):
     for path in (town / "masks").iterdir():
@@ -417,6 +457,8 @@ def test_what_cannot_work_is_said(make, town):
         ({"labels": None, "events": "create"}, "no mix of events"),
         ({"events": "create+edit"}, "no mix of events"),
         ({"events": "create+"}, "no mix of events"),
+        *(({"events": mix}, "no mix of events") for mix in ("create:nan", "create:inf,remove", "create,create:2")),
+        ({"events": "create:1e308,remove:1e308"}, "no mix of events"),
         ({"least_change": 0.6, "most_change": 0.5}, "At least"),
         ({"size": 100}, "multiple of 32"),
         ({"labels": None, "view_shift": 1}, "--view-shift"),
