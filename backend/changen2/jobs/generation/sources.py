@@ -14,6 +14,7 @@ from rasterio.enums import Resampling
 from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.labels import NODATA, Box, Labels
+from changen2.jobs.cluster.same_file import SeenFile
 from changen2.jobs.synthesis.image_series import SourceImage, mirrored_read
 from changen2.jobs.synthesis.label_series import LabelSource, read_window
 from changen2.raster.grid import Grid
@@ -47,6 +48,7 @@ class Source:
         gsd: metres of a pixel of that grid.
         tells_gsd: whether the image itself says how large its pixels are.
         split: ``train`` or ``val``.
+        seen: its files as they were found when the run began.
     """
 
     image: str
@@ -60,6 +62,7 @@ class Source:
     gsd: float
     tells_gsd: bool
     split: str
+    seen: tuple[SeenFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,9 +159,14 @@ class Crop:
     Args:
         source: which image.
         reading: how its labels are understood.
+
+    Raises:
+        JobError: ``other_input`` where this process finds other files under the paths.
     """
 
     def __init__(self, source: Source, reading: LabelReading) -> None:
+        for file in source.seen:
+            file.check()
         self._shape = source.shape
         self._stack = ExitStack()
         own = _grid_of(Path(source.image))
@@ -329,10 +337,10 @@ def _source(
         own = ground_sampling_distance(image.grid)
         gsd, factor = gsd_of(own)
         seen = _scaled(image.grid, factor)
+        files = [str(file.absolute()) for file in (path, labels) if file]  # workers have other current folders
         return Source(
-            # Workers have other current folders.
-            image=str(path.absolute()),
-            labels=str(labels.absolute()) if labels else None,
+            image=files[0],
+            labels=files[1] if labels else None,
             shape=(seen.height, seen.width),
             part=Box(0, 0, seen.height, seen.width),
             factor=factor,
@@ -342,6 +350,7 @@ def _source(
             gsd=gsd,
             tells_gsd=own is not None,
             split=split,
+            seen=tuple(map(SeenFile.at, files)),
         )
 
 
