@@ -8,11 +8,15 @@ import pytest
 import rasterio
 import scipy.ndimage
 import stand_in
+import torch
 from PIL import Image
 
-from changen2.errors import Cancelled, InputError
+from changen2.errors import Cancelled, InputError, JobError
 from changen2.jobs import generate as job
+from changen2.jobs.cluster import precision
+from changen2.jobs.generation.sources import Crop, LabelReading, find_sources
 from changen2.jobs.runs.progress import Reporter
+from changen2.jobs.synthesis.condition import INSTANCES
 from changen2.models.registry import ModelCard
 from changen2.protocol import GenerateRequest, validate
 from changen2.raster.vectors import class_tags
@@ -441,12 +445,50 @@ def test_a_cancelled_run_goes_on(make, town, monkeypatch):
         make("part")
     with pytest.raises(InputError, match="parameters"):
         make("part", resume=True, seed=1)
+    with monkeypatch.context() as elsewhere, pytest.raises(InputError, match="device"):
+        elsewhere.setattr(precision, "choose_device", lambda asked: torch.device("mps"))
+        make("part", resume=True)
     with monkeypatch.context() as later, pytest.raises(InputError, match="edition"):
         later.setattr(job, "EDITION", job.EDITION + 1)
         make("part", resume=True)
     part, answer = make("part", resume=True)
     assert 0 < answer["summary"]["drawn_now"] < 6
     assert everything(part) == everything(whole)
+
+
+def test_a_run_does_not_go_on_with_other_files(make, town):
+    drawn = town / "part" / ".changen2-work" / "semantic_B"
+    with pytest.raises(Cancelled):
+        make("part", Reporter(None, lambda: drawn.exists() and len(list(drawn.iterdir())) == 3))
+    mask = town / "masks" / "east.png"
+    Image.fromarray(np.flipud(np.asarray(Image.open(mask)))).save(mask)
+    with pytest.raises(InputError, match="inputs"):
+        make("part", resume=True)
+
+
+def test_the_manifest_tells_what_a_set_is_made_of_and_where(make, town):
+    folder, answer = make("set", pairs=1)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for kind, where in (("images", "images"), ("labels", "masks")):
+        told = {Path(given["path"]): given for given in manifest["inputs"][kind]}
+        assert set(told) == set((town / where).iterdir())
+        for path, given in told.items():
+            assert (given["bytes"], given["width"], given["height"]) == (path.stat().st_size, 240, 200)
+            assert {"crs", "modified"} <= given.keys()
+    assert {Path(source["labels"]).name for source in manifest["sources"]} == {"east.png", "west.png"}
+    assert manifest["device"] == "cpu"
+    assert {key: str(folder / name) for key, name in manifest["outputs"].items()} == answer["outputs"]
+
+
+def test_another_file_under_the_path_of_an_input_is_not_cut(town):
+    path = town / "images" / "east.png"
+    source, _ = find_sources(str(path.parent), None, None, lambda _: (0.5, 1.0), lambda _: set(), lambda: None)
+    reading = LabelReading(INSTANCES, True)
+    Crop(source[0], reading).__exit__()
+    Image.fromarray(np.full((200, 240, 3), 9, np.uint8)).save(path)
+    with pytest.raises(JobError, match=r"east\.png") as refused:
+        Crop(source[0], reading)
+    assert refused.value.code == "other_input"
 
 
 def test_what_cannot_work_is_said(make, town):

@@ -55,6 +55,7 @@ class DatasetPlan:
         fertile: those of them where something can change.
         workshop: what every process needs.
         warnings: what the user should know.
+        device: what kind of device draws; empty until a worker was asked.
     """
 
     kind: str
@@ -64,6 +65,7 @@ class DatasetPlan:
     fertile: list[Place]
     workshop: Workshop
     warnings: list[str]
+    device: str = ""
 
 
 def kind_of(request: GenerateRequest) -> str:

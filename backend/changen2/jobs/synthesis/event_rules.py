@@ -32,8 +32,8 @@ def make_rules(request: EventRules, classes: ClassTable, kinds: tuple[str, ...])
         objects = frozenset(classes.resolve(part) for part in request.object_classes.split(",") if part.strip())
         if "remove" in kinds and background in objects:
             raise InputError(
-                f"{classes.names[background]} is what removal leaves (--background {request.background}), and one of the "
-                f"objects (--object-classes {request.object_classes}).",
+                f"{classes.names[background]} is what removal leaves (--background {request.background}), and one of "
+                f"the objects (--object-classes {request.object_classes}).",
                 hint="Leave it out of the objects, or name another background.",
                 code="bad_class",
             )
