@@ -21,8 +21,8 @@ from changen2.jobs.generation.files import LAYERS, Delivery, make_files
 from changen2.jobs.generation.plan import DatasetPlan, make_plan, orders, with_view_shift
 from changen2.jobs.generation.sources import Source
 from changen2.jobs.runs.folder import run_folder
-from changen2.jobs.runs.journal import Journal, begun_as, stamps
-from changen2.jobs.runs.manifest import versions, write_manifest
+from changen2.jobs.runs.journal import Journal, begun_as
+from changen2.jobs.runs.manifest import describe_file, describe_input, versions, write_manifest
 from changen2.jobs.runs.progress import IsCancelled, OnProgress, Reporter
 from changen2.jobs.synthesis.model_defaults import settled, unheard
 from changen2.models.registry import ModelCard, card_of, load_generator
@@ -37,7 +37,7 @@ SPLITS = ("train", "val")
 
 PER_PAIR = ("create", "remove", "edit")
 
-EDITION = 7
+EDITION = 8
 """Raised where pairs follow from a request in another way than before: an unfinished set of another is not resumed."""
 
 
@@ -91,7 +91,8 @@ def run_with(
         with folder, crew(request.workers, request.dask, request.device) as hands:
             begun_in = begun_as(folder.work).get("precision") if folder.goes_on else None
             plan = _in_one_precision(plan, request, hands, begun_in, reporter)
-            journal = Journal(folder.work, _identity(request, card, plan))
+            inputs = _inputs(request, plan)
+            journal = Journal(folder.work, _identity(request, card, plan, inputs))
             workers = hands.size  # some may have left when all is drawn
             drawn = _draw(request, plan, hands, folder.work, journal, reporter)
             names = _write_lists(folder.work, plan, journal)
@@ -103,12 +104,13 @@ def run_with(
                 *_shortfall(request, plan, summary),
                 *_idle_parts(request, plan, journal),
             ]
-            manifest = _manifest(request, card, plan, workers, began, names, journal)
-            manifest |= {"summary": summary, "warnings": warnings}
+            outputs = {name.split(".")[0]: name for name in (*LAYERS, "list", "manifest.json")}
+            manifest = _manifest(request, card, plan, inputs, workers, began, names, journal)
+            manifest |= {"summary": summary, "warnings": warnings, "outputs": outputs}
             write_manifest(folder.work / "manifest.json", manifest)
-            placed = folder.publish([*LAYERS, "list", "manifest.json"])
+            placed = folder.publish(list(outputs.values()))
     return {
-        "outputs": {name.split(".")[0]: str(path) for name, path in placed.items()},
+        "outputs": {key: str(placed[name]) for key, name in outputs.items()},
         "summary": summary,
         "warnings": warnings,
     }
@@ -203,24 +205,37 @@ def _idle_parts(request: GenerateRequest, plan: DatasetPlan, journal: Journal) -
 def _in_one_precision(
     plan: DatasetPlan, request: GenerateRequest, hands: Crew, begun_in: str | None, reporter: Reporter
 ) -> DatasetPlan:
-    """A plan whose pairs are all drawn in the precision that one worker, or the run when it began, has found."""
-    precision = begun_in if begun_in and request.precision == "auto" else request.precision
-    if precision == "auto":
-        (precision,) = hands.in_order(precision_here, [(request.device, precision)], reporter.check)
-        if request.dask is not None:
-            precision = for_all_workers(precision, request.precision, request.device, hands.on_gpus)
-    return replace(plan, workshop=replace(plan.workshop, precision=precision))
+    """A plan with the device of one worker; pairs are all drawn in its precision, or that in which the run began."""
+    asked = request.device, request.precision
+    ((device, precision),) = hands.in_order(precision_here, [asked], reporter.check)
+    if begun_in and request.precision == "auto":
+        precision = begun_in
+    elif request.dask is not None:
+        precision = for_all_workers(precision, request.precision, request.device, hands.on_gpus)
+    return replace(plan, device=device, workshop=replace(plan.workshop, precision=precision))
 
 
-def _identity(request: GenerateRequest, card: ModelCard, plan: DatasetPlan) -> dict[str, Any]:
+def _inputs(request: GenerateRequest, plan: DatasetPlan) -> dict[str, Any]:
+    """What the pairs are made of, by kind; parts of one image are of the same files."""
+    images = dict.fromkeys(source.image for source in plan.sources)
+    labels = dict.fromkeys(source.labels for source in plan.sources if source.labels)
+    rasters = {"images": images, "labels": labels}
+    tables = {"classes": request.classes, "transitions": request.transitions}
+    return {
+        **{kind: [describe_input(path) for path in paths] for kind, paths in rasters.items() if paths},
+        **{kind: describe_file(path) for kind, path in tables.items() if path},
+    }
+
+
+def _identity(request: GenerateRequest, card: ModelCard, plan: DatasetPlan, inputs: dict[str, Any]) -> dict[str, Any]:
     """Everything that the pairs depend on; a run resumes only with the same, by as many processes as one likes."""
-    files = [path for source in plan.sources for path in (source.image, source.labels)]
     return {
         "versions": versions(),
         "edition": EDITION,
         "model": card.sha256,
-        "files": stamps((*files, request.classes, request.transitions)),
+        "inputs": inputs,
         "parameters": request.model_dump(exclude={"out_dir", "resume", "overwrite", "workers", "dask"}),
+        "device": plan.device,
         "precision": plan.workshop.precision,
     }
 
@@ -229,6 +244,7 @@ def _manifest(
     request: GenerateRequest,
     card: ModelCard,
     plan: DatasetPlan,
+    inputs: dict[str, Any],
     workers: int,
     began: datetime,
     names: dict[int, str],
@@ -241,6 +257,7 @@ def _manifest(
         "versions": versions(),
         "edition": EDITION,
         "model": card.model_dump(include={"name", "title", "sha256", "licence", "noncommercial"}),
+        "inputs": inputs,
         "parameters": request.model_dump(),
         "kind": plan.kind,
         "classes": dict(plan.classes.names),
@@ -248,9 +265,16 @@ def _manifest(
         "semantic": "class numbers, 255 unknown" if plan.kind == "S9" else "255 object, 0 none",
         "workers": workers,
         "threads": 1,
+        "device": plan.device,
         "precision": plan.workshop.precision,
         "sources": [
-            {"image": source.image, "part": astuple(source.part), "split": source.split, "gsd_m": source.gsd}
+            {
+                "image": source.image,
+                "labels": source.labels,
+                "part": astuple(source.part),
+                "split": source.split,
+                "gsd_m": source.gsd,
+            }
             for source in plan.sources
         ],
         "pairs": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from changen2.errors import Changen2Error, InputError, JobError
 from changen2.raster.side_files import SIDE_FILES, refuse_unsaved
-from changen2.raster.writing import disk_error, is_disk_error
+from changen2.raster.writing import disk_error, is_disk_error, to_disk
 
 WORK_FOLDER = ".changen2-work"
 """Where a run keeps what is not finished, inside its output folder (the same file system, so a rename is atomic)."""
@@ -30,6 +31,12 @@ LOCK = "lock"
 
 REPLACED = "replaced"
 """In the work folder: what was in the places of the new files, for the moment in which these move there."""
+
+MOVES = "moves.json"
+"""In the work folder while files move into place: which do, for the run that goes on where one was killed meanwhile."""
+
+VOID = "void"
+"""In the work folder while it is emptied, which may take long: nothing there is to be gone on from any more."""
 
 IN_USE = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY})
 """What the system says of a file that it does not let go: Windows of one that is open, others of one on a share."""
@@ -69,7 +76,8 @@ class OutputFolder:
             replaced has edits that are not in it yet. What the folder holds is looked at when this is made, so that a
             refusal comes early, and again once no other run can work there.
         JobError: ``disk``, for an error inside the ``with`` block that says that a file cannot be written, or that
-            comes of the folder's being away.
+            comes of the folder's being away; ``in_use`` where the run was killed while its files moved into place, and
+            one of them cannot be taken back.
     """
 
     def __init__(
@@ -86,8 +94,8 @@ class OutputFolder:
         self.path = Path(path)
         self.work = self.path / (WORK_FOLDER if replaces is None else ASIDE_FOLDER)
         self._made: list[Path] = []
-        self._resumable = resumable or (lambda work: False)
-        self._unfinished = unfinished or self._resumable
+        self._resumable = _unless_void(resumable or (lambda work: False))
+        self._unfinished = _unless_void(unfinished or self._resumable)
         self._again = "run it again" if resumable is None else "go on with the run (--resume)"
         self._resume, self._overwrite = resume, overwrite
         self._replaces = None if replaces is None else set(replaces)
@@ -152,7 +160,9 @@ class OutputFolder:
         self.goes_on = self._is_resumed()  # another run may have ended since
         try:
             self._check()
-        except InputError:
+            if self.goes_on:
+                self._take_back()
+        except Changen2Error:
             self._let_go()
             raise
         if not self.goes_on:
@@ -204,13 +214,24 @@ class OutputFolder:
             self.work.rmdir()
 
     def _clear(self) -> None:
-        """Remove what is in the work folder, but for the lock."""
-        for entry in self.work.iterdir() if self.work.is_dir() else ():
+        """Remove what is in the work folder, but for the lock.
+
+        From its first step on, no run goes on from what is left: that would go to the place of results.
+        """
+        there = [entry for entry in self.work.iterdir() if entry.name != LOCK] if self.work.is_dir() else []
+        if not there:
+            return
+        with suppress(OSError):  # a full disk
+            (self.work / VOID).touch()
+        for entry in there:
             if entry.is_dir():
                 shutil.rmtree(entry, ignore_errors=True)
-            elif entry.name != LOCK:
+            elif entry.name not in (MOVES, VOID):
                 with suppress(OSError):  # held open by somebody
                     entry.unlink()
+        for name in (MOVES, VOID):
+            with suppress(OSError):
+                (self.work / name).unlink(missing_ok=True)
 
     def _unmake(self) -> None:
         """Remove the folders that this run made, up to one that holds something."""
@@ -233,37 +254,75 @@ class OutputFolder:
         places = list(dict.fromkeys([*names, *older]))
         for name in places:
             refuse_unsaved(self.path / name)
-        replaced = self.work / REPLACED
-        shutil.rmtree(replaced, ignore_errors=True)  # of a run that was killed here
         # What SQLite keeps beside a file is no other one's, even where it is empty.
         gone = [name + end for name in places for end in ("", *SIDE_FILES) if (self.path / (name + end)).exists()]
         for name in gone:
-            (replaced / name).parent.mkdir(parents=True, exist_ok=True)
-        moves = [(self.path / name, replaced / name) for name in gone]
-        moves += [(self.work / name, self.path / name) for name in names]
+            (self.work / REPLACED / name).parent.mkdir(parents=True, exist_ok=True)
+        note = self.work / MOVES
+        note.write_text(json.dumps({"gone": gone, "names": names}), encoding="utf8")
+        to_disk(note)
+        to_disk(self.work)
         moved: list[tuple[Path, Path]] = []
         try:
-            for source, target in moves:
+            for source, target in self._moves(gone, names):
                 source.replace(target)
                 moved.append((source, target))
         except OSError as error:
-            for source, target in reversed(moved):
-                with suppress(OSError):
-                    target.replace(source)
+            with suppress(OSError):
+                self._undo(moved)
+                note.unlink()
             if error.errno in IN_USE:
                 raise self._in_use(error) from error
             raise
-        shutil.rmtree(replaced, ignore_errors=True)
+        self._clear()
         for folder in {(self.path / name).parent for name in gone} - {self.path}:
             with suppress(OSError):  # something else is there
                 folder.rmdir()
         return {name: self.path / name for name in names}
 
-    def _in_use(self, error: OSError) -> JobError:
+    def _moves(self, gone: list[str], names: list[str]) -> list[tuple[Path, Path]]:
+        """From where to where: first what is replaced, then what replaces it."""
+        moves = [(self.path / name, self.work / REPLACED / name) for name in gone]
+        return moves + [(self.work / name, self.path / name) for name in names]
+
+    def _take_back(self) -> None:
+        """Where a run was killed while its files moved into place: all are where they were, so that it can go on."""
+        note = self.work / MOVES
+        if not note.exists():
+            return
+        try:
+            self._undo(self._moves(**json.loads(note.read_text(encoding="utf8"))))
+            note.unlink()
+        except ValueError:  # cut off, so that nothing has moved
+            note.unlink()
+        except OSError as error:
+            raise self._in_use(error, "A run was killed while it moved its files there.") from error
+
+    def _undo(self, moves: list[tuple[Path, Path]]) -> None:
+        """Undo those of the moves that were made; one that fails keeps none of the others back.
+
+        Raises:
+            OSError: the first that failed.
+        """
+        failed: list[OSError] = []
+        for source, target in reversed(moves):
+            if target.exists() and not source.exists():
+                try:
+                    target.replace(source)
+                except OSError as error:
+                    failed.append(error)
+        if failed:
+            raise failed[0]
+
+    def _in_use(self, error: OSError, state: str = "What was there is as it was.") -> JobError:
         again = self._again if self._resumable(self.work) else "run it again"
         name = Path(error.filename).name if error.filename else "A file"
         return JobError(
-            f"{name} in {self.path} cannot be replaced: {error.strerror or error}. What was there is as it was.",
+            f"{name} in {self.path} cannot be replaced: {error.strerror or error}. {state}",
             hint=f"Close the layer in QGIS, or the program that has the file open, and {again}.",
             code="in_use",
         )
+
+
+def _unless_void(holds: Callable[[Path], bool]) -> Callable[[Path], bool]:
+    return lambda work: not (work / VOID).exists() and holds(work)

@@ -8,11 +8,15 @@ import pytest
 import rasterio
 import scipy.ndimage
 import stand_in
+import torch
 from PIL import Image
 
-from changen2.errors import Cancelled, InputError
+from changen2.errors import Cancelled, InputError, JobError
 from changen2.jobs import generate as job
+from changen2.jobs.cluster import precision
+from changen2.jobs.generation.sources import Crop, LabelReading, find_sources
 from changen2.jobs.runs.progress import Reporter
+from changen2.jobs.synthesis.condition import INSTANCES
 from changen2.models.registry import ModelCard
 from changen2.protocol import GenerateRequest, validate
 from changen2.raster.vectors import class_tags
@@ -289,6 +293,46 @@ def test_looking_through_a_raster_is_told_row_by_row_and_can_be_cancelled(make, 
     assert asked == 8
 
 
+def test_numbers_alone_mark_buildings_of_labels_that_name_no_classes(make, town):
+    """Whatever the generator's own classes of these numbers are: 1 is its water."""
+    plain, _ = make("plain", pixel_size=0.5)
+    for path in (town / "masks").iterdir():
+        marks = (np.asarray(Image.open(path)) > 0).astype(np.uint8)
+        marks[:, :100] *= 2
+        marks[marks == 0] = 3
+        Image.fromarray(marks).save(path)
+    numbered, answer = make("numbered", object_classes="1,2", pixel_size=0.5)
+    assert everything(numbered) == everything(plain)
+    (said,) = [warning for warning in answer["warnings"] if "marks of buildings" in warning]
+    assert "1, 2" in said
+
+
+def test_images_without_labels_are_counted(make, town):
+    (town / "masks" / "west.png").rename(town / "masks" / "west_mask.png")
+    _, answer = make("set", pairs=2)
+    (said,) = [warning for warning in answer["warnings"] if "left out" in warning]
+    assert "1 of 2 images" in said and "west.png" in said and answer["summary"]["images"] == 1
+    _, answer = make("none", pairs=2, labels=None)
+    assert not any("left out" in warning for warning in answer["warnings"])
+
+
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_two_files_of_one_name_are_refused(make, town, folder):
+    (town / folder / "alone.png").write_bytes((town / folder / "east.png").read_bytes())
+    Image.open(town / folder / "east.png").save(town / folder / "east.tif")
+    with pytest.raises(InputError, match=r"east\.png and east\.tif") as refused:
+        make("set")
+    assert refused.value.code == "bad_labels"
+
+
+def test_what_is_removed_leaves_no_object(make, town):
+    common = {"labels": str(town / "classes"), "object_classes": "building,vegetation", "background": "vegetation"}
+    with pytest.raises(InputError, match="vegetation is what removal leaves") as refused:
+        make("set", **common)
+    assert refused.value.code == "bad_class"
+    make("new", events="create", pairs=1, **common)
+
+
 @pytest.mark.parametrize(("mark", "works"), [(1, True), (255, True), (3, False), ((1, 255), False)])
 def test_objects_are_marked_by_1_or_by_255(make, town, mark, works):
     for path in (town / "masks").iterdir():
@@ -401,12 +445,50 @@ def test_a_cancelled_run_goes_on(make, town, monkeypatch):
         make("part")
     with pytest.raises(InputError, match="parameters"):
         make("part", resume=True, seed=1)
+    with monkeypatch.context() as elsewhere, pytest.raises(InputError, match="device"):
+        elsewhere.setattr(precision, "choose_device", lambda asked: torch.device("mps"))
+        make("part", resume=True)
     with monkeypatch.context() as later, pytest.raises(InputError, match="edition"):
         later.setattr(job, "EDITION", job.EDITION + 1)
         make("part", resume=True)
     part, answer = make("part", resume=True)
     assert 0 < answer["summary"]["drawn_now"] < 6
     assert everything(part) == everything(whole)
+
+
+def test_a_run_does_not_go_on_with_other_files(make, town):
+    drawn = town / "part" / ".changen2-work" / "semantic_B"
+    with pytest.raises(Cancelled):
+        make("part", Reporter(None, lambda: drawn.exists() and len(list(drawn.iterdir())) == 3))
+    mask = town / "masks" / "east.png"
+    Image.fromarray(np.flipud(np.asarray(Image.open(mask)))).save(mask)
+    with pytest.raises(InputError, match="inputs"):
+        make("part", resume=True)
+
+
+def test_the_manifest_tells_what_a_set_is_made_of_and_where(make, town):
+    folder, answer = make("set", pairs=1)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for kind, where in (("images", "images"), ("labels", "masks")):
+        told = {Path(given["path"]): given for given in manifest["inputs"][kind]}
+        assert set(told) == set((town / where).iterdir())
+        for path, given in told.items():
+            assert (given["bytes"], given["width"], given["height"]) == (path.stat().st_size, 240, 200)
+            assert {"crs", "modified"} <= given.keys()
+    assert {Path(source["labels"]).name for source in manifest["sources"]} == {"east.png", "west.png"}
+    assert manifest["device"] == "cpu"
+    assert {key: str(folder / name) for key, name in manifest["outputs"].items()} == answer["outputs"]
+
+
+def test_another_file_under_the_path_of_an_input_is_not_cut(town):
+    path = town / "images" / "east.png"
+    source, _ = find_sources(str(path.parent), None, None, lambda _: (0.5, 1.0), lambda _: set(), lambda: None)
+    reading = LabelReading(INSTANCES, True)
+    Crop(source[0], reading).__exit__()
+    Image.fromarray(np.full((200, 240, 3), 9, np.uint8)).save(path)
+    with pytest.raises(JobError, match=r"east\.png") as refused:
+        Crop(source[0], reading)
+    assert refused.value.code == "other_input"
 
 
 def test_what_cannot_work_is_said(make, town):
@@ -417,6 +499,8 @@ def test_what_cannot_work_is_said(make, town):
         ({"labels": None, "events": "create"}, "no mix of events"),
         ({"events": "create+edit"}, "no mix of events"),
         ({"events": "create+"}, "no mix of events"),
+        *(({"events": mix}, "no mix of events") for mix in ("create:nan", "create:inf,remove", "create,create:2")),
+        ({"events": "create:1e308,remove:1e308"}, "no mix of events"),
         ({"least_change": 0.6, "most_change": 0.5}, "At least"),
         ({"size": 100}, "multiple of 32"),
         ({"labels": None, "view_shift": 1}, "--view-shift"),

@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import sqlite3
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -374,3 +374,86 @@ def test_edits_of_what_is_not_replaced_are_nobodys_concern(tmp_path, edited):
         database(folder.work / "change.gpkg", [1])
         folder.publish(["change.gpkg"])
     assert (tmp_path / "change_display_1a2b3c4d.gpkg-wal").stat().st_size > 0
+
+
+class Killed(BaseException):
+    """The process ends here, and nothing of it runs on."""
+
+
+@pytest.fixture
+def killed(monkeypatch):
+    """Kill whoever makes the nth change to a folder: ``killed(nth)``; 0 kills nobody."""
+    left = [0]
+
+    def dying(change):
+        def changed(*given, **options):
+            left[0] -= 1
+            if left[0] == 0:
+                raise Killed
+            return change(*given, **options)
+
+        return changed
+
+    monkeypatch.setattr(Path, "replace", dying(Path.replace))
+    monkeypatch.setattr(Path, "unlink", dying(Path.unlink))
+    monkeypatch.setattr(shutil, "rmtree", dying(shutil.rmtree))
+    return lambda nth: left.__setitem__(0, nth)
+
+
+@pytest.mark.parametrize("again", range(1, 8))
+def test_a_run_killed_while_its_files_move_into_place_goes_on_or_is_whole(tmp_path, killed, again):
+    """Whatever it had come to, also where what goes on is killed in turn."""
+    names, older = ["A", "change.tif"], ["old.tif"]
+    whole = {"A/1.png": "new", "change.tif": "new"}
+
+    def run(path, nth, **how):
+        folder = OutputFolder(path, resumable=begun, **how)
+        killed(nth if folder.goes_on else 0)
+        try:
+            folder.__enter__()
+            if not folder.goes_on:
+                (folder.work / "A").mkdir()
+                for name in ("A/1.png", "change.tif", "raw", "step"):
+                    (folder.work / name).write_text("new")
+                killed(nth)
+            assert (folder.work / "raw").exists(), "what it goes on with is there"
+            folder.publish(names, older)
+            folder.__exit__(None, None, None)
+        except Killed:
+            return True
+        finally:
+            killed(0)
+            folder._lock.release()
+        return False
+
+    nth, dies = 0, True
+    while dies:
+        nth += 1
+        path = tmp_path / str(nth)
+        (path / "A").mkdir(parents=True)
+        for name in ("A/1.png", "A/2.png", "change.tif", "old.tif"):
+            (path / name).write_text("old")
+        dies = run(path, nth, overwrite=True)
+        for time in (again, 0):
+            with suppress(InputError):  # it is done, and so refused
+                run(path, time, resume=True)
+        assert {name: text for name, text in files(path).items() if not name.startswith(".")} == whole, nth
+    assert nth > 8
+
+
+def test_a_file_that_cannot_be_taken_back_is_named(tmp_path, killed, held_open):
+    with suppress(Killed):
+        folder = OutputFolder(tmp_path, resumable=begun).__enter__()
+        for name in ("change.tif", "A.tif", "step"):
+            (folder.work / name).write_text("new")
+        killed(2)
+        folder.publish(["change.tif", "A.tif"])
+    folder._lock.release()
+    held_open(["change.tif"])
+    for _ in range(2):
+        with (
+            pytest.raises(JobError, match=r"change\.tif") as caught,
+            OutputFolder(tmp_path, resume=True, resumable=begun),
+        ):
+            pytest.fail("it went on")
+        assert caught.value.code == "in_use" and begun(folder.work)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from changen2.heap import kept_memory
 from changen2.jobs.cluster.crew import Crew, once_a_process
 from changen2.jobs.cluster.precision import for_all_workers
+from changen2.jobs.cluster.same_file import SeenFile
 from changen2.jobs.detection.plan import Plan
 from changen2.models.devices import DTYPES, PRECISIONS, choose_device, choose_precision
 from changen2.models.predictor import Predictor, batch_that_fits
@@ -43,21 +44,28 @@ class Date:
         grid: what it is read on.
         bands: the three that are seen.
         stretch: measured once, by the client.
+        seen: what the client found under the path.
     """
 
     path: str
     grid: Grid
     bands: tuple[int, int, int]
     stretch: Stretch
+    seen: SeenFile
 
     @classmethod
     def of(cls, path: str, grid: Grid, raster: AlignedRaster) -> Date:
         """An open raster as a value that travels."""
         there = str(Path(path).absolute()) if Path(path).exists() else path
-        return cls(there, grid, raster.bands, raster.stretch)
+        return cls(there, grid, raster.bands, raster.stretch, SeenFile.at(there))
 
     def open(self) -> AlignedRaster:
-        """Open it."""
+        """Open it.
+
+        Raises:
+            JobError: ``other_input`` where this process finds another raster under the path.
+        """
+        self.seen.check()
         return AlignedRaster(self.path, self.grid, self.bands, self.stretch)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from changen2.models.devices import PRECISIONS, choose_device, choose_precision
 
 
-def precision_here(asked: tuple[str, str]) -> str:
-    """The precision that a process ends up with, by the device and the precision asked for; runs on a worker."""
-    device, precision = asked
-    return PRECISIONS[choose_precision(precision, choose_device(device))]
+def precision_here(asked: tuple[str, str]) -> tuple[str, str]:
+    """The kind of device and the precision that a process ends up with, by those asked for; runs on a worker."""
+    device = choose_device(asked[0])
+    return device.type, PRECISIONS[choose_precision(asked[1], device)]
 
 
 def for_all_workers(found: str, asked: str, device: str, on_gpus: bool) -> str:

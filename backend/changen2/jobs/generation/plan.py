@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -54,6 +55,7 @@ class DatasetPlan:
         fertile: those of them where something can change.
         workshop: what every process needs.
         warnings: what the user should know.
+        device: what kind of device draws; empty until a worker was asked.
     """
 
     kind: str
@@ -63,6 +65,7 @@ class DatasetPlan:
     fertile: list[Place]
     workshop: Workshop
     warnings: list[str]
+    device: str = ""
 
 
 def kind_of(request: GenerateRequest) -> str:
@@ -114,7 +117,7 @@ def make_plan(
         )
     labels = None if kind == "S0" else request.labels
     hold_out = partial(hold_out_images, share=request.val_share, seed=request.seed)
-    sources = find_sources(
+    sources, left_out = find_sources(
         request.image_dir, labels, request.bands, partial(scale, request, card), hold_out, reporter.check
     )
     kinds = tuple(
@@ -132,8 +135,10 @@ def make_plan(
         lambda done, total: reporter.step("read", done, total),
     )
     warnings = [
+        *left_out,
         *scale_warnings(request, card, sources),
         *_size_warnings(sources, request.size),
+        *_marks_warnings(reading.objects),
         *_barren_warnings(sources, [place for place, _ in found], request.size),
         *alike,
     ]
@@ -243,14 +248,19 @@ def _mix(request: GenerateRequest, kind: str) -> dict[tuple[str, ...], float]:
         names, _, weight = part.strip().casefold().partition(":")
         together = tuple(sorted({name.strip() for name in names.split("+")}))
         try:
-            mix[together] = float(weight or 1)
+            # Named twice: which of the weights is meant?
+            mix[together] = -1.0 if together in mix else float(weight or 1)
         except ValueError:
             mix[together] = -1.0
-    known = set(EVENTS[kind])
-    if not all(known.issuperset(together) for together in mix) or min(mix.values()) < 0 or sum(mix.values()) == 0:
+    known, weights = set(EVENTS[kind]), mix.values()
+    if (
+        not all(known.issuperset(together) for together in mix)
+        or not all(0 <= weight < math.inf for weight in weights)
+        or not 0 < sum(weights) < math.inf
+    ):
         raise InputError(
             f"{request.events!r} is no mix of events for a data set of kind {kind}.",
-            hint=f"Allowed are {', '.join(EVENTS[kind])}, or several in a pair, each with a weight if need be: "
+            hint=f"Allowed are {', '.join(EVENTS[kind])}, or several in a pair, each once, with a weight if need be: "
             "create:2,remove:1,create+remove:3.",
             code="bad_event",
         )
@@ -274,11 +284,20 @@ def _labels(
             hint="Give a folder of label rasters (--labels), or use --kind S0.",
             code="no_labels",
         )
-    given = request.classes or _own_names(sources, check) or request.object_classes
-    is_mask = kind == "S1" and not given
+    is_named = bool(request.classes or _own_names(sources, check))
+    marks = frozenset[int]() if is_named or kind != "S1" else _marks(request.object_classes)
+    if marks:
+        request = request.model_copy(update={"object_classes": None})
+    is_mask = kind == "S1" and not is_named and not request.object_classes
     classes = MASKS if is_mask else class_table(request.classes, sources[0].labels, card)
     rules = make_rules(request, classes, kinds)
-    return LabelReading(classes, is_mask, MOST_UNKNOWN if kind == "S1" else 1.0), rules
+    return LabelReading(classes, is_mask, marks, MOST_UNKNOWN if kind == "S1" else 1.0), rules
+
+
+def _marks(object_classes: str | None) -> frozenset[int]:
+    """Classes that are given by numbers alone; empty where any is named."""
+    parts = [part.strip() for part in (object_classes or "").split(",") if part.strip()]
+    return frozenset(map(int, parts)) if all(part.isdecimal() and int(part) for part in parts) else frozenset()
 
 
 def _own_names(sources: Sequence[Source], check: Callable[[], None]) -> Mapping[int, str]:
@@ -323,6 +342,15 @@ def _check_places(request: GenerateRequest, places: Sequence[Place], fertile: Se
             hint="Check the labels' class numbers, or say which classes are objects (--object-classes).",
             code="no_objects",
         )
+
+
+def _marks_warnings(marks: frozenset[int]) -> list[str]:
+    if not marks:
+        return []
+    return [
+        f"The label rasters name no classes, so {', '.join(map(str, sorted(marks)))} are taken for marks of buildings, "
+        "and all else for the ground. Of other objects give the names (--object-classes water), or a table (--classes)."
+    ]
 
 
 def _barren_warnings(sources: Sequence[Source], places: Sequence[Place], size: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from rasterio.enums import Resampling
 from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.labels import NODATA, Box, Labels
+from changen2.jobs.cluster.same_file import SeenFile
 from changen2.jobs.synthesis.image_series import SourceImage, mirrored_read
 from changen2.jobs.synthesis.label_series import LabelSource, read_window
 from changen2.raster.grid import Grid
@@ -47,6 +48,7 @@ class Source:
         gsd: metres of a pixel of that grid.
         tells_gsd: whether the image itself says how large its pixels are.
         split: ``train`` or ``val``.
+        seen: its files as they were found when the run began.
     """
 
     image: str
@@ -60,6 +62,7 @@ class Source:
     gsd: float
     tells_gsd: bool
     split: str
+    seen: tuple[SeenFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,20 +75,21 @@ class Place:
 
 
 class MaskSource:
-    """A raster that marks objects by 1 or by 255: 1 there, 0 elsewhere, ``NODATA`` where it is masked out.
+    """A raster that marks objects by numbers: 1 there, 0 elsewhere, ``NODATA`` where it is masked out.
 
     On another grid than its own it is warped by nearest neighbour. Use as a context manager.
 
     Args:
         path: the raster; its first band is read.
         grid: grid to read on.
+        objects: numbers of the objects; empty: 1 or 255, whichever alone is there.
     """
 
-    def __init__(self, path: str, grid: Grid) -> None:
+    def __init__(self, path: str, grid: Grid, objects: frozenset[int] = frozenset()) -> None:
         self._stack = ExitStack()
         dataset = self._stack.enter_context(open_raster(path))
         self._reader = dataset
-        self._path, self._marks = path, set[float]()
+        self._path, self._objects, self._marks = path, objects, set[float]()
         # A mask whose background is written as nodata says "no object" there, not "unknown".
         self._validity = Validity(dataset, (1,), zero_counts=True)
         own = Grid.of(dataset).beside(grid)
@@ -107,13 +111,15 @@ class MaskSource:
             InputError: a broken file, or one that turns out to hold other numbers, or both 1 and 255.
         """
         values, known = read_window(self._reader, box, self._validity)
+        if self._objects:
+            return np.where(known, np.isin(values, sorted(self._objects)), NODATA).astype(np.uint8)
         self._marks |= set(np.unique(values[known & (values != 0)]).tolist())
         if len(self._marks) > 1 or not self._marks <= {1, 255}:
             marks = ", ".join(f"{mark:g}" for mark in sorted(self._marks)[:5])
             raise InputError(
                 f"{self._path} holds {marks} beside 0 and names no classes: which of them are objects?",
-                hint="Mark objects by 1 or by 255 alone, name the classes that are (--object-classes), or give a table "
-                "of the classes (--classes).",
+                hint="Mark objects by 1 or by 255 alone, list the numbers that do (--object-classes 1,2), or give a "
+                "table of the classes (--classes).",
                 code="bad_labels",
             )
         return np.where(known, values != 0, NODATA).astype(np.uint8)
@@ -126,16 +132,18 @@ class LabelReading:
     Attributes:
         classes: of the data set.
         is_mask: whether they mark objects alone.
+        objects: the numbers that mark them there; empty: 1 or 255.
         most_unknown: share of a place that may show an image whose labels are not known.
     """
 
     classes: ClassTable
     is_mask: bool
+    objects: frozenset[int] = frozenset()
     most_unknown: float = 1.0
 
     def open(self, path: str, grid: Grid) -> MaskSource | LabelSource:
         """The labels on a grid."""
-        return MaskSource(path, grid) if self.is_mask else LabelSource(path, grid, self.classes)
+        return MaskSource(path, grid, self.objects) if self.is_mask else LabelSource(path, grid, self.classes)
 
     def suffices(self, valid: NDArray[np.bool_], labels: Labels) -> bool:
         """Whether enough of a place is known: of its image, where ``valid`` [h, w], and there of its labels [h, w]."""
@@ -151,9 +159,14 @@ class Crop:
     Args:
         source: which image.
         reading: how its labels are understood.
+
+    Raises:
+        JobError: ``other_input`` where this process finds other files under the paths.
     """
 
     def __init__(self, source: Source, reading: LabelReading) -> None:
+        for file in source.seen:
+            file.check()
         self._shape = source.shape
         self._stack = ExitStack()
         own = _grid_of(Path(source.image))
@@ -196,8 +209,8 @@ def find_sources(
     gsd_of: Callable[[float | None], tuple[float, float]],
     hold_out: Callable[[int], set[int]],
     check: Callable[[], None],
-) -> list[Source]:
-    """The images of a folder, in the order of their names.
+) -> tuple[list[Source], list[str]]:
+    """The images of a folder, in the order of their names, and what to say of those that are left out.
 
     Args:
         image_dir: the folder.
@@ -208,16 +221,29 @@ def find_sources(
         check: called before each image; may raise to cancel.
 
     Raises:
-        InputError: no folder, no image in it, no labels that go with any.
+        InputError: no folder, no image in it, no labels that go with any, or several files of one name.
     """
     images = _rasters(image_dir, "images")
-    labels = {path.stem: path for path in _rasters(label_dir, "labels")} if label_dir else {}
-    chosen = [path for path in images if not label_dir or path.stem in labels]
+    labels: dict[str, Path] = {}
+    chosen = images
+    if label_dir:
+        labelled = _rasters(label_dir, "labels")
+        stems = {path.stem for path in labelled}
+        chosen = [path for path in images if path.stem in stems]
+        names = _by_name(chosen).keys()
+        labels = _by_name(path for path in labelled if path.stem in names)
     if not chosen:
         raise InputError(
             f"No image in {image_dir} has labels of the same name in {label_dir}.",
             hint="Name them alike: town.tif and town.png.",
             code="no_labels",
+        )
+    left_out = [path.name for path in images if label_dir and path.stem not in labels]
+    warnings = []
+    if left_out:
+        warnings.append(
+            f"{len(left_out)} of {len(images)} images have no labels of the same name and are left out, {left_out[0]} "
+            "among them."
         )
     held_out = hold_out(len(chosen))
     found = []
@@ -225,6 +251,23 @@ def find_sources(
         check()
         split = "val" if number in held_out else "train"
         found.append(_source(path, labels.get(path.stem), bands, gsd_of, split))
+    return found, warnings
+
+
+def _by_name(files: Iterable[Path]) -> dict[str, Path]:
+    """Files by their names without the endings.
+
+    Raises:
+        InputError: ``bad_labels``; two have the same, so that nobody knows which image goes with which labels.
+    """
+    found: dict[str, Path] = {}
+    for file in files:
+        if (other := found.setdefault(file.stem, file)) != file:
+            raise InputError(
+                f"{other} and {file.name} differ by their endings alone: which image goes with which labels?",
+                hint="Keep one of the two in the folder, or give them other names.",
+                code="bad_labels",
+            )
     return found
 
 
@@ -294,10 +337,10 @@ def _source(
         own = ground_sampling_distance(image.grid)
         gsd, factor = gsd_of(own)
         seen = _scaled(image.grid, factor)
+        files = [str(file.absolute()) for file in (path, labels) if file]  # workers have other current folders
         return Source(
-            # Workers have other current folders.
-            image=str(path.absolute()),
-            labels=str(labels.absolute()) if labels else None,
+            image=files[0],
+            labels=files[1] if labels else None,
             shape=(seen.height, seen.width),
             part=Box(0, 0, seen.height, seen.width),
             factor=factor,
@@ -307,6 +350,7 @@ def _source(
             gsd=gsd,
             tells_gsd=own is not None,
             split=split,
+            seen=tuple(map(SeenFile.at, files)),
         )
 
 

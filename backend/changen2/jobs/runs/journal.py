@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from changen2.errors import InputError
+from changen2.jobs.runs.files_behind import behind_mosaic
 from changen2.paths import local_file
 from changen2.raster.writing import disk_errors, to_disk
 from changen2.redaction import redacted
@@ -109,13 +110,17 @@ def note_request(work: Path, method: str, request: BaseModel) -> None:
         (work / REQUEST).write_text(json.dumps({"method": method, "params": params}), encoding="utf8")
 
 
-def stamps(paths: Iterable[str | None]) -> dict[str, list[float]]:
+def stamps(paths: Iterable[str | None]) -> dict[str, list[float | str]]:
     """Size in bytes and time of change of the files that a result depends on; what is no file is passed over.
 
-    What lies in an archive has the archive's.
+    What lies in an archive has the archive's. Of a virtual raster a digest of those of its parts comes after them.
     """
     files = {path: local_file(path) for path in paths if path is not None}
-    return {path: [file.stat().st_size, file.stat().st_mtime] for path, file in files.items() if file is not None}
+    return {
+        path: [file.stat().st_size, file.stat().st_mtime, *behind_mosaic(file)]
+        for path, file in files.items()
+        if file is not None
+    }
 
 
 def begun_as(work: Path) -> dict[str, Any]:

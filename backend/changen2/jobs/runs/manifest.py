@@ -14,6 +14,7 @@ import rasterio
 
 from changen2 import __version__
 from changen2.errors import InputError
+from changen2.jobs.runs.files_behind import behind
 from changen2.paths import local_file
 from changen2.raster.grid import Grid
 from changen2.raster.layers import Kind, chosen_layer
@@ -23,11 +24,12 @@ from changen2.redaction import redact, redacted
 
 
 def describe_input(path: str | Path) -> dict[str, Any]:
-    """Return what identifies an input raster: source, CRS, size, data types, modification time."""
+    """Return what identifies an input raster: source, CRS, size, data types, modification time, files behind it."""
     with open_raster(path) as dataset:
         grid = Grid.of(dataset)
         return {
-            **_source(path),
+            **describe_file(path),
+            **behind(dataset),
             "crs": grid.crs.to_string() if grid.crs else None,
             "width": grid.width,
             "height": grid.height,
@@ -51,12 +53,12 @@ def describe_layer(path: str | Path, kind: Kind = "polygon", usual: Sequence[str
         with for_pyogrio(file) as opened:
             about = pyogrio.read_info(opened, layer=name, force_feature_count=True)
     except (InputError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
-        return _source(path)
-    return {**_source(path), "crs": about["crs"], "features": about["features"]}
+        return describe_file(path)
+    return {**describe_file(path), "crs": about["crs"], "features": about["features"]}
 
 
-def _source(path: str | Path) -> dict[str, Any]:
-    """A source, and of a file its size in bytes and its modification time."""
+def describe_file(path: str | Path) -> dict[str, Any]:
+    """Return a source, and of a file its size in bytes and its modification time."""
     known: dict[str, Any] = {"path": redact(str(path))}
     if file := local_file(str(path)):
         stat = file.stat()

@@ -264,6 +264,7 @@ def _identity(request: SynthesizeRequest, card: ModelCard, device: str, precisio
         "edition": EDITION,
         "model": card.sha256,
         "image": describe_input(request.image),
+        "labels": describe_input(request.labels) if request.labels else None,
         "files": stamps(files_of(request)),
         "parameters": request.model_dump(exclude={"out_dir", "resume", "overwrite"}),
         "threads": torch.get_num_threads(),
