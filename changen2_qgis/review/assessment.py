@@ -56,12 +56,22 @@ def _places(places: dict[str, int]) -> str:
 def _from_points(found: dict[str, Any]) -> str:
     overall, (_, changed) = found["overall"][0], found["area"]
     unit, scale = (("ha", 10_000) if found["area_unit"] == "m2" else ("pixels", 1))  # fmt: skip
-    half = (changed["high"] - changed["value"]) / scale
-    return (
-        f"By {found['points']:,} labelled points, {overall['value']:.0%} of the map is right "
-        f"(95 % interval {max(0.0, overall['low']):.0%} to {min(1.0, overall['high']):.0%}), "
-        f"and {changed['value'] / scale:,.2f} ± {half:,.2f} {unit} changed."
+    return " ".join(
+        [
+            f"By {found['points']:,} labelled points, {overall['value']:.0%} of the map is right"
+            f"{_between(overall, '{:.0%}')}, and {changed['value'] / scale:,.2f} {unit}"
+            f"{_between(changed, '{:,.2f}', scale)} changed.",
+            *found["unseen"],
+        ]
     )
+
+
+def _between(estimate: dict[str, Any], form: str, scale: float = 1) -> str:
+    """The interval of an estimate, if it has one; else what was not seen tells why."""
+    if estimate["low"] is None:
+        return ""
+    low, high = (form.format(estimate[end] / scale) for end in ("low", "high"))
+    return f" (95 % interval {low} to {high})"
 
 
 def style_assessment(layer: QgsMapLayer) -> None:

@@ -19,6 +19,8 @@ SCORES = (
 
 CLASS_SCORES = (("sek", "SeK"), ("miou", "mIoU"), ("score", "Score of SECOND"), ("f_scd", "F_scd"))
 
+NO_INTERVAL = "interval not known"
+
 FEW = 10
 """Blocks below which a bootstrap interval says little."""
 
@@ -160,15 +162,14 @@ def _with_interval(found: dict[str, Any], key: str) -> tuple[str, str]:
     if value is None:
         return "–", "not defined"
     # A single block, drawn again and again, is always the same.
-    return f"{value:.3f}", "interval not known" if low == high and 0 < value < 1 else f"{low:.3f} to {high:.3f}"
+    return f"{value:.3f}", NO_INTERVAL if low == high and 0 < value < 1 else f"{low:.3f} to {high:.3f}"
 
 
-def _interval(estimate: dict[str, float] | None, digits: int = 3) -> str:
+def _interval(estimate: dict[str, float | None] | None, digits: int = 3) -> str:
     if estimate is None:
         return "not known: no point tells"
-    return (
-        f"{estimate['value']:,.{digits}f} ({estimate['low']:,.{digits}f} to {estimate['high']:,.{digits}f})"
-    )  # fmt: skip
+    value, low, high = (estimate[name] for name in ("value", "low", "high"))
+    return f"{value:,.{digits}f} ({NO_INTERVAL if low is None else f'{low:,.{digits}f} to {high:,.{digits}f}'})"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

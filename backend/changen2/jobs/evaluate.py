@@ -93,7 +93,7 @@ def evaluate(
             notes = {str(pair.prediction): each.notes for pair, each in zip(pairs, found, strict=True)}
         if points is not None:
             with ChangeMap(prediction, threshold, reporter.check) as mapped:
-                result["area_adjusted"] = labelled_points.estimate(mapped, points)
+                result["area_adjusted"] = labelled_points.estimate(mapped, points, notes.setdefault(str(points), []))
                 taken_for.add(mapped.taken_for)
                 notes.setdefault(str(prediction), mapped.notes)
         if not result:

@@ -86,6 +86,7 @@ def test_points_have_their_matrix_and_intervals(tmp_path, write_raster):
     assert "4 labelled points" in text and "user's accuracy of change 0.000" in text
     assert "producer's accuracy of change not known no point tells" in text and "(m²)" in text
     assert "Olofsson et al. 2014, with finite population correction" in text
+    assert "overall accuracy 0.500 interval not known" in text, "all labels of a stratum are alike"
 
 
 def test_a_score_that_is_not_defined_is_no_number(probability):

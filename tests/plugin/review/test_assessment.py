@@ -74,7 +74,7 @@ def test_the_report_tells_all_that_was_found():
         "semantic": {f"{key}{end}": 0.5 for key in ("sek", "miou", "score", "f_scd") for end in ("", "_low", "_high")}
         | {"from_to": [{"from": "bare <soil>", "to": "building", "reference": 40, "prediction": 30, "both": 20}]},
         "area_adjusted": {
-            "points": 4, "matrix": [[2, 0], [2, 0]], "area_unit": "m2", "strata_differ": True,
+            "points": 4, "matrix": [[2, 0], [2, 0]], "area_unit": "m2", "strata_differ": True, "unseen": [],
             "overall": [{"value": 0.25, **span}], "users": [{"value": 0.25, **span}] * 2,
             "producers": [{"value": 0.25, **span}, None], "area": [{"value": 0.25, **span}] * 2,
         },
@@ -92,6 +92,20 @@ def test_the_report_tells_all_that_was_found():
     assert "Olofsson et al. 2014, with finite population correction" in report(summary(4, 1, **found), "map", "known")
     del found["calibration"]["platt"]
     assert "no scaling" in report(summary(4, 1, **found), "map", "known")
+
+
+def test_an_interval_that_is_not_known_is_not_told():
+    value = {"value": 0.5, "low": None, "high": None}
+    found = {
+        "points": 4, "matrix": [[2, 0], [2, 0]], "area_unit": "px", "strata_differ": False, "unseen": ["None of 2 …"],
+        "overall": [value], "users": [value] * 2, "producers": [value] * 2, "area": [{**value, "value": 30.0}] * 2,
+    }  # fmt: skip
+    (told,) = in_words({"area_adjusted": found})
+    assert told == "By 4 labelled points, 50% of the map is right, and 30.00 pixels changed. None of 2 …"
+    assert report({"area_adjusted": found}, "map", "points").count("(interval not known)") == 7
+    known = {**found, "unseen": [], "area": [{"value": 30.0, "low": 20.0, "high": 45.0}] * 2}
+    (told,) = in_words({"area_adjusted": known})
+    assert told.endswith("and 30.00 pixels (95 % interval 20.00 to 45.00) changed.")
 
 
 @pytest.fixture
