@@ -82,7 +82,8 @@ def _classes(semantic: dict[str, Any]) -> Iterator[Table]:
         (name, *(_number(found[score]) for score in ("precision", "recall", "f1", "iou")), f"{found['pixels']:,}")
         for name, found in semantic["classes"].items()
     ]
-    yield _table("Each class, both dates", ("class", "precision", "recall", "F1", "IoU", "pixels so"), of_class)
+    if of_class:
+        yield _table("Each class, both dates", ("class", "precision", "recall", "F1", "IoU", "pixels so"), of_class)
     from_to = [
         (f"{row['from']} → {row['to']}", *(f"{row[name]:,}" for name in ("reference", "prediction", "both")))
         for row in semantic["from_to"]
