@@ -50,12 +50,15 @@ def report(summary: dict[str, Any], prediction: str, reference: str) -> str:
         _calibration_tables(summary.get("calibration")),
         _point_tables(summary.get("area_adjusted")),
     ]
+    compared = f"<p>Compared with {html.escape(reference)}.</p>"
+    if "taken_for" in summary:
+        compared += f"<p>The map was taken for: {summary['taken_for']}.</p>"
     title = f"Assessment of {html.escape(prediction)}"
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{title}</title><style>body{{font-family:sans-serif;max-width:48em;margin:2em auto}}"
         "table{border-collapse:collapse;margin:1em 0}td,th{border:1px solid #bbb;padding:.3em .6em;text-align:left}"
-        f"</style></head><body><h1>{title}</h1><p>Compared with {html.escape(reference)}.</p>{''.join(parts)}"
+        f"</style></head><body><h1>{title}</h1>{compared}{''.join(parts)}"
         "</body></html>"
     )
 

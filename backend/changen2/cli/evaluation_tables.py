@@ -63,7 +63,12 @@ def _scores(result: dict[str, Any]) -> Table:
         told = f"Intervals are over {units} blocks or maps: with so few they are too narrow."
     if units == 1:
         told = "A single block of 256² pixels tells no interval."
-    return _table(f"{result['pixels']:,} pixels", ("score", "value", "95 % interval", "meaning"), rows, told)
+    return _table(
+        f"{result['pixels']:,} pixels, taken for: {result['taken_for']}",
+        ("score", "value", "95 % interval", "meaning"),
+        rows,
+        told,
+    )
 
 
 def _places(places: dict[str, Any]) -> Table:

@@ -35,7 +35,7 @@ def probability(write_raster):
 def test_scores_places_and_calibration(probability):
     result = evaluate(*probability[:2])
     text = told(result)
-    assert "10,000 pixels" in text and "recall 0.500" in text
+    assert "10,000 pixels, taken for: change probability" in text and "recall 0.500" in text
     assert "known and found 1 of 1 1.000" in text
     scaled, platt = result["calibration"]["ece_scaled"], result["calibration"]["platt"]
     assert f"after Platt's scaling {scaled:.3f}" in text and f"a = {platt['a']:.3f}, b = {platt['b']:.3f}" in text

@@ -203,7 +203,7 @@ def compare(
     """
     with ExitStack() as stack:
         mapped = stack.enter_context(ChangeMap(pair.prediction, threshold, check))
-        grid, notes = mapped.grid, list(mapped.notes)
+        grid, notes = mapped.grid, mapped.notes
         truth = open_truth(pair.reference, grid, notes)
         classes = _classes(pair, grid, stack, notes)
         result = Comparison(np.zeros((0, 4)), mapped.taken_for, notes=notes)
