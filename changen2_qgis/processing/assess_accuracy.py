@@ -75,7 +75,8 @@ class AssessAccuracy(BackendAlgorithm):
     <b>Labelled points</b> have a field “reference”: 1 where a person saw change, 0 where not; points without a label
     are left out. “Draw a sample of points to label” makes such a layer. From these the accuracy and the changed area
     are estimated with confidence intervals, by Olofsson et al. 2014. Points that were drawn on another state of the
-    map, such as before its threshold moved, count as they were drawn, by Stehman 2014."""
+    map, such as before its threshold moved, count as they were drawn, by Stehman 2014. Where all points on change, or
+    on no change, were labelled alike, how much else may be there all the same is told in place of intervals."""
 
     results = r"assessment\.tif"
 

@@ -22,10 +22,11 @@ def in_words(summary: dict[str, Any]) -> list[str]:
     """
     said = []
     if "places" in summary:
-        said.append(_places(summary["places"]))
+        pixels = summary.get("outcome_px", {})
+        said.append(_places(summary["places"], bool(pixels.get("hit") or pixels.get("missed"))))
     recall, precision = summary.get("recall"), summary.get("precision")
     # Both are undefined, that is None, where there is nothing that they could be a share of.
-    if recall is not None and summary.get("places", {}).get("known", 1):
+    if recall is not None:
         right = "no area was reported" if precision is None else f"{precision:.0%} of the reported area did change"
         said.append(f"{recall:.0%} of the changed area was found, and {right} (F1 {summary['f1']:.2f}).")
     if "area_adjusted" in summary:
@@ -33,10 +34,12 @@ def in_words(summary: dict[str, Any]) -> list[str]:
     return said
 
 
-def _places(places: dict[str, int]) -> str:
+def _places(places: dict[str, int], some_known: bool) -> str:
     """Such as: 8 of 10 known changes were found, 1 more in part; 2 places were reported that did not change."""
     known, found, part = places["known"], places["found"], places["found_in_part"]
-    if known == 0:
+    if known == 0 and some_known:
+        first = "No known change is as large as the smallest area that is counted"
+    elif known == 0:
         first = "No change is known here"
     elif known == 1:
         first = "The known change was " + ("found" if found else "found in part" if part else "missed")
@@ -56,12 +59,22 @@ def _places(places: dict[str, int]) -> str:
 def _from_points(found: dict[str, Any]) -> str:
     overall, (_, changed) = found["overall"][0], found["area"]
     unit, scale = (("ha", 10_000) if found["area_unit"] == "m2" else ("pixels", 1))  # fmt: skip
-    half = (changed["high"] - changed["value"]) / scale
-    return (
-        f"By {found['points']:,} labelled points, {overall['value']:.0%} of the map is right "
-        f"(95 % interval {max(0.0, overall['low']):.0%} to {min(1.0, overall['high']):.0%}), "
-        f"and {changed['value'] / scale:,.2f} ± {half:,.2f} {unit} changed."
+    return " ".join(
+        [
+            f"By {found['points']:,} labelled points, {overall['value']:.0%} of the map is right"
+            f"{_between(overall, '{:.0%}')}, and {changed['value'] / scale:,.2f} {unit}"
+            f"{_between(changed, '{:,.2f}', scale)} changed.",
+            *found["unseen"],
+        ]
     )
+
+
+def _between(estimate: dict[str, Any], form: str, scale: float = 1) -> str:
+    """The interval of an estimate, if it has one; else what was not seen tells why."""
+    if estimate["low"] is None:
+        return ""
+    low, high = (form.format(estimate[end] / scale) for end in ("low", "high"))
+    return f" (95 % interval {low} to {high})"
 
 
 def style_assessment(layer: QgsMapLayer) -> None:

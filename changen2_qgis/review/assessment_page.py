@@ -19,6 +19,8 @@ SCORES = (
 
 CLASS_SCORES = (("sek", "SeK"), ("miou", "mIoU"), ("score", "Score of SECOND"), ("f_scd", "F_scd"))
 
+NO_INTERVAL = "interval not known"
+
 FEW = 10
 """Blocks below which a bootstrap interval says little."""
 
@@ -48,12 +50,15 @@ def report(summary: dict[str, Any], prediction: str, reference: str) -> str:
         _calibration_tables(summary.get("calibration")),
         _point_tables(summary.get("area_adjusted")),
     ]
+    compared = f"<p>Compared with {html.escape(reference)}.</p>"
+    if "taken_for" in summary:
+        compared += f"<p>The map was taken for: {summary['taken_for']}.</p>"
     title = f"Assessment of {html.escape(prediction)}"
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{title}</title><style>body{{font-family:sans-serif;max-width:48em;margin:2em auto}}"
         "table{border-collapse:collapse;margin:1em 0}td,th{border:1px solid #bbb;padding:.3em .6em;text-align:left}"
-        f"</style></head><body><h1>{title}</h1><p>Compared with {html.escape(reference)}.</p>{''.join(parts)}"
+        f"</style></head><body><h1>{title}</h1>{compared}{''.join(parts)}"
         "</body></html>"
     )
 
@@ -160,15 +165,14 @@ def _with_interval(found: dict[str, Any], key: str) -> tuple[str, str]:
     if value is None:
         return "–", "not defined"
     # A single block, drawn again and again, is always the same.
-    return f"{value:.3f}", "interval not known" if low == high and 0 < value < 1 else f"{low:.3f} to {high:.3f}"
+    return f"{value:.3f}", NO_INTERVAL if low == high and 0 < value < 1 else f"{low:.3f} to {high:.3f}"
 
 
-def _interval(estimate: dict[str, float] | None, digits: int = 3) -> str:
+def _interval(estimate: dict[str, float | None] | None, digits: int = 3) -> str:
     if estimate is None:
         return "not known: no point tells"
-    return (
-        f"{estimate['value']:,.{digits}f} ({estimate['low']:,.{digits}f} to {estimate['high']:,.{digits}f})"
-    )  # fmt: skip
+    value, low, high = (estimate[name] for name in ("value", "low", "high"))
+    return f"{value:,.{digits}f} ({NO_INTERVAL if low is None else f'{low:,.{digits}f} to {high:,.{digits}f}'})"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

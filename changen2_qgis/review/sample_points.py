@@ -81,7 +81,7 @@ def count_strata(path: str, on_rows: Callable[[int, int], None] = lambda done, t
     """The pixels of no change and of change on a map.
 
     Args:
-        path: a raster in which every valid value but 0 is change.
+        path: a raster in which every valid value but 0 is change; 0 is none, also where it is the nodata value.
         on_rows: progress (done, total); may raise to cancel.
     """
     counts = np.zeros(2, np.int64)
@@ -124,15 +124,20 @@ def draw_places(
 
 
 def _strips(path: str) -> Iterator[tuple[int, Any, Any, int, int]]:
-    """Top row, change and valid pixels of each strip of rows, and how many of how many rows are done."""
+    """Top row, change and valid pixels of each strip of rows, and how many of how many rows are done.
+
+    Where 0 is nodata, as in masks of drawn polygons, it says that nothing changed, as it does when the map is assessed;
+    an alpha band or a mask says what is not known all the same.
+    """
     dataset = gdal.Open(path)
     band = dataset.GetRasterBand(1)
     mask = band.GetMaskBand()
+    zero_counts = band.GetNoDataValue() == 0 and band.GetMaskFlags() & gdal.GMF_NODATA
     for top in range(0, dataset.RasterYSize, ROWS):
         height = min(ROWS, dataset.RasterYSize - top)
         place = (0, top, dataset.RasterXSize, height)
         changed, valid = band.ReadAsArray(*place) != 0, mask.ReadAsArray(*place) > 0
-        yield top, changed, valid, top + height, dataset.RasterYSize
+        yield top, changed, valid | bool(zero_counts), top + height, dataset.RasterYSize
 
 
 def write_points(

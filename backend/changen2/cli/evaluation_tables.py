@@ -24,6 +24,8 @@ FEW = 10
 NONE = "–"
 """In place of a score that is not defined, as where nothing changed."""
 
+NO_INTERVAL = "interval not known"
+
 CLASS_SCORES = {"sek": "SeK", "miou": "mIoU", "score": "score of SECOND", "f_scd": "F_scd"}
 
 
@@ -61,7 +63,12 @@ def _scores(result: dict[str, Any]) -> Table:
         told = f"Intervals are over {units} blocks or maps: with so few they are too narrow."
     if units == 1:
         told = "A single block of 256² pixels tells no interval."
-    return _table(f"{result['pixels']:,} pixels", ("score", "value", "95 % interval", "meaning"), rows, told)
+    return _table(
+        f"{result['pixels']:,} pixels, taken for: {result['taken_for']}",
+        ("score", "value", "95 % interval", "meaning"),
+        rows,
+        told,
+    )
 
 
 def _places(places: dict[str, Any]) -> Table:
@@ -80,7 +87,8 @@ def _classes(semantic: dict[str, Any]) -> Iterator[Table]:
         (name, *(_number(found[score]) for score in ("precision", "recall", "f1", "iou")), f"{found['pixels']:,}")
         for name, found in semantic["classes"].items()
     ]
-    yield _table("Each class, both dates", ("class", "precision", "recall", "F1", "IoU", "pixels so"), of_class)
+    if of_class:
+        yield _table("Each class, both dates", ("class", "precision", "recall", "F1", "IoU", "pixels so"), of_class)
     from_to = [
         (f"{row['from']} → {row['to']}", *(f"{row[name]:,}" for name in ("reference", "prediction", "both")))
         for row in semantic["from_to"]
@@ -129,18 +137,20 @@ def _with_interval(found: dict[str, Any], name: str) -> tuple[str, str]:
     if value is None:
         return NONE, "not defined"
     # A single block, drawn again and again, is always the same.
-    return f"{value:.3f}", "interval not known" if low == high and 0 < value < 1 else f"{low:.3f} to {high:.3f}"
+    return f"{value:.3f}", NO_INTERVAL if low == high and 0 < value < 1 else f"{low:.3f} to {high:.3f}"
 
 
 def _number(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
 
 
-def _estimate(found: dict[str, float] | None, digits: int = 3) -> tuple[str, str]:
+def _estimate(found: dict[str, float | None] | None, digits: int = 3) -> tuple[str, str]:
     if found is None:
         return "not known", "no point tells"
-    value, low, high = (f"{found[name]:,.{digits}f}" for name in ("value", "low", "high"))
-    return value, f"{low} to {high}"
+    value, low, high = (
+        None if found[name] is None else f"{found[name]:,.{digits}f}" for name in ("value", "low", "high")
+    )
+    return str(value), NO_INTERVAL if low is None else f"{low} to {high}"
 
 
 def _table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str | None = None) -> Table:

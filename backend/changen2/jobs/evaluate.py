@@ -58,8 +58,9 @@ def evaluate(
         ``f1``, ``iou``, ``precision``, ``recall``, ``kappa``, each with ``_low`` and ``_high`` (95 %
         bootstrap over images, or over blocks of 256² pixels of one map), None where nothing defines them;
         ``pixels``, ``units``; ``objects``; of a probability ``calibration``, its error with ``_low`` and ``_high``;
-        with classes ``semantic``; with points ``area_adjusted``. ``taken_for``: "0/1 map", "change probability" or, of
-        a folder, "0/1 map or change probability"; ``warnings``.
+        with classes ``semantic``, its scores None where a number does not mean the same at both dates, as of damage;
+        with points ``area_adjusted``. ``taken_for``: "0/1 map", "change probability" or, of a folder, "0/1 map or
+        change probability"; ``warnings``.
 
     Raises:
         InputError: bad input.
@@ -93,7 +94,7 @@ def evaluate(
             notes = {str(pair.prediction): each.notes for pair, each in zip(pairs, found, strict=True)}
         if points is not None:
             with ChangeMap(prediction, threshold, reporter.check) as mapped:
-                result["area_adjusted"] = labelled_points.estimate(mapped, points)
+                result["area_adjusted"] = labelled_points.estimate(mapped, points, notes.setdefault(str(points), []))
                 taken_for.add(mapped.taken_for)
                 notes.setdefault(str(prediction), mapped.notes)
         if not result:
@@ -152,8 +153,9 @@ def report(found: list[Comparison], what: str) -> dict[str, Any]:
         parts = tallies[0] if single else np.array([levels.sum(axis=0) for levels in tallies])
         result["calibration"] = calibration(parts.sum(axis=0)) | ece_interval(parts)
     # A map whose classes are known nowhere says nothing of them, nor against those of the others.
-    if classed := [each for each in found if each.states]:
-        states = classed[0].states if len(classed) == 1 else [merged(each.states) for each in classed]
+    if classed := [each for each in found if each.transitions]:
+        pooled = [each.states for each in classed if each.states]
+        states = pooled[0] if len(pooled) == 1 else [merged(units) for units in pooled]
         transitions = [pairs for each in classed for pairs in each.transitions]
         result["semantic"] = semantic_report(states, transitions, classed[0].class_names)
     return result

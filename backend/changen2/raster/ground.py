@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import shapely
@@ -14,12 +16,23 @@ from shapely.geometry.base import BaseGeometry
 
 from changen2.raster.grid import Grid
 
+LonLat = Callable[[ArrayLike, ArrayLike], tuple[Any, Any]]
+"""Coordinates of a CRS → degrees of longitude and latitude, alike in shape."""
+
 
 @lru_cache(maxsize=8)
-def _to_lonlat(wkt: str) -> tuple[Transformer, Geod]:
+def _to_lonlat(wkt: str) -> tuple[LonLat, Geod]:
+    """The way to degrees on the CRS's own ellipsoid, counted from its own meridian, and that ellipsoid."""
     crs = CRS.from_wkt(wkt)
     geographic = crs.geodetic_crs or CRS.from_epsg(4326)
-    return Transformer.from_crs(crs, geographic, always_xy=True), geographic.get_geod() or Geod(ellps="WGS84")
+    transformer = Transformer.from_crs(crs, geographic, always_xy=True)
+    unit = math.degrees(geographic.axis_info[0].unit_conversion_factor)  # NTF, of France, is in grads
+
+    def to_lonlat(x: ArrayLike, y: ArrayLike) -> tuple[Any, Any]:
+        lon, lat = transformer.transform(x, y)
+        return np.multiply(lon, unit), np.multiply(lat, unit)
+
+    return to_lonlat, geographic.get_geod() or Geod(ellps="WGS84")
 
 
 def pixel_size_m(grid: Grid) -> tuple[float, float] | None:
@@ -81,13 +94,13 @@ def _sides(grid: Grid, centres: ArrayLike) -> NDArray[np.float64] | None:
     if grid.crs is None:
         return None
     try:
-        transformer, geod = _to_lonlat(grid.crs.to_wkt())
+        to_lonlat, geod = _to_lonlat(grid.crs.to_wkt())
     except Exception:  # pyproj raises several types for a CRS that has no way to the ellipsoid
         return None
     ends = np.array([[[-0.5, 0], [0, -0.5]], [[0.5, 0], [0, 0.5]]])[:, :, None] + centres
     columns, rows = np.moveaxis(ends, -1, 0)
     to_x, to_y = grid.transform[:3], grid.transform[3:6]
-    lon, lat = transformer.transform(*(columns * a + rows * b + c for a, b, c in (to_x, to_y)))
+    lon, lat = to_lonlat(*(columns * a + rows * b + c for a, b, c in (to_x, to_y)))
     known = np.isfinite(lon) & np.isfinite(lat)
     lon, lat = np.where(known, lon, 0), np.where(known, lat, 0)
     azimuths, _, lengths = geod.inv(lon[0], lat[0], lon[1], lat[1])
@@ -107,12 +120,12 @@ def area_m2(geometry: BaseGeometry, crs: RasterioCRS | None, longest_edge: float
     if crs is None:
         return None
     try:
-        transformer, geod = _to_lonlat(crs.to_wkt())
+        to_lonlat, geod = _to_lonlat(crs.to_wkt())
     except Exception:  # as above
         return None
 
     def measured(ring: BaseGeometry) -> float:
-        lon, lat = transformer.transform(*shapely.get_coordinates(ring).T)
+        lon, lat = to_lonlat(*shapely.get_coordinates(ring).T)
         # The sign is of no use: planar orientation is lost where longitudes turn over at the antimeridian.
         return abs(geod.polygon_area_perimeter(lon, lat)[0])
 

@@ -74,13 +74,16 @@ def semantic_scores(matrix: NDArray[np.float64]) -> dict[str, NDArray[np.float64
     return {"miou": miou, "sek": sek, "score": 0.3 * miou + 0.7 * sek, "f_scd": f_scd}
 
 
-def semantic_report(units: list[Pairs], transitions: list[Pairs], names: Mapping[int, str]) -> dict[str, Any]:
+def semantic_report(
+    units: list[Pairs], transitions: list[Pairs], names: tuple[Mapping[int, str], Mapping[int, str]]
+) -> dict[str, Any]:
     """Return the scores with 95 % bootstrap intervals over units, those of each class, and the from→to table.
 
     Args:
-        units: pairs of states, by image or block.
+        units: pairs of states, by image or block; none where a number does not mean the same at both dates.
         transitions: pairs of states at both dates, by image or block.
-        names: of the classes, by number; one without a name is called by its number.
+        names: of the classes before and after, by number; one without a name is called by its number, and one that
+            shares its name by both.
 
     Returns:
         ``miou``, ``sek``, ``score``, ``f_scd``, each with ``_low`` and ``_high``; ``classes``: name → ``precision``,
@@ -94,7 +97,7 @@ def semantic_report(units: list[Pairs], transitions: list[Pairs], names: Mapping
     drawn = semantic_scores(sums.reshape(-1, len(present), len(present)))
     return {
         **with_intervals(pooled, drawn),
-        "classes": _class_scores(matrices.sum(axis=0), present, names),
+        "classes": _class_scores(matrices.sum(axis=0), present, {**names[0], **names[1]}),
         "from_to": _from_to(transitions, names),
     }
 
@@ -116,7 +119,7 @@ def _class_scores(
     return scores
 
 
-def _from_to(transitions: list[Pairs], names: Mapping[int, str]) -> list[dict[str, Any]]:
+def _from_to(transitions: list[Pairs], names: tuple[Mapping[int, str], Mapping[int, str]]) -> list[dict[str, Any]]:
     table: dict[int, list[int]] = {}
     for codes, counts in transitions:
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
@@ -131,8 +134,8 @@ def _from_to(transitions: list[Pairs], names: Mapping[int, str]) -> list[dict[st
         before, after = divmod(kind, STATES)
         rows.append(
             {
-                "from": _name(before, names),
-                "to": _name(after, names),
+                "from": _name(before, names[0]),
+                "to": _name(after, names[1]),
                 "reference": reference,
                 "prediction": prediction,
                 "both": both,
@@ -142,7 +145,9 @@ def _from_to(transitions: list[Pairs], names: Mapping[int, str]) -> list[dict[st
 
 
 def _name(state: int, names: Mapping[int, str]) -> str:
-    return names.get(int(state) - 1, str(int(state) - 1))
+    number = int(state) - 1
+    name = names.get(number, str(number))
+    return f"{name} ({number})" if [*names.values()].count(name) > (number in names) else name
 
 
 def _ratio(part: Any, whole: Any) -> NDArray[np.float64]:

@@ -30,6 +30,9 @@ SOURCE = "own"
 LOOK_EVERY = 25  # steps
 PATIENCE = 6  # looks
 
+SCALES = 0.8, 1.25
+"""Of the pairs' own scale, at which they are learned from."""
+
 
 def settings(out: Path, gsd: float, **changes: Any) -> TrainingConfig:
     """The configuration of a fine-tuning: some 300 short steps at the pairs' own scale.
@@ -46,7 +49,7 @@ def settings(out: Path, gsd: float, **changes: Any) -> TrainingConfig:
         "sources": {},
         "kinds": {},
         "pairs": {SOURCE: 1.0},
-        "gsd_range": (0.8 * gsd, 1.25 * gsd),
+        "gsd_range": (SCALES[0] * gsd, SCALES[1] * gsd),
         "colour_strength": 0.7,
         "fused_weight": 1.0,
         "steps": 300,

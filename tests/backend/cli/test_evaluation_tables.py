@@ -35,7 +35,7 @@ def probability(write_raster):
 def test_scores_places_and_calibration(probability):
     result = evaluate(*probability[:2])
     text = told(result)
-    assert "10,000 pixels" in text and "recall 0.500" in text
+    assert "10,000 pixels, taken for: change probability" in text and "recall 0.500" in text
     assert "known and found 1 of 1 1.000" in text
     scaled, platt = result["calibration"]["ece_scaled"], result["calibration"]["platt"]
     assert f"after Platt's scaling {scaled:.3f}" in text and f"a = {platt['a']:.3f}, b = {platt['b']:.3f}" in text
@@ -86,6 +86,7 @@ def test_points_have_their_matrix_and_intervals(tmp_path, write_raster):
     assert "4 labelled points" in text and "user's accuracy of change 0.000" in text
     assert "producer's accuracy of change not known no point tells" in text and "(m²)" in text
     assert "Olofsson et al. 2014, with finite population correction" in text
+    assert "overall accuracy 0.500 interval not known" in text, "all labels of a stratum are alike"
 
 
 def test_a_score_that_is_not_defined_is_no_number(probability):

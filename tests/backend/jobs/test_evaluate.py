@@ -98,10 +98,10 @@ def test_what_lies_in_archives_is_compared_alike(truth, tmp_path, write_raster, 
     label = write_raster("label.tif", truth)
     points, polygons = tmp_path / "points.gpkg", tmp_path / "polygons.gpkg"
     square = shapely.box(500_075, 5_199_920, 500_115, 5_199_950)
-    inside, outside = square.centroid, shapely.Point(500_010, 5_199_990)
-    for path, shapes in ((points, [inside, inside, outside, outside]), (polygons, [square])):
+    seen = [shapely.Point(500_000 + x, 5_199_900 + y) for x, y in ((90, 30), (95, 35), (10, 90), (12, 90))]
+    for path, shapes in ((points, seen), (polygons, [square])):
         pyogrio.raw.write(
-            path, shapely.to_wkb(np.array(shapes, dtype=object)), field_data=[np.ones(len(shapes), int)],
+            path, shapely.to_wkb(np.array(shapes, dtype=object)), field_data=[np.arange(len(shapes)) % 2],
             fields=["reference"], geometry_type=shapes[0].geom_type, crs="EPSG:32633",
         )  # fmt: skip
     said = {"classes_before": classes[0], "classes_after": classes[1]}

@@ -205,6 +205,20 @@ def test_pairs_of_a_test_are_left_out_with_a_word(pairs):
     assert found.sources["count"] == 3 and "2 of 5 pairs" in " ".join(found.warnings)
 
 
+@pytest.mark.parametrize("names", ["a_32 b_32 c_32 d_30 e_200", "a_32 b_32 c_200", "a_32 b_200"])
+def test_the_pixel_size_is_that_of_most_pairs_and_others_are_told(pairs, names):
+    for layer in ("A", "B", "label"):
+        for number, name in enumerate(names.split()):
+            (pairs / layer / f"tank_{number}.png").rename(pairs / layer / f"{name}.png")
+        for left in (pairs / layer).glob("tank_*.png"):
+            left.unlink()
+    found = read_material(pairs, gsd=None)
+    assert found.gsd == 0.32
+    (told,) = [text for text in found.warnings if "make one of each" in text]
+    assert told.startswith(f"1 of {len(names.split())} pairs") and "0.256 to 0.4 m" in told and "to 2 m" in told
+    assert not any("make one of each" in text for text in read_material(pairs, gsd=0.5).warnings)
+
+
 def test_both_figures_are_the_best_that_any_threshold_gives(pairs, tmp_path):
     made = finetune("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **SHORT)
     (held_out,) = [pair for pair in read_material(pairs).pairs if pair.before.held_out]

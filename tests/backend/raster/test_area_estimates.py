@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from changen2.raster.area_estimates import Sample, area_adjusted
+from changen2.raster.area_estimates import Sample, alike_strata, area_adjusted
 
 
 def letters(text):
@@ -11,7 +11,7 @@ def letters(text):
 
 
 def standard_error(estimate):
-    return (estimate.high - estimate.value) / 1.959964
+    return (estimate.value - estimate.low) / 1.959964
 
 
 def test_the_published_example_of_strata_that_are_the_map():
@@ -55,6 +55,43 @@ def test_a_class_that_is_nowhere_in_the_sample_is_not_known():
     assert found["producers"][1] is None and found["area"][1].value == 0 and found["users"][1].value == 0
 
 
+@pytest.mark.parametrize("omitted", [0, 1])
+def test_a_stratum_of_one_label_tells_no_interval_of_what_rests_on_it(omitted):
+    """Of 49 or 50 points without change in 45,000 pixels, as of most samples where change is rare."""
+    stratum = np.repeat([0, 1], 50)
+    true = np.where(np.arange(100) < 95, stratum, 0)
+    true[:omitted] = 1
+    sample = Sample(stratum, np.array([45_000.0, 5_000]), stratum, true, np.full(100, 0.25))
+    found = area_adjusted(sample, 12_500.0)
+    known = {name: [each.low is not None and each.high is not None for each in found[name]] for name in found}
+    assert known["users"] == [bool(omitted), True], "of what the map calls change its own points tell"
+    assert all(known[name] == [bool(omitted)] * len(found[name]) for name in ("overall", "producers", "area"))
+    (alike,) = alike_strata(sample) or [None]
+    if alike:
+        assert (alike.stratum, alike.points, alike.true, alike.unseen) == (0, 50, 0, 0.25 * 45_000 * 3 / 50)
+    assert bool(alike) is not bool(omitted)
+
+
+def test_of_a_stratum_that_was_drawn_whole_one_label_tells_all():
+    """Also of a single pixel."""
+    stratum = np.repeat([0, 1], [20, 1])
+    true = np.where(np.arange(21) < 5, 1, stratum)
+    sample = Sample(stratum, np.array([900.0, 1]), stratum, true, np.ones(21))
+    found = area_adjusted(sample, 901.0)
+    assert alike_strata(sample) == []
+    assert (found["users"][1].low, found["users"][1].high) == (1, 1)
+    assert 0 < found["area"][1].low < found["area"][1].value < found["area"][1].high
+
+
+def test_intervals_reach_no_further_than_what_is_possible():
+    stratum = np.repeat([0, 1], 20)
+    true = stratum.copy()
+    true[[0, 20]] ^= 1
+    found = area_adjusted(Sample(stratum, np.array([900.0, 100]), stratum, true, np.ones(40)), 1000.0)
+    assert found["users"][0].high == found["users"][1].high == 1 and found["area"][0].high <= 1000
+    assert found["area"][1].low >= 0 and found["area"][1].high < 1000
+
+
 @pytest.mark.parametrize("share", [0.02, 0.5, 1])
 def test_intervals_are_olofssons_with_finite_population_correction(share):
     """Equation 5 of Olofsson et al. 2014 with the share that was not drawn; none is left where all pixels were."""
@@ -89,7 +126,7 @@ def test_intervals_hold_what_is_true_nineteen_times_in_twenty():
         found = area_adjusted(Sample(stratum, sizes, there, so, ground[chosen]), ground.sum())
         for name, value in truth.items():
             estimate = found[name][-1]
-            held[name] += estimate.low <= value <= estimate.high
+            held[name] += estimate.low is None or estimate.low <= value <= estimate.high
             values[name].append(estimate.value)
     for name, value in truth.items():
         assert 0.9 < held[name] / 400 < 0.99, name

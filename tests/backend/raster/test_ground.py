@@ -35,14 +35,24 @@ def test_degrees_are_metres():
     assert down == pytest.approx(111.4, rel=1e-3)
 
 
+def test_grads_are_metres():
+    in_degrees, in_grads = (
+        pixel_size_m(grid_at(epsg, 2.5, 48, unit)) for epsg, unit in ((4326, 0.0009), (4807, 0.001))
+    )
+    assert in_grads == pytest.approx(in_degrees, rel=1e-3)
+
+
 def test_without_crs_nothing_is_known():
     assert ground_sampling_distance(Grid(None, Affine.identity(), 10, 10)) is None
     assert area_m2(box(0, 0, 1, 1), None, 1) is None
 
 
-@pytest.mark.parametrize("epsg", [32633, 3857, 4326, 3035])
-def test_the_same_ground_has_the_same_area_in_every_crs(epsg):
-    to_crs = Transformer.from_crs(32633, epsg, always_xy=True)
+# NTF (Paris) of 27572 and 4807 is in grads, from the meridian of Paris.
+@pytest.mark.parametrize(
+    ("utm", "epsg"), [(32633, 32633), (32633, 3857), (32633, 4326), (32633, 3035), (32631, 27572), (32631, 4807)]
+)
+def test_the_same_ground_has_the_same_area_in_every_crs(utm, epsg):
+    to_crs = Transformer.from_crs(utm, epsg, always_xy=True)
     corners = [
         to_crs.transform(x, y) for x, y in ((5e5, 5.3e6), (5.001e5, 5.3e6), (5.001e5, 5.3001e6), (5e5, 5.3001e6))
     ]

@@ -38,7 +38,8 @@ def test_classes_confused_cost_and_are_told():
     true = states(before, changed), states(after, changed)
     said = states(before, changed), states(wrong, changed)
     units = [tally_states(np.concatenate(said), np.concatenate(true))]
-    found = semantic_report(units, [tally_transitions(said, true)], {2: "land", 4: "building", 5: "tree"})
+    names = {2: "land", 4: "building", 5: "tree"}
+    found = semantic_report(units, [tally_transitions(said, true)], (names, names))
     assert found["miou"] == 1 and 0 < found["sek"] < 1
     assert found["classes"]["land"]["f1"] == 1 and found["classes"]["building"]["recall"] == pytest.approx(2 / 3)
     assert found["from_to"][0] == {"from": "land", "to": "building", "reference": 2, "prediction": 1, "both": 1}
@@ -50,5 +51,22 @@ def test_classes_confused_cost_and_are_told():
 
 def test_nothing_changed_and_nothing_said():
     zeros = np.zeros(4, int)
-    found = semantic_report([tally_states(zeros, zeros)], [tally_transitions((zeros, zeros), (zeros, zeros))], {})
+    no_names = ({}, {})
+    found = semantic_report([tally_states(zeros, zeros)], [tally_transitions((zeros, zeros), (zeros, zeros))], no_names)
     assert found["sek"] is found["sek_low"] is None and found["from_to"] == [] and found["classes"] == {}
+
+
+def test_classes_of_one_name_are_told_apart_by_their_numbers():
+    """Also of a name that is another one's number."""
+    pairs = tuple(states(np.array(numbers), np.ones(4, bool)) for numbers in ([1, 2, 3, 4], [2, 1, 3, 4]))
+    names = {1: "building", 2: "building", 3: "4"}
+    found = semantic_report([tally_states(*pairs)], [tally_transitions(pairs, pairs)], (names, names))
+    assert set(found["classes"]) == {"building (1)", "building (2)", "4", "4 (4)"}
+    assert {row["from"] for row in found["from_to"]} == set(found["classes"])
+
+
+def test_without_states_of_both_dates_what_turned_into_what_is_told_alone():
+    one = tuple(states(np.array([number] * 3), np.ones(3, bool)) for number in (1, 4))
+    found = semantic_report([], [tally_transitions(one, one)], ({1: "building"}, {1: "no damage", 4: "destroyed"}))
+    assert found["sek"] is found["f_scd"] is found["miou_low"] is None and found["classes"] == {}
+    assert found["from_to"] == [{"from": "building", "to": "destroyed", "reference": 3, "prediction": 3, "both": 3}]

@@ -38,12 +38,21 @@ def test_scores_are_told_where_there_is_something_to_find():
     assert in_words(summary(10, 8, 0, 2, **scores))[1] == (
         "81% of the changed area was found, and 74% of the reported area did change (F1 0.77)."
     )
-    assert len(in_words(summary(0, 0, 0, 2, **scores))) == 1
     nothing = {"f1": 0.0, "precision": None, "recall": 0.0}
     assert in_words(summary(3, **nothing))[1] == (
         "0% of the changed area was found, and no area was reported (F1 0.00)."
     )
     assert len(in_words(summary(3, f1=None, precision=None, recall=None))) == 1
+
+
+def test_change_that_is_too_small_to_be_counted_is_known_all_the_same():
+    scores = {"f1": 0.5, "precision": 0.4, "recall": 0.75}
+    pixels = {"hit": 30, "missed": 10, "false": 45, "right": 900}
+    said = in_words(summary(0, 0, 0, 1, outcome_px=pixels, **scores))
+    assert said[0].startswith("No known change is as large as the smallest area that is counted; 1 place was")
+    assert said[1].startswith("75% of the changed area was found")
+    pixels |= {"hit": 0, "missed": 0}
+    assert in_words(summary(0, 0, 0, 1, outcome_px=pixels))[0].startswith("No change is known here; 1 place")
 
 
 def test_the_report_has_no_number_for_what_is_not_defined():
@@ -74,12 +83,13 @@ def test_the_report_tells_all_that_was_found():
         "semantic": {f"{key}{end}": 0.5 for key in ("sek", "miou", "score", "f_scd") for end in ("", "_low", "_high")}
         | {"from_to": [{"from": "bare <soil>", "to": "building", "reference": 40, "prediction": 30, "both": 20}]},
         "area_adjusted": {
-            "points": 4, "matrix": [[2, 0], [2, 0]], "area_unit": "m2", "strata_differ": True,
+            "points": 4, "matrix": [[2, 0], [2, 0]], "area_unit": "m2", "strata_differ": True, "unseen": [],
             "overall": [{"value": 0.25, **span}], "users": [{"value": 0.25, **span}] * 2,
             "producers": [{"value": 0.25, **span}, None], "area": [{"value": 0.25, **span}] * 2,
         },
     }  # fmt: skip
-    page = report(summary(4, 1, **found), "map", "known")
+    page = report(summary(4, 1, taken_for="0/1 map", **found), "map", "known")
+    assert "taken for: 0/1 map" in page
     assert "<td>1 of 4</td><td>0.250</td><td>0.100 to 0.400</td>" in page
     assert "0.250 (0.100 to 0.400)" in page and "error 0.031, with a = 0.500 and b = -1.000" in page
     assert "<td>0.8 to 0.9</td><td>1,234</td><td>0.850</td><td>0.600</td>" in page
@@ -92,6 +102,20 @@ def test_the_report_tells_all_that_was_found():
     assert "Olofsson et al. 2014, with finite population correction" in report(summary(4, 1, **found), "map", "known")
     del found["calibration"]["platt"]
     assert "no scaling" in report(summary(4, 1, **found), "map", "known")
+
+
+def test_an_interval_that_is_not_known_is_not_told():
+    value = {"value": 0.5, "low": None, "high": None}
+    found = {
+        "points": 4, "matrix": [[2, 0], [2, 0]], "area_unit": "px", "strata_differ": False, "unseen": ["None of 2 …"],
+        "overall": [value], "users": [value] * 2, "producers": [value] * 2, "area": [{**value, "value": 30.0}] * 2,
+    }  # fmt: skip
+    (told,) = in_words({"area_adjusted": found})
+    assert told == "By 4 labelled points, 50% of the map is right, and 30.00 pixels changed. None of 2 …"
+    assert report({"area_adjusted": found}, "map", "points").count("(interval not known)") == 7
+    known = {**found, "unseen": [], "area": [{"value": 30.0, "low": 20.0, "high": 45.0}] * 2}
+    (told,) = in_words({"area_adjusted": known})
+    assert told.endswith("and 30.00 pixels (95 % interval 20.00 to 45.00) changed.")
 
 
 @pytest.fixture

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 from qgis.core import NULL, QgsRasterLayer, QgsVectorLayer
 
-from changen2_qgis.review.sample_points import TABLE, sample_sizes, style_points, write_points
+from changen2_qgis.review.sample_points import (
+    TABLE,
+    count_strata,
+    draw_places,
+    sample_sizes,
+    style_points,
+    write_points,
+)
 
 
 def test_the_size_of_the_published_example():
@@ -22,6 +29,21 @@ def test_the_size_of_the_published_example():
 def test_rare_change_gets_the_least_number_and_never_more_than_there_is():
     assert sample_sizes((10**9, 5_000), (0.95, 0.7), 0.02, 50)[1] == 50
     assert sample_sizes((10**6, 12), (0.95, 0.7), 0.02, 50)[1] == 12
+
+
+@pytest.mark.parametrize(("nodata", "no_change"), [(None, 90), (0, 90), (1, 90), (255, 80)])
+def test_zero_is_no_change_though_it_be_nodata(tmp_path, write_raster, nodata, no_change):
+    """As of a mask of drawn polygons, and as the backend assesses it."""
+    import numpy as np
+
+    values = np.zeros((1, 10, 10), np.uint8)
+    values[0, 0], values[0, 1] = 1, 0 if nodata != 255 else 255
+    path = write_raster(tmp_path / "map.tif", values, **({} if nodata is None else {"nodata": nodata}))
+    change = 0 if nodata == 1 else 10
+    assert count_strata(path) == (no_change, change)
+    places = draw_places(path, (no_change, change), (no_change, change), 0, lambda done, total: None)
+    assert len({(column, row) for column, row, _ in places}) == no_change + change
+    assert all(stratum == (row == 0) for _, row, stratum in places)
 
 
 def test_the_form_asks_and_does_not_tell(qgis_new_project, tmp_path, write_raster):

@@ -17,7 +17,7 @@ from changen2.raster.grid import Grid
 from changen2.raster.reading import broken_pixels, check_overlap, open_raster, warp
 from changen2.raster.semantic_accuracy import STATES, Labels, Pairs, states, tally_states, tally_transitions
 from changen2.raster.validity import Validity
-from changen2.raster.vectors import UNKNOWN_CLASS, read_class_tags
+from changen2.raster.vectors import UNCHANGED, UNKNOWN_CLASS, read_class_tags
 
 HIGHEST = STATES - 2
 """Of the numbers that a class may have."""
@@ -29,7 +29,10 @@ class ClassMaps:
     """Class maps of both dates, of a prediction and of its reference, on the prediction's grid.
 
     Attributes:
-        names: of the classes, by number.
+        names: of the classes before and after, by number.
+        contradiction: what one number is called here and there, in a sentence; None where nothing is known to differ.
+        alike: whether a number means the same at both dates; a class of change, as of damage, is another thing than the
+            class before it.
 
     Args:
         said, true: before and after, of the prediction and of the reference; each may lie on another grid.
@@ -44,9 +47,11 @@ class ClassMaps:
         self, said: tuple[str | Path, str | Path], true: tuple[str | Path, str | Path], grid: Grid, files: ExitStack
     ) -> None:
         self._said, self._true = ([_ClassMap(path, grid, files) for path in paths] for paths in (said, true))
-        self.names: dict[int, str] = {}
-        for one in (*self._said, *self._true):
-            self.names |= one.names
+        dates = list(zip(self._said, self._true, strict=True))
+        self.names = (dates[0][0].names | dates[0][1].names, dates[1][0].names | dates[1][1].names)
+        self.contradiction = next((told for said, true in dates if (told := said.contradicts(true))), None)
+        of_change = any(one.of_change for one in dates[1])
+        self.alike = not of_change and _differing(*self.names) is None
 
     def count(self, window: Window, predicted: Mask, true: Mask, known: Mask) -> tuple[Pairs, Pairs] | None:
         """Count a block's classes.
@@ -76,6 +81,12 @@ class ClassMaps:
         return tally_states(np.concatenate(said), np.concatenate(so)), tally_transitions(said, so)
 
 
+def _differing(one: dict[int, str], other: dict[int, str]) -> int | None:
+    """The first number to which two tables give different names."""
+    shared = (number for number in sorted(one) if number in other)
+    return next((n for n in shared if one[n].strip().casefold() != other[n].strip().casefold()), None)
+
+
 class _ClassMap:
     """One class map on a grid."""
 
@@ -84,13 +95,24 @@ class _ClassMap:
         self._path = path
         self._validity = Validity(dataset, (1,))
         self._reader: DatasetReader | WarpedVRT = dataset
-        self.names = read_class_tags(dataset.tags())
+        tags = dataset.tags()
+        self.names, self.of_change = read_class_tags(tags), UNCHANGED in tags
         own = Grid.of(dataset).beside(grid)
         if own != grid:
             check_overlap(own, grid, path, "the change map")
             # Warped with a nodata value of its own: to another one GDAL would move what has that number.
             source, destination = self._validity.to_warp()
             self._reader = files.enter_context(warp(source, grid, Resampling.nearest, **destination))
+
+    def contradicts(self, other: _ClassMap) -> str | None:
+        """What one number is called here and in the map of what is true; None where the names agree."""
+        number = _differing(self.names, other.names)
+        if number is None:
+            return None
+        return (
+            f"Class {number} is {self.names[number]!r} in {self._path} and {other.names[number]!r} in {other._path}: "
+            "the numbers mean different things."
+        )
 
     def read(self, window: Window, counts: Mask) -> Labels:
         """Return class numbers ``[h, w]``, meaningless where they do not count.

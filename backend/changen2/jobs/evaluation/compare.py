@@ -21,6 +21,7 @@ from changen2.jobs.runs.manifest import read_manifest
 from changen2.jobs.runs.progress import Reporter
 from changen2.raster.accuracy import confusion, place_scores_with_intervals
 from changen2.raster.calibration import tally_levels
+from changen2.raster.grid import Grid
 from changen2.raster.semantic_accuracy import Pairs
 from changen2.raster.vectors import Classes
 
@@ -46,12 +47,14 @@ class Matched:
     Attributes:
         prediction, reference: of change.
         said, true: class maps before and after, of the prediction and of the reference; None: no classes.
+        asked: whether somebody asked for the classes; else they were found beside.
     """
 
     prediction: str | Path
     reference: str | Path
     said: tuple[str | Path, str | Path] | None = None
     true: tuple[str | Path, str | Path] | None = None
+    asked: bool = False
 
 
 @dataclass
@@ -63,8 +66,9 @@ class Comparison:
         taken_for: what the map is, see ``ChangeMap``.
         levels: pixels by stored probability and truth, of a probability: ``[GROUPS, 255, 2]``, each of a share of the
             blocks.
-        states, transitions: of each block in which classes are known.
-        class_names: by number.
+        states, transitions: of each block in which classes are known; no states where a number does not mean the same
+            at both dates.
+        class_names: before and after, by number.
         places: shares of known places that are reported, and of reported places that are known.
         notes: what a person should know.
     """
@@ -74,7 +78,7 @@ class Comparison:
     levels: NDArray[np.float64] | None = None
     states: list[Pairs] = field(default_factory=list)
     transitions: list[Pairs] = field(default_factory=list)
-    class_names: Mapping[int, str] = field(default_factory=dict)
+    class_names: tuple[Mapping[int, str], Mapping[int, str]] = ({}, {})
     places: tuple[Shares, Shares] | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -105,7 +109,7 @@ def matched(
                 hint="Detect with a model that tells classes; semantic_before.tif and semantic_after.tif lie beside.",
                 code="missing_file",
             )
-        yield Matched(prediction, reference, (beside.before, beside.after) if beside else None, true)
+        yield Matched(prediction, reference, (beside.before, beside.after) if beside else None, true, bool(true))
         return
     if not Path(reference).is_dir():
         raise InputError(
@@ -161,8 +165,8 @@ def _in_folders(prediction: Path, reference: Path) -> Iterator[Matched]:
         return
     said, true = ((_Classes(root / "semantic_A"), _Classes(root / "semantic_B")) for root in roots)
     for path, name in found.items():
-        pairs = ((before.of(path), after.of(path)) for before, after in (said, true))
-        yield Matched(path, there[Path(name).stem], *pairs)
+        seen, known = ((before.of(path), after.of(path)) for before, after in (said, true))
+        yield Matched(path, there[Path(name).stem], seen, known)
 
 
 class _Classes:
@@ -192,12 +196,16 @@ def compare(
         objects: also count connected places.
         min_area: m² (pixels without CRS) below which a place is not counted.
         check: called for each block; may raise to cancel.
+
+    Raises:
+        InputError: one cannot be read or compared; ``bad_value`` also where classes are asked for that map and
+            reference number differently.
     """
     with ExitStack() as stack:
         mapped = stack.enter_context(ChangeMap(pair.prediction, threshold, check))
-        grid, notes = mapped.grid, list(mapped.notes)
+        grid, notes = mapped.grid, mapped.notes
         truth = open_truth(pair.reference, grid, notes)
-        classes = ClassMaps(pair.said, pair.true, grid, stack) if pair.said and pair.true else None
+        classes = _classes(pair, grid, stack, notes)
         result = Comparison(np.zeros((0, 4)), mapped.taken_for, notes=notes)
         if mapped.taken_for == PROBABILITY:
             result.levels = np.zeros((GROUPS, LEVELS + 1, 2))
@@ -210,7 +218,7 @@ def compare(
             if not known.any():
                 continue
             if classes and (pairs := classes.count(window, predicted, true, known)):
-                result.states.append(pairs[0])
+                result.states += [pairs[0]] if classes.alike else []
                 result.transitions.append(pairs[1])
             rows.append(confusion(predicted, true, known))
             if result.levels is not None:
@@ -221,6 +229,29 @@ def compare(
         if objects and rows:
             result.places = _places(mapped, truth, least_pixels(grid, min_area), check)
     return result
+
+
+def _classes(pair: Matched, grid: Grid, files: ExitStack, notes: list[str]) -> ClassMaps | None:
+    """The class maps of a pair, if it has some whose numbers mean the same in the map and in the reference."""
+    if not (pair.said and pair.true):
+        return None
+    classes = ClassMaps(pair.said, pair.true, grid, files)
+    if classes.contradiction and pair.asked:
+        raise InputError(
+            classes.contradiction,
+            hint="Give classes that are numbered as the map's are; what means the same must be named alike in both, or "
+            "in one alone (items CLASS_0, CLASS_1 … of the metadata). Without classes the change is assessed.",
+            code="bad_value",
+        )
+    if classes.contradiction:
+        notes.append(f"its classes are left out. {classes.contradiction}")
+        return None
+    if not classes.alike:
+        notes.append(
+            "classes before and after are different things, as of damage: what turned into what is counted, and there "
+            "are no scores of both dates together."
+        )
+    return classes
 
 
 def _places(mapped: ChangeMap, truth: Truth, least: int, check: Callable[[], None]) -> tuple[Shares, Shares]:

@@ -15,7 +15,7 @@ from rasterio.windows import Window
 from changen2.errors import InputError
 from changen2.jobs.evaluation.truth import ChangeMap
 from changen2.raster.area import way_to_grid
-from changen2.raster.area_estimates import Sample, area_adjusted
+from changen2.raster.area_estimates import Alike, Sample, alike_strata, area_adjusted
 from changen2.raster.grid import Grid
 from changen2.raster.ground import row_areas_m2
 from changen2.raster.layers import read_layer
@@ -53,7 +53,7 @@ class Points:
     sizes: NDArray[np.float64] | None
 
 
-def estimate(mapped: ChangeMap, path: str | Path) -> dict[str, Any]:
+def estimate(mapped: ChangeMap, path: str | Path, notes: list[str]) -> dict[str, Any]:
     """Estimate accuracy and areas of a change map from labelled points.
 
     The points are a random sample of the pixels of each stratum. With the fields ``map`` (the stratum) and
@@ -63,16 +63,19 @@ def estimate(mapped: ChangeMap, path: str | Path) -> dict[str, Any]:
     Args:
         mapped: the map.
         path: of the points, which have a field ``reference``, 0 or 1; points without a label are left out.
+        notes: takes what a person should know of them.
 
     Returns:
         ``points`` on the map, ``matrix`` of them (row on the map, column in reality), ``strata_differ``: whether the
         map says something else than when they were drawn, ``area_unit`` (``m2``, or ``px`` without CRS), and of
-        `area_adjusted` a list of ``value``, ``low`` and ``high``, or None where no point tells.
+        `area_adjusted` a list of ``value``, ``low`` and ``high``, or None where no point tells; the ends of an interval
+        are None where it is not known, and ``unseen`` says in sentences why.
 
     Raises:
-        InputError: bad points, too few of them, or strata whose sizes are not known or do not make up the map.
+        InputError: bad points, too few of them, one pixel labelled in two ways, or strata whose sizes are not known or
+            do not make up the map.
     """
-    points = _read(path, mapped.grid)
+    points = _once(_read(path, mapped.grid), mapped.grid, path, notes)
     pixels, area, in_metres = _measure(mapped)
     said, ground = _look(mapped, points.places, in_metres)
     labelled, on_map = np.isfinite(points.labels), said >= 0
@@ -84,11 +87,13 @@ def estimate(mapped: ChangeMap, path: str | Path) -> dict[str, Any]:
         )
     stratum, sizes, names = _strata(points, said, labelled & on_map, pixels, path)
     counted = labelled & (stratum >= 0)
-    _check_enough(np.bincount(stratum[counted], minlength=len(sizes)), names)
+    _check_enough(np.bincount(stratum[counted], minlength=len(sizes)), sizes, names)
     _check_not_too_many(np.bincount(stratum[stratum >= 0], minlength=len(sizes)), sizes, names, path)
     _check_whole(sizes, pixels.sum(), path)
     true = np.where(labelled, points.labels, 0).astype(np.int64)
     sample = Sample(stratum[counted], sizes, said[counted], true[counted], ground[counted])
+    unseen = [_unseen(each, names[each.stratum], in_metres) for each in alike_strata(sample)]
+    notes += unseen
     matrix = np.zeros((2, 2), np.int64)
     np.add.at(matrix, (said[labelled & on_map], true[labelled & on_map]), 1)
     return {
@@ -96,11 +101,50 @@ def estimate(mapped: ChangeMap, path: str | Path) -> dict[str, Any]:
         "matrix": matrix.tolist(),
         "strata_differ": points.strata is not None and bool((points.strata != said)[counted & on_map].any()),
         "area_unit": "m2" if in_metres else "px",
+        "unseen": unseen,
         **{
             name: [None if value is None else asdict(value) for value in values]
             for name, values in area_adjusted(sample, area).items()
         },
     }
+
+
+def _once(points: Points, grid: Grid, path: str | Path, notes: list[str]) -> Points:
+    """Keep one of the points in each pixel, labelled if one is: seen twice, it is still a single draw.
+
+    Raises:
+        InputError: ``bad_value``: labels of a pixel differ.
+    """
+    placed = np.flatnonzero(np.isfinite(points.places).all(axis=1))
+    placed = placed[np.argsort(np.isnan(points.labels[placed]), kind="stable")]  # the labelled ones first
+    pixels = np.floor(np.stack(~grid.transform @ tuple(points.places[placed].T), axis=1))
+    _, first, pixel = np.unique(pixels, axis=0, return_index=True, return_inverse=True)
+    labels, of_first = points.labels[placed], points.labels[placed[first]][pixel.ravel()]
+    labelled = np.isfinite(labels)
+    if differing := np.unique(pixels[labelled & (labels != of_first)], axis=0).shape[0]:
+        raise InputError(
+            f"Points of {path} say both change and no change of one and the same pixel, in {differing:,} pixels.",
+            hint="Look at these places again, and keep one point for each pixel.",
+            code="bad_value",
+        )
+    kept = np.ones(len(points.labels), bool)
+    kept[placed] = False
+    kept[placed[first]] = True
+    if again := np.count_nonzero(~kept & np.isfinite(points.labels)):
+        notes.append(f"{again:,} labelled points lie in pixels in which others are, and say the same: left out.")
+    strata, sizes = (None if values is None else values[kept] for values in (points.strata, points.sizes))
+    return Points(points.places[kept], points.labels[kept], strata, sizes)
+
+
+def _unseen(found: Alike, where: str, in_metres: bool) -> str:
+    area = f"{found.unseen:,.0f} {'m²' if in_metres else 'pixels'}"
+    if in_metres and found.unseen >= 1000:
+        area = f"{found.unseen / 10_000:,.2f} ha"
+    few, other = ("All", "no change") if found.true else ("None", "change")
+    return (
+        f"{few} of {found.points:,} labelled points {where} had changed: up to {area} of {other} may lie there unseen "
+        "(rule of three, 3/n), and how sure the estimates are is not known. Label more points there."
+    )
 
 
 def _measure(mapped: ChangeMap) -> tuple[NDArray[np.float64], float, bool]:
@@ -147,7 +191,9 @@ def _strata(
                 hint="Move the threshold back to that of the sample, or draw and label a new one: it keeps the sizes.",
                 code="bad_value",
             )
-        return said, pixels, [f"on the map's {name}" for name in CLASSES]
+        there = np.flatnonzero(pixels)  # of a class that the map does not say no pixel can be drawn
+        index = np.where(said < 0, -1, np.searchsorted(there, said))
+        return index, pixels[there], [f"on the map's {CLASSES[number]}" for number in there]
     known = np.isfinite(points.strata)
     if not known[np.isfinite(points.labels)].all():
         raise InputError(
@@ -168,8 +214,8 @@ def _strata(
     return stratum, np.concatenate(told), [f"in stratum {number:g}" for number in numbers]
 
 
-def _check_enough(counts: NDArray[np.int64], strata: Sequence[str]) -> None:
-    few = [stratum for stratum, count in zip(strata, counts, strict=True) if count < 2]
+def _check_enough(counts: NDArray[np.int64], sizes: NDArray[np.float64], strata: Sequence[str]) -> None:
+    few = [where for where, count, size in zip(strata, counts, sizes, strict=True) if count < min(2, size)]
     if few:
         raise InputError(
             f"Fewer than two labelled points lie {' and '.join(few)}; the sample has {counts.sum()}.",

@@ -45,6 +45,10 @@ BY_VALUES = (
     "no band description tells what the map is; its values are taken for a change probability. Where they number "
     "something, give a map of 0 and 1."
 )
+NUMBERS = (
+    f"it holds more than {MOST_NUMBERS} different values, and all but 0 were taken for change: the threshold has no "
+    "effect. Where they tell how likely change is, scale them to 0..1, as fractions."
+)
 FAR = "no polygon of the reference lies anywhere near: taken for no change; check both coordinate systems."
 
 Mask = NDArray[np.bool_]
@@ -64,7 +68,7 @@ class ChangeMap:
     Attributes:
         grid: of the map.
         taken_for: ``MASK`` or ``PROBABILITY``.
-        notes: what a person should know of that.
+        notes: what a person should know of that; the last of it when all of the map was looked at.
 
     Args:
         path: of the map.
@@ -90,6 +94,7 @@ class ChangeMap:
             self.notes.append(BY_VALUES)
         if self.taken_for == MASK:
             self._band = _Band(path, self._dataset, zero_counts=True)
+        self._met: set[float] = set()
 
     def __enter__(self) -> ChangeMap:
         return self
@@ -103,7 +108,9 @@ class ChangeMap:
         """Return where there is change, and where the map says anything, each ``[h, w]``."""
         values, valid = self._band.read(self._dataset, window)
         if self.taken_for == MASK:
-            return self._band.changed(values), valid
+            changed = self._band.changed(values)
+            self._note_numbers(values[valid & changed])
+            return changed, valid
         return values >= (lowest_change_value(self._threshold) if self._is_stored else self._threshold), valid
 
     def levels(self, window: Window) -> NDArray[np.int64]:
@@ -111,6 +118,11 @@ class ChangeMap:
         values, valid = self._band.read(self._dataset, window)
         fractions = values.astype(np.float64) - 1 if self._is_stored else values.astype(np.float64) * LEVELS
         return np.rint(np.where(valid, fractions, 0)).clip(0, LEVELS).astype(np.int64)
+
+    def _note_numbers(self, values: NDArray[Any]) -> None:
+        if len(self._met) < MOST_NUMBERS:
+            self._met.update(np.unique(values).tolist())
+            self.notes += [NUMBERS] if len(self._met) >= MOST_NUMBERS else []
 
     def _looks_probable(self, check: Callable[[], None]) -> bool:
         if self._band.floating:

@@ -22,6 +22,7 @@ from changen2.raster.ground import ground_sampling_distance
 from changen2.raster.layers import CHANGES
 from changen2.raster.reading import open_raster
 from changen2.training.digitized import read_digitized
+from changen2.training.finetune import SCALES
 from changen2.training.image_files import IMAGES, read_values
 from changen2.training.places import IGNORE, SEMANTIC, PlacePair, left_out, named_scales, read_pairs, tells_classes
 
@@ -89,8 +90,15 @@ def _read_folder(request: FinetuneRequest, reporter: Reporter) -> Material:
         pairs = read_pairs(root, request.gsd, EVERY, request.object_class, check=reporter.check, on_pair=on_file)
     notes = left_out(root, pairs), named_scales(root, [pair.before for pair in pairs])
     warnings += [note for note in notes if note]
-    gsds = sorted({pair.before.gsd for pair in pairs})
-    return Material(pairs, float(np.median(gsds)), {"pairs": str(root), "count": len(pairs)}, tuple(warnings))
+    gsds = np.array([pair.before.gsd for pair in pairs])
+    gsd = float(np.quantile(gsds, 0.5, method="lower"))  # of half and half a mean would be the size of none
+    low, high = (scale * gsd for scale in SCALES)
+    if others := np.count_nonzero((gsds < low) | (gsds > high)):
+        warnings.append(
+            f"{others:,} of {len(pairs):,} pairs have other pixels than of {low:.3g} to {high:.3g} m, for which the "
+            f"model is made: from {gsds.min():.3g} to {gsds.max():.3g} m. Where each size matters, make one of each."
+        )
+    return Material(pairs, gsd, {"pairs": str(root), "count": len(pairs)}, tuple(warnings))
 
 
 def _read_rasters(request: FinetuneRequest, base: ModelCard, reporter: Reporter) -> Material:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 
 from changen2.errors import InputError
@@ -42,6 +43,12 @@ def semantic(change, write_raster):
     return compare
 
 
+def name(path, **tags):
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(**tags)
+    return path
+
+
 @pytest.mark.parametrize("step", [1, 2], ids=["the same grid", "another grid"])
 @pytest.mark.parametrize(
     ("kind", "nodata"),
@@ -71,3 +78,46 @@ def test_numbers_where_nothing_changed_do_not_count(semantic):
 
 def test_the_highest_class_is_one(semantic):
     assert semantic("uint8", 0, step=2, other=254) == semantic("uint8", 255, other=254)
+
+
+def test_numbers_that_mean_different_things_are_not_compared(change, tmp_path, write_raster):
+    """A detection of buildings, 1, against labels in which that is water."""
+    path, changed = change
+    said = {date: tmp_path / f"run/semantic_{date}.tif" for date in ("before", "after")}
+    for there in said.values():
+        name(there, CLASS_0="background", CLASS_1="Building")
+    true = {f"classes_{date}": write_raster(f"{date}.tif", changed, nodata=255) for date in said}
+    assert "semantic" in evaluate(path, path, **true), "what has no names may mean the same"
+    for there in true.values():
+        name(there, CLASS_0="background", CLASS_1="building")
+    assert "semantic" in evaluate(path, path, **true)
+    name(true["classes_after"], CLASS_1="water")
+    with pytest.raises(InputError, match=r"Class 1 is 'Building' in .* and 'water' in .*after\.tif") as caught:
+        evaluate(path, path, **true)
+    assert caught.value.code == "bad_value" and caught.value.hint
+
+
+def test_a_data_set_whose_classes_mean_something_else_is_compared_without_them(change, tmp_path, write_raster):
+    _, changed = change
+    for root, one in (("said", "building"), ("true", "water")):
+        for layer in ("label", "semantic_A", "semantic_B"):
+            (tmp_path / root / layer).mkdir(parents=True)
+            there = write_raster(f"{root}/{layer}/p.tif", changed, nodata=255)
+            name(there, **({} if layer == "label" else {"CLASS_1": one}))
+    found = evaluate(tmp_path / "said", tmp_path / "true")
+    assert found["f1"] == 1 and "semantic" not in found
+    assert len(found["warnings"]) == 1 and "'building'" in found["warnings"][0] and "'water'" in found["warnings"][0]
+
+
+def test_of_a_class_of_change_what_turned_into_what_is_counted_alone(change, tmp_path, write_raster):
+    """Damage of buildings: their 1 before is another thing than the 1 after, though the reference has no names."""
+    path, changed = change
+    name(tmp_path / "run/semantic_before.tif", CLASS_2="building")
+    damage = write_raster("run/change_class.tif", changed * 4, nodata=255)
+    name(damage, CLASS_1="no damage", CLASS_2="minor damage", CLASS_4="destroyed", UNCHANGED_CLASSES="0 1")
+    true = [write_raster(f"{date}.tif", changed * value) for date, value in (("before", 2), ("after", 4))]
+    found = evaluate(path, path, classes_before=true[0], classes_after=true[1])
+    (row,) = found["semantic"]["from_to"]
+    assert (row["from"], row["to"], row["both"]) == ("building", "destroyed", 60 * 80)
+    assert found["semantic"]["sek"] is None and found["semantic"]["classes"] == {}
+    assert len(found["warnings"]) == 1 and "damage" in found["warnings"][0]

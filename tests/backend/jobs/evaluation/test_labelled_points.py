@@ -106,6 +106,59 @@ def test_bad_samples_are_refused(place, write_raster, fields, said):
         evaluate(write_raster("map.tif", values), None, points=points)
 
 
+def test_labels_that_are_all_alike_tell_no_interval_and_that_is_said(place, write_raster):
+    """25 points of 50 pixels of 0.25 m²: that other pixels are like them is likely, not known."""
+    values = np.zeros((1, 10, 10), np.uint8)
+    values[:, 5:] = 1
+    rows, columns = np.divmod(np.r_[:25, 50:75], 10)
+    reference = (rows >= 5).astype(int)
+    reference[-1] = 0
+    found = evaluate(write_raster("map.tif", values), None, points=place(rows, columns, reference=reference))
+    adjusted = found["area_adjusted"]
+    assert adjusted["area"][1]["low"] is adjusted["overall"][0]["high"] is None
+    assert 0 < adjusted["users"][1]["low"] < adjusted["users"][1]["value"] < 1
+    (told,) = adjusted["unseen"]
+    assert "None of 25 labelled points on the map's no change" in told and "up to 2 m² of change" in told
+    assert found["warnings"] == [f"{place(rows, columns, reference=reference)}: {told}"]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with its size", "by the map alone"])
+@pytest.mark.parametrize("changed", [0, 1])
+def test_a_stratum_may_have_a_single_pixel_or_none(place, write_raster, changed, told):
+    values = np.zeros((1, 10, 10), np.uint8)
+    values[0, :changed, 3] = 1
+    rows, columns = np.array([0, 2, 4, 6]), np.full(4, 3)
+    fields = {"map": values[0, rows, columns], "stratum_pixels": np.where(values[0, rows, columns], 1, 100 - changed)}
+    points = place(rows, columns, reference=[1, 0, 1, 0], **(fields if told else {}))
+    area = evaluate(write_raster("map.tif", values), None, points=points)["area_adjusted"]["area"][1]
+    share = changed / 100 + (1 - changed / 100) * (1 / 3 if changed else 1 / 2)
+    assert area["value"] == pytest.approx(25 * share, rel=2e-3) and area["low"] < area["value"] < area["high"]
+
+
+def test_a_pixel_that_is_labelled_twice_counts_once(population, place, write_raster):
+    """The second time by another person, who has not seen all of them yet."""
+    _, true, drawn_on, there = population
+    path = write_raster("map.tif", drawn_on[None].astype(np.uint8))
+    rows, columns = there
+    reference = true[there].astype(float)
+    alone = evaluate(path, None, points=place(rows, columns, reference=reference))
+    second = np.where(np.arange(400) < 30, reference, np.nan)
+    design = {
+        "map": drawn_on[there].astype(int),
+        "stratum_pixels": np.where(drawn_on, drawn_on.sum(), (~drawn_on).sum())[there],
+    }
+    twice = {name: np.tile(column, 2) for name, column in design.items()}
+    for labels in (np.r_[reference, second], np.r_[second, reference]):
+        found = evaluate(path, None, points=place(np.tile(rows, 2), np.tile(columns, 2), reference=labels, **twice))
+        assert found["area_adjusted"] == alone["area_adjusted"]
+        assert len(found["warnings"]) == 1 and "30 labelled points" in found["warnings"][0]
+    second[:3] = 1 - second[:3]
+    points = place(np.tile(rows, 2), np.tile(columns, 2), reference=np.r_[reference, second])
+    with pytest.raises(InputError, match=r"both change and no change .* in 3 pixels") as caught:
+        evaluate(path, None, points=points)
+    assert caught.value.code == "bad_value" and caught.value.hint
+
+
 @pytest.mark.parametrize("fields", [{}, {"map": [], "stratum_pixels": []}])
 def test_a_layer_without_points_is_refused(place, write_raster, fields):
     points = place([], [], **{name: np.zeros(0) for name in ("reference", *fields)})
@@ -185,7 +238,9 @@ def test_areas_of_a_map_in_degrees_are_summed_row_by_row(place, write_raster):
     rng = np.random.default_rng(0)
     rows = np.concatenate([rng.integers(0, 600, 50), rng.integers(600, 800, 50)])
     columns = rng.integers(0, 20, 100)
-    points = place(rows, columns, transform, "EPSG:4326", reference=(rows >= 600).astype(int))
+    reference = (rows >= 600).astype(int)
+    reference[[0, -1]] ^= 1
+    points = place(rows, columns, transform, "EPSG:4326", reference=reference)
     path = write_raster("map.tif", values, transform=transform, crs="EPSG:4326")
     found = evaluate(path, None, points=points)["area_adjusted"]
     # Zones of two degrees of the sphere of the same area as the ellipsoid, to half a percent.

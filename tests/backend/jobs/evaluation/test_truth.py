@@ -124,6 +124,16 @@ def test_numbers_of_something_are_a_mask(truth, write_raster, count):
     assert found["taken_for"] == MASK and found["f1"] == 1
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int16", "float32"])
+@pytest.mark.parametrize("window", [64, 1024])
+def test_scores_that_are_no_probability_are_told(truth, write_raster, monkeypatch, kind, window):
+    monkeypatch.setattr("changen2.jobs.evaluation.compare.UNIT", window)
+    scores = (truth * 100 + np.indices(truth.shape)[2] % 50).astype(kind)
+    found = evaluate(write_raster("scores.tif", scores), write_raster("label.tif", truth))
+    assert found["taken_for"] == MASK and len(found["warnings"]) == 1
+    assert "more than 32 different values" in found["warnings"][0] and "0..1" in found["warnings"][0]
+
+
 def test_unchanged_classes_of_change_are_none(truth, write_raster):
     grades = np.where(truth == 1, 4, 1).astype(np.uint8)
     label = write_raster("label.tif", truth)
