@@ -479,6 +479,26 @@ def test_polygons_of_a_raster_without_crs_are_flipped_onto_it(project, tmp_path)
     assert original.getFeature(feature.id())["review"] == "confirmed"
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_the_original_of_flipped_polygons_is_marked_once_the_edit_session_is_saved(project, tmp_path, saved):
+    run = write_run(tmp_path / "pixels", crs=None, boxes=((4, 6, 9, 12), (14, 6, 19, 12)))
+    group = DetectionGroup(add_detection_group(project, run, "Change"))
+    polygons = group.layer("polygons")
+
+    def marks(layer):
+        return [feature["review"] for feature in layer.getFeatures()]
+
+    def original():
+        return marks(QgsVectorLayer(run["polygons"] + "|layername=change", "original", "ogr"))
+
+    polygons.startEditing()
+    for feature, state in zip(polygons.getFeatures(), ("confirmed", "rejected"), strict=True):
+        assert group.set_review(feature.id(), state)
+    assert original() == ["unreviewed"] * 2
+    assert polygons.commitChanges() if saved else polygons.rollBack()
+    assert original() == marks(polygons) == (["confirmed", "rejected"] if saved else ["unreviewed"] * 2)
+
+
 def draw(layer, box):
     """Draw a place by hand, as an edit session that is saved leaves it."""
     feature = QgsVectorLayerUtils.createFeature(layer, QgsGeometry.fromRect(box))
