@@ -383,8 +383,8 @@ def is_there(path: str) -> bool:
 
 
 def layer_of_file(project: QgsProject, path: str) -> QgsRasterLayer | None:
-    """A raster layer of the project that shows a file."""
-    rasters = [layer for layer in project.mapLayers().values() if isinstance(layer, QgsRasterLayer)]
+    """A raster layer of the project that shows a file; not one that is broken since the file has been away."""
+    rasters = [layer for layer in project.mapLayers().values() if isinstance(layer, QgsRasterLayer) and layer.isValid()]
     return next((layer for layer in rasters if os.path.realpath(layer.source()) == os.path.realpath(path)), None)
 
 
