@@ -107,7 +107,8 @@ class RasterPair:
     def _window_on(self, layer: QgsRasterLayer, window: QgsRectangle) -> QgsRectangle | None:
         """The window in a layer's own CRS; where none is given, what the other image covers.
 
-        Without CRS it is everywhere: pixels are counted from the first one of the whole image.
+        Of `after` no more than `before` covers if that is a file, for nothing is compared beyond. Without CRS it is
+        everywhere: pixels are counted from the first one of the whole image.
         """
         if layer.crs().isValid() and not self.before.crs().isValid():
             raise InputError(
@@ -118,6 +119,14 @@ class RasterPair:
         if not self.before.crs().isValid():
             return None
         if not window.isNull():
+            if layer is not self.before and self._paths["before"] is not None:
+                window = window.intersect(self.before.extent())
+                if window.isEmpty():
+                    raise InputError(
+                        f"The extent lies outside the layer “{self.before.name()}”.",
+                        "Choose another extent.",
+                        "no_overlap",
+                    )
             return moved_extent(window, self.before.crs(), layer.crs())
         other_role, other = ("after", self.after) if layer is self.before else ("before", self.before)
         if self._paths[other_role] is None:

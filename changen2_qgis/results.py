@@ -179,12 +179,12 @@ class DetectionGroup:
         if layer is None or not write_attribute(layer, "review", states):
             return False
         layer.setRenderer(layer.renderer().clone())  # so that the legend counts the states again
-        path = _original_of(layer)
-        if not path:
-            return True
-        original = QgsVectorLayer(path, "original", "ogr")
-        known = {feature_id: state for feature_id, state in states.items() if original.getFeature(feature_id).isValid()}
-        return write_attribute(original, "review", known)  # not those that were drawn: they are in the copy alone
+        if not layer.isEditable():
+            return _mark_original(layer, states)
+        with suppress(TypeError):  # not connected yet
+            layer.committedAttributeValuesChanges.disconnect(_mark_saved)
+        layer.committedAttributeValuesChanges.connect(_mark_saved)  # a session may yet be discarded
+        return True
 
     def made_before(self, threshold: float) -> dict[str, str] | None:
         """The map and the polygons that this run has at a threshold, for `replace`; None where they are to be made."""
@@ -350,6 +350,23 @@ def _original_of(layer: QgsVectorLayer) -> str:
     return os.path.join(os.path.dirname(layer.source().split("|")[0]), PureWindowsPath(str(original)).name)
 
 
+def _mark_original(layer: QgsVectorLayer, states: dict[int, str]) -> bool:
+    """Write review marks to the original of a copy, if the layer shows one; not those of what was drawn in the copy."""
+    path = _original_of(layer)
+    if not path:
+        return True
+    original = QgsVectorLayer(path, "original", "ogr")
+    known = {feature_id: state for feature_id, state in states.items() if original.getFeature(feature_id).isValid()}
+    return write_attribute(original, "review", known)
+
+
+def _mark_saved(layer_id: str, changes: dict[int, dict[int, Any]]) -> None:
+    """Write the review marks that an edit session has saved to the original of the copy that is shown."""
+    layer = QgsProject.instance().mapLayer(layer_id)
+    field = layer.fields().indexFromName("review")
+    _mark_original(layer, {feature_id: values[field] for feature_id, values in changes.items() if field in values})
+
+
 def input_path(given: dict[str, Any], folder: str) -> str:
     """The path of a run's input, from its manifest; where that has moved together with the run, the new one."""
     path = str(given.get("path", ""))
@@ -366,8 +383,8 @@ def is_there(path: str) -> bool:
 
 
 def layer_of_file(project: QgsProject, path: str) -> QgsRasterLayer | None:
-    """A raster layer of the project that shows a file."""
-    rasters = [layer for layer in project.mapLayers().values() if isinstance(layer, QgsRasterLayer)]
+    """A raster layer of the project that shows a file; not one that is broken since the file has been away."""
+    rasters = [layer for layer in project.mapLayers().values() if isinstance(layer, QgsRasterLayer) and layer.isValid()]
     return next((layer for layer in rasters if os.path.realpath(layer.source()) == os.path.realpath(path)), None)
 
 

@@ -88,16 +88,15 @@ def style_as_seen(layer: QgsRasterLayer, given: dict[str, Any]) -> None:
 
     Args:
         layer: the image.
-        given: the input's entry in the manifest: `bands`, from 1, and `stretch` with the stored values drawn black
-            (`low`) and white (`high`), one a band.
+        given: the input's entry in the manifest: `bands`, from 1, those of red, green and blue, and `stretch` with the
+            stored values drawn black (`low`) and white (`high`), one for each distinct band in that order.
 
     Raises:
         KeyError: the manifest does not tell.
     """
     provider = layer.dataProvider()
-    bands = given["bands"] if len(given["bands"]) == 3 else given["bands"][:1]
-    stretches = []
-    for band, least, most in zip(bands, given["stretch"]["low"], given["stretch"]["high"]):
+    bands, stretches = given["bands"], {}
+    for band, least, most in zip(dict.fromkeys(bands), given["stretch"]["low"], given["stretch"]["high"]):
         stretch = QgsContrastEnhancement(provider.dataType(band))
         # QGIS draws what a band's scale and offset make of the stored values, such as reflectance.
         ends = [value * provider.bandScale(band) + provider.bandOffset(band) for value in (least, most)]
@@ -106,15 +105,17 @@ def style_as_seen(layer: QgsRasterLayer, given: dict[str, Any]) -> None:
         stretch.setContrastEnhancementAlgorithm(
             QgsContrastEnhancement.ContrastEnhancementAlgorithm.StretchToMinimumMaximum
         )
-        stretches.append(stretch)
-    if len(bands) == 3:
-        renderer = QgsMultiBandColorRenderer(provider, *bands)
-        renderer.setRedContrastEnhancement(stretches[0])
-        renderer.setGreenContrastEnhancement(stretches[1])
-        renderer.setBlueContrastEnhancement(stretches[2])
-    else:
+        stretches[band] = stretch
+    # A renderer owns what it is given: one of each for every channel.
+    owned = [QgsContrastEnhancement(stretches[band]) for band in bands]
+    if len(stretches) == 1:
         renderer = QgsSingleBandGrayRenderer(provider, bands[0])
-        renderer.setContrastEnhancement(stretches[0])
+        renderer.setContrastEnhancement(owned[0])
+    else:
+        renderer = QgsMultiBandColorRenderer(provider, *bands)
+        renderer.setRedContrastEnhancement(owned[0])
+        renderer.setGreenContrastEnhancement(owned[1])
+        renderer.setBlueContrastEnhancement(owned[2])
     layer.setRenderer(renderer)
     layer.triggerRepaint()
 

@@ -14,16 +14,18 @@ COLOURS = (
 
 
 def default_bands(layer: QgsRasterLayer) -> list[int]:
-    """Bands (from 1) by their colour interpretation if all three colours are there, else 1, 2, 3.
+    """Bands (from 1) as the backend chooses them: by their colours if all three are there, else the first three.
 
-    A raster with fewer bands repeats its last one.
+    An alpha band is none of them; a raster with fewer than three others repeats its first one.
     """
     provider = layer.dataProvider()
     by_colour = {provider.colorInterpretation(band): band for band in range(layer.bandCount(), 0, -1)}
     bands = [by_colour.get(interpretation) for _, interpretation in COLOURS]
     if all(bands):
         return [band for band in bands if band]
-    return [min(band, layer.bandCount()) for band in (1, 2, 3)]
+    alpha = QgsRaster.ColorInterpretation.AlphaBand
+    usable = [band for band in range(1, layer.bandCount() + 1) if provider.colorInterpretation(band) != alpha]
+    return usable[:3] if len(usable) >= 3 else (usable or [1])[:1] * 3
 
 
 class BandMapping(QWidget):

@@ -80,11 +80,10 @@ def write_raster(tmp_path):
     def write(name, values, **profile):
         path = tmp_path / name
         driver = {".png": "PNG", ".jpg": "JPEG"}.get(path.suffix, "GTiff")
-        given = {"crs": "EPSG:32633", "transform": UTM, **profile} if driver == "GTiff" else profile
         count, height, width = values.shape
-        with rasterio.open(
-            path, "w", driver=driver, count=count, height=height, width=width, dtype=values.dtype, **given
-        ) as dataset:
+        given = {"crs": "EPSG:32633", "transform": UTM} if driver == "GTiff" else {}
+        given = {"dtype": values.dtype, **given, **profile}
+        with rasterio.open(path, "w", driver=driver, count=count, height=height, width=width, **given) as dataset:
             dataset.write(values)
         return path
 

@@ -116,7 +116,7 @@ def main() -> None:
         run_once(small, folder / "warm", free=False)
         seconds_1024, _, predictor = run_once(small, folder / "small", free=False)
         seconds, plan, _ = run_once(pair, folder / "out", free=False)
-        tiles, tile = plan.tiles.count_tiles(plan.wanted), plan.tiles.rows.tile
+        tiles, tile = plan.tile_count, plan.tiles.rows.tile
         rates, given_back = [], []
         for _ in range(2):
             given_back.append(bare_rate(predictor, tile))

@@ -99,12 +99,11 @@ class FreeCrew(Crew):
 
     def _sums(self, block: Block, planes: int) -> NDArray[np.uint32]:
         sums, rows, columns = BlockSums(block, planes), block.grid.rows, block.grid.columns
-        for row in block.row_tiles:
-            for column in block.column_tiles:
-                (r0, r1), (c0, c1) = rows.seen(row), columns.seen(column)
-                tile = np.zeros((planes, rows.tile, columns.tile), np.uint16)
-                tile[:, : r1 - r0, : c1 - c0] = self._probability[r0:r1, c0:c1]
-                sums.add(row, column, tile)
+        for row, column in block.tiles:
+            (r0, r1), (c0, c1) = rows.seen(row), columns.seen(column)
+            tile = np.zeros((planes, rows.tile, columns.tile), np.uint16)
+            tile[:, : r1 - r0, : c1 - c0] = self._probability[r0:r1, c0:c1]
+            sums.add(row, column, tile)
         return sums.sums
 
 
@@ -128,10 +127,10 @@ def detection(folder: Path, side: int) -> dict[str, object]:
     """Rates of detection and what follows from them."""
     pair = write_pair(folder, side)
     plan = make_plan(DetectRequest(before=str(pair[0]), after=str(pair[1]), out_dir=str(folder)))
-    tiles, rows = plan.tiles.count_tiles(plan.wanted), plan.tiles.rows
+    tiles, rows = plan.tile_count, plan.tiles.rows
     sent = sum(
         4 * plan.planes * row.decided.height * row.decided.width + row.reach.height * row.reach.width
-        for block in plan.tiles.blocks(plan.wanted)
+        for block in plan.blocks
         for row in rows_of(block)
     )
     seconds = {workers: far_detection(pair, folder / f"far{workers}", workers) for workers in (1, 2)}

@@ -459,11 +459,28 @@ def test_a_layer_that_is_no_longer_chosen_changes_no_bands(dock, pair, write_ras
     assert form.bands_before.bands() == [3, 2, 1]
 
 
-def test_without_colours_the_first_three_bands_and_one_band_thrice(tmp_path, write_raster, qgis_app):
-    five = write_raster(tmp_path / "five.tif", np.zeros((5, 8, 8), np.uint16))
-    one = write_raster(tmp_path / "one.tif", np.zeros((1, 8, 8), np.uint8))
-    assert default_bands(QgsRasterLayer(five, "five")) == [1, 2, 3]
-    assert default_bands(QgsRasterLayer(one, "one")) == [1, 1, 1]
+@pytest.mark.parametrize(
+    ("colours", "bands"),
+    [
+        ("grey", [1, 1, 1]),
+        ("grey alpha", [1, 1, 1]),
+        ("alpha grey", [2, 2, 2]),
+        ("grey other", [1, 1, 1]),
+        ("grey other alpha", [1, 1, 1]),
+        ("grey other alpha other", [1, 2, 4]),
+        ("grey other other other other", [1, 2, 3]),
+    ],
+)
+def test_without_colours_the_first_three_bands_and_of_fewer_the_first_thrice(
+    tmp_path, write_raster, qgis_app, colours, bands
+):
+    meant = {"grey": gdal.GCI_GrayIndex, "alpha": gdal.GCI_AlphaBand, "other": gdal.GCI_Undefined}
+    path = write_raster(tmp_path / "image.tif", np.zeros((len(colours.split()), 8, 8), np.uint8))
+    dataset = gdal.Open(path, gdal.GA_Update)
+    for band, colour in enumerate(colours.split(), 1):
+        dataset.GetRasterBand(band).SetColorInterpretation(meant[colour])
+    dataset = None
+    assert default_bands(QgsRasterLayer(path, "image")) == bands
 
 
 class Interrupted(QgsProcessingAlgorithm):

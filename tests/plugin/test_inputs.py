@@ -255,13 +255,30 @@ def test_a_web_map_half_there_is_a_warning(tile_server, tmp_path):
     assert "is empty" in warning
 
 
-def test_a_web_map_takes_place_and_resolution_from_the_other_image(tile_server, tmp_path, write_raster, pixels):
+@pytest.fixture
+def file_and_web_map(tile_server, tmp_path, write_raster, pixels):
     path = write_raster(tmp_path / "b.tif", pixels, crs=3857, origin=(-2000.0, 6_700_000.0), pixel_size=8.0)
-    pair = RasterPair(QgsRasterLayer(path, "file"), QgsRasterLayer(tile_server, "web", "wms"))
-    files = pair.files(QgsRectangle(), tmp_path / "in", pair.ground_resolution, 100, QgsProcessingFeedback())
+    return RasterPair(QgsRasterLayer(path, "file"), QgsRasterLayer(tile_server, "web", "wms"))
+
+
+@pytest.mark.parametrize("times", [None, 1, 60])
+def test_a_web_map_takes_place_and_resolution_from_the_image_before(file_and_web_map, tmp_path, times):
+    """However much is asked for: beyond it nothing is compared."""
+    pair, window = file_and_web_map, QgsRectangle()
+    if times is not None:
+        window = QgsRectangle(pair.before.extent())
+        window.scale(times)
+    files = pair.files(window, tmp_path / "in", pair.ground_resolution, 1, QgsProcessingFeedback())
     written = gdal.Open(files["after"])
     assert (written.RasterXSize, written.RasterYSize) == (WIDTH, HEIGHT)
     assert written.GetGeoTransform()[0] == -2000.0
+
+
+def test_where_the_image_before_is_not_no_web_map_is_rendered(file_and_web_map, tmp_path):
+    pair = file_and_web_map
+    with pytest.raises(InputError, match="outside the layer “file”") as caught:
+        pair.stand_ins(QgsRectangle(-9000, 6_700_000, -8000, 6_701_000), tmp_path, pair.ground_resolution, 100)
+    assert caught.value.code == "no_overlap"
 
 
 @pytest.mark.parametrize("kind", ["web", "formula"])

@@ -479,6 +479,26 @@ def test_polygons_of_a_raster_without_crs_are_flipped_onto_it(project, tmp_path)
     assert original.getFeature(feature.id())["review"] == "confirmed"
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_the_original_of_flipped_polygons_is_marked_once_the_edit_session_is_saved(project, tmp_path, saved):
+    run = write_run(tmp_path / "pixels", crs=None, boxes=((4, 6, 9, 12), (14, 6, 19, 12)))
+    group = DetectionGroup(add_detection_group(project, run, "Change"))
+    polygons = group.layer("polygons")
+
+    def marks(layer):
+        return [feature["review"] for feature in layer.getFeatures()]
+
+    def original():
+        return marks(QgsVectorLayer(run["polygons"] + "|layername=change", "original", "ogr"))
+
+    polygons.startEditing()
+    for feature, state in zip(polygons.getFeatures(), ("confirmed", "rejected"), strict=True):
+        assert group.set_review(feature.id(), state)
+    assert original() == ["unreviewed"] * 2
+    assert polygons.commitChanges() if saved else polygons.rollBack()
+    assert original() == marks(polygons) == (["confirmed", "rejected"] if saved else ["unreviewed"] * 2)
+
+
 def draw(layer, box):
     """Draw a place by hand, as an edit session that is saved leaves it."""
     feature = QgsVectorLayerUtils.createFeature(layer, QgsGeometry.fromRect(box))
@@ -619,7 +639,7 @@ def test_the_images_that_were_taken_along_are_found(project, tmp_path, take_alon
     inputs = {}
     for date in ("before", "after"):
         path = write_raster(tmp_path / "here" / f"{date}.tif", values, 0)
-        inputs[date] = {"path": path, "bands": [1, 1, 1], "stretch": {"low": [0] * 3, "high": [255] * 3}}
+        inputs[date] = {"path": path, "bands": [1, 1, 1], "stretch": {"low": [0], "high": [255]}}
         if in_project:
             project.addMapLayer(QgsRasterLayer(path, date, "gdal"))
     manifest = {"job": "detect", "inputs": inputs, "parameters": {"out_dir": str(folder)}}
@@ -657,9 +677,8 @@ def test_a_copy_of_a_group_is_a_result_of_its_own(project, run, tmp_path, into_t
     assert {group.id for group in detection_groups(project)} == set(groups)
 
 
-@pytest.mark.parametrize("bands", [[1], [1, 1, 1]])
 @pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (0.0001, -0.1)])
-def test_an_image_looks_the_same_whether_its_values_are_scaled_or_not(tmp_path, bands, scale, offset):
+def test_an_image_looks_the_same_whether_its_values_are_scaled_or_not(tmp_path, scale, offset):
     values = np.tile(np.linspace(0, 250, WIDTH).round().astype(np.uint8), (HEIGHT, 1))
     path = write_raster(tmp_path / "image.tif", values, 255)
     dataset = gdal.Open(path, gdal.GA_Update)
@@ -667,21 +686,27 @@ def test_an_image_looks_the_same_whether_its_values_are_scaled_or_not(tmp_path, 
     dataset.GetRasterBand(1).SetOffset(offset)
     dataset = None
     image = QgsRasterLayer(path, "image", "gdal")
-    style_as_seen(image, {"bands": bands, "stretch": {"low": [50] * len(bands), "high": [200] * len(bands)}})
+    style_as_seen(image, {"bands": [1, 1, 1], "stretch": {"low": [50], "high": [200]}})
     block = image.renderer().block(1, image.extent(), WIDTH, HEIGHT)
     grey = np.array([block.color(0, column) & 255 for column in range(WIDTH)])
     np.testing.assert_allclose(grey, np.clip((values[0] - 50.0) / 150, 0, 1) * 255, atol=1.01)
 
 
-def test_each_channel_has_the_stretch_of_its_own_band(tmp_path):
+@pytest.mark.parametrize(
+    ("bands", "low", "high"),
+    [((4, 3, 1), [1, 2, 3], [40, 50, 60]), ((2, 2, 3), [1, 2], [40, 50]), ((1, 4, 1), [1, 2], [40, 50])],
+)
+def test_each_channel_has_the_stretch_of_its_own_band(tmp_path, bands, low, high):
     path = write_raster(tmp_path / "grey.tif", np.ones((HEIGHT, WIDTH), np.uint8), 0)
     gdal.Translate(str(tmp_path / "image.tif"), path, bandList=[1] * 4)
     image = QgsRasterLayer(str(tmp_path / "image.tif"), "image", "gdal")
-    style_as_seen(image, {"bands": [4, 3, 1], "stretch": {"low": [1, 2, 3], "high": [40, 50, 60]}})
+    style_as_seen(image, {"bands": list(bands), "stretch": {"low": low, "high": high}})  # one for each distinct band
     drawn = image.renderer()
-    assert (drawn.redBand(), drawn.greenBand(), drawn.blueBand()) == (4, 3, 1)
+    assert (drawn.redBand(), drawn.greenBand(), drawn.blueBand()) == bands
+    of_band = dict(zip(dict.fromkeys(bands), zip(low, high, strict=True), strict=True))
     stretches = drawn.redContrastEnhancement(), drawn.greenContrastEnhancement(), drawn.blueContrastEnhancement()
-    assert [(each.minimumValue(), each.maximumValue()) for each in stretches] == [(1, 40), (2, 50), (3, 60)]
+    ends = [(each.minimumValue(), each.maximumValue()) for each in stretches]
+    assert ends == [of_band[band] for band in bands]
 
 
 def test_area_label_reads_as_a_person_writes_it(run):

@@ -189,7 +189,7 @@ def estimate(request: EstimateRequest) -> dict[str, Any]:
         plan = make_plan(request)
     window = plan.area.window
     pixels = window.width * window.height
-    tiles = plan.tiles.count_tiles(plan.wanted)
+    tiles = plan.tile_count
     each = _seconds_per_pixel.get(_rate_key(plan, choose_device(request.device)))
     return {
         "width": window.width,
@@ -237,9 +237,9 @@ def _compute(
     reporter: Reporter,
 ) -> None:
     """Fill the maps, by way of the model's ground sampling distance where that differs."""
-    blocks = [block for block in plan.tiles.blocks(plan.wanted) if (block.i, block.j) not in journal.done]
-    total = plan.tiles.count_tiles(plan.wanted)
-    done = total - sum(len(block.row_tiles) * len(block.column_tiles) for block in blocks)
+    blocks = [block for block in plan.blocks if (block.i, block.j) not in journal.done]
+    computed, total = sum(len(block.tiles) for block in blocks), plan.tile_count
+    done = total - computed
     scaled = None if plan.factor == 1 else maps.at_scale(plan.work_grid, plan.wanted)
     target = scaled or maps
     target.valid_px = sum(block["valid_px"] for block in journal.blocks)
@@ -261,7 +261,6 @@ def _compute(
     began = time.monotonic()
     run_blocks(blocks, carry=Carry(carry_folder, plan.tiles), write_core=write_core, on_tiles=on_tiles)
     if blocks and plan.request.dask is None:
-        computed = sum(len(block.row_tiles) * len(block.column_tiles) for block in blocks)
         pixels = computed * plan.tile[0] * plan.tile[1]
         _seconds_per_pixel[_rate_key(plan, predictor.device)] = (time.monotonic() - began) / pixels
     if scaled:
@@ -342,7 +341,7 @@ def _manifest(
         "tiles": {
             "size": list(plan.tile),
             "overlap": plan.tiles.rows.overlap,
-            "count": plan.tiles.count_tiles(plan.wanted),
+            "count": plan.tile_count,
             "batch_size": predictor.batch_size,
         },
         "shift": shift.model_dump() if shift else None,

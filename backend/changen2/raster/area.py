@@ -21,6 +21,9 @@ from changen2.raster.grid import Bounds, Grid
 from changen2.raster.layers import CHANGES, EVENT, REJECTED, REVIEW, REVIEWS, Layer, read_layer
 from changen2.raster.reading import unrelated
 
+SIDE = 1024
+"""Pixels of what is looked through at once for a pixel that counts."""
+
 LATTICE = 22
 """Points along a side by which a raster's surroundings are found in other coordinates."""
 
@@ -44,7 +47,7 @@ class Area:
         """Take the whole grid, a rectangle in its coordinates, or the polygons of a vector file.
 
         Raises:
-            InputError: both given, an unreadable file, an extent without pixels or off the raster.
+            InputError: both given, an unreadable file, an extent or polygons without pixels or off the raster.
         """
         if bounds is not None and aoi is not None:
             raise InputError(
@@ -56,7 +59,14 @@ class Area:
             polygons = read_polygons(aoi, grid)
             on_raster = np.array(polygons, object)[shapely.intersects(polygons, shapely.box(*grid.bounds()))]
             merged = shapely.total_bounds(on_raster if len(on_raster) else polygons)
-            return cls(grid, grid.window_of(_outward(grid, tuple(merged))), polygons)
+            area = cls(grid, grid.window_of(_outward(grid, tuple(merged))), polygons)
+            if area.is_empty():
+                raise InputError(
+                    f"The polygons of {aoi} hold no pixel: no pixel's centre lies in one.",
+                    hint="Draw larger polygons; a place counts from about one pixel of the raster.",
+                    code="empty_extent",
+                )
+            return area
         return cls(grid, grid.window_of(bounds) if bounds is not None else grid.window)
 
     def mask(self, window: Window) -> NDArray[np.bool_] | None:
@@ -65,6 +75,30 @@ class Area:
             return None
         part = self.grid.crop(window)
         return self._cover.burn((part.height, part.width), part.transform)
+
+    def is_empty(self) -> bool:
+        """Return whether no pixel counts."""
+        if self._cover is None:
+            return False
+        own = self.grid.crop(self.window)
+        parts = (own.crop(part) for part in own.windows(SIDE))
+        return not any(self._cover.burn((part.height, part.width), part.transform).any() for part in parts)
+
+    def meets(self, grid: Grid, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which windows may hold a pixel that counts ``[rows, columns]``: those that a polygon reaches into.
+
+        Args:
+            grid: any over the same ground, in the same coordinates.
+            rows: first and end row of the windows on that grid, fractions too ``[rows, 2]``.
+            columns: first and end column ``[columns, 2]``.
+        """
+        shape = len(rows), len(columns)
+        if self._cover is None:
+            return np.ones(shape, bool)
+        x0, x1 = (grid.transform.c + grid.transform.a * columns).T
+        y0, y1 = (grid.transform.f + grid.transform.e * rows).T
+        sides = np.broadcast_arrays(x0[None], y0[:, None], x1[None], y1[:, None])
+        return self._cover.meets(shapely.box(*(side.ravel() for side in sides))).reshape(shape)
 
 
 def read_polygons(path: str | Path, grid: Grid) -> list[BaseGeometry]:

@@ -44,6 +44,15 @@ class Cover:
         pieces = [self._pieces[index] for index in near]
         return rasterize(pieces, out_shape=shape, transform=transform, fill=0, dtype="uint8").astype(bool)
 
+    def meets(self, rectangles: NDArray[np.object_]) -> NDArray[np.bool_]:
+        """Return for each of some rectangles ``[n]`` whether any of the polygons reaches into it ``[n]``."""
+        at, near = self._tree.query(rectangles)
+        pieces = self._tree.geometries
+        shapely.prepare(pieces)  # each is asked about many rectangles
+        found = np.zeros(len(rectangles), bool)
+        found[at[shapely.intersects(pieces[near], rectangles[at])]] = True
+        return found
+
 
 def polygonal(shape: BaseGeometry) -> BaseGeometry:
     """What of a shape encloses an area, made valid; a shape of which all does is returned as it is.

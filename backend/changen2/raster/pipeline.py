@@ -103,15 +103,14 @@ def sum_block(
         on_tiles(len(waiting))
         waiting.clear()
 
-    for row in block.row_tiles:
-        for column in block.column_tiles:
-            tile = pixels.tile(row, column)
-            if tile is None:
-                on_tiles(1)
-                continue
-            waiting.append((row, column, *tile))
-            if len(waiting) == batch_size:
-                flush()
+    for row, column in block.tiles:
+        tile = pixels.tile(row, column)
+        if tile is None:
+            on_tiles(1)
+            continue
+        waiting.append((row, column, *tile))
+        if len(waiting) == batch_size:
+            flush()
     flush()
     return sums
 

@@ -63,10 +63,10 @@ def broken_pixels(name: str | Path) -> Iterator[None]:
 
 
 def open_raster(path: str | Path) -> DatasetReader:
-    """Open a raster for reading.
+    """Open a raster of real numbers for reading.
 
     Raises:
-        InputError: ``missing_file`` or ``unreadable``.
+        InputError: ``missing_file`` or ``unreadable``; ``bad_band`` where numbers are complex.
     """
     if not may_be_there(path):
         raise InputError(f"There is no file {path}.", hint="Check the path.", code="missing_file")
@@ -83,6 +83,12 @@ def open_raster(path: str | Path) -> DatasetReader:
             f"{path} holds no raster band ({dataset.count} bands, {dataset.width} × {dataset.height} pixels).",
             hint="For a container file, name one of its subdatasets.",
             code="unreadable",
+        )
+    if kinds := sorted({kind for kind in dataset.dtypes if kind.startswith("complex")}):
+        raise InputError(
+            f"{path} holds complex numbers ({', '.join(kinds)}), as radar images do before their amplitude is taken.",
+            hint="Take the amplitude of a band first: gdal_calc.py -A IN --calc='abs(A)' --type=Float32 --outfile=OUT.",
+            code="bad_band",
         )
     keep_blocks(dataset)
     return dataset

@@ -17,6 +17,11 @@ def blocks_of(wanted: Window) -> list[Window]:
     return [Window(j * BLOCK, i * BLOCK, BLOCK, BLOCK) for i in rows for j in columns]
 
 
+def reach_of(factor: float) -> float:
+    """Return how far from its centre a pixel is resampled from, in pixels of the scaled grid."""
+    return max(1.0, factor)
+
+
 def source_window(target: Window, factor: float, height: int, width: int) -> Window:
     """Return the window of the scaled grid that a window of the reference grid is made from.
 
@@ -26,7 +31,7 @@ def source_window(target: Window, factor: float, height: int, width: int) -> Win
         height: rows of the scaled grid.
         width: columns of the scaled grid.
     """
-    reach = max(1.0, factor)
+    reach = reach_of(factor)
     spans = []
     for first, length, limit in ((target.row_off, target.height, height), (target.col_off, target.width, width)):
         start = int(np.floor((first + 0.5) * factor - reach - 0.5))
@@ -80,5 +85,5 @@ def _kernel(first: int, length: int, source_first: int, source_length: int, fact
     """Triangle weights ``[target, source]``, one row a target pixel."""
     centres = _centres(first, length, factor)[:, None]
     places = np.arange(source_first, source_first + source_length)[None, :] + 0.5
-    kernel: NDArray[np.float64] = np.clip(1 - np.abs(places - centres) / max(1.0, factor), 0, None)
+    kernel: NDArray[np.float64] = np.clip(1 - np.abs(places - centres) / reach_of(factor), 0, None)
     return kernel

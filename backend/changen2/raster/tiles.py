@@ -168,44 +168,37 @@ class TileGrid:
             axes.append(Axis(length, tile, min(overlap, tile // 2), side))
         return cls(*axes)
 
-    def blocks(self, wanted: Window) -> Iterator[Block]:
-        """Yield, row by row, the blocks with tiles that have a say in a pixel of ``wanted``."""
-        for i in range(self.rows.blocks):
-            for j in range(self.columns.blocks):
-                block = Block(self, i, j, wanted)
-                if block.row_tiles and block.column_tiles:
-                    yield block
+    def blocks(self, wanted: Window, inside: NDArray[np.bool_] | None = None) -> Iterator[Block]:
+        """Yield, row by row, the blocks with tiles that have a say in a pixel of ``wanted``.
 
-    def count_tiles(self, wanted: Window) -> int:
-        """Return how many tiles have a say in a pixel of ``wanted``."""
-        return sum(len(block.row_tiles) * len(block.column_tiles) for block in self.blocks(wanted))
+        Args:
+            wanted: the window of the raster that is asked for.
+            inside: ``[rows, columns]`` of tiles, those that are wanted if they have a say; None: all.
+        """
+        for i in range(self.rows.blocks):
+            rows = _needed(self.rows, i, wanted.row_off, wanted.row_off + wanted.height)
+            for j in range(self.columns.blocks):
+                columns = _needed(self.columns, j, wanted.col_off, wanted.col_off + wanted.width)
+                tiles = ((row, column) for row in rows for column in columns)
+                if needed := tuple(tile for tile in tiles if inside is None or inside[tile]):
+                    yield Block(self, i, j, needed)
 
 
 @dataclass(frozen=True)
 class Block:
-    """One block of a tile grid, with the tiles needed for a wanted window.
+    """One block of a tile grid, with the tiles that are needed.
 
     Args:
         grid: the grid it belongs to.
         i: row of blocks.
         j: column of blocks.
-        wanted: the window of the raster that is asked for.
+        tiles: row and column of those that start here and have a say in a wanted pixel, row by row.
     """
 
     grid: TileGrid
     i: int
     j: int
-    wanted: Window
-
-    @property
-    def row_tiles(self) -> list[int]:
-        """Rows of tiles that start here and have a say in a wanted pixel."""
-        return _needed(self.grid.rows, self.i, self.wanted.row_off, self.wanted.row_off + self.wanted.height)
-
-    @property
-    def column_tiles(self) -> list[int]:
-        """Columns of tiles that start here and have a say in a wanted pixel."""
-        return _needed(self.grid.columns, self.j, self.wanted.col_off, self.wanted.col_off + self.wanted.width)
+    tiles: tuple[tuple[int, int], ...]
 
     @property
     def reach(self) -> Window:

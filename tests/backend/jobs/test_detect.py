@@ -37,8 +37,8 @@ def polygons(result):
     return shapely.from_wkb(wkb), dict(zip(meta["fields"], fields, strict=True)), meta["crs"]
 
 
-def write_polygon(path, polygon):
-    geometry = np.array([shapely.to_wkb(polygon)], dtype=object)
+def write_polygon(path, *polygons):
+    geometry = np.array([shapely.to_wkb(polygon) for polygon in polygons], dtype=object)
     pyogrio.raw.write(path, geometry, field_data=[], fields=[], geometry_type="Polygon", crs="EPSG:32633")
 
 
@@ -164,6 +164,40 @@ def test_nan_is_nodata_and_the_stretch_is_one_for_the_raster(scene, tmp_path, wr
     assert lost.sum() == 100 and lost[20:30, 20:30].all()
     stretch = json.loads((tmp_path / "run/manifest.json").read_text())["inputs"]["before"]["stretch"]
     assert stretch["low"][0] == pytest.approx(np.nanpercentile(before[0], 2), rel=1e-5)
+
+
+@pytest.mark.parametrize("block", [128, 4096])
+@pytest.mark.parametrize("options", [{}, {"gsd": 0.8}, {"gsd": 0.3}, {"tile_size": 64}])
+def test_scattered_places_cost_their_own_tiles_and_give_what_the_whole_gives_there(
+    pair, tmp_path, difference, monkeypatch, options, block
+):
+    monkeypatch.setattr("changen2.raster.tiles.BLOCK_PIXELS", block)
+    places = [
+        shapely.Point(500_000 + x, 5_200_000 - y).buffer(radius)
+        for x, y, radius in ((20, 20, 18), (95, 75, 9), (190, 140, 3), (185, 10, 0.4))
+    ]
+    write_polygon(tmp_path / "aoi.gpkg", *places)
+    whole = difference(*pair, tmp_path / "whole", **options)
+    part = difference(*pair, tmp_path / "part", aoi=str(tmp_path / "aoi.gpkg"), **options)
+    for name in MAPS:
+        with rasterio.open(part["outputs"][name]) as output:
+            values, place, nodata = output.read(1), output.transform @ (0, 0), output.nodata
+            inside = rasterio.features.geometry_mask(places, values.shape, output.transform, invert=True)
+        column, row = round((place[0] - 500_000) / 0.5), round((5_200_000 - place[1]) / 0.5)
+        there = read(whole["outputs"][name])[row : row + values.shape[0], column : column + values.shape[1]]
+        assert (values == np.where(inside, there, nodata)).all(), name
+    assert part["summary"]["valid_px"] == inside.sum() > 0
+    counts = [json.loads((tmp_path / run / "manifest.json").read_text())["tiles"]["count"] for run in ("whole", "part")]
+    asked = EstimateRequest(before=str(pair[0]), after=str(pair[1]), aoi=str(tmp_path / "aoi.gpkg"), **options)
+    assert estimate(asked)["tiles"] == counts[1] < counts[0]
+
+
+def test_places_between_the_pixels_are_refused_before_the_work(pair, tmp_path, difference):
+    between = [shapely.box(x, 5_199_950.05, x + 0.1, 5_199_950.15) for x in (500_020.05, 500_150.05)]
+    write_polygon(tmp_path / "aoi.gpkg", *between)
+    with pytest.raises(InputError, match="hold no pixel") as caught:
+        difference(*pair, tmp_path / "run", aoi=str(tmp_path / "aoi.gpkg"))
+    assert caught.value.code == "empty_extent" and not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -8,6 +8,8 @@ import pyogrio
 import pytest
 import shapely
 from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyproj import Transformer
 from rasterio.crs import CRS
 
@@ -120,6 +122,30 @@ def test_a_spike_masks_no_pixel(layer):
     area = Area.choose(GRID, aoi=layer(shapely.Polygon(spiked)))
     assert area.window == alone.window
     assert alone.mask(GRID.window).any() and (area.mask(GRID.window) == alone.mask(GRID.window)).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    seed=st.integers(0, 1000), count=st.integers(1, 5), factor=st.sampled_from([1, 0.7, 2.5]), south_up=st.booleans()
+)
+def test_windows_in_which_a_pixel_counts_are_met_and_few_others(seed, count, factor, south_up):
+    grid = replace(GRID, transform=GRID.transform @ Affine(1, 0, 0, 0, -1, 300)) if south_up else GRID
+    random = np.random.default_rng(seed)
+    places = np.stack([random.uniform(500_000, 500_200, count), random.uniform(5_199_850, 5_200_000, count)], 1)
+    shapes = list(shapely.buffer(shapely.points(places), random.uniform(0.05, 15, count)))
+    area, other = Area(grid, grid.window, shapes), grid.scaled(factor)
+    rows, columns = (np.linspace(0, length, 5).astype(int) for length in (other.height, other.width))
+    spans = (np.stack([edges[:-1], edges[1:]], 1).astype(float) for edges in (rows, columns))
+    met, inside = area.meets(other, *spans), area.mask(grid.window)
+    centres = ((np.arange(length) + 0.5) * factor for length in inside.shape)
+    at = [
+        np.minimum(np.searchsorted(edges, centre) - 1, 3)
+        for edges, centre in zip((rows, columns), centres, strict=True)
+    ]
+    counts = np.zeros((4, 4), bool)
+    np.logical_or.at(counts, np.ix_(*at), inside)
+    assert met[counts].all() and met.sum() <= counts.sum() + 4 * count
+    assert area.is_empty() == (not counts.any())
 
 
 def test_a_table_without_shapes_is_no_polygon_layer(tmp_path):

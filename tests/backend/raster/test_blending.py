@@ -12,12 +12,11 @@ def blended(field, grid, wanted, folder):
     carry = Carry(folder, grid)
     for block in grid.blocks(wanted):
         sums = BlockSums(block, 1)
-        for row in block.row_tiles:
-            for column in block.column_tiles:
-                (r0, r1), (c0, c1) = grid.rows.seen(row), grid.columns.seen(column)
-                tile = np.zeros((1, grid.rows.tile, grid.columns.tile), np.uint16)
-                tile[0, : r1 - r0, : c1 - c0] = field[r0:r1, c0:c1] + 7 * row + 13 * column
-                sums.add(row, column, tile)
+        for row, column in block.tiles:
+            (r0, r1), (c0, c1) = grid.rows.seen(row), grid.columns.seen(column)
+            tile = np.zeros((1, grid.rows.tile, grid.columns.tile), np.uint16)
+            tile[0, : r1 - r0, : c1 - c0] = field[r0:r1, c0:c1] + 7 * row + 13 * column
+            sums.add(row, column, tile)
         core = block.core
         part = carry.finish(sums)
         out[core.row_off : core.row_off + core.height, core.col_off : core.col_off + core.width] = part[0]

@@ -18,11 +18,10 @@ def test_beyond_its_edge_the_raster_is_mirrored(height, width):
     grid = TileGrid.plan(height, width, 64, 16)
     (block,) = grid.blocks(Window(0, 0, width, height))
     pixels = BlockPixels(block, image, 255 - image, np.ones((height, width), bool))
-    for row in block.row_tiles:
-        for column in block.column_tiles:
-            (top, bottom), (left, right) = grid.rows.seen(row), grid.columns.seen(column)
-            high = min(grid.rows.tile, 2 * (bottom - top) - 1)
-            wide = min(grid.columns.tile, 2 * (right - left) - 1)
-            before, after = (tile[:, :high, :wide] for tile in pixels.tile(row, column))
-            expected = mirrored[:, top : top + high, left : left + wide]
-            assert np.array_equal(before, expected) and np.array_equal(after, 255 - expected)
+    for row, column in block.tiles:
+        (top, bottom), (left, right) = grid.rows.seen(row), grid.columns.seen(column)
+        high = min(grid.rows.tile, 2 * (bottom - top) - 1)
+        wide = min(grid.columns.tile, 2 * (right - left) - 1)
+        before, after = (tile[:, :high, :wide] for tile in pixels.tile(row, column))
+        expected = mirrored[:, top : top + high, left : left + wide]
+        assert np.array_equal(before, expected) and np.array_equal(after, 255 - expected)

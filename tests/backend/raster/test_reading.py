@@ -134,6 +134,14 @@ def test_bands_of_several_types_are_refused(image, write_raster, tmp_path):
     assert valid_on(path, own, bands=(2,)).all()
 
 
+@pytest.mark.parametrize("kind", ["complex_int16", "complex64", "complex128"])
+def test_complex_numbers_are_refused_before_half_of_them_is_dropped(write_raster, kind):
+    path = write_raster("radar.tif", np.full((1, 8, 8), 3 + 4j, np.complex64), dtype=kind)
+    with pytest.raises(InputError, match=kind) as caught:
+        open_raster(path)
+    assert caught.value.code == "bad_band" and "amplitude" in caught.value.hint
+
+
 @pytest.mark.parametrize("mosaic", [False, True])
 def test_a_change_probability_is_no_image(pair, image, tmp_path, write_raster, difference, mosaic):
     path = difference(*pair, tmp_path / "run")["outputs"]["change_probability"]

@@ -77,8 +77,12 @@ def test_swipe_opens_images_that_are_not_in_the_project_as_the_model_saw_them(pa
     assert levels == pytest.approx([1000 * 255 / 4000, 3000 * 255 / 4000], abs=2)
 
 
-def test_images_that_have_gone_are_said_to_have_gone(panel, tmp_path, qtbot):
-    (tmp_path / "after.tif").unlink()
+@pytest.mark.parametrize("in_project", [True, False])
+def test_images_that_have_gone_are_said_to_have_gone(panel, project, tmp_path, qtbot, in_project):
+    after = tmp_path / "after.tif"
+    after.unlink()
+    if in_project:
+        project.addMapLayer(QgsRasterLayer(str(after), "Town after", "gdal"))  # as a project is read without its file
     with qtbot.waitSignal(panel.refused) as signal:
         QTest.mouseClick(panel.swipe, Qt.MouseButton.LeftButton)
     assert "no longer where they were" in signal.args[0] and not panel.swipe.isChecked()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -177,7 +179,7 @@ class ClusterPredictor:
                 sums.sums[:, top : top + row.decided.height] += part_sums
                 top = row.reach.row_off - block.reach.row_off
                 valid[top : top + row.reach.height] = part_valid
-                on_tiles(len(block.column_tiles))
+                on_tiles(len(row.tiles))
             if block.i > done_above:
                 done_above = block.i
                 carry.forget_above(block.i)
@@ -187,4 +189,4 @@ class ClusterPredictor:
 def rows_of(block: Block) -> Iterator[Block]:
     """A block's wanted rows of tiles, each as a block of its own."""
     grid = TileGrid(replace(block.grid.rows, tiles_per_block=1), block.grid.columns)
-    return (Block(grid, row, block.j, block.wanted) for row in block.row_tiles)
+    return (Block(grid, row, block.j, tuple(tiles)) for row, tiles in groupby(block.tiles, key=itemgetter(0)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+import numpy as np
 from rasterio.windows import Window
 
 from changen2.errors import InputError
@@ -18,8 +20,8 @@ from changen2.raster.gdal import cache_for
 from changen2.raster.grid import Grid
 from changen2.raster.ground import ground_sampling_distance
 from changen2.raster.reading import check_overlap, open_raster
-from changen2.raster.resampling import source_window
-from changen2.raster.tiles import TileGrid
+from changen2.raster.resampling import reach_of, source_window
+from changen2.raster.tiles import Block, TileGrid
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,22 @@ class Plan:
     def tile(self) -> tuple[int, int]:
         """Height and width of what the model sees at once, in pixels of the working grid."""
         return self.tiles.rows.tile, self.tiles.columns.tile
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """The blocks with tiles that have a say in a pixel of the area, row by row."""
+        # A pixel of the area is made from working pixels whose centres lie that far around its own.
+        around = 0.0 if self.factor == 1 else reach_of(self.factor) + 1
+        spans = (
+            np.add([axis.counted(tile) for tile in range(axis.tiles)], (-around, around))
+            for axis in (self.tiles.rows, self.tiles.columns)
+        )
+        return list(self.tiles.blocks(self.wanted, self.area.meets(self.work_grid, *spans)))
+
+    @property
+    def tile_count(self) -> int:
+        """How many tiles the model looks at."""
+        return sum(len(block.tiles) for block in self.blocks)
 
     @property
     def memory_bytes(self) -> int:
