@@ -37,7 +37,7 @@ SPLITS = ("train", "val")
 
 PER_PAIR = ("create", "remove", "edit")
 
-EDITION = 7
+EDITION = 8
 """Raised where pairs follow from a request in another way than before: an unfinished set of another is not resumed."""
 
 

@@ -14,6 +14,7 @@ from shapely.geometry import Polygon, box
 
 from changen2.errors import Cancelled, InputError
 from changen2.gpcm import regions
+from changen2.gpcm.labels import Box
 from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis import image_drawing, plan
 from changen2.jobs.synthesize import synthesize
@@ -370,7 +371,7 @@ def test_without_labels_instances_are_removed(write_raster, flat, tmp_path):
 def test_the_seed_decides_what_an_exemplar_start_is_made_of(image, town, flat, tmp_path, monkeypatch):
     seeds = []
     monkeypatch.setattr(
-        image_drawing, "start_picture", lambda *given, **_: seeds.append(tuple(given[4])) or (given[0], {})
+        image_drawing, "start_picture", lambda *given, **_: seeds.append(tuple(given[6])) or (given[0], {})
     )
     flat(image, tmp_path / "out", events=town, seed=11, init="exemplar")
     assert {(seed, step) for seed, step, *_ in seeds} == {(11, 1), (11, 2)}
@@ -389,6 +390,27 @@ def test_an_exemplar_start_is_recorded(image, write_raster, town, flat, tmp_path
     assert "picture of the wanted class" in manifest["start"]
     after, other = bands(tmp_path / "out/image_t1.tif"), bands(tmp_path / "noise/image_t1.tif")
     assert not np.array_equal(after, other)
+
+
+def test_an_area_of_interest_hides_nothing_of_what_stands_around(write_raster, events, flat, tmp_path, monkeypatch):
+    """The generator is told of the houses beside it, and no ground is where they are."""
+    values = np.random.default_rng(0).integers(60, 140, (3, 200, 200)).astype(np.uint8)
+    labels = np.full((1, 200, 200), 5, np.uint8)
+    labels[0, 60:90, 60:90] = labels[0, 60:90, 100:130] = 4
+    drawn, aoi = events((at(58, 58, 92, 92), "remove", "", 1)), events((at(50, 50, 95, 95), "", "", 1), name="aoi.gpkg")
+    told = []
+
+    def start(before, wanted, change, valid, exemplars_at, ground_at, *rest):
+        told.append((wanted, ground_at(Box(0, 0, *wanted.shape))))
+        return before, {}
+
+    monkeypatch.setattr(image_drawing, "start_picture", start)
+    image, given = write_raster("image.tif", values), write_raster("labels.tif", labels)
+    for name, area in (("whole", None), ("part", aoi)):
+        flat(image, tmp_path / name, events=drawn, labels=given, init="exemplar", aoi=area)
+    assert all(np.array_equal(*pair) for pair in zip(*told, strict=True))
+    wanted, ground = told[0]
+    assert (wanted == 4).any() and np.array_equal(ground, wanted != 4)
 
 
 def test_an_area_of_interest_masks_what_lies_outside(image, town, flat, tmp_path):
