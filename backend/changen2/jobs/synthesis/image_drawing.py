@@ -111,17 +111,17 @@ class Drawing:
         self._exemplars: ExemplarsAt | None = None
         self._done = self._total = 0
         self._sources: Counter[str] = Counter()
-        self._regions = 0
+        self._regions = self._kept_encoded = self._kept_sampled = 0
         self._drawing_s = self._writing_s = 0.0
         self._written_px = 0
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Numbers for the caller."""
+        """Numbers for the caller, of steps that an earlier run finished, too."""
         found = {
             "regions": self._regions,
-            "encoded_tiles": self._synthesizer.encoded,
-            "sampled_tiles": self._synthesizer.sampled,
+            "encoded_tiles": self._kept_encoded + self._synthesizer.encoded,
+            "sampled_tiles": self._kept_sampled + self._synthesizer.sampled,
             "device": str(self._plan.device),
         }
         return {**found, "exemplars": dict(self._sources)} if self._plan.exemplars else found
@@ -147,7 +147,7 @@ class Drawing:
         todo = [(step, mine) for step, mine in zip(plan.steps, regions, strict=True) if step.number not in finished]
         exemplar = plan.exemplars is not None
         self._total = sum(self._synthesizer.looks(r, step.number, exemplar) for step, mine in todo for r in mine)
-        self._regions = sum(len(mine) for _, mine in todo)
+        self._regions = sum(map(len, regions))
         if plan.exemplars is not None and any(mine for _, mine in todo):
             self._exemplars = plan.exemplars()
         raw: list[Patch] = []
@@ -158,12 +158,20 @@ class Drawing:
                 kept = json.loads(blocks_file.read_text(encoding="utf8"))
                 blocks = [(row, column) for row, column in kept["blocks"]]
                 self._sources.update(kept["exemplars"])
+                self._kept_encoded += kept["encoded"]
+                self._kept_sampled += kept["sampled"]
                 raw.append(Patch(self._work / f"raw_t{step.number}.tif", blocks))
                 names += self._names(step)
                 continue
-            before = self._sources.copy()
+            before, synthesizer = self._sources.copy(), self._synthesizer
+            encoded, sampled = synthesizer.encoded, synthesizer.sampled
             raw.append(self._draw(step, mine))
-            kept = {"blocks": [list(place) for place in raw[-1].blocks], "exemplars": self._sources - before}
+            kept = {
+                "blocks": [list(place) for place in raw[-1].blocks],
+                "exemplars": self._sources - before,
+                "encoded": synthesizer.encoded - encoded,
+                "sampled": synthesizer.sampled - sampled,
+            }
             blocks_file.write_text(json.dumps(kept), encoding="utf8")
             made = self._write(step, raw)
             names += made
