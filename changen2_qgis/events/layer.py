@@ -190,6 +190,9 @@ def sound_polygon(geometry: QgsGeometry) -> tuple[QgsGeometry, str]:
         note = "The polygon crossed itself and was repaired. Look whether it is as you meant it; undo takes it back."
     if sound.isEmpty() or not sound.area() > 0:
         raise InputError("The polygon encloses no area.", "Draw it again with at least three corners.", "no_area")
+    # The layer has plain coordinates; a height or measure would keep all of it from being saved.
+    sound.get().dropZValue()
+    sound.get().dropMValue()
     sound.convertToMultiType()
     return sound, note
 

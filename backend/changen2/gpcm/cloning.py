@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.ndimage
+import scipy.signal
+from numpy.typing import NDArray
 
 from changen2.gpcm.libraries import Mask, Picture
 
@@ -15,6 +17,12 @@ REACH = 3
 
 TRIES = 150
 """Pieces that are compared."""
+
+USUAL = 5, 95
+"""Percentiles of each colour of the place's rim between which it is usual there."""
+
+STRANGE = 0.3
+"""Most of a piece that may have colours that the place's rim does not: more is another object."""
 
 LARGEST_SIDE = 512
 """Pixels along a place; comparing pieces takes time with its area."""
@@ -40,8 +48,8 @@ def clone_ground(before: Picture, place: Mask, ground: Mask, rng: np.random.Gene
         rng: decides which pieces are tried.
 
     Returns:
-        Colours of the place's pixels, in their order [3, n]; None where no piece lies within reach, or where the place
-        is too large to compare pieces for.
+        Colours of the place's pixels, in their order [3, n]; None where no piece that looks like the rim lies within
+        reach, where no ground is at the rim, or where the place is too large to compare pieces for.
     """
     rows, columns = scipy.ndimage.find_objects(place.astype(np.uint8))[0]
     if max(rows.stop - rows.start, columns.stop - columns.start) > LARGEST_SIDE:
@@ -50,28 +58,33 @@ def clone_ground(before: Picture, place: Mask, ground: Mask, rng: np.random.Gene
     bottom, right = min(rows.stop + RING, place.shape[0]), min(columns.stop + RING, place.shape[1])
     inside = place[top:bottom, left:right]
     ring = scipy.ndimage.binary_dilation(inside, iterations=RING) & ~inside & ground[top:bottom, left:right]
+    if not ring.any():
+        return None
     height, width = inside.shape
     reach = REACH * max(height, width)
     here = before[:, top:bottom, left:right][:, ring].astype(np.float64)
-
-    def misfit(down: int, across: int) -> float:
-        """How unlike the rim of the piece so far away is."""
-        first, last = (top + down, left + across), (bottom + down, right + across)
-        if min(first) < 0 or last[0] > place.shape[0] or last[1] > place.shape[1]:
-            return np.inf
-        there = slice(first[0], last[0]), slice(first[1], last[1])
-        if not ground[there][inside].all():
-            return np.inf
-        return float(np.abs(before[:, there[0], there[1]][:, ring] - here).mean()) if ring.any() else 0.0
-
-    low = np.maximum([-top, -left], -reach)
-    high = np.minimum([place.shape[0] - bottom, place.shape[1] - right], reach)
-    best = min(rng.integers(low, high + 1, (TRIES, 2)).tolist(), key=lambda offset: misfit(*offset))
-    # Then to the pixel, for furrows and walls to meet.
-    near = range(-RING, RING + 1)
-    best = min(
-        ([best[0] + down, best[1] + across] for down in near for across in near), key=lambda offset: misfit(*offset)
-    )
-    if misfit(*best) == np.inf:
+    # The rim alone does not tell: a neighbour's house has a yard around it, too.
+    low, high = np.percentile(here, USUAL, axis=1)[:, :, None, None]
+    strange = ((before < low) | (before > high)).any(0)
+    fits = (_covered(inside, ~ground) == 0) & (_covered(inside, strange) <= STRANGE * inside.sum())
+    rows, columns = (slice(max(first - reach, 0), first + reach + 1) for first in (top, left))
+    pieces = np.argwhere(fits[rows, columns]) + np.array([rows.start, columns.start])
+    if not len(pieces):
         return None
-    return before[:, top + best[0] : bottom + best[0], left + best[1] : right + best[1]][:, inside]
+
+    def misfit(corner: NDArray[np.int64]) -> float:
+        """How unlike the rim of a piece is."""
+        row, column = corner
+        rim = before[:, row : row + height, column : column + width][:, ring]
+        return float(np.abs(rim - here).mean())
+
+    best = min(rng.choice(pieces, TRIES), key=misfit)
+    # Then to the pixel, for furrows and walls to meet.
+    row, column = min(pieces[(np.abs(pieces - best) <= RING).all(1)], key=misfit)
+    return before[:, row : row + height, column : column + width][:, inside]
+
+
+def _covered(inside: Mask, mask: Mask) -> NDArray[np.float32]:
+    """How many pixels of a mask a place covers, by where the corner of its box is laid [rows, columns]."""
+    turned = inside[::-1, ::-1].astype(np.float32)
+    return np.rint(scipy.signal.oaconvolve(mask.astype(np.float32), turned, "valid"))

@@ -4,7 +4,7 @@ That is a whole object of the same raster, turned and stretched into the change;
 an object drawn by code; and for what is neither, a patch of the class from the same raster or from another picture. It
 is noised to some level and denoised to fit its surroundings. What goes on with an object of its class that stays begins
 as that object, mirrored inwards: half a house does not become another one. What is to become background begins as a
-piece of ground nearby that continues its rim, or as its surroundings, mirrored inwards.
+piece of ground nearby that continues its rim, or as the ground around it, mirrored inwards.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from changen2.gpcm.cloning import clone_ground, within_reach
 from changen2.gpcm.fitting import fit_object
 from changen2.gpcm.labels import Box, mirrored_places
-from changen2.gpcm.libraries import Exemplars, ExemplarsAt, Library, Mask, Picture
+from changen2.gpcm.libraries import Exemplars, ExemplarsAt, GroundAt, Library, Mask, Picture
 
 BACKGROUND = 0
 """The generator's class of what is nothing else; nothing can be copied for it."""
@@ -44,6 +44,9 @@ TOUCHES = 0.15
 
 NARROW = 1.5
 """Most pixels of a region for each of the object that its mirror image is of: more would only repeat its rim."""
+
+SLIVER = 5
+"""Pixels of ground along each side that what is removed is filled with where no piece of ground fits."""
 
 BAND = 256
 """Rows that are mirrored at once, which bounds memory."""
@@ -73,7 +76,9 @@ def start_picture(
     before: Picture,
     wanted: NDArray[np.uint8],
     change: Mask,
+    valid: Mask,
     exemplars_at: ExemplarsAt,
+    ground_at: GroundAt,
     seed: Sequence[int],
     counted: Mask | None = None,
     check: Callable[[], None] = lambda: None,
@@ -84,7 +89,9 @@ def start_picture(
         before: the image [3, h, w].
         wanted: the generator's classes [h, w].
         change: [h, w].
+        valid: where there is an image; nothing is taken from elsewhere [h, w].
         exemplars_at: what they come from, by the box around a region.
+        ground_at: what shows ground, by a box around a region that is to become background.
         seed: numbers that decide which are tried.
         counted: only regions that meet it are counted [h, w]; all where None.
         check: called before each region; may raise to cancel.
@@ -92,11 +99,11 @@ def start_picture(
     Returns:
         The picture [3, h, w], equal to ``before`` outside the change, and how many regions came from which source.
     """
-    picture = mirrored(before, change)
+    stays = ~change & valid
+    picture = mirrored(before, change, stays)
     sources: dict[str, int] = {}
     for value in np.unique(wanted[change]) if change.any() else []:
         regions, _ = scipy.ndimage.label(change & (wanted == value), np.ones((3, 3), int))
-        stays = ~change & (wanted == value)
         for number, window in enumerate(scipy.ndimage.find_objects(regions), 1):
             check()
             inside = regions[window] == number
@@ -105,12 +112,18 @@ def start_picture(
             if value == BACKGROUND:
                 # Only what is near is looked at: a large change may hold thousands of regions.
                 near = within_reach(window, change.shape)
-                ground = clone_ground(before[:, near[0], near[1]], regions[near] == number, stays[near], rng)
-                if ground is not None:
-                    picture[:, window[0], window[1]][:, inside] = ground
+                nearby, place = before[:, near[0], near[1]], regions[near] == number
+                ground = stays[near] & ground_at(Box(near[0].start, near[1].start, near[0].stop, near[1].stop))
+                colours = clone_ground(nearby, place, ground, rng)
+                if colours is None:
+                    # A sliver between two roofs is their shadow rather than a yard.
+                    wide = scipy.ndimage.binary_opening(ground, np.ones((SLIVER, SLIVER), bool))
+                    colours = mirrored(nearby, place, wide)[:, place] if wide.any() else None
+                if colours is not None:
+                    picture[:, window[0], window[1]][:, inside] = colours
             else:
                 rows, columns = window
-                laid, source = _continued(before, window, inside, stays), SAME_OBJECT
+                laid, source = _continued(before, window, inside, stays & (wanted == value)), SAME_OBJECT
                 if laid is None:
                     exemplars = exemplars_at(Box(rows.start, columns.start, rows.stop, columns.stop))
                     ground_colour = before[:, rows, columns][:, inside].mean(1)
@@ -169,20 +182,27 @@ def _laid(
     return (_tiled(patch, inside.shape), patch.source) if patch else (None, SURROUNDINGS)
 
 
-def mirrored(before: Picture, change: Mask) -> Picture:
-    """The image with its change filled by what lies around it, mirrored at the change's rim [3, h, w]."""
+def mirrored(before: Picture, change: Mask, source: Mask | None = None) -> Picture:
+    """The image with its change filled by what lies around it, mirrored at the change's rim [3, h, w].
+
+    Args:
+        before: the image [3, h, w].
+        change: [h, w].
+        source: pixels outside the change that may fill it [h, w]; all of them where None.
+    """
     picture = before.copy()
-    if not change.any() or change.all():
+    source = ~change if source is None else source
+    if not change.any() or not source.any():
         return picture
-    nearest = scipy.ndimage.distance_transform_edt(change, return_distances=False, return_indices=True)
+    nearest = scipy.ndimage.distance_transform_edt(~source, return_distances=False, return_indices=True)
     limits = np.array(change.shape)[:, None] - 1
     for top in range(0, len(change), BAND):
         places = np.stack(np.nonzero(change[top : top + BAND]))
         places[0] += top
         rim = nearest[:, places[0], places[1]]
         across = np.clip(2 * rim - places, 0, limits)
-        # A mirrored place may lie in the change again (a narrow gap): the rim itself never does.
-        taken = np.where(change[across[0], across[1]], rim, across)
+        # A mirrored place may be none to take from (a narrow gap): the rim itself always is one.
+        taken = np.where(source[across[0], across[1]], across, rim)
         picture[:, places[0], places[1]] = before[:, taken[0], taken[1]]
     return picture
 

@@ -75,6 +75,10 @@ class Exemplars:
 ExemplarsAt = Callable[[Box], Exemplars]
 """What a change may start from, by the box around it, in pixels of the picture that it is part of."""
 
+GroundAt = Callable[[Box], Mask]
+"""Which pixels of a box of a picture show ground [h, w], which what is removed may be filled with; some of those that
+change may be among them."""
+
 
 class Elsewhere:
     """A library without what it shows at one place: a house that is built anew must not be the one that stood there.

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
+from changen2.gpcm.labels import Box
 from changen2.gpcm.synthesis import Generator
 from changen2.heap import kept_memory
 from changen2.jobs.runs.folder import SERIES, run_folder, series_there
@@ -29,12 +31,13 @@ from changen2.jobs.synthesis.image_drawing import Drawing, DrawingPlan
 from changen2.jobs.synthesis.instance_raster import AUTO
 from changen2.jobs.synthesis.label_series import LabelRaster, copy_labels, write_change
 from changen2.jobs.synthesis.model_defaults import settled, unheard
-from changen2.jobs.synthesis.overlays import Cropped
+from changen2.jobs.synthesis.overlays import Cropped, SparseRaster
 from changen2.jobs.synthesis.plan import Inputs, files_of, let_happen, make_drawing_plan, open_inputs
 from changen2.models.devices import PRECISIONS
 from changen2.models.registry import ModelCard, card_of, load_generator
 from changen2.protocol import SynthesizeRequest, validate
 from changen2.raster.area import Area
+from changen2.raster.cover import Cover, polygonal
 from changen2.raster.gdal import gdal_environment
 
 
@@ -95,7 +98,7 @@ def run_with(
             note_request(folder.work, "synthesize", request)
             names += drawing.run()
             rates.remember(request, card, drawing.rates)
-            rows = _rows_of_output(series.rows, inputs.area)
+            rows = _rows_of_output(series, inputs.area)
             write_events(folder.work / "change_events.gpkg", rows, inputs.area.grid)
             summary = {
                 "steps": len(series.steps),
@@ -150,14 +153,40 @@ def _write_labels(inputs: Inputs, series: EventSeries, work: Path, reporter: Rep
     return names, changed
 
 
-def _rows_of_output(rows: list[EventRow], area: Area) -> list[EventRow]:
-    """The events that act in the area asked for, in the coordinates of the outputs."""
-    inside = rows_inside(rows, area)
+def _rows_of_output(series: EventSeries, area: Area) -> list[EventRow]:
+    """What events do in the area asked for, in the coordinates of the outputs."""
+    inside = _cut_off(rows_inside(series.rows, area), series, area)
     if area.grid.crs is not None:
         return inside
     # Without CRS the pixels of a cropped output count from its own corner.
     corner = np.array([area.window.col_off, area.window.row_off])
     return [replace(row, geometry=shapely.transform(row.geometry, lambda places: places - corner)) for row in inside]
+
+
+def _cut_off(rows: list[EventRow], series: EventSeries, area: Area) -> list[EventRow]:
+    """Events without what of them lies beside the window: of the cut ones the changed pixels in it are counted."""
+    frame = shapely.box(*area.grid.crop(area.window).bounds())
+    kept = []
+    for row in rows:
+        if not frame.covers(row.geometry):
+            geometry = polygonal(row.geometry.intersection(frame))
+            row = replace(
+                row, geometry=geometry, area_px=min(row.area_px, _changed_px(geometry, row.step, series, area))
+            )
+        kept.append(row)
+    return kept
+
+
+def _changed_px(geometry: BaseGeometry, step: int, series: EventSeries, area: Area) -> int:
+    """How many pixels under a shape change at a step, in the window asked for."""
+    cover, count = Cover([geometry]), 0
+    change = SparseRaster(series.steps[step - 1].change, area.grid, 0)
+    for block in Box.of(area.window).blocks():
+        part = area.grid.crop(block.window)
+        if geometry.intersects(shapely.box(*part.bounds())):
+            count += int((cover.burn(block.shape, part.transform) & (change.read(block) == 1)).sum())
+    change.close()
+    return count
 
 
 def _manifest(

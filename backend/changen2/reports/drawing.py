@@ -25,6 +25,7 @@ from changen2.gpcm.labels import Box
 from changen2.gpcm.libraries import ArrayLibrary, Elsewhere
 from changen2.gpcm.regions import CELL, Region
 from changen2.gpcm.synthesis import Generator, Settings, Synthesizer
+from changen2.jobs.synthesis.condition import ground_classes
 from changen2.jobs.synthesis.exemplar_libraries import exemplars_for, look_of_pixels
 from changen2.jobs.synthesis.image_series import mirrored_read
 
@@ -150,8 +151,15 @@ def draw_edit(
         names = list(AERIAL.names.values())
         known = exemplars_for(look_of_pixels(before.reshape(3, -1)), names, settings.gsd, settings.seed)
         own = ArrayLibrary("same tile", before, exemplars)
+        ground = ground_classes(names)[wanted]
         start, _ = start_picture(
-            before, wanted, change, lambda place: replace(known, own=[Elsewhere(own, place)]), [settings.seed]
+            before,
+            wanted,
+            change,
+            np.ones_like(change),
+            lambda place: replace(known, own=[Elsewhere(own, place)]),
+            lambda place: _cut(ground, place).astype(bool),
+            [settings.seed],
         )
     (piece,) = Synthesizer(generator, settings, precision=precision).draw(
         region, TileScene(before, wanted, change), 1, start

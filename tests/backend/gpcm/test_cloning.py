@@ -61,3 +61,20 @@ def test_a_whole_quarter_is_not_compared():
     place = np.zeros((LARGEST_SIDE + 40, LARGEST_SIDE + 40), bool)
     place[10:-10, 10:-10] = True
     assert clone_ground(stripes(*place.shape), place, ~place, np.random.default_rng(0)) is None
+
+
+def test_a_place_without_ground_at_its_rim_tells_nothing(house):
+    ground = ~house
+    ground[40:90, 50:110] = False
+    assert clone_ground(stripes(*house.shape), house, ground, np.random.default_rng(0)) is None
+
+
+def test_the_neighbours_house_in_a_yard_like_ours_is_no_ground(house):
+    """Nor is it where nobody knows of houses: around all of them the yard is the same, but for noise."""
+    rng = np.random.default_rng(0)
+    before = rng.integers(100, 112, (3, *house.shape)).astype(np.uint8)
+    for top, left in ((50, 60), (50, 5), (50, 115), (5, 60)):
+        before[:, top : top + 30, left : left + 40] = 30
+    before[:, 85:] += rng.integers(0, 30, before[:, 85:].shape).astype(np.uint8)  # worse at the rim
+    found = clone_ground(before, house, ~house, np.random.default_rng(0))
+    assert found is None or (found < 50).mean() < 0.31

@@ -14,6 +14,17 @@ def at(*given):
     return lambda box: Exemplars(*given)
 
 
+def begun(before, wanted, change, exemplars_at, seed, ground=None, valid=None, **given):
+    """A start on a picture that is valid, and shows ground where background is wanted, unless these are told."""
+    ground = wanted == 0 if ground is None else ground
+    valid = np.ones_like(change) if valid is None else valid
+
+    def ground_at(place):
+        return ground[place.top : place.bottom, place.left : place.right]
+
+    return start_picture(before, wanted, change, valid, exemplars_at, ground_at, seed, **given)
+
+
 BUILDING = 4
 
 
@@ -62,13 +73,13 @@ def test_a_start_changes_nothing_outside_and_says_where_it_is_from(library):
     for top, value in ((10, BUILDING), (60, 0)):
         wanted[top : top + 20, 40:70] = value
         change[top : top + 20, 40:70] = True
-    picture, sources = start_picture(before, wanted, change, at([library]), [7])
+    picture, sources = begun(before, wanted, change, at([library]), [7])
     assert sources == {"here": 1, SURROUNDINGS: 1}
     assert np.array_equal(picture[:, ~change], before[:, ~change])
     assert (picture[0, 10:30, 40:70] >= 200).all() and (picture[0, 60:80, 40:70] < 80).all()
-    again, _ = start_picture(before, wanted, change, at([library]), [7])
+    again, _ = begun(before, wanted, change, at([library]), [7])
     assert np.array_equal(picture, again)
-    nothing, none = start_picture(before, wanted, change & False, at([library]), [7])
+    nothing, none = begun(before, wanted, change & False, at([library]), [7])
     assert np.array_equal(nothing, before) and none == {}
 
 
@@ -87,11 +98,11 @@ def test_what_the_image_has_comes_before_what_is_drawn(library):
     change[10:30, 10:40] = True
     wanted = np.where(change, BUILDING, 2)
     nothing = ArrayLibrary("nothing", np.zeros((3, 50, 50), np.uint8), np.zeros((50, 50), np.uint8))
-    own, _ = start_picture(before, wanted, change, at([library], Painter()), [1])
+    own, _ = begun(before, wanted, change, at([library], Painter()), [1])
     assert (own[0, change] >= 200).all()
-    drawn, sources = start_picture(before, wanted, change, at([nothing], Painter(), [library]), [1])
+    drawn, sources = begun(before, wanted, change, at([nothing], Painter(), [library]), [1])
     assert sources == {"painter": 1} and (drawn[:, change] == 77).all()
-    meadow, sources = start_picture(before, np.where(change, 5, 2), change, at([nothing], Painter(), [library]), [1])
+    meadow, sources = begun(before, np.where(change, 5, 2), change, at([nothing], Painter(), [library]), [1])
     assert sources == {"here": 1} and (meadow[1, change] == 120).all()
 
 
@@ -108,14 +119,14 @@ def half_a_house(touching):
 
 def test_what_is_left_of_a_house_goes_on(library):
     before, wanted, change = half_a_house(touching=True)
-    picture, sources = start_picture(before, wanted, change, at([library]), [1])
+    picture, sources = begun(before, wanted, change, at([library]), [1])
     assert sources == {SAME_OBJECT: 1}
     assert (picture[:2, change] == 220).all() and (picture[2, change] == 30).all()
 
 
 def test_a_house_beside_another_is_a_house_of_its_own(library):
     before, wanted, change = half_a_house(touching=False)
-    picture, sources = start_picture(before, wanted, change, at([library]), [1])
+    picture, sources = begun(before, wanted, change, at([library]), [1])
     assert sources == {"here": 1} and (picture[1, change] == 40).all()
 
 
@@ -127,7 +138,7 @@ def test_a_large_hall_is_not_made_of_the_shed_that_it_touches(library):
     )
     wanted[20:80, 20:80], change[20:80, 20:80] = BUILDING, True
     before[:2, 4:20, 20:80], wanted[12:20, 20:80] = 220, BUILDING
-    _, sources = start_picture(before, wanted, change, at([library]), [1])
+    _, sources = begun(before, wanted, change, at([library]), [1])
     assert sources == {"here": 1}
 
 
@@ -137,7 +148,7 @@ def test_large_regions_repeat_a_patch():
     size = SIDES[0] + 100
     change = np.pad(np.ones((size, size), bool), 10)
     before = np.zeros((3, *change.shape), np.uint8)
-    picture, sources = start_picture(before, np.full(change.shape, 2, np.uint8), change, at([library]), [1])
+    picture, sources = begun(before, np.full(change.shape, 2, np.uint8), change, at([library]), [1])
     assert sources == {"soil": 1} and (picture[:, change] == 150).all()
 
 
@@ -148,7 +159,7 @@ def test_a_patch_smaller_than_the_region_is_better_than_none():
     change = np.pad(np.ones((150, 150), bool), 10)
     before = np.zeros((3, *change.shape), np.uint8)
     wanted = np.full(change.shape, 5, np.uint8)
-    picture, sources = start_picture(before, wanted, change, at([ArrayLibrary("grove", rgb, labels)]), [1])
+    picture, sources = begun(before, wanted, change, at([ArrayLibrary("grove", rgb, labels)]), [1])
     assert sources == {"grove": 1} and (picture[:, change] == 90).all()
 
 
@@ -167,5 +178,32 @@ def test_each_region_may_be_cancelled(library):
     change[5:55:10, 5:55:10] = True
     before, asked = np.zeros((3, 60, 60), np.uint8), []
     for value in (0, BUILDING):
-        start_picture(before, np.full((60, 60), value), change, at([library]), [1], check=lambda: asked.append(1))
+        begun(before, np.full((60, 60), value), change, at([library]), [1], check=lambda: asked.append(1))
     assert len(asked) == 50
+
+
+@pytest.mark.parametrize("yard", [6, 40])
+def test_what_is_removed_is_filled_with_ground_alone(yard):
+    """Where a piece of the yard fits, and where only its strip between two roofs is there to be mirrored."""
+    before = np.random.default_rng(2).integers(60, 80, (3, 120, 160)).astype(np.uint8)
+    change, roof = np.zeros((120, 160), bool), np.ones((120, 160), bool)
+    change[40:60, 60:90] = True
+    roof[40 - yard : 60 + yard, 60 - yard : 90 + yard] = False
+    before[:, roof | change] = 220
+    picture, _ = begun(before, np.zeros_like(change, np.uint8), change, at([]), [1], ground=~roof)
+    assert picture[:, change].max() < 80
+
+
+@pytest.mark.parametrize("wanted", [0, BUILDING])
+@pytest.mark.parametrize("gap", [0, 3])
+def test_nothing_is_taken_from_where_there_is_no_image(wanted, gap):
+    """A change beside the edge of the valid pixels, and one that is all but wrapped by invalid ones."""
+    before = np.random.default_rng(2).integers(60, 80, (3, 90, 90)).astype(np.uint8)
+    change, valid = np.zeros((90, 90), bool), np.ones((90, 90), bool)
+    change[30:60, 30:60] = True
+    valid[:, 60 + gap :] = valid[: 30 - gap, 20:] = valid[60 + gap :, 20:] = False
+    before[:, ~valid] = 120
+    everywhere = np.full(change.shape, wanted, np.uint8)
+    picture, _ = begun(before, np.where(change, everywhere, 0), change, at([]), [1], valid=valid)
+    assert picture[:, change].max() < 80
+    assert np.array_equal(picture[:, ~change], before[:, ~change])

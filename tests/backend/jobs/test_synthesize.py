@@ -14,6 +14,7 @@ from shapely.geometry import Polygon, box
 
 from changen2.errors import Cancelled, InputError
 from changen2.gpcm import regions
+from changen2.gpcm.labels import Box
 from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis import image_drawing, plan
 from changen2.jobs.synthesize import synthesize
@@ -188,6 +189,9 @@ def test_the_extent_does_not_change_pixels(image, town, flat, tmp_path, init):
     assert result["summary"]["regions"] == 2  # the building far off was not drawn
     _, _, wkb, _ = pyogrio.raw.read(tmp_path / "part/change_events.gpkg")
     assert len(wkb) == 3  # neither is it in the events layer
+    assert shapely.box(x0, y0, x1, y1).covers(shapely.from_wkb(wkb)).all()
+    for step, changed in enumerate(result["summary"]["changed_px"], 1):
+        assert sum(row["area_px"] for row in rows_of(tmp_path / "part") if row["step"] == step) == changed
 
 
 def test_what_is_left_of_a_house_goes_on_alike_in_an_extent(image, write_raster, events, flat, tmp_path):
@@ -268,7 +272,7 @@ def test_the_seed_decides(image, town, flat, tmp_path):
 
 
 def test_a_cancelled_run_goes_on_after_its_last_step(image, town, flat, tmp_path, monkeypatch):
-    flat(image, tmp_path / "once", events=town)
+    once = flat(image, tmp_path / "once", events=town)
     stages = []
 
     def stop_in_step_two():
@@ -285,7 +289,8 @@ def test_a_cancelled_run_goes_on_after_its_last_step(image, town, flat, tmp_path
         later.setattr(plan, "EDITION", plan.EDITION + 1)
         flat(image, tmp_path / "twice", events=town, resume=True)
     result = flat(image, tmp_path / "twice", events=town, resume=True)
-    assert result["summary"]["encoded_tiles"] == 1  # only the second step was left
+    for number in ("regions", "encoded_tiles", "sampled_tiles"):
+        assert result["summary"][number] == once["summary"][number]
     for name in ("image_t1.tif", "image_t2.tif"):
         assert np.array_equal(bands(tmp_path / "once" / name), bands(tmp_path / "twice" / name))
 
@@ -370,7 +375,7 @@ def test_without_labels_instances_are_removed(write_raster, flat, tmp_path):
 def test_the_seed_decides_what_an_exemplar_start_is_made_of(image, town, flat, tmp_path, monkeypatch):
     seeds = []
     monkeypatch.setattr(
-        image_drawing, "start_picture", lambda *given, **_: seeds.append(tuple(given[4])) or (given[0], {})
+        image_drawing, "start_picture", lambda *given, **_: seeds.append(tuple(given[6])) or (given[0], {})
     )
     flat(image, tmp_path / "out", events=town, seed=11, init="exemplar")
     assert {(seed, step) for seed, step, *_ in seeds} == {(11, 1), (11, 2)}
@@ -389,6 +394,27 @@ def test_an_exemplar_start_is_recorded(image, write_raster, town, flat, tmp_path
     assert "picture of the wanted class" in manifest["start"]
     after, other = bands(tmp_path / "out/image_t1.tif"), bands(tmp_path / "noise/image_t1.tif")
     assert not np.array_equal(after, other)
+
+
+def test_an_area_of_interest_hides_nothing_of_what_stands_around(write_raster, events, flat, tmp_path, monkeypatch):
+    """The generator is told of the houses beside it, and no ground is where they are."""
+    values = np.random.default_rng(0).integers(60, 140, (3, 200, 200)).astype(np.uint8)
+    labels = np.full((1, 200, 200), 5, np.uint8)
+    labels[0, 60:90, 60:90] = labels[0, 60:90, 100:130] = 4
+    drawn, aoi = events((at(58, 58, 92, 92), "remove", "", 1)), events((at(50, 50, 95, 95), "", "", 1), name="aoi.gpkg")
+    told = []
+
+    def start(before, wanted, change, valid, exemplars_at, ground_at, *rest):
+        told.append((wanted, ground_at(Box(0, 0, *wanted.shape))))
+        return before, {}
+
+    monkeypatch.setattr(image_drawing, "start_picture", start)
+    image, given = write_raster("image.tif", values), write_raster("labels.tif", labels)
+    for name, area in (("whole", None), ("part", aoi)):
+        flat(image, tmp_path / name, events=drawn, labels=given, init="exemplar", aoi=area)
+    assert all(np.array_equal(*pair) for pair in zip(*told, strict=True))
+    wanted, ground = told[0]
+    assert (wanted == 4).any() and np.array_equal(ground, wanted != 4)
 
 
 def test_an_area_of_interest_masks_what_lies_outside(image, town, flat, tmp_path):
@@ -425,7 +451,7 @@ def test_a_raster_without_crs_and_a_mask(tmp_path, events, flat):
     flat(path, tmp_path / "part", events=layer, bounds=(25, 20, 100, 100))
     assert np.array_equal(bands(tmp_path / "part/image_t1.tif"), after[:, 20:100, 25:100])
     _, _, wkb, _ = pyogrio.raw.read(tmp_path / "part/change_events.gpkg")
-    assert shapely.from_wkb(wkb[0]).bounds == (-15, 10, 35, 60)
+    assert shapely.from_wkb(wkb[0]).bounds == (0, 10, 35, 60)
 
 
 def test_a_bow_tie_is_repaired_and_said(image, events, flat, tmp_path):

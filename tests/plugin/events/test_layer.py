@@ -170,6 +170,16 @@ def test_a_hole_and_parts_are_kept_and_a_bow_tie_becomes_two_triangles():
     assert "repaired" in note
 
 
+@pytest.mark.parametrize("kind", ["Z", "M", "ZM"])
+def test_a_polygon_with_heights_or_measures_is_saved_beside_others(layer, kind):
+    extra = " 1" * len(kind)
+    corners = ", ".join(f"{x} {y}{extra}" for x, y in ((1, 1), (9, 1), (9, 9), (1, 1)))
+    add_event(layer, QgsGeometry.fromWkt(f"Polygon{kind} (({corners}))"), "create", "building", 1)
+    add_event(layer, SQUARE, "create", "building", 1)
+    assert layer.commitChanges(), layer.commitErrors()
+    assert layer.featureCount() == 2
+
+
 def test_an_event_without_class_has_none_whatever_the_form_offers(layer):
     add_event(layer, SQUARE, "remove", None, 2)
     (event,) = layer.getFeatures()

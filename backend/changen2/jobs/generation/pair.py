@@ -23,6 +23,7 @@ from changen2.gpcm.regions import CELL, Region
 from changen2.gpcm.simulation import Rules, simulate_step
 from changen2.gpcm.synthesis import HALO, Generator, Settings, Synthesizer
 from changen2.jobs.generation.look import Floats, Look
+from changen2.jobs.synthesis.condition import ground_classes
 from changen2.jobs.synthesis.exemplar_libraries import exemplars_for, look_of_pixels
 from changen2.jobs.synthesis.image_series import mirrored_read
 from changen2.models.memory import enough_memory
@@ -286,7 +287,12 @@ def _dates(
         def exemplars_at(place: Box) -> Exemplars:
             return replace(known, own=[Elsewhere(library, place)], others=[])  # the square itself is enough
 
-        start, _ = start_picture(square.rgb, events.condition, drawn, exemplars_at, [seed])
+        ground = ground_classes(recipe.class_names)[events.condition]
+
+        def ground_at(place: Box) -> Mask:
+            return np.asarray(ground[place.top : place.bottom, place.left : place.right])
+
+        start, _ = start_picture(square.rgb, events.condition, drawn, square.valid, exemplars_at, ground_at, [seed])
     height, width = drawn.shape
     # One window over the whole square: the sizes that pairs have are sizes that the generator sees at once.
     region = Region(_cells(drawn, CELL * stride), Box(0, 0, height // stride, width // stride))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,9 @@ ALIKE = {
 }  # fmt: skip
 """Which class stands for one that a generator does not have: those of aerial imagery for OpenEarthMap's (Xia et al.
 2023), and the other way round."""
+
+SOLID = ("building", "road", "water", CONTOUR)
+"""Names of the generator's classes that are no ground, which what is removed may be filled with."""
 
 INSTANCES = ClassTable({0: "surroundings", 1: "object"}, {0: (190, 190, 190), 1: (196, 120, 60)})
 """Classes of a series without labels: all that is known is that something stands there, or no longer does."""
@@ -63,6 +67,18 @@ def generator_numbers(table: ClassTable, card: ModelCard) -> tuple[NDArray[np.ui
         numbers[index] = found or 0
     numbers[NODATA] = 0
     return numbers, strange
+
+
+def ground_classes(names: Iterable[str]) -> NDArray[np.bool_]:
+    """Which numbers of a generator's classes stand for ground [256].
+
+    Args:
+        names: of the generator's classes, by index.
+    """
+    known = np.zeros(256, bool)
+    for index, name in enumerate(names):
+        known[index] = name not in SOLID
+    return known
 
 
 def own_table(path: str | Path) -> ClassTable | None:

@@ -108,6 +108,12 @@ class EventSeries:
         stack.callback(labels.close)
         return labels
 
+    def around(self, path: Path, stack: ExitStack) -> LabelOverlay:
+        """One of the maps, with the labels beside the area of interest, too; to read only, closed with the stack."""
+        labels = LabelOverlay(self._first.everywhere(), path, self._grid)
+        stack.callback(labels.close)
+        return labels
+
     def draw(self, drawn: list[DrawnEvent], steps: int, check: Callable[[], None]) -> None:
         """Burn the events that an analyst drew; ``check`` may raise to cancel."""
 

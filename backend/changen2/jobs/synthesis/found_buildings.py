@@ -1,9 +1,10 @@
-"""Buildings of an image without labels, found by the embedded detector: new houses then look like their neighbours."""
+"""Buildings of an image without labels, found by the embedded detector: new houses look like them, no ground does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import scipy.ndimage
@@ -22,11 +23,30 @@ SIDE, SNAP = 640, 256
 change starts from must not depend on the extent that is asked for."""
 
 KEPT = 16
-"""Neighbourhoods that are remembered, 1.6 MB each."""
+"""Neighbourhoods that are remembered, 2 MB each."""
+
+WHOLE = 512
+"""Side of the blocks of the raster whose buildings are told from one such neighbourhood, around their middle."""
+
+SUSPECTED = 0.3
+"""Probability of building from which on a pixel is no ground: one roof in what is removed is worse than less to choose
+from."""
 
 SURE, COMPACT, LEAST_M2 = 0.7, 0.75, 25.0
 """Of a building to copy: mean probability, share of its smallest rectangle that it fills, and area. Driveways and
 merged rows fall through."""
+
+
+class Found(NamedTuple):
+    """What the detector found in a window.
+
+    Attributes:
+        library: of the buildings that can be copied.
+        suspected: where there may be one [h, w].
+    """
+
+    library: ArrayLibrary
+    suspected: NDArray[np.bool_]
 
 
 class Neighbourhoods:
@@ -55,17 +75,32 @@ class Neighbourhoods:
 
     def around(self, box: Box) -> Elsewhere:
         """The buildings around a box, without what stands in it."""
-        middle = [round((low + high) / 2 / SNAP) * SNAP for low, high in ((box.top, box.bottom), (box.left, box.right))]
-        top, left = (max(0, min(m - SIDE // 2, length - SIDE)) for m, length in zip(middle, self._shape, strict=True))
-        window = Box(top, left, min(top + SIDE, self._shape[0]), min(left + SIDE, self._shape[1]))
-        place = Box(box.top - top, box.left - left, box.bottom - top, box.right - left)
+        row, column = (round((low + high) / 2 / SNAP) * SNAP for low, high in _sides(box))
+        window = self._window(row, column)
+        place = Box(box.top - window.top, box.left - window.left, box.bottom - window.top, box.right - window.left)
         return Elsewhere(_Neighbourhood(self, window, self._building), place)
 
-    def _find(self, window: Box) -> ArrayLibrary:
+    def built(self, box: Box) -> NDArray[np.bool_]:
+        """Where a box inside the raster may show a building [h, w]."""
+        found = np.zeros(box.shape, bool)
+        (top, bottom), (left, right) = ((low // WHOLE * WHOLE, high) for low, high in _sides(box))
+        for block in Box(top, left, bottom, right).blocks(WHOLE):
+            window, part = self._window(block.top + WHOLE // 2, block.left + WHOLE // 2), block.meet(box)
+            found[part.inside(box)] = self.found(window).suspected[part.inside(window)]
+        return found
+
+    def _window(self, row: int, column: int) -> Box:
+        """The neighbourhood around a pixel, moved to lie on the raster."""
+        sides = zip((row, column), self._shape, strict=True)
+        top, left = (max(0, min(middle - SIDE // 2, length - SIDE)) for middle, length in sides)
+        return Box(top, left, min(top + SIDE, self._shape[0]), min(left + SIDE, self._shape[1]))
+
+    def _find(self, window: Box) -> Found:
         picture = self._rgb(window)
+        probability = building_map(self._detector, picture)
         labels = np.full(window.shape, NODATA, np.uint8)
-        labels[copyable(building_map(self._detector, picture), self._gsd)] = self._building
-        return ArrayLibrary(FOUND, picture, labels)
+        labels[copyable(probability, self._gsd)] = self._building
+        return Found(ArrayLibrary(FOUND, picture, labels), probability >= SUSPECTED)
 
 
 class _Neighbourhood:
@@ -79,17 +114,21 @@ class _Neighbourhood:
 
     def rgb(self, box: Box) -> Picture:
         """RGB [3, h, w]."""
-        return self._all.found(self._window).rgb(box)
+        return self._all.found(self._window).library.rgb(box)
 
     def labels(self, box: Box) -> NDArray[np.uint8]:
         """Buildings; everything else is not known [h, w]."""
-        return self._all.found(self._window).labels(box)
+        return self._all.found(self._window).library.labels(box)
 
     def places(self, wanted: int) -> NDArray[np.int64]:
         """Rows and columns [n, 2]; none of another class, and for these nobody looks."""
         if wanted != self._building:
             return np.zeros((0, 2), np.int64)
-        return self._all.found(self._window).places(wanted)
+        return self._all.found(self._window).library.places(wanted)
+
+
+def _sides(box: Box) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (box.top, box.bottom), (box.left, box.right)
 
 
 def copyable(probability: NDArray[np.float32], gsd: float) -> NDArray[np.bool_]:

@@ -21,13 +21,13 @@ from shapely import STRtree
 
 from changen2.gpcm.exemplar import start_picture
 from changen2.gpcm.labels import Box
-from changen2.gpcm.libraries import Exemplars, ExemplarsAt
+from changen2.gpcm.libraries import Exemplars, ExemplarsAt, GroundAt
 from changen2.gpcm.regions import CELL, Cells, Region, find_regions, within
 from changen2.gpcm.synthesis import HALO, Generator, Settings, Synthesizer
 from changen2.jobs.runs.journal import Journal
 from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis.event_series import Step
-from changen2.jobs.synthesis.image_series import SourceImage, StepScene
+from changen2.jobs.synthesis.image_series import SourceImage, StepScene, mirrored_read
 from changen2.jobs.synthesis.overlays import SparseRaster
 from changen2.models.memory import move
 from changen2.raster.area import Area
@@ -44,6 +44,7 @@ class DrawingPlan:
         area: what of it is asked for.
         steps: where labels change.
         condition: gives the classes that the generator is told, for a step.
+        ground: gives what shows ground when a step has happened, some of what it changes included, for a step.
         exemplars: gives what tells, of a box of the raster, what a change in it may start from; None starts from noise.
         settings: of the sampler.
         patches: whether only changed blocks are written.
@@ -55,6 +56,7 @@ class DrawingPlan:
     area: Area
     steps: Sequence[Step]
     condition: Callable[[Step, ExitStack], Callable[[Box], NDArray[np.uint8]]]
+    ground: Callable[[Step, ExitStack], GroundAt]
     exemplars: Callable[[], ExemplarsAt] | None
     settings: Settings
     patches: bool
@@ -109,17 +111,17 @@ class Drawing:
         self._exemplars: ExemplarsAt | None = None
         self._done = self._total = 0
         self._sources: Counter[str] = Counter()
-        self._regions = 0
+        self._regions = self._kept_encoded = self._kept_sampled = 0
         self._drawing_s = self._writing_s = 0.0
         self._written_px = 0
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Numbers for the caller."""
+        """Numbers for the caller, of steps that an earlier run finished, too."""
         found = {
             "regions": self._regions,
-            "encoded_tiles": self._synthesizer.encoded,
-            "sampled_tiles": self._synthesizer.sampled,
+            "encoded_tiles": self._kept_encoded + self._synthesizer.encoded,
+            "sampled_tiles": self._kept_sampled + self._synthesizer.sampled,
             "device": str(self._plan.device),
         }
         return {**found, "exemplars": dict(self._sources)} if self._plan.exemplars else found
@@ -145,7 +147,7 @@ class Drawing:
         todo = [(step, mine) for step, mine in zip(plan.steps, regions, strict=True) if step.number not in finished]
         exemplar = plan.exemplars is not None
         self._total = sum(self._synthesizer.looks(r, step.number, exemplar) for step, mine in todo for r in mine)
-        self._regions = sum(len(mine) for _, mine in todo)
+        self._regions = sum(map(len, regions))
         if plan.exemplars is not None and any(mine for _, mine in todo):
             self._exemplars = plan.exemplars()
         raw: list[Patch] = []
@@ -156,12 +158,20 @@ class Drawing:
                 kept = json.loads(blocks_file.read_text(encoding="utf8"))
                 blocks = [(row, column) for row, column in kept["blocks"]]
                 self._sources.update(kept["exemplars"])
+                self._kept_encoded += kept["encoded"]
+                self._kept_sampled += kept["sampled"]
                 raw.append(Patch(self._work / f"raw_t{step.number}.tif", blocks))
                 names += self._names(step)
                 continue
-            before = self._sources.copy()
+            before, synthesizer = self._sources.copy(), self._synthesizer
+            encoded, sampled = synthesizer.encoded, synthesizer.sampled
             raw.append(self._draw(step, mine))
-            kept = {"blocks": [list(place) for place in raw[-1].blocks], "exemplars": self._sources - before}
+            kept = {
+                "blocks": [list(place) for place in raw[-1].blocks],
+                "exemplars": self._sources - before,
+                "encoded": synthesizer.encoded - encoded,
+                "sampled": synthesizer.sampled - sampled,
+            }
             blocks_file.write_text(json.dumps(kept), encoding="utf8")
             made = self._write(step, raw)
             names += made
@@ -184,17 +194,17 @@ class Drawing:
             writer = stack.enter_context(PatchWriter(self._work / f"raw_t{step.number}.tif", base))
             changed = SparseRaster(step.change, plan.image.grid, 0)
             stack.callback(changed.close)
-            condition = plan.condition(step, stack)
+            condition, ground = plan.condition(step, stack), plan.ground(step, stack)
             scene = StepScene(plan.image, base, changed, condition, writer, CELL * self._stride, self._outlined)
             for region in regions:
                 self._reporter.check()
                 scene.begin(region)
-                start = self._start(region, scene, step)
+                start = self._start(region, scene, step, ground)
                 scene.paint(region, self._synthesizer.draw(region, scene, step.number, start))
         self._drawing_s += time.monotonic() - began
         return writer.finish()
 
-    def _start(self, region: Region, scene: StepScene, step: Step) -> NDArray[np.uint8] | None:
+    def _start(self, region: Region, scene: StepScene, step: Step, ground: GroundAt) -> NDArray[np.uint8] | None:
         """An exemplar picture over a region's box [3, h, w]; None starts from noise."""
         exemplars = self._exemplars
         if exemplars is None:
@@ -205,13 +215,19 @@ class Drawing:
         own = within(region.cells, box, CELL * self._stride)
         own[max(0, self._plan.image.shape[0] - box.top) :] = False  # beyond the raster it is mirrored
         own[:, max(0, self._plan.image.shape[1] - box.left) :] = False
-        seen = scene.rgb(box), scene.labels(box), scene.change(box)
+        seen = scene.rgb(box), scene.labels(box), scene.change(box), scene.valid(box)
+
+        def on_raster(place: Box) -> Box:
+            top, left = box.top, box.left
+            return Box(top + place.top, left + place.left, top + place.bottom, left + place.right)
 
         def exemplars_at(place: Box) -> Exemplars:
-            top, left = box.top, box.left
-            return exemplars(Box(top + place.top, left + place.left, top + place.bottom, left + place.right))
+            return exemplars(on_raster(place))
 
-        picture, sources = start_picture(*seen, exemplars_at, seed, own, self._reporter.check)
+        def ground_at(place: Box) -> NDArray[np.bool_]:
+            return mirrored_read(ground, on_raster(place), self._plan.image.shape).astype(bool)
+
+        picture, sources = start_picture(*seen, exemplars_at, ground_at, seed, own, self._reporter.check)
         self._sources.update(sources)
         return picture
 

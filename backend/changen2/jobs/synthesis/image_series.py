@@ -160,6 +160,10 @@ class StepScene:
         """What changes [h, w]."""
         return mirrored_read(self._change.read, box, self._image.shape) == 1
 
+    def valid(self, box: Box) -> NDArray[np.bool_]:
+        """Where there is an image [h, w]."""
+        return mirrored_read(lambda inner: self._image.valid(inner.window), box, self._image.shape).astype(bool)
+
     def begin(self, region: Region) -> None:
         """See from now on what was drawn of the change that a region is part of."""
         self._earlier = region.drawn

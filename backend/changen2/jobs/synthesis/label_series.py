@@ -40,7 +40,7 @@ class LabelSource:
             or the only class beside the background. Else 255 is ``NODATA``.
 
     Attributes:
-        notes: how 255 is understood, where the raster does not tell; complete when all is read.
+        notes: how 0 and 255 are understood, where the raster does not tell; complete when all is read.
 
     Raises:
         InputError: unreadable, several bands, no overlap with the grid, a mask of nobody knows what.
@@ -73,8 +73,12 @@ class LabelSource:
         if self._object is not None:
             name = self.classes.names[self._object]
             self.notes.append(f"{path} is a mask of 0 and 255: 255 is taken for {name} ({self._object}).")
-        # Of a mask 0 is the ground, also where it is called nodata.
-        self._validity = Validity(self._dataset, (1,), zero_counts=self._object is not None)
+        # Of a mask 0 is the ground, also where it is called nodata; and what has a class 0 says so of its background.
+        zero_counts = self._object is not None or 0 in self.classes.names
+        if zero_counts and self._object is None and self._dataset.nodata == 0:
+            self.notes.append(f"Of {path} 0 is the nodata value and a class: it is taken for {self.classes.names[0]}.")
+        self._says_nodata = False
+        self._validity = Validity(self._dataset, (1,), zero_counts=zero_counts)
         self._reader = self._warped() if self.is_warped else self._dataset
         self._known = np.zeros(256, bool)
         self._known[[*self.classes.names, NODATA]] = True
@@ -105,7 +109,8 @@ class LabelSource:
     def _classes(self, values: NDArray[np.generic], valid: NDArray[np.bool_]) -> Labels:
         if self._object is not None:
             values = np.where(values == NODATA, np.uint8(self._object), values)
-        if not self.notes and (valid & (values == NODATA)).any():
+        elif not self._says_nodata and (valid & (values == NODATA)).any():
+            self._says_nodata = True
             self.notes.append(
                 f"{self._dataset.name} holds {NODATA}, which is no class and not its nodata value: it is taken for not "
                 "known."

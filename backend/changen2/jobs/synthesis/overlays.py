@@ -58,7 +58,7 @@ class FirstLabels:
         grid: the image's.
         source: the labels on that grid; None: 0 everywhere.
         valid: tells where the image is valid; None where it is everywhere.
-        area: what is asked for; only its polygons count here, not its window.
+        area: what is asked for; only its polygons count here, not its window. None: all.
     """
 
     def __init__(
@@ -66,8 +66,9 @@ class FirstLabels:
         grid: Grid,
         source: Readable | None,
         valid: Callable[[Window], NDArray[np.bool_]] | None,
-        area: Area,
+        area: Area | None,
     ) -> None:
+        self._grid = grid
         self.shape = grid.height, grid.width
         self._source, self._valid, self._area = source, valid, area
 
@@ -75,11 +76,15 @@ class FirstLabels:
         """The classes of a window [h, w]."""
         values = self._source.read(box) if self._source else np.zeros(box.shape, np.uint8)
         window = box.window
-        if (inside := self._area.mask(window)) is not None:
+        if self._area is not None and (inside := self._area.mask(window)) is not None:
             values[~inside] = NODATA
         if self._valid is not None:
             values[~self._valid(window)] = NODATA
         return values
+
+    def everywhere(self) -> FirstLabels:
+        """The same whatever is asked for: an area of interest decides what may change, not what stands around it."""
+        return FirstLabels(self._grid, self._source, self._valid, None)
 
 
 class LabelOverlay:

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from changen2.errors import InputError
 from changen2.gpcm.classes import ClassTable
 from changen2.gpcm.drawn import DrawnEvent
-from changen2.gpcm.labels import Box
-from changen2.gpcm.libraries import Elsewhere, ExemplarsAt
+from changen2.gpcm.labels import NODATA, Box
+from changen2.gpcm.libraries import Elsewhere, ExemplarsAt, GroundAt
 from changen2.gpcm.simulation import KINDS
 from changen2.gpcm.synthesis import Settings
 from changen2.jobs.detection.resolution import suits
 from changen2.jobs.runs.journal import stamps
 from changen2.jobs.runs.manifest import describe_input, versions
 from changen2.jobs.runs.progress import Reporter
-from changen2.jobs.synthesis.condition import CONTOUR, INSTANCES, class_table, generator_numbers
+from changen2.jobs.synthesis.condition import CONTOUR, INSTANCES, class_table, generator_numbers, ground_classes
 from changen2.jobs.synthesis.event_rules import background_class, drawable, make_rules
 from changen2.jobs.synthesis.event_series import EventSeries, Step, by_rules, rows_inside
 from changen2.jobs.synthesis.events import read_events
@@ -41,7 +41,7 @@ from changen2.protocol import SynthesizeRequest
 from changen2.raster.area import Area
 from changen2.raster.ground import ground_sampling_distance
 
-EDITION = 1
+EDITION = 2
 """Raised where pixels follow from a request in another way than before: an unfinished run of another is not resumed."""
 
 
@@ -211,15 +211,18 @@ def make_drawing_plan(request: SynthesizeRequest, card: ModelCard, inputs: Input
     precision = choose_precision(request.precision, device)
     gsd = inputs.gsd or card.gsd_native
     names = [entry.name for entry in sorted(card.classes, key=lambda entry: entry.index)]
+    ground = _ground_of(request, inputs, names)
+    neighbourhoods = None
+    if inputs.labels is None and BUILDING in names and inputs.gsd is not None and Neighbourhoods.serve(gsd):
+        neighbourhoods = Neighbourhoods(inputs.image.shown, inputs.image.shape, names.index(BUILDING), gsd)
 
     def exemplars() -> ExemplarsAt:
         known = exemplars_for(look_of(inputs.image), names, gsd, request.seed)
         if inputs.labels is not None:
             library = RasterLibrary(inputs.image, inputs.labels, inputs.numbers)
             return lambda box: replace(known, own=[Elsewhere(library, box)])
-        if BUILDING not in names or inputs.gsd is None or not Neighbourhoods.serve(gsd):
+        if neighbourhoods is None:
             return lambda box: known
-        neighbourhoods = Neighbourhoods(inputs.image.shown, inputs.image.shape, names.index(BUILDING), gsd)
         return lambda box: replace(known, own=[neighbourhoods.around(box)])
 
     return DrawingPlan(
@@ -227,6 +230,7 @@ def make_drawing_plan(request: SynthesizeRequest, card: ModelCard, inputs: Input
         area=inputs.area,
         steps=series.steps,
         condition=lambda step, stack: _condition(inputs, series, card, step, stack),
+        ground=lambda step, stack: _ground(series, ground, neighbourhoods, step, stack),
         exemplars=exemplars if request.init == "exemplar" else None,
         settings=sampling(request, gsd),
         patches=request.patches,
@@ -241,13 +245,38 @@ def _condition(
     inputs: Inputs, series: EventSeries, card: ModelCard, step: Step, stack: ExitStack
 ) -> Callable[[Box], NDArray[np.uint8]]:
     """The generator's classes after a step; contours of instances where no classes are known."""
-    then = series.open(step.then, stack)
+    then = series.around(step.then, stack)
     contour = next((entry.index for entry in card.classes if entry.name == CONTOUR), None)
     removals = series.removals
     if removals is None or contour is None:
         return lambda box: inputs.numbers[then.read(box)]
-    now = series.open(step.now, stack)
+    now = series.around(step.now, stack)
     return lambda box: (removals.contours(now, then, box) * contour).astype(np.uint8)
+
+
+def _ground_of(request: SynthesizeRequest, inputs: Inputs, names: list[str]) -> NDArray[np.bool_]:
+    """Which classes of a series are ground [256]; regions of even colour are as good as their surroundings."""
+    ground = ground_classes(names)[inputs.numbers]
+    regions = inputs.agnostic and request.instances in (None, AUTO)
+    ground[[NODATA, *(i for i, name in inputs.classes.names.items() if name == INSTANCES.names[1] and not regions)]] = 0
+    return ground
+
+
+def _ground(
+    series: EventSeries,
+    ground: NDArray[np.bool_],
+    neighbourhoods: Neighbourhoods | None,
+    step: Step,
+    stack: ExitStack,
+) -> GroundAt:
+    """What shows ground after a step: by its classes, and where there is a detector that nothing was built there."""
+    then = series.around(step.then, stack)
+
+    def ground_at(box: Box) -> NDArray[np.bool_]:
+        found = ground[then.read(box)]
+        return found if neighbourhoods is None or not found.any() else found & ~neighbourhoods.built(box)
+
+    return ground_at
 
 
 def files_of(request: SynthesizeRequest) -> tuple[str | None, ...]:

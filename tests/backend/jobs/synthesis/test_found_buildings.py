@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+import scipy.ndimage
 
+from changen2.gpcm.exemplar import start_picture
 from changen2.gpcm.labels import Box
+from changen2.gpcm.libraries import Exemplars
 from changen2.jobs.synthesis.found_buildings import FOUND, SIDE, SNAP, Neighbourhoods, copyable
+from changen2.models.changestar_tiny import building_map
+from changen2.models.registry import embedded_detector
 from changen2.scenes import SceneStyle, draw_pair
 
 BUILDING = 4
@@ -75,3 +80,24 @@ def test_a_raster_smaller_than_that_is_taken_whole(suburb):
 
 def test_imagery_that_the_detector_does_not_know_is_left_alone():
     assert Neighbourhoods.serve(0.4) and not Neighbourhoods.serve(5.0)
+
+
+def test_buildings_are_the_same_in_whatever_part_they_are_asked_for(suburb):
+    found = neighbourhoods(suburb)
+    whole = found.built(Box(0, 0, 700, 900))
+    assert 0.02 < whole.mean() < 0.6
+    for part in (Box(500, 480, 700, 530), Box(0, 0, 1, 900), Box(511, 0, 513, 600)):
+        assert np.array_equal(found.built(part), whole[part.top : part.bottom, part.left : part.right])
+
+
+def test_no_house_comes_where_one_was_removed(suburb):
+    """Its neighbours stand on yards like its own, and nobody gave labels."""
+    yard = suburb[:, :400, :400]
+    found, detector = neighbourhoods(yard), embedded_detector()
+    probability = building_map(detector, yard)
+    numbers, _ = scipy.ndimage.label(copyable(probability, 0.4))
+    assert numbers.max() > 1
+    place = scipy.ndimage.binary_dilation(numbers == np.bincount(numbers.ravel())[1:].argmax() + 1, iterations=4)
+    given = yard, np.zeros_like(place, np.uint8), place, np.ones_like(place)
+    after, _ = start_picture(*given, lambda _: Exemplars([]), lambda box: ~found.built(box), [1])
+    assert (building_map(detector, after)[place] >= 0.5).mean() < 0.3 < (probability[place] >= 0.5).mean()

@@ -8,7 +8,7 @@ import rasterio
 from affine import Affine
 
 from changen2.errors import InputError
-from changen2.gpcm.classes import OPEN_EARTH_MAP
+from changen2.gpcm.classes import OPEN_EARTH_MAP, ClassTable
 from changen2.gpcm.labels import NODATA, Box
 from changen2.jobs.synthesis.label_series import GREY, LabelSource, own_classes
 from changen2.raster.grid import Grid
@@ -77,6 +77,19 @@ def test_a_warped_mask_knows_nothing_outside(tmp_path: Path, nodata: int | None)
         seen = source.read(Box(0, 0, 4, 6))
     assert np.array_equal(seen[:, 1:5], np.kron([[0, 8], [8, 0]], np.ones((2, 2))))
     assert (seen[:, [0, 5]] == NODATA).all()
+
+
+@pytest.mark.parametrize("warped", [False, True])
+def test_a_class_that_is_the_nodata_value_is_known(tmp_path: Path, warped: bool) -> None:
+    """As of a raster whose background was declared nodata; what a warp adds around it is not known."""
+    path = written(tmp_path / "l.tif", np.array([[0, 8], [1, 255]], np.uint8), Affine(2, 0, 10, 0, -2, 20), nodata=0)
+    grid = Grid(rasterio.crs.CRS.from_epsg(32633), Affine(2, 0, 8, 0, -2, 20), 3, 2) if warped else None
+    with LabelSource(path, grid, may_be_mask=True) as source:
+        seen = source.read(Box(0, 0, *source.shape))
+        assert seen[:, -2:].tolist() == [[0, 8], [1, NODATA]] and (seen[:, :-2] == NODATA).all()
+        assert "taken for unknown" in source.notes[0] and "holds 255" in source.notes[1]
+    with LabelSource(path, classes=ClassTable({1: "a", 8: "b"}, {})) as source:
+        assert source.read(Box(0, 0, 1, 2)).tolist() == [[NODATA, 8]] and not source.notes
 
 
 def test_a_negative_value_that_is_not_nodata_is_no_class(tmp_path: Path) -> None:
