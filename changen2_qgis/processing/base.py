@@ -155,15 +155,12 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
             inside: a folder of its own among the inputs, where there are several such files.
 
         Raises:
-            InputError: there is no polygon, or it cannot be written.
+            InputError: there is no polygon, it cannot be written, or the unfinished run was given others.
         """
         layer = self._layer_behind(parameters, name, context)
         folder.layers[str(Path(inside, "aoi"))] = layer.name()
-        kept = folder.kept(str(Path(inside, "aoi.gpkg")))
-        if kept is not None:
-            return kept
         source = self.parameterAsSource(parameters, name, context)
-        return polygons_path(layer, source, raster, folder.inputs / inside)
+        return polygons_path(layer, source, raster, folder.inputs / inside, folder.kept)
 
     def _layer_behind(self, parameters: dict[str, Any], name: str, context: QgsProcessingContext) -> QgsVectorLayer:
         """The layer of a feature source; Processing knows none where a choice of its features is given."""
