@@ -112,7 +112,14 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
     def prepareAlgorithm(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
-        """Called by Processing on the main thread."""
+        """Called by Processing on the main thread.
+
+        A model checks nothing that it hands on: an input that cannot be loaded would be taken for one that is not
+        given.
+        """
+        acceptable, reason = self.checkParameterValues(parameters, context)
+        if not acceptable:
+            raise QgsProcessingException(reason)
         try:
             self._job = self.prepare_job(parameters, context, feedback)
             return True

@@ -327,7 +327,7 @@ class SynthesizeChange(BackendAlgorithm):
         instances = self.parameterAsLayer(parameters, "INSTANCES", context)
         if instances is not None:
             happens["instances"] = instances_path(instances, image, folder)
-        if parameters.get("EVENTS") is not None:
+        if self.parameterAsSource(parameters, "EVENTS", context) is not None:
             if kinds:
                 raise InputError(
                     "Both drawn events and events to simulate are given.", "Leave one of them out.", "bad_value"
