@@ -223,10 +223,15 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
 
     def stage_text(self, progress: Progress) -> str:
         """What the backend is doing, for the user."""
-        return self.stages[progress.stage][2] if progress.stage in self.stages else progress.stage
+        return self._stage(progress)[2]
+
+    def _stage(self, progress: Progress) -> tuple[int, int, str]:
+        if progress.stage == "queue":
+            return (0, 0, "Waiting for another run of Changen2")
+        return self.stages.get(progress.stage, (0, 100, progress.stage))
 
     def _show(self, progress: Progress, feedback: QgsProcessingFeedback) -> None:
-        low, high, _ = self.stages.get(progress.stage, (0, 100, ""))
+        low, high, _ = self._stage(progress)
         if high > low:
             feedback.setProgress(low + (high - low) * (progress.done / progress.total if progress.total else 0.0))
         left = "" if progress.eta_s is None else f", about {describe_seconds(progress.eta_s)} left"
