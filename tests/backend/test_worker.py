@@ -194,13 +194,16 @@ def test_after_a_run_the_time_is_known(shared, pair, tmp_path):
         assert shared.answer(15)["result"]["seconds"] > 0
 
 
-def test_who_waits_for_another_job_is_told_so(client, tmp_path):
-    for identity in (1, 2):
-        client.request(identity, "sample", out_dir=str(tmp_path / f"{identity}"), size=128)
-    client.answer(2)
-    told = [message["params"] for message in client.seen if message.get("method") == "progress"]
-    of = {identity: [params["stage"] for params in told if params["id"] == identity] for identity in (1, 2)}
-    assert "queue" not in of[1] and of[2] == ["queue", *of[1]]
+def test_who_waits_for_another_job_is_told_so():
+    outgoing = io.BytesIO()
+    worker = Worker(io.BytesIO(), outgoing)
+    for identity in (1, 2, 3):
+        worker._take(json.dumps({"jsonrpc": "2.0", "id": identity, "method": "sample", "params": {}}).encode())
+    told = [json.loads(line) for line in outgoing.getvalue().splitlines()]
+    assert [(message["method"], message["params"]["id"], message["params"]["stage"]) for message in told] == [
+        ("progress", 2, "queue"),
+        ("progress", 3, "queue"),
+    ]
 
 
 @pytest.mark.parametrize("running", [None, 7])
