@@ -11,13 +11,15 @@ A raster without CRS is worked on in pixels, (column, row) with y down, while QG
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 from urllib.parse import unquote
 
 from qgis.core import (
@@ -41,7 +43,7 @@ from qgis.PyQt.QtCore import QVariant
 from qgis.PyQt.QtGui import QTransform
 
 from .errors import InputError
-from .layer_nodata import has_own_nodata, one_nodata, stored
+from .layer_nodata import has_own_nodata, nodata_settings, one_nodata, stored
 from .warped_layers import geotransform, lies_by_points
 
 BACKEND_DRIVERS = frozenset(
@@ -89,6 +91,16 @@ _CREDENTIAL = re.compile(
               | [\w-]*(?:key|token) | tk | ak ) = ( '[^']*' | [^&\s|]+ )"""
 )
 _USER_IN_ADDRESS = re.compile(r"(\w+://)[^/?\s]+@")
+
+
+Kept = Callable[[Path, str], Optional[str]]
+"""Gives for a file, and a text with all that it is made of, the one that is there and is to be read; None where it is
+to be written."""
+
+
+def write_anew(target: Path, origin: str) -> str | None:
+    """A `Kept` for where nothing is gone on with."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -229,6 +241,20 @@ def as_seen(path: str, layer: QgsRasterLayer, folder: Path, name: str, nodata: b
     return str(target)
 
 
+def origin_of(layer: QgsRasterLayer) -> str:
+    """What tells a written copy of a raster layer from that of another layer, or of other settings; no credentials."""
+    return json.dumps([redact(layer.source()), layer.crs().toWkt(), nodata_settings(layer)])
+
+
+def origin_of_features(source: QgsFeatureSource, fields: Sequence[str]) -> str:
+    """What tells a written copy of polygons from that of others: their shapes, their values of `fields`, their CRS."""
+    digest = hashlib.sha256(source.sourceCrs().toWkt().encode())
+    for feature in features_of(source):
+        digest.update(feature.geometry().asWkb().data())
+        digest.update(repr([feature[name] for name in fields]).encode())
+    return digest.hexdigest()
+
+
 def features_of(source: QgsFeatureSource) -> Iterable[QgsFeature]:
     """All features of a layer or of an algorithm's source, also those whose shape is not valid.
 
@@ -240,7 +266,9 @@ def features_of(source: QgsFeatureSource) -> Iterable[QgsFeature]:
     return source.getFeatures()
 
 
-def polygons_path(layer: QgsVectorLayer, source: QgsFeatureSource, before: QgsRasterLayer, folder: Path) -> str:
+def polygons_path(
+    layer: QgsVectorLayer, source: QgsFeatureSource, before: QgsRasterLayer, folder: Path, kept: Kept = write_anew
+) -> str:
     """A file with the polygons of a layer as the user sees them.
 
     The layer's own file where it holds just that: one table, nothing unsaved, filtered or selected, no other CRS.
@@ -251,9 +279,10 @@ def polygons_path(layer: QgsVectorLayer, source: QgsFeatureSource, before: QgsRa
         source: its features, or the selected ones.
         before: the reference raster; if it has no CRS, the polygons are turned into pixels (column, row).
         folder: for the GeoPackage, if one is needed.
+        kept: gives the one that the run that is gone on with has written.
 
     Raises:
-        InputError: there is no polygon, or the GeoPackage cannot be written.
+        InputError: there is no polygon, the GeoPackage cannot be written, or the unfinished run was given others.
     """
     if source.featureCount() == 0:
         raise InputError(
@@ -264,8 +293,8 @@ def polygons_path(layer: QgsVectorLayer, source: QgsFeatureSource, before: QgsRa
     whole = source.featureCount() == layer.featureCount()
     if whole and before.crs().isValid() and _is_plain_file(layer):
         return os.path.abspath(layer.source().split("|")[0])
-    frame = None if before.crs().isValid() else PixelFrame.of_file(before)
-    return _export_polygons(source, frame, folder)
+    frame, target = None if before.crs().isValid() else PixelFrame.of_file(before), folder / "aoi.gpkg"
+    return kept(target, origin_of_features(source, _review_field(source))) or _export_polygons(source, frame, target)
 
 
 def _is_plain_file(layer: QgsVectorLayer) -> bool:
@@ -275,20 +304,24 @@ def _is_plain_file(layer: QgsVectorLayer) -> bool:
     return os.path.isfile(path) and len(QgsProviderRegistry.instance().querySublayers(path)) == 1
 
 
-def _export_polygons(source: QgsFeatureSource, frame: PixelFrame | None, folder: Path) -> str:
-    target = folder / "aoi.gpkg"
+def _review_field(source: QgsFeatureSource) -> list[str]:
+    """The name of the field that says how polygons were reviewed, where they have one."""
+    index = source.fields().indexFromName("review")
+    return ["review"] if index >= 0 and source.fields().at(index).type() == QVariant.String else []
+
+
+def _export_polygons(source: QgsFeatureSource, frame: PixelFrame | None, target: Path) -> str:
     crs = source.sourceCrs() if frame is None else QgsCoordinateReferenceSystem()
     kind = QgsWkbTypes.multiType(QgsWkbTypes.flatType(source.wkbType()))
     # Only the shapes matter and how they were reviewed; the fid of an unsaved feature, as others, would be refused.
-    fields, review = QgsFields(), source.fields().indexFromName("review")
-    if review >= 0 and source.fields().at(review).type() == QVariant.String:
-        fields.append(QgsField("review", QVariant.String))
+    fields, review = QgsFields(), _review_field(source)
+    for name in review:
+        fields.append(QgsField(name, QVariant.String))
 
     def copies() -> Iterator[QgsFeature]:
         for feature in features_of(source):
             copy, geometry = QgsFeature(fields), feature.geometry()
-            if fields.count():
-                copy.setAttribute(0, feature[review])
+            copy.setAttributes([feature[name] for name in review])
             if frame is not None:
                 geometry.transform(frame.to_pixels())
             geometry.convertToMultiType()

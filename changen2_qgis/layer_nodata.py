@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from qgis.core import QgsContrastEnhancement, QgsRasterDataProvider, QgsRasterLayer, QgsRasterRange
 
@@ -13,6 +14,15 @@ def has_own_nodata(layer: QgsRasterLayer) -> bool:
     """Whether the user has named further values of a layer that mean nothing, or switched the file's off."""
     provider = layer.dataProvider()
     return any(_named(provider, band) or _switched_off(provider, band) for band in _bands(provider))
+
+
+def nodata_settings(layer: QgsRasterLayer) -> list[Any]:
+    """By band, the ranges of values that the user has named, and whether the file's own value counts."""
+    provider = layer.dataProvider()
+    return [
+        [[(span.min(), span.max()) for span in provider.userNoDataValues(band)], provider.useSourceNoDataValue(band)]
+        for band in _bands(provider)
+    ]
 
 
 def one_nodata(layer: QgsRasterLayer) -> float | None:

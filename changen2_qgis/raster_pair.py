@@ -17,8 +17,8 @@ from qgis.core import (
 )
 
 from .errors import InputError
-from .inputs import as_seen, image_path, is_seen_otherwise
-from .rendering import ground_resolution, render_layer, write_stand_in
+from .inputs import Kept, as_seen, image_path, is_seen_otherwise, origin_of, write_anew
+from .rendering import ground_resolution, origin_of_rendered, render_layer, write_stand_in
 
 
 class RasterPair:
@@ -53,7 +53,7 @@ class RasterPair:
         resolution: Callable[[], float],
         max_megapixels: float,
         feedback: QgsProcessingFeedback,
-        kept: Callable[[str], str | None] = lambda name: None,
+        kept: Kept = write_anew,
     ) -> dict[str, str]:
         """Both images as files that the backend opens; those that are none are written into `folder`.
 
@@ -63,21 +63,21 @@ class RasterPair:
             resolution: gives metres per pixel for layers without pixels of their own.
             max_megapixels: the largest picture to write.
             feedback: progress, warnings and cancel.
-            kept: gives the file of that name which the run that is gone on with has written, None where there is none.
+            kept: gives the file that the run that is gone on with has written.
 
         Raises:
-            InputError: there is no telling what to render, or it cannot be.
+            InputError: there is no telling what to render, or it cannot be; or the unfinished run was given another.
             Cancelled: `feedback` was cancelled.
         """
         files = {}
         for role, layer in (("before", self.before), ("after", self.after)):
             path = self._paths[role]
             if path is not None:
-                earlier = kept(f"{role}.vrt") if is_seen_otherwise(layer) else None
+                earlier = kept(folder / f"{role}.vrt", origin_of(layer)) if is_seen_otherwise(layer) else None
                 files[role] = earlier or as_seen(path, layer, folder, role)
                 continue
             target = folder / f"{role}.tif"
-            if kept(target.name) is None:
+            if kept(target, origin_of_rendered(layer, resolution)) is None:
                 render_layer(layer, self._window_on(layer, window), target, resolution, max_megapixels, feedback)
             files[role] = str(target)
         return files

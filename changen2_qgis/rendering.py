@@ -26,7 +26,7 @@ from qgis.core import (
 )
 
 from .errors import Cancelled, InputError
-from .inputs import describe
+from .inputs import describe, origin_of
 from .layer_nodata import write_nodata
 from .warped_layers import mask_beyond
 
@@ -106,6 +106,11 @@ def choose_grid(layer: QgsRasterLayer, window: QgsRectangle | None, resolution: 
 def has_own_pixels(layer: QgsRasterLayer) -> bool:
     """Whether a valid layer has a resolution; a web map has none."""
     return bool(layer.dataProvider().capabilities() & QgsRasterInterface.Capability.Size)
+
+
+def origin_of_rendered(layer: QgsRasterLayer, resolution: Callable[[], float]) -> str:
+    """As `origin_of`, for a layer that is rendered at `resolution` where it has no pixels of its own."""
+    return origin_of(layer) if has_own_pixels(layer) else f"{origin_of(layer)} {resolution()}"
 
 
 def _own_grid(layer: QgsRasterLayer, window: QgsRectangle) -> RenderGrid:

@@ -176,8 +176,6 @@ class WorkerProcess:
         if message.get("method") == "hello":
             self.hello = _hello(params)
             self._greeted.set()
-        elif message.get("method") == "log":
-            self._deliver(None, message)
         else:
             self._deliver(message.get("id", params.get("id")), message)
 

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from changen2.jobs.evaluate import evaluate
     from changen2.jobs.finetune import finetune
     from changen2.jobs.generate import generate
+    from changen2.jobs.sample import sample
     from changen2.jobs.simulate import simulate
     from changen2.jobs.synthesize import synthesize
     from changen2.jobs.vectorize import vectorize
 
 __version__ = (Path(__file__).parent / "VERSION").read_text(encoding="utf8").strip()
 
-_JOBS = ("detect", "evaluate", "finetune", "generate", "simulate", "synthesize", "vectorize")
+_JOBS = ("detect", "evaluate", "finetune", "generate", "sample", "simulate", "synthesize", "vectorize")
 
-__all__ = ["__version__", "detect", "evaluate", "finetune", "generate", "simulate", "synthesize", "vectorize"]
+__all__ = ["__version__", "detect", "evaluate", "finetune", "generate", "sample", "simulate", "synthesize", "vectorize"]
 
 
 def __getattr__(name: str) -> Any:

@@ -193,7 +193,10 @@ class Worker:
                 message.id, UNKNOWN_METHOD, f"There is no method {message.method!r}; known: {known}.", "unknown_method"
             )
         with self._state:
+            waits = bool(self._cancelled)
             self._cancelled[message.id] = threading.Event()
+        if waits:  # told before it is its turn
+            self._notify("progress", {"id": message.id, **Progress("queue", 0, 0, None)._asdict()})
         return self._waiting.put(message)
 
     def _answer(self, message: Message, schema: type[Request], answer: Callable[[Any], dict[str, Any]]) -> None:
@@ -236,7 +239,7 @@ class Worker:
 
 
 class _LogToClient(logging.Handler):
-    """Passes warnings of the backend on as ``log`` notifications."""
+    """Passes warnings of the backend on as ``log`` notifications, with the id of the job that runs."""
 
     def __init__(self, worker: Worker) -> None:
         super().__init__(logging.INFO)
@@ -244,7 +247,9 @@ class _LogToClient(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = "warning" if record.levelno >= logging.WARNING else "info"
-        self._worker._notify("log", {"level": level, "message": redact(record.getMessage())})
+        running = self._worker._running
+        of = {} if running is None else {"id": running}
+        self._worker._notify("log", {**of, "level": level, "message": redact(record.getMessage())})
 
 
 @contextmanager

@@ -177,7 +177,8 @@ class DetectForm(QWidget):
             "AFTER": self.after.layer(),
             "MODEL": self.model.currentData(),
             "DEVICE": self.device.currentData(),
-            "THRESHOLD": round(self.threshold.value(), 2),
+            # The model's own may have more digits than are shown.
+            "THRESHOLD": self.threshold.clearValue() if _is_recommended(self.threshold) else self.threshold.value(),
             "MIN_AREA": self.min_area.value(),
             "COREGISTER": self.coregister.isChecked(),
             **self.extent.parameters(),
@@ -213,17 +214,22 @@ class DetectForm(QWidget):
         self.model.show_card()
 
     def _show_if_recommended(self) -> None:
-        recommended = round(self.threshold.value(), 2) == round(self.threshold.clearValue(), 2)
-        self.threshold.setSuffix("  (recommended)" if recommended else "")
+        self.threshold.setSuffix("  (recommended)" if _is_recommended(self.threshold) else "")
 
 
 def _recommend(control: QgsDoubleSpinBox, value: float, keep: bool = False) -> None:
     """Set a number, or only remember what is recommended where another one is set and to be kept."""
     control.interpretText()  # what has been typed counts, also before the focus leaves
-    is_set = round(control.value(), 2) != round(control.clearValue(), 2)
+    is_set = not _is_recommended(control)
     control.setClearValue(value)
     if not (keep and is_set):
         control.setValue(value)
+
+
+def _is_recommended(control: QgsDoubleSpinBox) -> bool:
+    """Whether a control shows what is recommended, as near as it can."""
+    nearest = min(max(control.clearValue(), control.minimum()), control.maximum())
+    return abs(control.value() - nearest) < 0.0051  # half of the last digit that is shown
 
 
 def _can_detect(card: dict[str, Any]) -> bool:

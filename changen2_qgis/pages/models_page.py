@@ -24,6 +24,7 @@ from .run_bar import RunBar
 WEIGHTS = "Weights (*.pth *.pt *.bin *.ckpt *.safetensors);;All files (*)"
 
 STAGES = {
+    "queue": "Waiting for another run of Changen2",
     "wait": "Waiting for another program that is downloading it",
     "download": "Downloading",
     "check": "Checking the file",

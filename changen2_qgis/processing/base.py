@@ -112,7 +112,14 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
     def prepareAlgorithm(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback
     ) -> bool:
-        """Called by Processing on the main thread."""
+        """Called by Processing on the main thread.
+
+        A model checks nothing that it hands on: an input that cannot be loaded would be taken for one that is not
+        given.
+        """
+        acceptable, reason = self.checkParameterValues(parameters, context)
+        if not acceptable:
+            raise QgsProcessingException(reason)
         try:
             self._job = self.prepare_job(parameters, context, feedback)
             return True
@@ -155,15 +162,12 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
             inside: a folder of its own among the inputs, where there are several such files.
 
         Raises:
-            InputError: there is no polygon, or it cannot be written.
+            InputError: there is no polygon, it cannot be written, or the unfinished run was given others.
         """
         layer = self._layer_behind(parameters, name, context)
         folder.layers[str(Path(inside, "aoi"))] = layer.name()
-        kept = folder.kept(str(Path(inside, "aoi.gpkg")))
-        if kept is not None:
-            return kept
         source = self.parameterAsSource(parameters, name, context)
-        return polygons_path(layer, source, raster, folder.inputs / inside)
+        return polygons_path(layer, source, raster, folder.inputs / inside, folder.kept)
 
     def _layer_behind(self, parameters: dict[str, Any], name: str, context: QgsProcessingContext) -> QgsVectorLayer:
         """The layer of a feature source; Processing knows none where a choice of its features is given."""
@@ -219,10 +223,15 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
 
     def stage_text(self, progress: Progress) -> str:
         """What the backend is doing, for the user."""
-        return self.stages[progress.stage][2] if progress.stage in self.stages else progress.stage
+        return self._stage(progress)[2]
+
+    def _stage(self, progress: Progress) -> tuple[int, int, str]:
+        if progress.stage == "queue":
+            return (0, 0, "Waiting for another run of Changen2")
+        return self.stages.get(progress.stage, (0, 100, progress.stage))
 
     def _show(self, progress: Progress, feedback: QgsProcessingFeedback) -> None:
-        low, high, _ = self.stages.get(progress.stage, (0, 100, ""))
+        low, high, _ = self._stage(progress)
         if high > low:
             feedback.setProgress(low + (high - low) * (progress.done / progress.total if progress.total else 0.0))
         left = "" if progress.eta_s is None else f", about {describe_seconds(progress.eta_s)} left"

@@ -22,7 +22,17 @@ from qgis.core import (
 from ..errors import InputError
 from ..events.export import EventMapping, FieldOrValue, export_events, usual_mapping
 from ..events.layer import LAYER
-from ..inputs import as_seen, describe, direct_path, has_other_crs, image_path, is_seen_otherwise, polygons_path
+from ..inputs import (
+    as_seen,
+    describe,
+    direct_path,
+    has_other_crs,
+    image_path,
+    is_seen_otherwise,
+    origin_of,
+    origin_of_features,
+    polygons_path,
+)
 from .base import advanced
 from .run_folder import RunFolder
 
@@ -47,13 +57,14 @@ def raster_path(layer: QgsRasterLayer, folder: RunFolder, name: str, image: bool
         image: whether nodata values given in QGIS count; in a map they are often a way to hide a class.
 
     Raises:
-        InputError: the layer is broken, or its nodata values cannot be told.
+        InputError: the layer is broken, its nodata values cannot be told, or the unfinished run was given another.
     """
     folder.layers[name] = layer.name()
     path = image_path(layer) if image else direct_path(layer)
     if path is None or not (is_seen_otherwise(layer) if image else has_other_crs(layer)):
         return path
-    return folder.kept(f"{name}.vrt") or as_seen(path, layer, folder.inputs, name, nodata=image)
+    kept = folder.kept(folder.inputs / f"{name}.vrt", origin_of(layer))
+    return kept or as_seen(path, layer, folder.inputs, name, nodata=image)
 
 
 def raster_file(layer: QgsRasterLayer, folder: RunFolder, name: str, image: bool = False) -> str:
@@ -76,11 +87,11 @@ def instances_path(layer: QgsMapLayer, image: QgsRasterLayer, folder: RunFolder)
     """A layer of instances, a raster of their numbers or polygons, as a file. Main thread.
 
     Raises:
-        InputError: it is none, broken or empty.
+        InputError: it is none, broken or empty, or the unfinished run was given another.
     """
     if isinstance(layer, QgsVectorLayer):
         folder.layers[str(Path("instances", "aoi"))] = layer.name()
-        return folder.kept("instances/aoi.gpkg") or polygons_path(layer, layer, image, folder.inputs / "instances")
+        return polygons_path(layer, layer, image, folder.inputs / "instances", folder.kept)
     return raster_file(layer, folder, "instances")
 
 
@@ -171,15 +182,15 @@ def events_path(
         folder: of the run.
 
     Raises:
-        InputError: there is no event, one cannot be read, or the copy cannot be written.
+        InputError: there is no event, one cannot be read, the copy cannot be written, or the unfinished run was given
+            others.
     """
     source = algorithm.parameterAsSource(parameters, "EVENTS", context)
     folder.layers["events"] = source.sourceName()
-    kept = folder.kept("events.gpkg")
-    if kept is not None:
-        return kept
-    target = folder.inputs / "events.gpkg"
-    export_events(source, event_mapping(algorithm, parameters, context, source.fields()), target, raster)
+    mapping, target = event_mapping(algorithm, parameters, context, source.fields()), folder.inputs / "events.gpkg"
+    fields = [part.field for part in (mapping.event, mapping.to_class, mapping.step) if part.field]
+    if folder.kept(target, f"{mapping} {origin_of_features(source, fields)}") is None:
+        export_events(source, mapping, target, raster)
     return str(target)
 
 

@@ -21,6 +21,7 @@ from qgis.core import (
     QgsRectangle,
 )
 
+from ..layer_nodata import clone
 from ..raster_pair import RasterPair
 from .base import BackendAlgorithm, Stages, advanced, folder_parameter
 from .detect_change import parse_bands
@@ -122,7 +123,7 @@ class FinetuneDetector(BackendAlgorithm):
         path = self.output_folder(parameters, context, f"train {name}")
         folder = RunFolder(path, overwrite, resume, keep_inputs=True)
         folder.layers.update(before=before.name(), after=after.name())
-        pair = RasterPair(before.clone(), after.clone())
+        pair = RasterPair(clone(before), clone(after))
         drawn: dict[str, Any] = {}
         area = None
         with folder.removed_on_error(), folder.writing():

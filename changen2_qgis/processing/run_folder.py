@@ -1,4 +1,4 @@
-"""The output folder of a run, and the inputs that are written into it."""
+"""The output folder of a run, the inputs that are written into it, and a note of what each was made of."""
 
 from __future__ import annotations
 
@@ -29,16 +29,37 @@ class RunFolder:
         self.inputs = path / INPUTS_FOLDER / part
         self.layers: dict[str, str] = {}
         """By name in `inputs`, without its ending, of a file: the layer that it was or will be written for."""
+        self._origins: dict[Path, str] = {}  # of inputs that are being written
         self._keep_inputs = keep_inputs
         self._resume = resume and is_unfinished(path)
         self._made = not path.exists()
         self._mine = self._written() if self._resume else {}
         self.overwrite = overwrite
 
-    def kept(self, name: str) -> str | None:
-        """The input of that name in `inputs`, if the run goes on with an unfinished one that has it."""
-        target = self.inputs / name
-        return str(target) if self._resume and target.exists() else None
+    def kept(self, target: Path, origin: str) -> str | None:
+        """An input that an unfinished run has, with which this one goes on; None where it is to be written.
+
+        Args:
+            target: the file, in `inputs`.
+            origin: all that it is made of, as a text that is noted beside it.
+
+        Raises:
+            InputError: `other_job` where the unfinished run's was made of something else.
+        """
+        if not (self._resume and target.exists()):
+            self._origins[target] = origin
+            return None
+        note = _note_beside(target)
+        if not note.exists() or note.read_text(encoding="utf8") != origin:
+            name = target.relative_to(self.inputs).with_suffix("")
+            raise InputError(
+                f"The unfinished run in {self.path} differs from this one in: "
+                f"{name.parts[0]} “{self.layers.get(str(name), target.name)}”.",
+                "Give the layer that it was begun with, as it was then, or start anew in another output folder. "
+                "“Continue an unfinished run” goes on with a detection or synthesis without its layers.",
+                "other_job",
+            )
+        return str(target)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -57,6 +78,8 @@ class RunFolder:
             )
         try:
             yield
+            for target in [target for target in self._origins if target.exists()]:
+                _note_beside(target).write_text(self._origins.pop(target), encoding="utf8")
         finally:
             self._mine.update({path: state for path, state in self._written().items() if path not in there})
 
@@ -103,3 +126,7 @@ class RunFolder:
             file = re.escape(str(self.inputs / name)) + r"\.\w+"
             message = re.sub(file, lambda _, layer=layer: f"“{layer}”", message)
         return message
+
+
+def _note_beside(target: Path) -> Path:
+    return target.with_name(f"{target.name}.origin")

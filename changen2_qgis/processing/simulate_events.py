@@ -139,7 +139,7 @@ class SimulateEvents(BackendAlgorithm):
             request = {**self._ground(parameters, context, raster, folder), **event_rules(self, parameters, context)}
             if parameters.get("STEPS") not in (None, ""):
                 request["steps"] = self.parameterAsInt(parameters, "STEPS", context)
-            if parameters.get("EVENTS") is not None:
+            if self.parameterAsSource(parameters, "EVENTS", context) is not None:
                 request["events"] = events_path(self, parameters, context, raster, folder)
             elif kinds := kinds_of(self, parameters, context):
                 request["events"] = kinds

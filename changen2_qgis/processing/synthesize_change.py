@@ -36,7 +36,7 @@ from ..events.layer import LARGEST_STEP
 from ..inputs import bounds
 from ..layer_nodata import clone
 from ..raster_pair import moved_extent
-from ..rendering import render_layer, write_stand_in
+from ..rendering import origin_of_rendered, render_layer, write_stand_in
 from ..temporal import UNITS, Timeline, set_fixed_range
 from ..worker_client import Progress
 from .base import BackendAlgorithm, Stages, advanced, folder_parameter
@@ -294,7 +294,7 @@ class SynthesizeChange(BackendAlgorithm):
             request["bounds"] = bounds(extent, image)
         if not image.crs().isValid():
             window = QgsRectangle()  # pixels are counted from the first one of the whole image
-        path = raster_path(image, folder, "image", image=True) or folder.kept("image.tif")
+        path = raster_path(image, folder, "image", image=True)
         if path is not None:
             request["image"] = path
         return SynthesizeJob(
@@ -327,7 +327,7 @@ class SynthesizeChange(BackendAlgorithm):
         instances = self.parameterAsLayer(parameters, "INSTANCES", context)
         if instances is not None:
             happens["instances"] = instances_path(instances, image, folder)
-        if parameters.get("EVENTS") is not None:
+        if self.parameterAsSource(parameters, "EVENTS", context) is not None:
             if kinds:
                 raise InputError(
                     "Both drawn events and events to simulate are given.", "Leave one of them out.", "bad_value"
@@ -392,11 +392,16 @@ class SynthesizeChange(BackendAlgorithm):
         return text
 
     def _rendered(self, job: SynthesizeJob, feedback: QgsProcessingFeedback) -> str:
-        """The image, which is no file, as a GeoTIFF."""
+        """The image, which is no file, as a GeoTIFF; that of the unfinished run that this goes on with."""
         target = job.folder.inputs / "image.tif"
         window = None if job.window.isNull() else job.window
         most = self.backend.settings.render_megapixels
-        render_layer(job.image, window, target, lambda: _rendered_at(job, self.backend.hello().models), most, feedback)
+
+        def resolution() -> float:
+            return _rendered_at(job, self.backend.hello().models)
+
+        if job.folder.kept(target, origin_of_rendered(job.image, resolution)) is None:
+            render_layer(job.image, window, target, resolution, most, feedback)
         return str(target)
 
     def _deliver(self, result: dict[str, Any], job: SynthesizeJob, context: QgsProcessingContext) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from qgis.core import (
 )
 
 from ..errors import InputError
-from ..inputs import describe, direct_path
+from ..inputs import describe, direct_path, has_other_crs
 from .base import BackendAlgorithm, advanced
 
 
@@ -65,6 +65,13 @@ class VectorizeChange(BackendAlgorithm):
         if path is None:
             raise InputError(
                 f"The layer {describe(layer)} is no file.", "Choose the change_probability.tif of a run.", "unreadable"
+            )
+        if has_other_crs(layer):
+            raise InputError(
+                f"The layer {describe(layer)} was given another CRS than its file has, and the results would have the "
+                "file's.",
+                "Give it to the file itself (Raster > Projections > Assign Projection), and choose that.",
+                "bad_value",
             )
         target = os.path.abspath(self.parameterAsString(parameters, "OUTPUT_FOLDER", context))
         overwrite = self.parameterAsBoolean(parameters, "OVERWRITE", context)

@@ -15,8 +15,8 @@ def test_each_job_is_there_with_its_docstring(name):
     assert "Returns:" in job.__doc__
 
 
-def test_finetuning_is_among_them():
-    assert "finetune" in changen2.__all__
+def test_every_job_that_makes_something_is_among_them():
+    assert {"finetune", "sample"} <= set(changen2.__all__)
 
 
 def test_other_names_are_errors():

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import sys
 import pytest
 
 from changen2.protocol import LINE_LIMIT
-from changen2.worker import Worker
+from changen2.worker import Worker, _logged_to
 
 
 class Client:
@@ -191,6 +192,32 @@ def test_after_a_run_the_time_is_known(shared, pair, tmp_path):
     for tile_size in (64, 128):  # known for other tiles, too
         shared.request(15, "estimate", **{**common, "tile_size": tile_size})
         assert shared.answer(15)["result"]["seconds"] > 0
+
+
+def test_who_waits_for_another_job_is_told_so():
+    outgoing = io.BytesIO()
+    worker = Worker(io.BytesIO(), outgoing)
+    for identity in (1, 2, 3):
+        worker._take(json.dumps({"jsonrpc": "2.0", "id": identity, "method": "sample", "params": {}}).encode())
+    told = [json.loads(line) for line in outgoing.getvalue().splitlines()]
+    assert [(message["method"], message["params"]["id"], message["params"]["stage"]) for message in told] == [
+        ("progress", 2, "queue"),
+        ("progress", 3, "queue"),
+    ]
+
+
+@pytest.mark.parametrize("running", [None, 7])
+def test_a_log_names_the_job_that_runs(running):
+    outgoing = io.BytesIO()
+    worker = Worker(io.BytesIO(), outgoing)
+    worker._running = running
+    with _logged_to(worker):
+        pass
+    handler = logging.getLogger("changen2").handlers[-1]
+    logging.getLogger("changen2").warning("coarse")
+    logging.getLogger("changen2").removeHandler(handler)
+    told = json.loads(outgoing.getvalue())["params"]
+    assert told == {"level": "warning", "message": "coarse", **({} if running is None else {"id": running})}
 
 
 def test_cancel_during_a_job_and_before_it(client, pair, tmp_path):

@@ -401,6 +401,15 @@ def test_the_recommended_threshold_comes_from_the_model_and_is_named(dock):
     assert threshold.value() == pytest.approx(0.45)
 
 
+@pytest.mark.parametrize("own", [0.4368, 0.125, 0.995, 0.004])
+def test_the_recommended_threshold_is_the_models_own_to_the_last_digit(dock, own):
+    form = dock.detect.form
+    dock._backend.known_models.tell([{**CARD, "threshold": own}])
+    assert form.parameters()["THRESHOLD"] == own and "recommended" in form.threshold.text()
+    form.threshold.setValue(0.6)
+    assert form.parameters()["THRESHOLD"] == pytest.approx(0.6) and "recommended" not in form.threshold.text()
+
+
 def test_a_threshold_can_be_typed(dock, window):
     QApplication.setActiveWindow(window)
     threshold = dock.detect.form.threshold

@@ -92,6 +92,32 @@ for request in requests():
     assert logged == [("warning", "coarse")]
 
 
+def test_a_log_of_one_request_is_told_to_no_other(client_of):
+    client = client_of("""
+hello()
+both = [request["id"] for request in (next(requests()), next(requests()))]
+for n in both:
+    say(method="log", params={"id": n, "level": "info", "message": str(n)})
+say(method="log", params={"level": "info", "message": "all"})
+for n in both:
+    say(id=n, result={"id": n})
+""")
+    client.hello()
+    logged, results = {}, {}
+
+    def ask(name):
+        logged[name] = []
+        log = lambda level, message: logged[name].append(message)  # noqa: E731
+        results[name] = client.request("detect", {}, Callbacks(log=log))["id"]
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert logged == {name: [str(results[name]), "all"] for name in "ab"}
+
+
 def test_an_error_keeps_message_hint_and_code(client_of):
     client = client_of("""
 hello()

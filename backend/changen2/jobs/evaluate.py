@@ -23,7 +23,7 @@ from changen2.raster.semantic_accuracy import semantic_report
 
 def evaluate(
     prediction: str | Path,
-    reference: str | Path | None,
+    reference: str | Path | None = None,
     *,
     points: str | Path | None = None,
     threshold: float = 0.5,

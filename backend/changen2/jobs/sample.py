@@ -34,7 +34,7 @@ def sample(
     Args:
         out_dir: folder for it.
         on_progress: receives ``Progress``.
-        is_cancelled: asked before it begins.
+        is_cancelled: asked again and again, until the files are put into their place.
         **options: fields of ``SampleRequest``.
 
     Returns:
@@ -43,6 +43,7 @@ def sample(
     Raises:
         InputError: bad input, ``too_large`` among it: more than there is memory for; nothing is left behind.
         JobError: ``disk``: the disk is full; as above.
+        Cancelled: ``is_cancelled`` said so; as above.
     """
     request = validate(SampleRequest, {"out_dir": out_dir, **options})
     return run(request, Reporter(on_progress, is_cancelled))
@@ -54,7 +55,7 @@ def run(request: SampleRequest, reporter: Reporter) -> dict[str, Any]:
     began, clock = datetime.now(timezone.utc), time.monotonic()
     reporter.step("write", 0, 1)
     with gdal_environment(), OutputFolder(request.out_dir) as folder:
-        made = write_sample(folder.work, size=request.size, seed=request.seed)
+        made = write_sample(folder.work, size=request.size, seed=request.seed, check=reporter.check)
         names = {name: Path(path).name for name, path in made.items()}
         manifest = {
             "job": "sample",
@@ -66,8 +67,8 @@ def run(request: SampleRequest, reporter: Reporter) -> dict[str, Any]:
             "outputs": names,
         }
         write_manifest(folder.work / MANIFEST, manifest)
+        reporter.step("write", 1, 1)
         placed = folder.publish([*names.values(), MANIFEST])
-    reporter.step("write", 1, 1)
     return {"outputs": {name: str(placed[file]) for name, file in (names | {"manifest": MANIFEST}).items()}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,7 @@ def draw_pair(
     width: int,
     gsd: float,
     style: SceneStyle | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> ScenePair:
     """Draw a scene before and after.
 
@@ -59,6 +61,7 @@ def draw_pair(
         width: pixels.
         gsd: ground sampling distance in metres, 0.1 to 2.
         style: what to draw; random by default.
+        check: called between objects and steps; what it raises ends the drawing.
 
     Raises:
         InputError: a size below 16 pixels or a ground sampling distance out of range.
@@ -79,8 +82,10 @@ def draw_pair(
         canvas = Canvas(shape, pixel)
         season = np.random.default_rng(children[3 + index])
         place = np.random.default_rng(children[5])
-        _paint(canvas, noise, place, season, style, layout, date, index)
+        _paint(canvas, noise, place, season, style, layout, date, index, check)
+        check()
         light = illuminate(canvas, date)
+        check()
         lean(canvas, light, date)
         pictures.append(expose(shrink(light), date, season))
         middle = (slice(OVERSAMPLING // 2, None, OVERSAMPLING),) * 2
@@ -100,6 +105,7 @@ def _paint(
     layout: Layout,
     date: DateStyle,
     index: int,
+    check: Callable[[], None],
 ) -> None:
     """Paint one date from the ground up: land, water, lots, streets, cars, houses, trees."""
     ground.open_land(canvas, noise, place, style, date)
@@ -110,15 +116,18 @@ def _paint(
     ground.water(canvas, noise, place, style, layout)
     salt = int(place.integers(2**31))
     for number, lot in enumerate(layout.lots):
+        check()
         # The same lot looks alike at both dates unless its own state changed.
         ground.lot(canvas, noise, np.random.default_rng((salt, number)), style, date, lot, index)
     ground.streets(canvas, noise, place, style, layout, index)
     draw_cars(canvas, season, style, layout, index)
     for house in layout.houses:
+        check()
         if house.dates[index]:
             age = float(np.random.default_rng((salt, 1, house.identity)).random())
             draw_house(canvas, noise, salt + house.identity, house, date, age if house.dates[0] else 0.1)
     for number, tree in enumerate(layout.trees):
+        check()
         if tree.scale[index] > 0:
             draw_tree(canvas, noise, salt - number - 1 if salt > number else number, tree, date, index)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,26 +49,31 @@ def sample_style(seed: int) -> SceneStyle:
     )
 
 
-def write_sample(folder: str | Path, size: int = 1024, seed: int = 7) -> dict[str, Path]:
+def write_sample(
+    folder: str | Path, size: int = 1024, seed: int = 7, check: Callable[[], None] = lambda: None
+) -> dict[str, Path]:
     """Write ``before.tif``, ``after.tif``, ``labels_before.tif`` and ``change_reference.tif``.
 
     Args:
         folder: made if need be.
         size: rows and columns of ``before``.
         seed: the same seed draws the same files.
+        check: called again and again; what it raises ends the work.
 
     Returns:
         The paths by the names before, after, labels_before, change_reference.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    pair = draw_pair(seed, size + 2 * MARGIN, size + 2 * MARGIN, GSD, sample_style(seed))
+    pair = draw_pair(seed, size + 2 * MARGIN, size + 2 * MARGIN, GSD, sample_style(seed), check)
     core = (slice(MARGIN, MARGIN + size), slice(MARGIN, MARGIN + size))
     transform = Affine(GSD, 0, ORIGIN[0], 0, -GSD, ORIGIN[1])
     after, after_transform = _second_flight(pair, size)
     paths = {name: folder / f"{name}.tif" for name in ("before", "after", "labels_before", "change_reference")}
     _write(paths["before"], np.moveaxis(pair.before[core], -1, 0), transform, "2020-06-14")
+    check()
     _write(paths["after"], after, after_transform, "2024-05-02")
+    check()
     _write(paths["labels_before"], pair.semantic_before[core][None], transform, "2020-06-14", classes=True)
     _write(paths["change_reference"], pair.change[core][None].astype(np.uint8), transform, "")
     return paths

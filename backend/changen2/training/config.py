@@ -138,7 +138,7 @@ def read_config(path: str | Path, kind: type[Config], like: str = "those in chan
         like: what a person may compare it with.
 
     Raises:
-        InputError: the file is missing, is no YAML mapping or holds a value that is not allowed.
+        InputError: the file is missing, is no text in UTF-8, is no YAML mapping or holds a value that is not allowed.
     """
     try:
         return kind.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
@@ -146,5 +146,5 @@ def read_config(path: str | Path, kind: type[Config], like: str = "those in chan
         raise InputError(
             f"The configuration {path} cannot be read.", hint="Check the path.", code="missing_file"
         ) from error
-    except (yaml.YAMLError, ValidationError) as error:
+    except (UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         raise InputError(f"The configuration {path} is not valid: {error}", hint=f"Compare it with {like}.") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from changen2.errors import InputError
+from changen2.errors import Cancelled, InputError
 from changen2.jobs.sample import check_memory, sample
 from changen2.protocol import EventRules, FinetuneRequest, SampleRequest, validate
 from changen2.scenes.sample import BYTES_PER_PIXEL, write_sample
@@ -35,6 +35,22 @@ def test_a_scene_that_memory_does_not_hold_is_refused_with_the_largest_that_it_d
         largest = math.isqrt(free // BYTES_PER_PIXEL)
         assert f"at most {largest} pixels" in caught.value.hint
         check_memory(largest, free)
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+def test_it_is_cancelled_while_it_draws_and_nothing_is_left(tmp_path, share):
+    asked = []
+    sample(tmp_path / "whole", size=128, is_cancelled=lambda: asked.append(1) or False)
+    assert len(asked) > 20
+    left = [share * (len(asked) - 1)]
+
+    def is_cancelled():
+        left[0] -= 1
+        return left[0] < 0
+
+    with pytest.raises(Cancelled):
+        sample(tmp_path / "scene", size=128, is_cancelled=is_cancelled)
+    assert not (tmp_path / "scene").exists()
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])

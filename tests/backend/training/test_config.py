@@ -32,10 +32,10 @@ def test_the_configurations_that_ship_are_valid() -> None:
 LEAST = "data: a\nout: b\nencoder_weights: c\nsources: {}\nkinds: {}\npairs: {mine: 1}\n"
 
 
-@pytest.mark.parametrize("content", ["steps: -", "- a list", "data: a\nout: b\nsurprise: 1\n"])
+@pytest.mark.parametrize("content", ["steps: -", "- a list", "data: a\nout: b\nsurprise: 1\n", "data: Zürich\n"])
 def test_a_wrong_configuration_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "wrong.yaml"
-    path.write_text(content)
+    path.write_bytes(content.encode("latin-1"))
     with pytest.raises(InputError, match="not valid"):
         load_config(path)
 

@@ -424,6 +424,33 @@ def test_an_unfinished_run_keeps_the_inputs_that_were_written_for_it_and_goes_on
     assert backend.states[0] == backend.states[1], "the backend goes on with the very same files only"
 
 
+@pytest.mark.parametrize("other", ["AOI", "selection", "AFTER", "nodata"])
+def test_an_unfinished_run_is_not_gone_on_with_by_other_layers(settings, to_be_written, tmp_path, other):
+    before, after, places = map(QgsProject.instance().mapLayer, to_be_written.values())
+    feature = QgsFeature()
+    feature.setGeometry(QgsGeometry.fromRect(before.extent().buffered(-5)))
+    places.dataProvider().addFeature(feature)
+    given = {**to_be_written, "OUTPUT_FOLDER": str(tmp_path / "r")}
+    backend, states = BreakingOff(), []
+    for resume in (False, True):
+        feedback, context = QgsProcessingFeedback(), QgsProcessingContext()
+        context.setProject(QgsProject.instance())
+        DetectChange(backend).create().run({**given, "RESUME": resume}, context, feedback, catchExceptions=True)
+        states.append({file: file.stat().st_mtime_ns for file in (tmp_path / "r" / "inputs").iterdir()})
+        if other == "AOI":
+            places.dataProvider().changeGeometryValues({1: QgsGeometry.fromRect(before.extent().buffered(-9))})
+        elif other == "selection":
+            places.selectByIds([2])
+            given["AOI"] = QgsProcessingFeatureSourceDefinition(places.id(), True)
+        elif other == "AFTER":
+            after.setDataSource(after.source().replace("r@1", "r@1 * 2"), "virtual", "virtualraster")
+        else:
+            before.dataProvider().setUserNoDataValue(1, [QgsRasterRange(1, 1)])
+    name = {"AFTER": "after “virtual”", "nodata": "before “a”"}.get(other, "aoi “places”")
+    assert f"differs from this one in: {name}" in feedback.textLog()
+    assert len(backend.asked) == 1 and states[0] == states[1], "the unfinished run can still be gone on with"
+
+
 class CancelsAt(QgsProcessingFeedback):
     """Cancels when the algorithm says a text that begins so."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from osgeo import gdal
 from qgis.core import (
     QgsFeature,
     QgsGeometry,
@@ -12,6 +13,8 @@ from qgis.core import (
     QgsProcessingFeatureSourceDefinition,
     QgsProcessingFeedback,
     QgsProject,
+    QgsRasterLayer,
+    QgsRasterRange,
     QgsVectorLayer,
 )
 
@@ -134,6 +137,19 @@ def test_an_unfinished_training_keeps_its_checkpoint_and_the_changes_that_were_w
     first, second = backend.asked
     assert {name for name in first if first[name] != second[name]} == {"resume"}
     assert first["changes"] == str(drawn) and written[0] == written[1]
+
+
+def test_nodata_given_in_qgis_reaches_the_training(settings, images, changes, tmp_path):
+    layers = {name: QgsRasterLayer(path, name) for name, path in images.items()}
+    for layer in layers.values():
+        for band in (1, 2, 3):
+            layer.dataProvider().setUserNoDataValue(band, [QgsRasterRange(30, 30)])
+    given = {**layers, "CHANGES": changes, "NAME": "later", "OUTPUT_FOLDER": str(tmp_path / "run")}
+    algorithm, feedback = FinetuneDetector(BreakingOff()).create(), QgsProcessingFeedback()
+    job = algorithm.prepare_job(given, QgsProcessingContext(), feedback)
+    files = job.pair.files(job.window, job.folder.inputs, lambda: 0.5, 100, feedback)
+    bands = [band for path in files.values() for band in gdal.Info(path, format="json")["bands"]]
+    assert [band["noDataValue"] for band in bands] == [30] * 6
 
 
 def test_a_pixel_size_that_is_given_is_taken(run, real_backend, images, changes, tmp_path):

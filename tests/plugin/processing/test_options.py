@@ -15,6 +15,7 @@ from qgis.core import (
     QgsProcessingParameterNumber,
     QgsProcessingParameterString,
     QgsRasterLayer,
+    QgsVectorLayer,
 )
 
 from changen2_qgis.known_models import KnownModels
@@ -76,6 +77,11 @@ def asked(algorithm, parameters):
     return {**plain, "overwrite": job.folder.overwrite, **getattr(job, "request", {})}
 
 
+def layers_of(algorithm):
+    """The names of the parameters that take a layer."""
+    return [each.name() for each in algorithm.parameterDefinitions() if each.type() in ("raster", "layer", "source")]
+
+
 def another(parameter, tmp_path):
     """A value that is not the default; None for layers, and for fields of layers and what stands for these."""
     name, default = parameter.name(), parameter.defaultValue()
@@ -117,6 +123,27 @@ def test_every_option_has_its_own_say(backend, needed, tmp_path, kind):
     if kind is SimulateEvents:  # it asks for drawn events or for kinds of events, never both
         expected["SIMULATE"] = {"events"}
     assert changed == expected and "OVERWRITE" in changed
+
+
+@pytest.mark.parametrize("kind", NEEDED, ids=lambda kind: kind.ID)
+def test_an_empty_text_is_no_layer(backend, needed, kind):
+    """As models, scripts and `qgis_process` hand on what is not given."""
+    algorithm, given = kind(backend).create(), needed(kind)
+    plain = asked(algorithm, given)
+    optional = [name for name in layers_of(algorithm) if name not in given]
+    assert asked(algorithm, {**given, **dict.fromkeys(optional, "")}) == plain
+
+
+@pytest.mark.parametrize("kind", NEEDED, ids=lambda kind: kind.ID)
+def test_a_layer_that_is_gone_is_not_taken_for_none(backend, needed, tmp_path, kind):
+    """Also in a model, which checks nothing of what it hands on."""
+    algorithm, given = kind(backend).create(), {"CHANGES": QgsVectorLayer("Polygon", "drawn", "memory"), **needed(kind)}
+    assert set(NEEDED[kind][1]) <= set(layers_of(algorithm))
+    for name in layers_of(algorithm):
+        feedback = QgsProcessingFeedback()
+        parameters = {**given, name: str(tmp_path / "gone.gpkg")}
+        _, succeeded = algorithm.create().run(parameters, QgsProcessingContext(), feedback, catchExceptions=True)
+        assert not succeeded and name in feedback.textLog(), feedback.textLog()
 
 
 def test_each_expected_share_is_that_of_its_own_stratum(backend, needed):

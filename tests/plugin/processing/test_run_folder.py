@@ -68,11 +68,32 @@ def test_what_another_run_wrote_stays(tmp_path, error, mine_first, same, state):
 @pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize("unfinished", [False, True])
 def test_inputs_are_kept_for_the_run_that_goes_on_with_an_unfinished_one(tmp_path, resume, unfinished):
-    write(tmp_path, f"{INPUTS_FOLDER}/before.tif", "of the run that is there")
+    before, after = (tmp_path / INPUTS_FOLDER / name for name in ("before.tif", "after.tif"))
+    begun = RunFolder(tmp_path, overwrite=False)
+    with begun.writing():
+        assert begun.kept(before, "made of this") is None
+        write(tmp_path, f"{INPUTS_FOLDER}/before.tif", "of the run that is there")
     write(tmp_path, f"{WORK_FOLDER}/journal.jsonl", '{"job": 1}\n' + '{"i": 0}\n' * unfinished)
     run = RunFolder(tmp_path, overwrite=True, resume=resume)
-    assert run.kept("before.tif") == (str(run.inputs / "before.tif") if resume and unfinished else None)
-    assert run.kept("after.tif") is None
+    assert run.kept(before, "made of this") == (str(before) if resume and unfinished else None)
+    assert run.kept(after, "made of this") is None
+
+
+@pytest.mark.parametrize("noted", ["made of this", None])
+def test_an_input_that_was_made_of_something_else_is_not_gone_on_with(tmp_path, noted):
+    target = tmp_path / INPUTS_FOLDER / "aoi.gpkg"
+    begun = RunFolder(tmp_path, overwrite=False)
+    with begun.writing():
+        if noted:
+            begun.kept(target, noted)
+        write(tmp_path, f"{INPUTS_FOLDER}/aoi.gpkg", "area A")
+    write(tmp_path, f"{WORK_FOLDER}/journal.jsonl", '{"job": 1}\n{"i": 0}\n')
+    before = tree(tmp_path)
+    run = RunFolder(tmp_path, overwrite=False, resume=True, keep_inputs=True)
+    run.layers["aoi"] = "area B"
+    with pytest.raises(InputError, match="differs from this one in: aoi “area B”"), run.removed_on_error():
+        run.kept(target, "made of that")
+    assert tree(tmp_path) == before
 
 
 def test_a_failed_run_leaves_the_inputs_of_the_results_that_are_there(tmp_path):

@@ -262,7 +262,6 @@ def test_a_run_with_a_finished_step_keeps_its_inputs_and_goes_on_with_them(image
     assert not succeeded and "The disk is full. Free some space." in " ".join(feedback.errors)
     copy = folder / "inputs" / "events.gpkg"
     written = copy.stat().st_mtime_ns
-    drawn.deleteFeature(next(drawn.getFeatures()).id())  # meanwhile, somebody draws on
     results, succeeded, feedback, _ = synthesize(backend, {**parameters, "RESUME": True})
     assert succeeded, feedback.errors
     assert copy.stat().st_mtime_ns == written and len(features(str(copy))) == 2
@@ -270,6 +269,20 @@ def test_a_run_with_a_finished_step_keeps_its_inputs_and_goes_on_with_them(image
     differing = {key for key in first if first[key] != second[key]}
     assert differing == {"resume"}
     assert Path(results["IMAGES"]).parent == folder
+
+
+def test_a_run_does_not_go_on_with_events_that_were_drawn_on_meanwhile(image, drawn, tmp_path):
+    backend, folder = DrawingBackend(fails_after=1), tmp_path / "r"
+    parameters = {"IMAGE": image, "EVENTS": drawn, "STEPS": 2, "OUTPUT_FOLDER": str(folder)}
+    synthesize(backend, parameters)
+    written = {path: path.stat().st_mtime_ns for path in (folder / "inputs").iterdir()}
+    for change in ({"EVENT_VALUE": "remove"}, {}):
+        if not change:
+            drawn.deleteFeature(next(drawn.getFeatures()).id())
+        _, succeeded, feedback, _ = synthesize(backend, {**parameters, **change, "RESUME": True})
+        assert not succeeded and "differs from this one in: events" in " ".join(feedback.errors)
+    assert len(backend.asked) == 1
+    assert written == {path: path.stat().st_mtime_ns for path in (folder / "inputs").iterdir()}
 
 
 def test_a_run_that_fails_before_a_step_is_finished_leaves_nothing(image, drawn, tmp_path):

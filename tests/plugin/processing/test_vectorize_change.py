@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from osgeo import gdal, ogr
+from qgis.core import QgsCoordinateReferenceSystem, QgsRasterLayer
 
 
 @pytest.fixture
@@ -48,6 +49,13 @@ def test_results_are_refused_in_a_folder_that_has_some_unless_overwritten(run, p
     assert not refused.succeeded and "already holds" in refused.error
     again = run("vectorizechange", {**parameters, "THRESHOLD": 0.7, "OVERWRITE": True})
     assert again.succeeded and polygons(again.results["POLYGONS"]) == [1.0]
+
+
+def test_a_map_that_was_given_another_crs_is_refused(run, probability, tmp_path):
+    layer = QgsRasterLayer(probability, "p")
+    layer.setCrs(QgsCoordinateReferenceSystem("EPSG:32634"))
+    made = run("vectorizechange", {"PROBABILITY": layer, "OUTPUT_FOLDER": str(tmp_path / "r")})
+    assert not made.succeeded and "another CRS than its file has" in made.error
 
 
 def test_a_raster_that_is_no_probability_is_refused(run, tmp_path, write_raster):
