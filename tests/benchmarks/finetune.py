@@ -28,7 +28,7 @@ from changen2.training.finetune import finetune, judge, settings
 
 KINDS = {"tarpaulins": finetune_tarpaulins, "shelters": finetune_shelters, "ponds": finetune_ponds}
 FRESH = "imagenet"
-STARTS = ("tiny", "tiny-landcover", FRESH)
+STARTS = ("tiny", "tiny-landcover", "tiny-anything", FRESH)
 
 
 def measure(kind: str, start: str, seed: int, steps: int, given: argparse.Namespace) -> dict[str, Any]:
