@@ -57,8 +57,9 @@ def _places() -> list[Place]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.nn.Module, TrainingConfig, Imagery]:
     config = TrainingConfig(
         network="landcover", data="data", out=tmp_path_factory.mktemp("run"), encoder_weights="none",
-        sources={"coast": 1.0}, kinds={"star": 0.5, "region": 0.5}, crop_size=64, gsd_range=(0.5, 0.8), max_shift=1, colour_strength=0.2,
-        batch_size=3, steps=30, warmup=8, learning_rate=4e-3, ema=0.8, fused_weight=1.0, held_out_pairs=6, threads=1,
+        sources={"coast": 1.0}, kinds={"star": 0.5, "region": 0.5}, crop_size=64, gsd_range=(0.5, 0.8), max_shift=1,
+        colour_strength=0.2, batch_size=3, steps=30, warmup=8, learning_rate=4e-3, ema=0.8, fused_weight=1.0,
+        held_out_pairs=6, threads=1,
     )  # fmt: skip
     whole = load_file(weights_path(card_of("tiny")))
     encoder = {name.removeprefix("encoder."): value for name, value in whole.items() if name.startswith("encoder.")}
