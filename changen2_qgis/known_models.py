@@ -12,7 +12,7 @@ from .settings import Settings
 
 KEPT = ("task", "name", "training_start", "embedded")
 """What is remembered of an installed model's card."""
-BUILT_IN = (("detect", "tiny"), ("detect", "tiny-landcover"), ("synthesize", "tiny"))
+BUILT_IN = (("detect", "tiny"), ("detect", "tiny-anything"), ("detect", "tiny-landcover"), ("synthesize", "tiny"))
 """Task and name of what comes with the plugin, for as long as the backend has told nothing."""
 LISTED = 8
 """Names that a parameter's title lists at most."""

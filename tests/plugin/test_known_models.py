@@ -22,7 +22,7 @@ def known(settings):
 
 
 def test_before_the_backend_has_told_anything_there_is_what_is_built_in(known):
-    assert known.names("detect") == ["tiny", "tiny-landcover"]
+    assert known.names("detect") == ["tiny", "tiny-anything", "tiny-landcover"]
     assert known.names("synthesize") == ["tiny"]
 
 
@@ -49,7 +49,7 @@ def test_a_model_that_was_removed_is_forgotten(known):
 @pytest.mark.parametrize("stored", ["", "{}", "[[1]]", "no JSON"])
 def test_settings_that_somebody_else_wrote_are_ignored(known, settings, stored):
     settings.known_models = stored
-    assert known.names("detect") == ["tiny", "tiny-landcover"]
+    assert known.names("detect") == ["tiny", "tiny-anything", "tiny-landcover"]
 
 
 def test_all_cards_are_passed_on(known, qtbot):

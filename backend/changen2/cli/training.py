@@ -42,6 +42,17 @@ def landcover(
 
 
 @app.command()
+def anything(
+    config: Config, name: Name = None, resume: Resume = False, overwrite: Replace = False, as_json: Json = False
+) -> None:
+    """Train the detector of any change."""
+    given = locals()
+    from changen2.jobs.train import train_anything
+
+    _tell(run(train_anything, given), as_json)
+
+
+@app.command()
 def autoencoder(config: Config, resume: Resume = False, as_json: Json = False) -> None:
     """Train the autoencoder that the generator works in, on the processor."""
     given = locals()

@@ -43,7 +43,7 @@ FEW = 20
 KEPT = ("licence", "noncommercial", "credits", "input", "architecture_summary", "parameters")
 """What a new card takes over from that of the model it began with, as far as what was learned from lets it."""
 
-NOTE = "The held-out pairs also chose the step, the threshold and the calibration."
+NOTE = "At the best threshold; the held-out pairs also chose the step and the calibration."
 """Why a figure of theirs is somewhat better than what other images will show."""
 
 
@@ -104,11 +104,10 @@ def run(request: FinetuneRequest, reporter: Reporter) -> dict[str, Any]:
         before = None if base.training_start or kinds else judge(model, held_out)
         reporter.step("measure", 1, 2)
         trained = _train(request, model, material, folder.work, reporter)
-        counts = judge(trained.model, held_out)
         _remember(wanted, True, asked)  # from here on the model of this name is this run's own
-        card = store.write_model(new_card(request, base, material, trained, kinds, counts), compact(trained.model))
+        card = store.write_model(new_card(request, base, material, trained, kinds), compact(trained.model))
         reporter.step("measure", 2, 2)
-        summary = _summary(card, base, material, trained, before, counts)
+        summary = _summary(card, base, material, trained, before)
         warnings = [*material.warnings, *_terms(card, base), *_warnings(material, summary, kinds)]
         manifest = {
             "job": "finetune",
@@ -224,16 +223,14 @@ def _train(request: FinetuneRequest, model: nn.Module, material: Material, out: 
     )
 
 
-def new_card(
-    request: FinetuneRequest, base: ModelCard, material: Material, trained: Trained, kinds: int, after: Tally
-) -> ModelCard:
+def new_card(request: FinetuneRequest, base: ModelCard, material: Material, trained: Trained, kinds: int) -> ModelCard:
     """Return the new model's card; its weights' digest is filled in when they are written.
 
     For ``kinds`` see :func:`changen2.training.finetune.say_yes_or_no`.
     """
     kind = request.kind.strip() or "changed object"
     title = request.title.strip() or f"{kind[0].upper()}{kind[1:]}: trained here"
-    threshold, score = best_threshold(after)
+    _, score = best_threshold(trained.held_out)
     folders = [request.pairs] if request.pairs else [Path(str(date)).parent for date in (request.before, request.after)]
     kept = under_terms({name: value for name, value in base.model_dump().items() if name in KEPT}, map(Path, folders))
     return ModelCard.model_validate(
@@ -250,7 +247,7 @@ def new_card(
             "gsd_native": round(material.gsd, 3),
             "tile_size": base.tile_size,
             "overlap": base.overlap,
-            "threshold": round(threshold, 3),
+            "threshold": round(trained.threshold, 3),
             "sha256": "",
             "embedded": False,
             "origin": f"trained here from {base.name}",
@@ -267,7 +264,7 @@ def new_card(
                 "held out: change": {"f1": round(score, 3), "images": _held_out(material)},
                 "note": NOTE,
             },
-            "calibration": calibration(after),
+            "calibration": calibration(trained.held_out),
         }
     )
 
@@ -299,9 +296,9 @@ def _held_out(material: Material) -> int:
 
 
 def _summary(
-    card: ModelCard, base: ModelCard, material: Material, trained: Trained, before: Tally | None, after: Tally
+    card: ModelCard, base: ModelCard, material: Material, trained: Trained, before: Tally | None
 ) -> dict[str, Any]:
-    _, score = best_threshold(after)
+    _, score = best_threshold(trained.held_out)
     return {
         "model": card.name,
         "began_with": base.name,

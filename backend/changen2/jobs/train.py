@@ -29,8 +29,8 @@ from changen2.training.run import Watch
 
 logger = logging.getLogger(__name__)
 
-BUILDINGS, LANDCOVER = "buildings", "landcover"
-COMMANDS = {BUILDINGS: "changestar", LANDCOVER: "landcover"}
+BUILDINGS, LANDCOVER, ANYTHING = "buildings", "landcover", "anything"
+COMMANDS = {BUILDINGS: "changestar", LANDCOVER: "landcover", ANYTHING: "anything"}
 """Subcommand of ``changen2 train`` by network."""
 
 NOT_CALIBRATED: dict[str, Any] = {"bias_from_calibration": None, "calibration": None}
@@ -106,9 +106,32 @@ def train_landcover(
         As :func:`train_changestar`; the configuration's ``network`` is ``landcover``, and its sources, kinds of pairs
         and folders of pairs mean those of land cover (:mod:`changen2.training.landcover`).
     """
-    settings, given = _read(config, LANDCOVER), Naming(name, overwrite)
+    return _train_classes(
+        _read(config, LANDCOVER), Naming(name, overwrite), resume, Reporter(on_progress, is_cancelled)
+    )
+
+
+def train_anything(
+    config: str | Path,
+    resume: bool = False,
+    on_progress: OnProgress | None = None,
+    is_cancelled: IsCancelled | None = None,
+    *,
+    name: str | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Train the small detector of any change, in one process, and export its decoder and heads.
+
+    Args, Returns, Raises:
+        As :func:`train_landcover`, but that the configuration's ``network`` is ``anything``, and kinds of pairs those
+        of :mod:`changen2.training.anything_pairs`.
+    """
+    return _train_classes(_read(config, ANYTHING), Naming(name, overwrite), resume, Reporter(on_progress, is_cancelled))
+
+
+def _train_classes(settings: TrainingConfig, given: Naming, resume: bool, reporter: Reporter) -> dict[str, Any]:
+    """Train a detector that tells land cover."""
     losses: dict[str, float] = {}
-    reporter = Reporter(on_progress, is_cancelled)
     tell = teller(reporter, losses)
     imagery = landcover_train.read_imagery(settings, reporter.check)
     pairs = landcover_train.held_out_pairs(imagery, settings, reporter.check)

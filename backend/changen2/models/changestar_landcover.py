@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from changen2.models.changestar_tiny import ChangeStarTiny, pad_to_stride
+from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.models.detection import Detection
 
 CLASSES = 5  # water, land, road, building, vegetation
@@ -18,8 +18,8 @@ CLASSES = 5  # water, land, road, building, vegetation
 class ChangeStarLandCover(ChangeStarTiny):
     """Land cover of two dates, and where it changed.
 
-    The class maps have six channels, for the numbers of classes are those of label maps, where 0 is what nobody
-    labelled; the model never says 0.
+    ``semantic_before`` and ``semantic_after`` are ``[b, 6, h, w]``, each summing to 1 over the channels: the numbers of
+    classes are those of label maps, where 0 is what nobody labelled; the model never says 0.
 
     Args:
         encoder: size of the encoder, ``lite0`` to ``lite2``.
@@ -30,21 +30,9 @@ class ChangeStarLandCover(ChangeStarTiny):
         super().__init__(encoder, dim)
         self.semantic = nn.Conv2d(dim, CLASSES, 1)
 
-    def forward(self, before: Tensor, after: Tensor) -> Detection:
-        """Detect change.
-
-        Args:
-            before: ``[b, 3, h, w]``, normalized as by :func:`changen2.models.detection.normalize`; any h and w.
-            after: the same ground at the second date, same shape.
-
-        Returns:
-            ``change`` ``[b, 1, h, w]`` in 0..1, which does not depend on the order of the dates;
-            ``semantic_before`` and ``semantic_after`` ``[b, 6, h, w]``, each summing to 1 over the channels.
-        """
-        height, width = before.shape[2:]
-        before, after = pad_to_stride(before), pad_to_stride(after)
-        detection = fuse_classes(*self.mean_logits(before, after))
-        return Detection({key: value[..., :height, :width] for key, value in detection.items()})
+    def fused(self, change: Tensor, semantic_before: Tensor, semantic_after: Tensor) -> Detection:
+        """Probabilities from logits, see :func:`fuse_classes`."""
+        return fuse_classes(change, semantic_before, semantic_after)
 
 
 def fuse_classes(change: Tensor, semantic_before: Tensor, semantic_after: Tensor) -> Detection:

@@ -152,22 +152,22 @@ def _with_autoencoder(model: nn.Module) -> nn.Module:
 
 
 def _architectures() -> dict[str, Callable[[], nn.Module]]:
-    from changen2.models.changestar_landcover import ChangeStarLandCover, changestar_landcover
-    from changen2.models.changestar_tiny import ChangeStarTiny, changestar_tiny
+    from changen2.models.changestar_anything import ChangeStarAnything
+    from changen2.models.changestar_landcover import ChangeStarLandCover
+    from changen2.models.changestar_tiny import ChangeStarTiny
     from changen2.models.generator_tiny import TinyGenerator
 
-    networks = {"changestar-tiny": ChangeStarTiny, "changestar-tiny-landcover": ChangeStarLandCover}
-    larger = {
-        f"{name}-{encoder}": partial(network, encoder)
+    networks = {
+        "changestar-tiny": ChangeStarTiny,
+        "changestar-tiny-landcover": ChangeStarLandCover,
+        "changestar-tiny-anything": ChangeStarAnything,
+    }
+    detectors = {
+        name if encoder == "lite0" else f"{name}-{encoder}": partial(network, encoder)
         for name, network in networks.items()
-        for encoder in ("lite1", "lite2")
+        for encoder in ("lite0", "lite1", "lite2")
     }
-    return {
-        "changestar-tiny": changestar_tiny,
-        "changestar-tiny-landcover": changestar_landcover,
-        **larger,
-        "generator-tiny": TinyGenerator,
-    }
+    return {**detectors, "generator-tiny": TinyGenerator}
 
 
 @lru_cache(maxsize=16)

@@ -147,10 +147,28 @@ def f1_by_threshold(counts: Tally) -> NDArray[np.float64]:
 def best_threshold(counts: Tally) -> tuple[float, float]:
     """Return the threshold, a probability, that serves best, and its F1; of those as good, the nearest to a half."""
     scores = f1_by_threshold(counts)
-    # Below 1 of 254 everything is change.
-    good = np.flatnonzero(scores[1:] >= scores[1:].max() - ENOUGH) + 1
-    level = int(good[np.abs(good - TOP / 2).argmin()])
+    level = _nearest_to_a_half(scores, ENOUGH)
     return level / TOP, float(scores[level])
+
+
+def settled_threshold(held_out: Tally, learned: Tally, few: float) -> float:
+    """Return a threshold, a probability, for a model whose held-out images are few.
+
+    These may be of other ground than what it will see next, and the best threshold of a few is then far off. That of
+    what it learned from flatters, but it is near a half. The highest mean of both F1 lies in between.
+
+    Args:
+        held_out: of the model.
+        learned: likewise, on what it was trained on.
+        few: weight of the latter, against 1 of what is held out.
+    """
+    return _nearest_to_a_half(f1_by_threshold(held_out) + few * f1_by_threshold(learned), 1e-9) / TOP
+
+
+def _nearest_to_a_half(scores: NDArray[np.float64], enough: float) -> int:
+    """Of the levels whose score is within ``enough`` of the highest; but below 1 everything is change."""
+    good = np.flatnonzero(scores[1:] >= scores[1:].max() - enough) + 1
+    return int(good[np.abs(good - TOP / 2).argmin()])
 
 
 def _logit(probability: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -185,15 +185,14 @@ def about_table(results: Mapping[str, Any]) -> str:
 
 def finetune_table(found: Mapping[str, Any]) -> str:
     """Fine-tuning on few pairs: each kind of change, length and start."""
-    starts = {"tiny": "`tiny`", "tiny-landcover": "`tiny-landcover`", "imagenet": "ImageNet features, new heads"}
     lines = [
         "| what | steps | begun with | F1, mean | by seed | at the best threshold | seconds | gain, points |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for kind, lengths in found.items():
         for steps, length in lengths.items():
-            for start, title in starts.items():
-                known = length[start]
+            for start, known in length.items():
+                title = "ImageNet features, new heads" if start == "imagenet" else f"`{start}`"
                 scores, seconds = (", ".join(str(run[key]) for run in known["runs"]) for key in ("f1", "seconds"))
                 gain = f"{known['gain_points']:+.1f}" if "gain_points" in known else ""
                 lines.append(

@@ -12,25 +12,22 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from changen2.models.changestar_tiny import ChangeStarTiny, fuse
-from changen2.models.detection import Detection
+from changen2.models.changestar_tiny import ChangeStarTiny
 from changen2.raster.calibration import TOP, calibration, tally
 from changen2.training.config import load_config
 from changen2.training.export import load_exported
 from changen2.training.measure import count, detect, f1, to_input
 from changen2.training.pairs import Pair
 from changen2.training.places import BUILDING, IGNORE
-
-Fuse = Callable[[Tensor, Tensor, Tensor], Detection]
 
 MARGIN = 0.005
 BIASES = np.arange(-2.0, 3.01, 0.25)
@@ -45,24 +42,23 @@ def honest_bias(model: ChangeStarTiny, pairs: Sequence[Pair]) -> float:
         known = torch.from_numpy(pair.change != IGNORE)
         changed = torch.from_numpy(pair.change == BUILDING)[known].double()
         for bias in losses:
-            probability = fuse(logits[0] + bias, *logits[1:]).change[0, 0][known].double()
+            probability = model.fused(logits[0] + bias, *logits[1:]).change[0, 0][known].double()
             sure = probability.clamp(1e-6, 1 - 1e-6)
             losses[bias] += float(F.binary_cross_entropy(sure, changed, reduction="sum"))
     return min(losses, key=lambda bias: losses[bias])
 
 
 @torch.inference_mode()
-def best_bias(model: ChangeStarTiny, pairs: Sequence[Pair], fuse: Fuse = fuse) -> float:
+def best_bias(model: ChangeStarTiny, pairs: Sequence[Pair]) -> float:
     """The least bias with which the pooled F1 at 0.5 on held-out pairs is within ``MARGIN`` of its maximum.
 
-    The maximum is flat, and of equals the one with fewer false alarms is wanted. Pairs are multiples of 64 in size;
-    ``fuse`` makes the model's probabilities of its logits.
+    The maximum is flat, and of equals the one with fewer false alarms is wanted. Pairs are multiples of 64 in size.
     """
     counts: dict[float, list[list[float]]] = {float(bias): [] for bias in BIASES}
     for pair in pairs:
         change, before, after = model.eval().mean_logits(to_input(pair.before.image), to_input(pair.after.image))
         for bias, rows in counts.items():
-            probability = fuse(change + bias, before, after).change[0, 0].numpy()
+            probability = model.fused(change + bias, before, after).change[0, 0].numpy()
             rows.append(count(probability, pair.change))
     scores = {bias: f1(np.array(rows)) for bias, rows in counts.items()}
     best = max(scores.values())

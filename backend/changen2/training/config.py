@@ -14,9 +14,10 @@ from changen2.errors import InputError
 KINDS: Mapping[str, tuple[str, ...]] = {
     "buildings": ("star", "region", "create", "remove", "mixed", "none"),
     "landcover": ("star", "region", "none"),
+    "anything": ("objects", "region", "none"),
 }
 """Kinds of pairs made of single dates, by network; see :func:`changen2.training.pairs.second_date` and
-:func:`changen2.training.landcover_pairs.dates_of`."""
+:func:`changen2.training.landcover_pairs.dates_of` and :func:`changen2.training.anything_pairs.dates_of`."""
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -33,7 +34,7 @@ class TrainingConfig(BaseModel):
     """Everything that decides a run's outcome, and where it is kept.
 
     Attributes:
-        network: what is trained: the detector of ``buildings`` or of ``landcover``.
+        network: what is trained: the detector of ``buildings``, of ``landcover`` or of ``anything`` that changes.
         data: folder that holds a folder per source.
         out: folder for checkpoints and the log.
         encoder_weights: ImageNet checkpoint of the encoder; ``package:NAME`` looks inside an installed package.
@@ -72,7 +73,7 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    network: Literal["buildings", "landcover"] = "buildings"
+    network: Literal["buildings", "landcover", "anything"] = "buildings"
     data: Path
     out: Path
     encoder_weights: str

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from changen2.errors import InputError
 from changen2.models.changestar import ChangeStar
 from changen2.models.changestar_tiny import ChangeStarTiny
-from changen2.raster.calibration import Tally, best_threshold, tally
+from changen2.raster.calibration import Tally, best_threshold, settled_threshold, tally
 from changen2.training import loop, run
 from changen2.training.config import TrainingConfig
 from changen2.training.examples import Example
@@ -26,6 +26,11 @@ from changen2.training.watched import Check, Watched, go_on
 
 SOURCE = "own"
 """Name of the pairs in a configuration's mix."""
+
+FEW = 4
+"""Held-out pairs beside which what was learned from counts as much for the threshold; beside more, it counts less."""
+LEARNED = 16
+"""Pairs learned from that the threshold is chosen with, at most."""
 
 LOOK_EVERY = 25  # steps
 PATIENCE = 6  # looks
@@ -69,12 +74,16 @@ class Trained:
         steps: done in all.
         best_step: whose weights these are.
         seconds: spent.
+        held_out: how often its probabilities are right on the held-out pairs.
+        threshold: a probability that serves these and the pairs that it learned from.
     """
 
     model: nn.Module
     steps: int
     best_step: int
     seconds: float
+    held_out: Tally
+    threshold: float
 
 
 def finetune(
@@ -95,7 +104,7 @@ def finetune(
         device: where to train.
         resumed: go on from the checkpoint in ``config.out``, if there is one.
         on_step: progress; may raise :class:`changen2.errors.Cancelled`, which leaves a checkpoint.
-        check_cancel: called before each held-out pair is looked at; may do so too.
+        check_cancel: called before each pair is looked at; may do so too.
 
     Raises:
         InputError: pairs without change to learn from or to hold out.
@@ -103,6 +112,8 @@ def finetune(
     check(pairs)
     torch.set_num_threads(config.threads)
     held_out = Watched([pair for pair in pairs if pair.before.held_out], check_cancel)
+    learned = [pair for pair in pairs if not pair.before.held_out]
+    learned = learned[:: -(-len(learned) // LEARNED)]
     # A few pairs tell less of a normal picture than all that the model saw before.
     measured = loop.is_measured(model)
     state = loop.begin(model.to(device), config)
@@ -123,7 +134,9 @@ def finetune(
             watch=run.Watch(lambda average: best_threshold(judge(average, held_out))[1], LOOK_EVERY, PATIENCE),
         )
     best_step = state.best[1] if state.best else state.step
-    return Trained(trained.eval().cpu(), state.step, best_step, state.seconds)
+    counts = judge(trained, held_out)
+    threshold = settled_threshold(counts, judge(trained, Watched(learned, check_cancel)), FEW / len(held_out))
+    return Trained(trained.eval().cpu(), state.step, best_step, state.seconds, counts, threshold)
 
 
 def say_yes_or_no(model: nn.Module, seed: int) -> int:

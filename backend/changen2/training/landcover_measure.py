@@ -1,4 +1,4 @@
-"""How good the land-cover detector is: classes of held-out places, change in made pairs and in real ones.
+"""How good a detector that tells land cover is: classes of held-out places, change in made pairs and in real ones.
 
 ``python -m changen2.training.landcover_measure WEIGHTS --encoder FILE --config FILE --eval FOLDER...`` prints the
 figures as JSON, the way the model card holds them.
@@ -26,7 +26,7 @@ from changen2.training.bootstrap import Score, bootstrap
 from changen2.training.config import TrainingConfig, load_config
 from changen2.training.crops import Cut
 from changen2.training.landcover_pairs import cut_classes
-from changen2.training.landcover_train import held_out_pairs, part, read_imagery
+from changen2.training.landcover_train import NETWORKS, held_out_pairs, part, read_imagery
 from changen2.training.loop import Imagery
 from changen2.training.measure import Counts, alarm_rate, count, detect, f1, real_pairs, report, to_input
 from changen2.training.pairs import Pair
@@ -38,7 +38,7 @@ BUILDING_GSD = 0.8  # and those at which buildings are, where only these are kno
 
 def load_trained(weights: Path, encoder: Path, config: TrainingConfig) -> ChangeStarLandCover:
     """The detector from its own weights and the file that holds its encoder."""
-    model = ChangeStarLandCover(config.encoder)
+    model = NETWORKS[config.network](config.encoder)
     shared = {key: value for key, value in load_file(encoder).items() if key.startswith("encoder.")}
     model.load_state_dict(shared | load_file(weights))
     return model.eval().requires_grad_(False)
@@ -112,18 +112,24 @@ def measure_all(
     for source, kinds in (("dubai", {"star": 0.3, "region": 0.7}), ("landcover_scenes", {"region": 1.0})):
         if source in kept.places:
             figures[f"{source}, held out: classes at {GSD:g} m"] = class_report(confusion(model, kept.places[source]))
-            alone = config.model_copy(update={"sources": {source: 1.0}, "kinds": kinds, "pairs": {}})
+            alone = _alone(config, source, kinds)
             figures[f"{source}, held out: change in made pairs"] = report(
                 pair_counts(model, held_out_pairs(imagery, alone))
             )
     if "south_tyrol" in kept.places:
-        alone = config.model_copy(update={"sources": {"south_tyrol": 1.0}, "kinds": {"region": 1.0}, "pairs": {}})
+        alone = _alone(config, "south_tyrol", {"region": 1.0})
         figures[f"south_tyrol: buildings at {BUILDING_GSD:g} m"] = building_report(model, kept.places["south_tyrol"])
         figures["south_tyrol: change in made pairs"] = report(pair_counts(model, held_out_pairs(imagery, alone)))
     figures["held out: false alarms where nothing but light, season and shift differ"] = round(
         alarm_rate(pair_counts(model, still)), 4
     )
     return figures
+
+
+def _alone(config: TrainingConfig, source: str, kinds: dict[str, float]) -> TrainingConfig:
+    """The configuration with pairs made of one source; where anything may change, objects do."""
+    made = {"objects": 1.0} if config.network == "anything" else kinds
+    return config.model_copy(update={"sources": {source: 1.0}, "kinds": made, "pairs": {}})
 
 
 def building_report(model: ChangeStarLandCover, places: Sequence[Place], gsd: float = BUILDING_GSD) -> dict[str, Any]:

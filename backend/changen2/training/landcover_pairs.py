@@ -149,10 +149,8 @@ def finish(first: Crop, second: Crop, change: Bytes, config: TrainingConfig, rng
     return kept(pair, config, rng)
 
 
-def make_pair(
-    places: Mapping[str, Sequence[Place]], config: TrainingConfig, kind: str, rng: np.random.Generator
-) -> Pair:
-    """One pair made of single dates; both dates are seen at one scale."""
+def drawn_from(places: Mapping[str, Sequence[Place]], config: TrainingConfig, rng: np.random.Generator) -> DrawCrop:
+    """What draws crops for one pair, with a margin of ``max_shift``: both dates are seen at one scale."""
     size = config.crop_size + 2 * config.max_shift
     low, high = (float(np.log(gsd)) for gsd in config.gsd_range)
     gsd = float(np.exp(rng.uniform(low, high)))
@@ -166,6 +164,14 @@ def make_pair(
         wanted = min(gsd, largest)
         return cut_classes(place, draw_cut(place, size, rng, (0.9 * wanted, 1.1 * wanted)))
 
+    return draw
+
+
+def make_pair(
+    places: Mapping[str, Sequence[Place]], config: TrainingConfig, kind: str, rng: np.random.Generator
+) -> Pair:
+    """One pair made of single dates."""
+    draw = drawn_from(places, config, rng)
     first = draw()
     return finish(first, *dates_of(first, draw, kind, rng), config, rng)
 

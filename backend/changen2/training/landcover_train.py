@@ -1,7 +1,7 @@
-"""Training of the land-cover detector, see :func:`changen2.jobs.train.train_landcover`.
+"""Training of the detectors that tell land cover: of its change, and of any change.
 
-The configuration is that of the building detector; sources, kinds of pairs and folders of pairs mean those of land
-cover (:mod:`changen2.training.landcover`).
+The configuration is that of the building detector; sources and folders of pairs mean those of land cover
+(:mod:`changen2.training.landcover`). See :func:`changen2.jobs.train.train_landcover` and ``train_anything``.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from changen2.errors import InputError
-from changen2.models.changestar_landcover import CLASSES, ChangeStarLandCover, fuse_classes, without_encoder
+from changen2.models.changestar_anything import ChangeStarAnything
+from changen2.models.changestar_landcover import CLASSES, ChangeStarLandCover, without_encoder
 from changen2.models.detection import normalize
 from changen2.scenes.classes import BUILDING
-from changen2.training import held_out, loop, run
+from changen2.training import anything_pairs, held_out, landcover_pairs, loop, run
 from changen2.training.calibrate import best_bias, measure_calibration, shift_bias
 from changen2.training.config import TrainingConfig
 from changen2.training.examples import Example
 from changen2.training.export import compact
 from changen2.training.landcover import NOT_BUILDING, SOURCES
 from changen2.training.landcover_folders import read_class_images, read_class_pairs
-from changen2.training.landcover_pairs import cut_pair, make_pair
 from changen2.training.landcover_scenes import read_scenes
 from changen2.training.landcover_teacher import fill_unknown
 from changen2.training.loop import Imagery
@@ -45,6 +45,10 @@ logger = logging.getLogger(__name__)
 
 PAIRS = {"landcover_scenes": read_scenes}
 """Readers of folders of pairs that are known by their name, where a configuration says ``project_imagery``."""
+
+MAKERS = {"landcover": landcover_pairs.make_pair, "anything": anything_pairs.make_pair}
+NETWORKS = {"landcover": ChangeStarLandCover, "anything": ChangeStarAnything}
+"""What makes pairs of single dates, and what learns from them, by a configuration's ``network``."""
 
 
 def read_imagery(config: TrainingConfig, check: Check = go_on) -> Imagery:
@@ -74,7 +78,7 @@ def read_imagery(config: TrainingConfig, check: Check = go_on) -> Imagery:
 
 def draw_pair(imagery: Imagery, config: TrainingConfig, rng: np.random.Generator) -> Pair:
     """One pair of the configured mix, of what the imagery holds of it."""
-    return draw_from(imagery, config, rng, cut_pair, make_pair)
+    return draw_from(imagery, config, rng, landcover_pairs.cut_pair, MAKERS[config.network])
 
 
 def to_example(pair: Pair) -> Example:
@@ -113,27 +117,40 @@ def fused_cross_entropy(change: Tensor, before: Tensor, after: Tensor, target: T
     return (-(target * log_p + (1 - target) * log_not_p) * known).sum() / known.sum().clamp(min=1)
 
 
+def change_of_classes(batch: Example) -> tuple[Tensor, Tensor]:
+    """Where something changed that is or was of a class, and where that is known, ``[b, 5, h, w]`` each, 0 or 1."""
+    changed, known = batch["change"] > 0, batch["change_known"] > 0
+    dates = [batch[f"semantic_{date}"][:, None] for date in ("before", "after")]
+    classes = torch.arange(1, CLASSES + 1, device=changed.device).view(1, CLASSES, 1, 1)
+    involved = torch.stack([date == classes for date in dates]).any(dim=0)
+    told = [(date <= CLASSES) | ((date == NOT_BUILDING) & (classes == BUILDING)) for date in dates]
+    return (changed & involved).float(), (known & (~changed | involved | torch.stack(told).all(dim=0))).float()
+
+
 def losses(model: nn.Module, batch: Example, config: TrainingConfig) -> dict[str, Tensor]:
     """Loss of each part, and ``total``."""
     with loop.mixed_precision(batch["before"].device):
         change, before, after = model.logits(batch["before"], batch["after"])  # type: ignore[operator]
     target = (batch["change"], batch["change_known"])
     parts = {
-        "change": masked_cross_entropy(change, *target),
+        "change": masked_cross_entropy(change[:, :1], *target),
         "semantic": class_cross_entropy(
             torch.cat([before, after]), torch.cat([batch["semantic_before"], batch["semantic_after"]])
         ),
-        "fused": fused_cross_entropy(change, before, after, *target),
     }
-    weights = {"change": 1.0, "semantic": config.semantic_weight, "fused": config.fused_weight}
-    total = torch.stack([weights[key] * value for key, value in parts.items()]).sum()
+    if isinstance(model, ChangeStarAnything):
+        parts["change_of_classes"] = masked_cross_entropy(change[:, 1:], *change_of_classes(batch))
+    else:
+        parts["fused"] = fused_cross_entropy(change, before, after, *target)
+    weights = {"semantic": config.semantic_weight, "fused": config.fused_weight}
+    total = torch.stack([weights.get(key, 1.0) * value for key, value in parts.items()]).sum()
     return {**parts, "total": total}
 
 
 def fresh(config: TrainingConfig) -> ChangeStarLandCover:
     """The detector before its training, on the ImageNet encoder."""
     torch.manual_seed(config.seed)
-    model = ChangeStarLandCover(config.encoder)
+    model = NETWORKS[config.network](config.encoder)
     loop.read_encoder(model.encoder, config.encoder_weights)
     nn.init.constant_(model.change.classify.get_parameter("bias"), -1.5)
     for lateral in model.decoder.far_laterals:
@@ -173,16 +190,23 @@ def train(
     def step_losses(state: Run) -> tuple[dict[str, Tensor], int]:
         return losses(state.model, batch_of(state.step), config), config.batch_size
 
+    model = fresh(config)
+    measured = False
+    if isinstance(model, ChangeStarAnything):
+        measured = loop.is_measured(model)
+        model.ask_of_classes()
     trained = run.train(
-        loop.begin(fresh(config), config),
+        loop.begin(model, config),
         config,
         step_losses,
         run.warm_cosine(config),
         resumed,
         on_step,
-        settle=lambda state: loop.hold_still(state, config),
+        settle=lambda state: loop.hold_still(state, config, measured),
         watch=watch,
     )
+    if isinstance(trained, ChangeStarAnything):
+        trained.ask_of_change_alone()
     return trained  # type: ignore[return-value]
 
 
@@ -193,6 +217,6 @@ def export(model: nn.Module, path: Path) -> None:
 
 def calibrate(model: ChangeStarLandCover, pairs: Sequence[Pair]) -> dict[str, Any]:
     """Make 0.5 the natural threshold on held-out pairs, in place, and tell how reliable the probabilities then are."""
-    bias = best_bias(model, pairs, fuse_classes)
+    bias = best_bias(model, pairs)
     shift_bias(model, bias)
     return {"bias_from_calibration": bias, "calibration": measure_calibration(model, pairs)}

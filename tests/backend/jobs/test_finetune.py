@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from changen2.cli.commands import app
 from changen2.errors import Cancelled, InputError
 from changen2.jobs.detect import detect
+from changen2.jobs.detection.calibrated import written_threshold
 from changen2.jobs.finetune import finetune
 from changen2.jobs.learning import material
 from changen2.jobs.models import list_models, verify
@@ -26,8 +27,8 @@ from changen2.models.published import CHANGESTAR_KINDS
 from changen2.models.registry import card_of, cards, load_model
 from changen2.models.sam_vit import VIT_SIZES, ViTConfig
 from changen2.protocol import FinetuneRequest, validate
-from changen2.raster.calibration import f1_by_threshold
-from changen2.training.finetune import judge
+from changen2.raster.calibration import f1_by_threshold, settled_threshold
+from changen2.training.finetune import FEW, judge
 from changen2.training.places import read_pairs
 
 SHORT = {"steps": 2, "batch_size": 2, "crop_size": 64, "threads": 1, "device": "cpu"}
@@ -226,7 +227,17 @@ def test_both_figures_are_the_best_that_any_threshold_gives(pairs, tmp_path):
         scores = f1_by_threshold(judge(load_model(card_of(model)), [held_out]))[1:]
         # A hundredth is given up for a threshold near a half, and the weights that were kept are of half precision.
         assert scores.max() - 0.015 <= made["summary"][key] <= scores.max() + 0.001
-    assert "also chose the step, the threshold" in made["summary"]["held_out_note"]
+    assert "also chose the step and the calibration" in made["summary"]["held_out_note"]
+
+
+def test_the_threshold_serves_what_was_held_out_and_what_was_learned_from(pairs, tmp_path):
+    made = finetune("tanks", tmp_path / "run", pairs=pairs, gsd=0.5, **SHORT)
+    model, known = load_model(card_of("tanks")), read_material(pairs).pairs
+    parts = [judge(model, [pair for pair in known if pair.before.held_out is held_out]) for held_out in (True, False)]
+    # One pair is held out: what was learned from counts FEW times as much.
+    wanted = settled_threshold(*parts, few=FEW)
+    assert card_of("tanks").threshold == pytest.approx(wanted, abs=0.02)
+    assert made["summary"]["threshold"] == pytest.approx(written_threshold(card_of("tanks")), abs=1e-3)
 
 
 def test_a_folder_of_pairs_becomes_a_model_that_detects(pairs, tmp_path, models_folder):

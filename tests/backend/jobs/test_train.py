@@ -17,7 +17,7 @@ from changen2.errors import Cancelled, InputError
 from changen2.jobs.detect import detect
 from changen2.jobs.learning.register import card_of_training
 from changen2.jobs.models import info, verify
-from changen2.jobs.train import train_changestar, train_landcover
+from changen2.jobs.train import train_anything, train_changestar, train_landcover
 from changen2.models.efficientnet_lite import EfficientNetLite
 from changen2.models.registry import card_of, load_model
 from changen2.training.config import load_config
@@ -25,6 +25,8 @@ from changen2.training.export import digest, load_exported
 from changen2.training.landcover_scenes import write_scene
 
 pytestmark = pytest.mark.usefixtures("models_folder")
+
+NETWORKS = {train_changestar: "buildings", train_landcover: "landcover", train_anything: "anything"}
 
 
 @pytest.fixture
@@ -79,10 +81,10 @@ def test_the_end_of_a_run_is_calibrated_on_what_is_held_out(config):
     assert moved.item() == pytest.approx(made["bias_from_calibration"], abs=1e-6)
 
 
-@pytest.mark.parametrize("train", [train_changestar, train_landcover])
+@pytest.mark.parametrize("train", NETWORKS)
 def test_a_training_can_be_cancelled_in_all_it_does_and_ends_as_one_that_was_not(config, tmp_path, train):
-    network = {train_changestar: "buildings", train_landcover: "landcover"}[train]
-    if train is train_landcover:
+    network = NETWORKS[train]
+    if train is not train_changestar:
         for index in range(10):
             write_scene(tmp_path / "landcover_scenes", index)
     given = {"network": network, "look_every": 1, "patience": 9, "gsds": {"own": 0.5}}
@@ -164,12 +166,12 @@ def test_a_trained_detector_of_buildings_joins_the_installed_models(config, tmp_
     assert detect_with("roofs", tmp_path)["summary"]["model"] == "roofs"
 
 
-@pytest.mark.parametrize("train", [train_changestar, train_landcover])
+@pytest.mark.parametrize("train", NETWORKS)
 @pytest.mark.parametrize(
     "name, code", [("tiny", "name_taken"), ("changestar-vitb-s0", "name_taken"), ("A!", "bad_name")]
 )
 def test_a_name_that_cannot_be_given_is_refused_before_the_training(config, tmp_path, train, name, code):
-    network = {train_changestar: "buildings", train_landcover: "landcover"}[train]
+    network = NETWORKS[train]
     with pytest.raises(InputError) as caught:
         train(config(network=network), name=name)
     assert caught.value.code == code and not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ from changen2.raster.calibration import (
     f1_by_threshold,
     fit_platt,
     reliability,
+    settled_threshold,
     tally,
 )
 
@@ -72,6 +73,22 @@ def test_of_thresholds_as_good_the_nearest_to_a_half_is_taken(low, high, wanted)
     threshold, score = best_threshold(counts)
     assert score == 1
     assert threshold == pytest.approx(wanted, abs=1 / 200)
+
+
+def _turning_at(probability):
+    """All that is said to be surer than this is change, nothing else is."""
+    said = np.linspace(0.01, 0.99, 99)
+    return tally(said, said > probability, np.ones(99, bool))
+
+
+def test_a_settled_threshold_moves_from_what_was_held_out_to_what_was_learned_from():
+    few = [settled_threshold(_turning_at(0.2), _turning_at(0.6), weight) for weight in (0, 0.25, 1, 4, 1e6)]
+    assert few == sorted(few) and few[0] == pytest.approx(0.2, abs=0.02) and few[-1] == pytest.approx(0.6, abs=0.02)
+
+
+def test_of_settled_thresholds_as_good_the_nearest_to_a_half_is_taken():
+    clear = tally(np.array([0.1, 0.9]), np.array([False, True]), np.ones(2, bool))
+    assert settled_threshold(clear, clear, 1) == 0.5
 
 
 def test_a_scaling_that_keeps_a_half_only_changes_the_spread():

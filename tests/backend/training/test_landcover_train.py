@@ -17,7 +17,7 @@ from changen2.training.config import TrainingConfig
 from changen2.training.finetune import losses_of
 from changen2.training.landcover import NOT_BUILDING
 from changen2.training.landcover_measure import class_report, confusion, everything, gain, load_trained, pair_counts
-from changen2.training.landcover_train import class_cross_entropy, export, fused_cross_entropy
+from changen2.training.landcover_train import change_of_classes, class_cross_entropy, export, fused_cross_entropy
 from changen2.training.loop import Imagery
 from changen2.training.measure import f1
 from changen2.training.places import IGNORE, Place
@@ -56,9 +56,10 @@ def _places() -> list[Place]:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.nn.Module, TrainingConfig, Imagery]:
     config = TrainingConfig(
-        data="data", out=tmp_path_factory.mktemp("run"), encoder_weights="none", sources={"coast": 1.0},
-        kinds={"star": 0.5, "region": 0.5}, crop_size=64, gsd_range=(0.5, 0.8), max_shift=1, colour_strength=0.2,
-        batch_size=3, steps=30, warmup=8, learning_rate=4e-3, ema=0.8, fused_weight=1.0, held_out_pairs=6, threads=1,
+        network="landcover", data="data", out=tmp_path_factory.mktemp("run"), encoder_weights="none",
+        sources={"coast": 1.0}, kinds={"star": 0.5, "region": 0.5}, crop_size=64, gsd_range=(0.5, 0.8), max_shift=1,
+        colour_strength=0.2, batch_size=3, steps=30, warmup=8, learning_rate=4e-3, ema=0.8, fused_weight=1.0,
+        held_out_pairs=6, threads=1,
     )  # fmt: skip
     whole = load_file(weights_path(card_of("tiny")))
     encoder = {name.removeprefix("encoder."): value for name, value in whole.items() if name.startswith("encoder.")}
@@ -112,3 +113,30 @@ def test_fine_tuning_learns_from_its_change_alone(trained) -> None:
     assert parts.keys() == {"change", "total"}
     assert all(torch.isfinite(p.grad).all() for p in model.change.parameters())
     model.eval()
+
+
+def test_change_of_a_class_is_known_where_either_date_is_of_it_or_both_are_told() -> None:
+    before = torch.tensor([[[LAND, LAND, IGNORE, IGNORE, NOT_BUILDING]]])
+    after = torch.tensor([[[WATER, LAND, WATER, LAND, NOT_BUILDING]]])
+    change = torch.tensor([[[[1.0, 1, 1, 0, 1]]]])
+    batch = {"semantic_before": before, "semantic_after": after, "change": change}
+    wanted, known = change_of_classes({**batch, "change_known": torch.ones_like(change)})
+    assert wanted[0, :, 0].T.tolist() == [[1, 1, 0, 0, 0], [0, 1, 0, 0, 0], [1, 0, 0, 0, 0], [0] * 5, [0] * 5]
+    # Of class: 1 water, 2 land, 3 road, 4 building, 5 vegetation. What did not change changed of no class.
+    told = [[1] * 5, [1] * 5, [1, 0, 0, 0, 0], [1] * 5, [0, 0, 0, 1, 0]]
+    assert known[0, :, 0].T.tolist() == told
+    assert not change_of_classes({**batch, "change_known": torch.zeros_like(change)})[1].any()
+
+
+def test_any_change_is_learned_by_going_on_from_land_cover(trained, tmp_path: Path) -> None:
+    model, config, imagery = trained
+    torch.save({"average": model.state_dict()}, tmp_path / "start.pt")
+    changes = {"network": "anything", "kinds": {"objects": 0.8, "none": 0.2}, "start_from": tmp_path / "start.pt"}
+    config = TrainingConfig(**{**config.model_dump(), **changes, "out": tmp_path / "run", "steps": 20})
+    pairs = landcover_train.held_out_pairs(imagery, config)
+    began = f1(pair_counts(landcover_train.fresh(config).eval(), pairs))
+    learned = landcover_train.train(config, imagery).eval()
+    assert f1(pair_counts(learned, pairs)) > max(0.3, began)
+    assert learned.change.classify.out_channels == 1
+    for name, value in learned.encoder.state_dict().items():
+        torch.testing.assert_close(value, model.encoder.state_dict()[name])

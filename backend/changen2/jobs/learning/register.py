@@ -16,10 +16,14 @@ from changen2.models.registry import ModelCard, cards
 from changen2.training.config import TrainingConfig
 from changen2.training.export import compact, digest
 
-ALIKE = {"buildings": "tiny", "landcover": "tiny-landcover"}
+ALIKE = {"buildings": "tiny", "landcover": "tiny-landcover", "anything": "tiny-anything"}
 """The embedded detector of the same kind, by network."""
 
-FINDS = {"buildings": "buildings that came or went", "landcover": "change of land cover, and from which to which"}
+FINDS = {
+    "buildings": "buildings that came or went",
+    "landcover": "change of land cover, and from which to which",
+    "anything": "anything that came, went or changed",
+}
 
 
 def require_free(name: str, replace: bool = False) -> None:
