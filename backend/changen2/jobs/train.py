@@ -25,7 +25,7 @@ from changen2.training.held_out import held_out_pairs, score
 from changen2.training.loop import read_imagery, train
 from changen2.training.pairs import Pair
 from changen2.training.places import BUILDING
-from changen2.training.run import Watch
+from changen2.training.run import Score, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def _train_classes(settings: TrainingConfig, given: Naming, resume: bool, report
     tell = teller(reporter, losses)
     imagery = landcover_train.read_imagery(settings, reporter.check)
     pairs = landcover_train.held_out_pairs(imagery, settings, reporter.check)
-    watch = Watch(lambda model: score(model, pairs), settings.look_every, settings.patience)
+    watch = Watch(lambda model: Score(score(model, pairs)), settings.look_every, settings.patience)
     known = _hold_change(pairs)
     model = landcover_train.train(settings, imagery, resume, tell, watch if settings.look_every and known else None)
     calibrated = landcover_train.calibrate(model, pairs) if known else NOT_CALIBRATED
@@ -179,7 +179,7 @@ def _train_changestar(
     tell = teller(reporter, losses, here.rank == 0)
     imagery = read_imagery(config, reporter.check)
     pairs = held_out_pairs(imagery, config, check=reporter.check)
-    watch = Watch(lambda model: score(model, pairs), config.look_every, config.patience)
+    watch = Watch(lambda model: Score(score(model, pairs)), config.look_every, config.patience)
     known = _hold_change(pairs)
     watched = watch if config.look_every and known else None
     model = train(config, imagery, resume, tell, watched, here.device).eval()

@@ -6,6 +6,7 @@ All is worked out from one table: how many pixels of each stored probability did
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,6 +150,19 @@ def best_threshold(counts: Tally) -> tuple[float, float]:
     scores = f1_by_threshold(counts)
     level = _nearest_to_a_half(scores, ENOUGH)
     return level / TOP, float(scores[level])
+
+
+def best_f1(images: Sequence[Tally]) -> tuple[float, float]:
+    """Return F1 at the threshold that serves best, pooled over images, and its standard error by the jackknife.
+
+    One image alone does not tell how much another would differ: its error is infinite.
+    """
+    total = np.sum(images, axis=0)
+    if len(images) < 2:
+        return best_threshold(total)[1], float("inf")
+    others = np.array([best_threshold(total - each)[1] for each in images])
+    error = np.sqrt((len(images) - 1) * others.var())
+    return best_threshold(total)[1], float(error)
 
 
 def settled_threshold(held_out: Tally, learned: Tally, few: float) -> float:

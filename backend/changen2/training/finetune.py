@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from changen2.errors import InputError
 from changen2.models.changestar import ChangeStar
 from changen2.models.changestar_tiny import ChangeStarTiny
-from changen2.raster.calibration import Tally, best_threshold, settled_threshold, tally
+from changen2.raster.calibration import Tally, best_f1, settled_threshold, tally
 from changen2.training import loop, run
 from changen2.training.config import TrainingConfig
 from changen2.training.examples import Example
@@ -131,7 +131,7 @@ def finetune(
             resumed,
             on_step,
             settle=lambda now: loop.hold_still(now, config, measured),
-            watch=run.Watch(lambda average: best_threshold(judge(average, held_out))[1], LOOK_EVERY, PATIENCE),
+            watch=run.Watch(lambda average: _score(average, held_out), LOOK_EVERY, PATIENCE),
         )
     best_step = state.best[1] if state.best else state.step
     counts = judge(trained, held_out)
@@ -195,6 +195,10 @@ def losses_of(model: nn.Module, batch: Example, config: TrainingConfig) -> dict[
         )
         total = total + config.semantic_weight * parts["semantic"]
     return {**parts, "total": total}
+
+
+def _score(model: nn.Module, pairs: Iterable[PlacePair]) -> run.Score:
+    return run.Score(*best_f1([judge(model, [pair]) for pair in pairs]))
 
 
 def judge(model: nn.Module, pairs: Iterable[PlacePair]) -> Tally:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +88,7 @@ class Run:
         seconds: spent on steps.
         sums: losses since they were last logged.
         summed: steps that they are of.
-        best: the highest score of the averaged weights on what is held out, and the step that had it.
+        best: the highest score of the averaged weights on what is held out, and the step whose weights are kept.
         looked: the last step at which that was scored.
     """
 
@@ -104,17 +104,30 @@ class Run:
     looked: int = 0
 
 
+class Score(NamedTuple):
+    """How good a model is.
+
+    Attributes:
+        value: higher is better.
+        error: standard error of the value, 0 where none is known. Of steps that differ by less the latest is kept: for
+            all that is known it is as good, and it was trained for longer.
+    """
+
+    value: float
+    error: float = 0.0
+
+
 @dataclass(frozen=True)
 class Watch:
     """What a run is judged by while it goes on.
 
     Attributes:
-        score: of the averaged model on what is held out; higher is better.
+        score: of the averaged model on what is held out.
         every: steps from one look to the next.
-        patience: looks without a better score after which the run ends.
+        patience: looks without one that is kept after which the run ends.
     """
 
-    score: Callable[[nn.Module], float]
+    score: Callable[[nn.Module], Score]
     every: int
     patience: int
 
@@ -289,11 +302,12 @@ def _step(run: Run, config: Settings, losses: Losses, rate: float, settle: Calla
 
 def _look(run: Run, watch: Watch, log: Log | None, best: Path) -> None:
     device = next(run.average.parameters()).device
-    score = distributed.of_first(watch.score(run.average.eval()) if log else 0.0, device)
+    found = watch.score(run.average.eval()) if log else Score(0.0)
+    score = Score(*(distributed.of_first(each, device) for each in found))
     if log:
-        log.note(run, {"held_out": score})
-    if run.best is None or score > run.best[0]:
-        run.best = (score, run.step)
+        log.note(run, {"held_out": score.value})
+    if run.best is None or score.value > run.best[0] - score.error:
+        run.best = (max(score.value, run.best[0] if run.best else score.value), run.step)
         if log:
             _write(run.average.state_dict(), best)
     run.looked = run.step

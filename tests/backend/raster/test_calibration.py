@@ -5,6 +5,7 @@ import pytest
 
 from changen2.raster.calibration import (
     Platt,
+    best_f1,
     best_threshold,
     calibration,
     expected_calibration_error,
@@ -73,6 +74,21 @@ def test_of_thresholds_as_good_the_nearest_to_a_half_is_taken(low, high, wanted)
     threshold, score = best_threshold(counts)
     assert score == 1
     assert threshold == pytest.approx(wanted, abs=1 / 200)
+
+
+def test_the_best_f1_of_several_images_and_how_sure_it_is():
+    rng = np.random.default_rng(0)
+
+    def image(flips):
+        truth = rng.random(400) < 0.3
+        said = np.where(rng.random(400) < flips, ~truth, truth) * 0.6 + 0.2
+        return tally(said, truth, np.ones(400, bool))
+
+    alike, unlike = [image(0.1) for _ in range(6)], [image(flips) for flips in (0, 0, 0, 0.4, 0.4, 0.4)]
+    for images in (alike, unlike):
+        assert best_f1(images)[0] == best_threshold(sum(images))[1]
+    assert 0 < best_f1(alike)[1] < best_f1(unlike)[1] < 0.3
+    assert best_f1(alike[:1])[1] == np.inf
 
 
 def _turning_at(probability):

@@ -40,7 +40,7 @@ def train(folder, here, out, warmup):
 
     def score(model):
         assert here.rank == 0, "the first looks"
-        return next(scores)
+        return run.Score(next(scores))
 
     imagery = loop.Imagery({"drawn": [place(1), place(2), place(3)]}, {})
     model = loop.train(config, imagery, watch=run.Watch(score, 1, 5) if warmup else None)

@@ -146,9 +146,9 @@ def test_a_run_ends_when_what_is_held_out_gains_no_more(tmp_path: Path) -> None:
     scores = iter([0.2, 0.5, 0.5, 0.4, 0.9])
     seen = []
 
-    def score(model: torch.nn.Module) -> float:
+    def score(model: torch.nn.Module) -> run.Score:
         seen.append(model.weight.clone())
-        return next(scores)
+        return run.Score(next(scores))
 
     config = _config(tmp_path, steps=100)
     watch = run.Watch(score, every=2, patience=2)
@@ -159,10 +159,26 @@ def test_a_run_ends_when_what_is_held_out_gains_no_more(tmp_path: Path) -> None:
     assert [(line["step"], line["held_out"]) for line in log] == [(2, 0.2), (4, 0.5), (6, 0.5), (8, 0.4)]
 
 
+def test_of_steps_that_differ_by_less_than_their_error_the_latest_is_kept(tmp_path: Path) -> None:
+    scores = iter([(0.5, 0.1), (0.6, 0.1), (0.52, 0.1), (0.45, 0.1), (0.4, 0.1)])
+    seen = []
+
+    def score(model: torch.nn.Module) -> run.Score:
+        seen.append(model.weight.clone())
+        return run.Score(*next(scores))
+
+    config = _config(tmp_path, steps=100)
+    watch = run.Watch(score, every=2, patience=2)
+    state = _start(config)
+    model = run.train(state, config, _losses, run.warm_constant(config), False, watch=watch)
+    assert len(seen) == 5 and state.best == (0.6, 6), "0.52 is as good as 0.6 for all that is known; 0.45 is not"
+    torch.testing.assert_close(model.weight, seen[2], rtol=0, atol=0)
+
+
 def test_a_resumed_run_remembers_its_best(tmp_path: Path) -> None:
     config = _config(tmp_path, steps=4)
     scores = iter([0.9, 0.1, 0.2])
-    watch = run.Watch(lambda model: next(scores), every=2, patience=9)
+    watch = run.Watch(lambda model: run.Score(next(scores)), every=2, patience=9)
     best = run.train(_start(config), config, _losses, run.warm_constant(config), False, watch=watch).state_dict()
     longer = _config(tmp_path, steps=6)
     model = run.train(_start(longer), longer, _losses, run.warm_constant(longer), True, watch=watch)
@@ -204,7 +220,7 @@ def test_tensorboard_gets_what_the_log_gets(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(Board, "made", [])
     monkeypatch.setattr(run, "LOG_EVERY", 2)
     config = _config(tmp_path)
-    watch = run.Watch(lambda model: 0.5, every=3, patience=9)
+    watch = run.Watch(lambda model: run.Score(0.5), every=3, patience=9)
     run.train(_start(config), config, _losses, run.warm_constant(config), False, watch=watch)
     (board,) = Board.made
     assert Path(board.folder) == config.out / "tensorboard" and board.closed and board.purge_step == 1
