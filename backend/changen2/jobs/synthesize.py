@@ -164,7 +164,10 @@ def _rows_of_output(series: EventSeries, area: Area) -> list[EventRow]:
 
 
 def _cut_off(rows: list[EventRow], series: EventSeries, area: Area) -> list[EventRow]:
-    """Events without what of them lies beside the window: of the cut ones the changed pixels in it are counted."""
+    """Events without what of them lies beside the window: of the cut ones the changed pixels in it are counted.
+
+    Where drawn events overlap, a pixel that both changed counts for each of those that are cut.
+    """
     frame = shapely.box(*area.grid.crop(area.window).bounds())
     kept = []
     for row in rows:

@@ -151,6 +151,9 @@ def begin_with(model: ChangeStarTiny, path: Path) -> None:
         if path.suffix == ".safetensors"
         else torch.load(path, map_location="cpu", weights_only=True)["average"]
     )
+    # In its training a detector of any change tells more than it does in the end.
+    told = len(model.change.classify.get_parameter("bias"))
+    state = {key: value[:told] if key.startswith("change.classify.") else value for key, value in state.items()}
     unknown = model.load_state_dict(state, strict=False).unexpected_keys
     if unknown:
         raise InputError(f"{path} is not of this detector: it holds {unknown[0]!r}.", hint="Check `start_from`.")

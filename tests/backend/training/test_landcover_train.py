@@ -138,5 +138,7 @@ def test_any_change_is_learned_by_going_on_from_land_cover(trained, tmp_path: Pa
     learned = landcover_train.train(config, imagery).eval()
     assert f1(pair_counts(learned, pairs)) > max(0.3, began)
     assert learned.change.classify.out_channels == 1
+    config = config.model_copy(update={"start_from": config.out / "checkpoint.pt"})
+    assert landcover_train.fresh(config).change.classify.out_channels == 1, "a checkpoint is a start as well"
     for name, value in learned.encoder.state_dict().items():
         torch.testing.assert_close(value, model.encoder.state_dict()[name])

@@ -143,7 +143,11 @@ class LabelReading:
 
     def open(self, path: str, grid: Grid) -> MaskSource | LabelSource:
         """The labels on a grid."""
-        return MaskSource(path, grid, self.objects) if self.is_mask else LabelSource(path, grid, self.classes)
+        return (
+            MaskSource(path, grid, self.objects)
+            if self.is_mask
+            else LabelSource(path, grid, self.classes, unknown_counts=False)
+        )
 
     def suffices(self, valid: NDArray[np.bool_], labels: Labels) -> bool:
         """Whether enough of a place is known: of its image, where ``valid`` [h, w], and there of its labels [h, w]."""

@@ -22,8 +22,8 @@ SIDE, SNAP = 640, 256
 """Pixels of the neighbourhood of a change that is looked at, and of the grid that its middle is snapped to: what a
 change starts from must not depend on the extent that is asked for."""
 
-KEPT = 16
-"""Neighbourhoods that are remembered, 2 MB each."""
+KEPT = 64
+"""Neighbourhoods that are remembered, 2 MB each: those within reach of what is removed, for the next one beside it."""
 
 WHOLE = 512
 """Side of the blocks of the raster whose buildings are told from one such neighbourhood, around their middle."""
@@ -80,11 +80,12 @@ class Neighbourhoods:
         place = Box(box.top - window.top, box.left - window.left, box.bottom - window.top, box.right - window.left)
         return Elsewhere(_Neighbourhood(self, window, self._building), place)
 
-    def built(self, box: Box) -> NDArray[np.bool_]:
-        """Where a box inside the raster may show a building [h, w]."""
+    def built(self, box: Box, check: Callable[[], None] = lambda: None) -> NDArray[np.bool_]:
+        """Where a box inside the raster may show a building [h, w]; ``check`` is called before each look at a part."""
         found = np.zeros(box.shape, bool)
         (top, bottom), (left, right) = ((low // WHOLE * WHOLE, high) for low, high in _sides(box))
         for block in Box(top, left, bottom, right).blocks(WHOLE):
+            check()
             window, part = self._window(block.top + WHOLE // 2, block.left + WHOLE // 2), block.meet(box)
             found[part.inside(box)] = self.found(window).suspected[part.inside(window)]
         return found

@@ -44,7 +44,8 @@ class DrawingPlan:
         area: what of it is asked for.
         steps: where labels change.
         condition: gives the classes that the generator is told, for a step.
-        ground: gives what shows ground when a step has happened, some of what it changes included, for a step.
+        ground: gives what shows ground when a step has happened, some of what it changes included, for a step; with
+            what may cancel while it looks.
         exemplars: gives what tells, of a box of the raster, what a change in it may start from; None starts from noise.
         settings: of the sampler.
         patches: whether only changed blocks are written.
@@ -56,7 +57,7 @@ class DrawingPlan:
     area: Area
     steps: Sequence[Step]
     condition: Callable[[Step, ExitStack], Callable[[Box], NDArray[np.uint8]]]
-    ground: Callable[[Step, ExitStack], GroundAt]
+    ground: Callable[[Step, ExitStack, Callable[[], None]], GroundAt]
     exemplars: Callable[[], ExemplarsAt] | None
     settings: Settings
     patches: bool
@@ -194,7 +195,7 @@ class Drawing:
             writer = stack.enter_context(PatchWriter(self._work / f"raw_t{step.number}.tif", base))
             changed = SparseRaster(step.change, plan.image.grid, 0)
             stack.callback(changed.close)
-            condition, ground = plan.condition(step, stack), plan.ground(step, stack)
+            condition, ground = plan.condition(step, stack), plan.ground(step, stack, self._reporter.check)
             scene = StepScene(plan.image, base, changed, condition, writer, CELL * self._stride, self._outlined)
             for region in regions:
                 self._reporter.check()

@@ -38,6 +38,7 @@ class LabelSource:
         classes: the table; taken from the raster's own metadata where None, else OpenEarthMap's.
         may_be_mask: look through the raster: where it names no classes and holds 0 and 255 alone, 255 is the building,
             or the only class beside the background. Else 255 is ``NODATA``.
+        unknown_counts: a nodata value of 0 is the class 0 also where that is called "unknown".
 
     Attributes:
         notes: how 0 and 255 are understood, where the raster does not tell; complete when all is read.
@@ -53,6 +54,7 @@ class LabelSource:
         classes: ClassTable | None = None,
         *,
         may_be_mask: bool = False,
+        unknown_counts: bool = True,
     ) -> None:
         self._dataset = open_raster(path)
         if self._dataset.count != 1:
@@ -74,7 +76,8 @@ class LabelSource:
             name = self.classes.names[self._object]
             self.notes.append(f"{path} is a mask of 0 and 255: 255 is taken for {name} ({self._object}).")
         # Of a mask 0 is the ground, also where it is called nodata; and what has a class 0 says so of its background.
-        zero_counts = self._object is not None or 0 in self.classes.names
+        has_zero = 0 in self.classes.names and (unknown_counts or self.classes.names[0] != "unknown")
+        zero_counts = self._object is not None or has_zero
         if zero_counts and self._object is None and self._dataset.nodata == 0:
             self.notes.append(f"Of {path} 0 is the nodata value and a class: it is taken for {self.classes.names[0]}.")
         self._says_nodata = False

@@ -230,7 +230,7 @@ def make_drawing_plan(request: SynthesizeRequest, card: ModelCard, inputs: Input
         area=inputs.area,
         steps=series.steps,
         condition=lambda step, stack: _condition(inputs, series, card, step, stack),
-        ground=lambda step, stack: _ground(series, ground, neighbourhoods, step, stack),
+        ground=lambda step, stack, check: _ground(series, ground, neighbourhoods, step, stack, check),
         exemplars=exemplars if request.init == "exemplar" else None,
         settings=sampling(request, gsd),
         patches=request.patches,
@@ -268,13 +268,14 @@ def _ground(
     neighbourhoods: Neighbourhoods | None,
     step: Step,
     stack: ExitStack,
+    check: Callable[[], None],
 ) -> GroundAt:
     """What shows ground after a step: by its classes, and where there is a detector that nothing was built there."""
     then = series.around(step.then, stack)
 
     def ground_at(box: Box) -> NDArray[np.bool_]:
         found = ground[then.read(box)]
-        return found if neighbourhoods is None or not found.any() else found & ~neighbourhoods.built(box)
+        return found if neighbourhoods is None or not found.any() else found & ~neighbourhoods.built(box, check)
 
     return ground_at
 

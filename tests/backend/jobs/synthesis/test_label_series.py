@@ -121,3 +121,14 @@ def test_classes_have_the_colours_of_their_raster_or_those_that_go_with_their_na
         with rasterio.open(path) as dataset:
             found = own_classes(dataset)
         assert found is not None and [found.colours[index] for index in (1, 3, 4)] == expected
+
+
+@pytest.mark.parametrize(("name", "unknown_counts", "wanted"), [
+    ("background", False, 0), ("unknown", True, 0), ("unknown", False, NODATA),
+])  # fmt: skip
+def test_a_nodata_value_of_0_is_a_class_that_has_a_name(tmp_path: Path, name: str, unknown_counts: bool, wanted: int):
+    values = np.array([[0, 8], [8, 8]], np.uint8)
+    path = written(tmp_path / "l.tif", values, Affine(1, 0, 10, 0, -1, 20), nodata=0)
+    table = ClassTable(names={0: name, 8: "building"}, colours={0: (0, 0, 0), 8: (255, 0, 0)})
+    with LabelSource(path, None, table, unknown_counts=unknown_counts) as source:
+        assert source.read(Box(0, 0, 2, 2))[0, 0] == wanted
