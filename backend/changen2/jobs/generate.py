@@ -37,7 +37,7 @@ SPLITS = ("train", "val")
 
 PER_PAIR = ("create", "remove", "edit")
 
-EDITION = 8
+EDITION = 9
 """Raised where pairs follow from a request in another way than before: an unfinished set of another is not resumed."""
 
 

@@ -301,7 +301,7 @@ def test_numbers_alone_mark_buildings_of_labels_that_name_no_classes(make, town)
         marks[:, :100] *= 2
         marks[marks == 0] = 3
         Image.fromarray(marks).save(path)
-    numbered, answer = make("numbered", object_classes="1,2", pixel_size=0.5)
+    numbered, answer = make("numbered", object_classes="1,2", background="3", pixel_size=0.5)
     assert everything(numbered) == everything(plain)
     (said,) = [warning for warning in answer["warnings"] if "marks of buildings" in warning]
     assert "1, 2" in said
@@ -331,6 +331,9 @@ def test_what_is_removed_leaves_no_object(make, town):
         make("set", **common)
     assert refused.value.code == "bad_class"
     make("new", events="create", pairs=1, **common)
+    for options in ({"object_classes": "2,4", "background": "4"}, {"background": "building"}):
+        with pytest.raises(InputError, match="building is what removal leaves"):
+            make("set", labels=str(town / "classes"), **options)
 
 
 @pytest.mark.parametrize(("mark", "works"), [(1, True), (255, True), (3, False), ((1, 255), False)])
