@@ -14,6 +14,7 @@ from PIL import Image
 from changen2.errors import Cancelled, InputError, JobError
 from changen2.jobs import generate as job
 from changen2.jobs.cluster import precision
+from changen2.jobs.cluster.crew import crew
 from changen2.jobs.generation.sources import Crop, LabelReading, find_sources
 from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis.condition import INSTANCES
@@ -451,6 +452,11 @@ def test_a_cancelled_run_goes_on(make, town, monkeypatch):
     with monkeypatch.context() as elsewhere, pytest.raises(InputError, match="device"):
         elsewhere.setattr(precision, "choose_device", lambda asked: torch.device("mps"))
         make("part", resume=True)
+    with monkeypatch.context() as elsewhere:  # a worker of another kind answers, and each may do so next
+        elsewhere.setattr(precision, "choose_device", lambda asked: torch.device("mps"))
+        elsewhere.setattr(job, "crew", lambda *_: crew(1, None, "auto"))
+        with pytest.raises(Cancelled):
+            make("part", Reporter(None, lambda: len(list(drawn.iterdir())) == 4), resume=True, dask="there")
     with monkeypatch.context() as later, pytest.raises(InputError, match="edition"):
         later.setattr(job, "EDITION", job.EDITION + 1)
         make("part", resume=True)
