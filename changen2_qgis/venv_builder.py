@@ -2,7 +2,8 @@
 
 Built beside the old one, proved with a tensor product, then renamed into place, so that a broken download, a
 full disk or a cancel never leaves half an environment. A lock held by the operating system keeps two QGIS
-processes from building at once and cannot be left behind by a crash: what still builds then holds it to its end.
+processes from building at once and cannot be left behind by a crash: on POSIX, what still builds then holds it to its
+end.
 """
 
 from __future__ import annotations
@@ -187,8 +188,10 @@ def build_venv(
         Cancelled: `cancelled` returned True.
     """
     plan.target.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(plan.target.with_suffix(".lock"), progress, cancelled) as (held, waited):
-        if waited:
+    before = _built_when(plan.target)
+    with _lock(plan.target.with_suffix(".lock"), progress, cancelled) as held:
+        # Who held the lock may have built nothing: what was there before is not what is asked for.
+        if _built_when(plan.target) != before:
             with contextlib.suppress(SetupError):
                 found = environment.probe(environment.find_built(plan.target).python, environ)
                 before_swap()
@@ -211,6 +214,13 @@ def build_venv(
             shutil.rmtree(fresh, ignore_errors=True)
             shutil.rmtree(source, ignore_errors=True)
     return _ready(found, progress)
+
+
+def _built_when(target: Path) -> int | None:
+    """Nanoseconds at which a build was finished in this folder, None without one."""
+    with contextlib.suppress(OSError):
+        return (target / MARKER).stat().st_mtime_ns
+    return None
 
 
 def _ready(found: Probe, progress: ProgressFn) -> Probe:
@@ -288,7 +298,8 @@ def _run_logged(
 ) -> None:
     """Run one step with its output in the log, telling each last line; a cancel ends it.
 
-    It has the lock's descriptor `held`, too: a step that outlives QGIS keeps others from building beside it.
+    It has the lock's descriptor `held`, too: a step that outlives QGIS keeps others from building beside it. Not on
+    Windows, where a lock is a process's own.
     """
     with log.open("ab") as sink, log.open("rb") as tail:
         tail.seek(0, os.SEEK_END)
@@ -349,17 +360,15 @@ def _swap(fresh: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _lock(path: Path, progress: ProgressFn, cancelled: CancelledFn) -> Iterator[tuple[int, bool]]:
-    """Hold the lock file; waits for another QGIS that builds. Gives the file's descriptor and whether it waited."""
-    waited = False
+def _lock(path: Path, progress: ProgressFn, cancelled: CancelledFn) -> Iterator[int]:
+    """Hold the lock file; waits for another QGIS that builds. Gives the file's descriptor."""
     with path.open("a+b") as held:
         while not _try_lock(held):
-            waited = True
             progress(0.0, "Waiting: another QGIS is setting up the backend")
             if cancelled():
                 raise Cancelled
             time.sleep(0.2)
-        yield held.fileno(), waited
+        yield held.fileno()
 
 
 def _try_lock(held: IO[bytes]) -> bool:

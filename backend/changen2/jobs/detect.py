@@ -92,8 +92,8 @@ def run(request: DetectRequest, reporter: Reporter) -> dict[str, Any]:
         if request.dask is None:
             return run_plan(plan, load_predictor(plan), folder, reporter)
         with crew(1, request.dask, request.device) as workers:
-            begun_in = begun_as(folder.work).get("precision") if folder.goes_on else None
-            return run_plan(plan, ClusterPredictor(plan, workers, reporter.check, begun_in), folder, reporter)
+            begun = begun_as(folder.work) if folder.goes_on else {}
+            return run_plan(plan, ClusterPredictor(plan, workers, reporter.check, begun), folder, reporter)
 
 
 def output_folder(request: DetectRequest) -> OutputFolder:

@@ -16,7 +16,7 @@ import torch
 
 from changen2.gpcm.synthesis import Generator
 from changen2.jobs.cluster.crew import Crew, crew
-from changen2.jobs.cluster.precision import for_all_workers, precision_here
+from changen2.jobs.cluster.precision import device_noted, for_all_workers, precision_here
 from changen2.jobs.generation.files import LAYERS, Delivery, make_files
 from changen2.jobs.generation.plan import DatasetPlan, make_plan, orders, with_view_shift
 from changen2.jobs.generation.sources import Source
@@ -37,7 +37,7 @@ SPLITS = ("train", "val")
 
 PER_PAIR = ("create", "remove", "edit")
 
-EDITION = 8
+EDITION = 9
 """Raised where pairs follow from a request in another way than before: an unfinished set of another is not resumed."""
 
 
@@ -89,8 +89,8 @@ def run_with(
     with gdal_environment(), _threads_restored():
         plan = make_plan(request, card, load, reporter)
         with folder, crew(request.workers, request.dask, request.device) as hands:
-            begun_in = begun_as(folder.work).get("precision") if folder.goes_on else None
-            plan = _in_one_precision(plan, request, hands, begun_in, reporter)
+            begun = begun_as(folder.work) if folder.goes_on else {}
+            plan = _in_one_precision(plan, request, hands, begun, reporter)
             inputs = _inputs(request, plan)
             journal = Journal(folder.work, _identity(request, card, plan, inputs))
             workers = hands.size  # some may have left when all is drawn
@@ -203,13 +203,15 @@ def _idle_parts(request: GenerateRequest, plan: DatasetPlan, journal: Journal) -
 
 
 def _in_one_precision(
-    plan: DatasetPlan, request: GenerateRequest, hands: Crew, begun_in: str | None, reporter: Reporter
+    plan: DatasetPlan, request: GenerateRequest, hands: Crew, begun: dict[str, Any], reporter: Reporter
 ) -> DatasetPlan:
-    """A plan with the device of one worker; pairs are all drawn in its precision, or that in which the run began."""
+    """A plan with the device of one worker; pairs are all drawn in its precision, or as the run has begun."""
     asked = request.device, request.precision
     ((device, precision),) = hands.in_order(precision_here, [asked], reporter.check)
-    if begun_in and request.precision == "auto":
-        precision = begun_in
+    if request.dask is not None:
+        device = device_noted(device, begun.get("device"), request.device, hands.on_gpus)
+    if "precision" in begun and request.precision == "auto":
+        precision = begun["precision"]
     elif request.dask is not None:
         precision = for_all_workers(precision, request.precision, request.device, hands.on_gpus)
     return replace(plan, device=device, workshop=replace(plan.workshop, precision=precision))

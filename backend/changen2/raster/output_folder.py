@@ -36,7 +36,7 @@ MOVES = "moves.json"
 """In the work folder while files move into place: which do, for the run that goes on where one was killed meanwhile."""
 
 VOID = "void"
-"""In the work folder while it is emptied, which may take long: nothing there is to be gone on from any more."""
+"""In the work folder from when it is emptied, which may take long, until it is empty: nothing there is gone on from."""
 
 IN_USE = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY})
 """What the system says of a file that it does not let go: Windows of one that is open, others of one on a share."""
@@ -77,7 +77,7 @@ class OutputFolder:
             refusal comes early, and again once no other run can work there.
         JobError: ``disk``, for an error inside the ``with`` block that says that a file cannot be written, or that
             comes of the folder's being away; ``in_use`` where the run was killed while its files moved into place, and
-            one of them cannot be taken back.
+            one of them cannot be taken back, or where what an earlier run left cannot be removed.
     """
 
     def __init__(
@@ -162,11 +162,12 @@ class OutputFolder:
             self._check()
             if self.goes_on:
                 self._take_back()
+            else:
+                self._clear()
+                self._refuse_remains()
         except Changen2Error:
             self._let_go()
             raise
-        if not self.goes_on:
-            self._clear()
         return self
 
     def __exit__(
@@ -216,7 +217,8 @@ class OutputFolder:
     def _clear(self) -> None:
         """Remove what is in the work folder, but for the lock.
 
-        From its first step on, no run goes on from what is left: that would go to the place of results.
+        From its first step on, no run goes on from what is left, for as long as anything is: its journal would tell of
+        files that are gone, or at the place of results.
         """
         there = [entry for entry in self.work.iterdir() if entry.name != LOCK] if self.work.is_dir() else []
         if not there:
@@ -229,9 +231,20 @@ class OutputFolder:
             elif entry.name not in (MOVES, VOID):
                 with suppress(OSError):  # held open by somebody
                     entry.unlink()
-        for name in (MOVES, VOID):
-            with suppress(OSError):
-                (self.work / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            if {entry.name for entry in self.work.iterdir()} <= {LOCK, MOVES, VOID}:
+                (self.work / MOVES).unlink(missing_ok=True)
+                (self.work / VOID).unlink(missing_ok=True)
+
+    def _refuse_remains(self) -> None:
+        """Refuse to begin among what could not be removed: a journal there would be taken for this run's."""
+        if (self.work / VOID).exists():
+            name = next((entry.name for entry in self.work.iterdir() if entry.name not in (LOCK, MOVES, VOID)), VOID)
+            raise JobError(
+                f"{name} in {self.work}, of an earlier run, cannot be removed: somebody has it open.",
+                hint="Close the program that does, and run it again, or choose another folder.",
+                code="in_use",
+            )
 
     def _unmake(self) -> None:
         """Remove the folders that this run made, up to one that holds something."""

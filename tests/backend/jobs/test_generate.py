@@ -14,6 +14,7 @@ from PIL import Image
 from changen2.errors import Cancelled, InputError, JobError
 from changen2.jobs import generate as job
 from changen2.jobs.cluster import precision
+from changen2.jobs.cluster.crew import crew
 from changen2.jobs.generation.sources import Crop, LabelReading, find_sources
 from changen2.jobs.runs.progress import Reporter
 from changen2.jobs.synthesis.condition import INSTANCES
@@ -301,7 +302,7 @@ def test_numbers_alone_mark_buildings_of_labels_that_name_no_classes(make, town)
         marks[:, :100] *= 2
         marks[marks == 0] = 3
         Image.fromarray(marks).save(path)
-    numbered, answer = make("numbered", object_classes="1,2", pixel_size=0.5)
+    numbered, answer = make("numbered", object_classes="1,2", background="3", pixel_size=0.5)
     assert everything(numbered) == everything(plain)
     (said,) = [warning for warning in answer["warnings"] if "marks of buildings" in warning]
     assert "1, 2" in said
@@ -331,6 +332,9 @@ def test_what_is_removed_leaves_no_object(make, town):
         make("set", **common)
     assert refused.value.code == "bad_class"
     make("new", events="create", pairs=1, **common)
+    for options in ({"object_classes": "2,4", "background": "4"}, {"background": "building"}):
+        with pytest.raises(InputError, match="building is what removal leaves"):
+            make("set", labels=str(town / "classes"), **options)
 
 
 @pytest.mark.parametrize(("mark", "works"), [(1, True), (255, True), (3, False), ((1, 255), False)])
@@ -448,6 +452,11 @@ def test_a_cancelled_run_goes_on(make, town, monkeypatch):
     with monkeypatch.context() as elsewhere, pytest.raises(InputError, match="device"):
         elsewhere.setattr(precision, "choose_device", lambda asked: torch.device("mps"))
         make("part", resume=True)
+    with monkeypatch.context() as elsewhere:  # a worker of another kind answers, and each may do so next
+        elsewhere.setattr(precision, "choose_device", lambda asked: torch.device("mps"))
+        elsewhere.setattr(job, "crew", lambda *_: crew(1, None, "auto"))
+        with pytest.raises(Cancelled):
+            make("part", Reporter(None, lambda: len(list(drawn.iterdir())) == 4), resume=True, dask="there")
     with monkeypatch.context() as later, pytest.raises(InputError, match="edition"):
         later.setattr(job, "EDITION", job.EDITION + 1)
         make("part", resume=True)

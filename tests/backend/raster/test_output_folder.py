@@ -457,3 +457,35 @@ def test_a_file_that_cannot_be_taken_back_is_named(tmp_path, killed, held_open):
         ):
             pytest.fail("it went on")
         assert caught.value.code == "in_use" and begun(folder.work)
+
+
+@pytest.mark.parametrize("name", ["step", "raw/1"])
+def test_what_cannot_be_removed_is_never_gone_on_from(tmp_path, monkeypatch, name):
+    """Windows lets nobody remove a file that somebody has open."""
+    unlink, rmtree = Path.unlink, shutil.rmtree
+
+    def held(path, **options):
+        if path.name == name:
+            raise PermissionError(errno.EACCES, "in use", str(path))
+        unlink(path, **options)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Path, "unlink", held)
+        meanwhile.setattr(shutil, "rmtree", lambda path, **_: None if name == "raw/1" else rmtree(path))
+        with OutputFolder(tmp_path, resumable=begun) as folder:
+            (folder.work / "raw").mkdir()
+            for file in ("raw/1", "step", "change.tif"):
+                (folder.work / file).write_text("new")
+            folder.publish(["change.tif"])
+        assert (folder.work / name).exists()
+        assert not OutputFolder(tmp_path, resume=True, overwrite=True, resumable=begun).goes_on
+        with (
+            pytest.raises(JobError, match=name.split("/")[0]) as refused,
+            OutputFolder(tmp_path, overwrite=True, resumable=begun),
+        ):
+            pytest.fail("it began among another run's files")
+        assert refused.value.code == "in_use"
+    with OutputFolder(tmp_path, overwrite=True, resumable=begun) as folder:
+        assert not (folder.work / name).exists()
+        folder.publish([])
+    assert files(tmp_path) == {"change.tif": "new"}

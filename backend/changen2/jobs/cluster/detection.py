@@ -6,12 +6,14 @@ pixels are those of one machine with the same number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from changen2.heap import kept_memory
 from changen2.jobs.cluster.crew import Crew, once_a_process
-from changen2.jobs.cluster.precision import for_all_workers
+from changen2.jobs.cluster.precision import device_noted, for_all_workers
 from changen2.jobs.cluster.same_file import SeenFile
 from changen2.jobs.detection.plan import Plan
 from changen2.models.devices import DTYPES, PRECISIONS, choose_device, choose_precision
@@ -130,24 +132,28 @@ class ClusterPredictor:
         plan: of the detection.
         crew: the workers.
         check: raises to cancel.
-        begun_in: precision that the run was begun in, for one that goes on; it may be another worker that answers now.
+        begun: what the run noted when it began, for one that goes on (``precision``, ``device``); it may be another
+            worker that answers now.
 
     Attributes:
         precision, batch_size: those of the first worker asked; all are told to use the same, see
             :func:`changen2.jobs.cluster.precision.for_all_workers`.
-        device: that of the first worker asked; where none was asked for, each uses the best of its own.
+        device: that of the first worker asked, when the run began; where none was asked for, each uses the best of its
+            own.
     """
 
-    def __init__(self, plan: Plan, crew: Crew, check: Callable[[], None], begun_in: str | None = None) -> None:
+    def __init__(
+        self, plan: Plan, crew: Crew, check: Callable[[], None], begun: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         request = plan.request
         threads = request.threads or DEFAULT_THREADS
         # What a run notes about itself, and is resumed by, counts the threads here.
         torch.set_num_threads(threads)
-        wanted = begun_in if begun_in and request.precision == "auto" else request.precision
+        wanted = begun.get("precision", "auto") if request.precision == "auto" else request.precision
         asked = Detector(plan.card, request.device, wanted, threads, request.batch_size, plan.tile)
         ((device, found, self.batch_size),) = crew.in_order(describe, [asked], check)
         precision = for_all_workers(found, wanted, request.device, crew.on_gpus)
-        self.device = torch.device(device)
+        self.device = torch.device(device_noted(device, begun.get("device"), request.device, crew.on_gpus))
         self.precision = DTYPES[precision]
         self._detector = replace(asked, batch_size=self.batch_size, precision=precision)
         self._crew, self._check, self._planes = crew, check, plan.planes

@@ -287,7 +287,10 @@ def _labels(
     is_named = bool(request.classes or _own_names(sources, check))
     marks = frozenset[int]() if is_named or kind != "S1" else _marks(request.object_classes)
     if marks:
-        request = request.model_copy(update={"object_classes": None})
+        # The background is a number of the same rasters: building (1) if it is a mark, else the ground (0).
+        left = request.background.strip()
+        left = str(int(int(left) in marks)) if left.isdecimal() else left
+        request = request.model_copy(update={"object_classes": None, "background": left})
     is_mask = kind == "S1" and not is_named and not request.object_classes
     classes = MASKS if is_mask else class_table(request.classes, sources[0].labels, card)
     rules = make_rules(request, classes, kinds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def behind(dataset: DatasetReader) -> dict[str, Any]:
     Nothing where there are none. They are not read, so that thousands cost no more than being listed.
     """
     digest, count = hashlib.sha256(), 0
-    for name in _files(dataset):
+    for name in _files(dataset, set()):
         count += 1
         file = local_file(name)
         known = (file.stat().st_size, file.stat().st_mtime) if file else None
@@ -40,15 +41,18 @@ def behind_mosaic(file: Path) -> list[str]:
         return []
 
 
-def _files(dataset: DatasetReader) -> Iterator[str]:
+def _files(dataset: DatasetReader, mosaics: set[str]) -> Iterator[str]:
+    """Names of the files behind a raster; ``mosaics`` are those that were looked into: they may name each other."""
     for name in dataset.files[1:]:
         # QGIS writes a layer's statistics there; what else it tells is the raster's CRS and nodata value.
         if name.endswith(".aux.xml"):
             continue
         yield name
-        if name.lower().endswith(".vrt"):
+        file = os.path.realpath(name)  # also of ../a.vrt, whose name grows each time round
+        if name.lower().endswith(".vrt") and file not in mosaics:
+            mosaics.add(file)
             try:
                 with open_raster(name) as part:
-                    yield from _files(part)
+                    yield from _files(part, mosaics)
             except InputError:  # gone
                 continue

@@ -30,16 +30,15 @@ def make_rules(request: EventRules, classes: ClassTable, kinds: tuple[str, ...])
     background = background_class(request, classes, needed="remove" in kinds)
     if request.object_classes is not None:
         objects = frozenset(classes.resolve(part) for part in request.object_classes.split(",") if part.strip())
-        if "remove" in kinds and background in objects:
-            raise InputError(
-                f"{classes.names[background]} is what removal leaves (--background {request.background}), and one of "
-                f"the objects (--object-classes {request.object_classes}).",
-                hint="Leave it out of the objects, or name another background.",
-                code="bad_class",
-            )
     else:
         named = {index for index, name in classes.names.items() if name.casefold() == "building"}
         objects = frozenset(named or set(classes.names) - {background})
+    if "remove" in kinds and background in objects:
+        raise InputError(
+            f"{classes.names[background]} is what removal leaves (--background), and one of the objects.",
+            hint="Leave it out of the objects (--object-classes), or name another background.",
+            code="bad_class",
+        )
     transitions = None
     if "edit" in kinds:
         given = request.transitions

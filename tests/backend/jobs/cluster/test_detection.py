@@ -128,12 +128,23 @@ def test_all_workers_are_told_the_precision_and_batch_of_the_first(dates, tmp_pa
     assert manifest["precision"] == told
 
 
+@pytest.mark.parametrize(
+    ("on_gpus", "device", "noted"), [(False, "auto", "cuda"), (True, "auto", "cpu"), (False, "cpu", "cpu")]
+)
+def test_it_does_not_matter_which_of_unlike_workers_answers_a_run_that_goes_on(dates, on_gpus, device, noted):
+    given = {"before": str(dates[0]), "after": str(dates[1]), "out_dir": "out", "dask": "there", "device": device}
+    with gdal_environment():
+        plan = make_plan(validate(DetectRequest, given))
+    predictor = ClusterPredictor(plan, ThreeAtOnce("bf16", on_gpus), lambda: None, {"device": "cuda"})
+    assert predictor.device.type == noted
+
+
 def test_workers_that_go_on_are_told_the_precision_that_the_run_began_in(dates):
     given = {"before": str(dates[0]), "after": str(dates[1]), "out_dir": "out", "dask": "there"}
     for asked, told in (("auto", "bf16"), ("fp32", "fp32")):
         with gdal_environment():
             plan = make_plan(validate(DetectRequest, given | {"precision": asked}))
-        predictor = ClusterPredictor(plan, ThreeAtOnce("fp32"), lambda: None, begun_in="bf16")
+        predictor = ClusterPredictor(plan, ThreeAtOnce("fp32"), lambda: None, {"precision": "bf16"})
         assert PRECISIONS[predictor.precision] == told
 
 

@@ -79,6 +79,13 @@ def test_a_mosaic_is_another_where_its_parts_are(tmp_path, write_raster, nested,
     assert (known() == before) is (change == "statistics")
 
 
+def test_mosaics_that_name_each_other_come_to_an_end(tmp_path):
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / name).mkdir()
+        mosaic_of(tmp_path / name / "m.vrt", [f"{tmp_path}/{name}/../{other}/m.vrt"])
+    assert describe_input(tmp_path / "a" / "m.vrt")["behind"]["files"] > 0
+
+
 def test_a_journal_cut_anywhere_loses_the_cut_line_alone_and_grows_again(tmp_path):
     whole = Journal(tmp_path, JOB)
     for i in range(3):
