@@ -23,6 +23,7 @@ from typing import Any, Optional
 from urllib.parse import unquote
 
 from qgis.core import (
+    NULL,
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransformContext,
     QgsFeature,
@@ -247,12 +248,21 @@ def origin_of(layer: QgsRasterLayer) -> str:
 
 
 def origin_of_features(source: QgsFeatureSource, fields: Sequence[str]) -> str:
-    """What tells a written copy of polygons from that of others: their shapes, their values of `fields`, their CRS."""
-    digest = hashlib.sha256(source.sourceCrs().toWkt().encode())
-    for feature in features_of(source):
-        digest.update(feature.geometry().asWkb().data())
-        digest.update(repr([feature[name] for name in fields]).encode())
-    return digest.hexdigest()
+    """What tells a written copy of polygons from that of others: their shapes, their values of `fields`, their CRS.
+
+    The same before and after edits are saved: a file may number and order features anew, turn their rings, make each of
+    several parts, and give back its own kind of null.
+    """
+
+    def told(feature: QgsFeature) -> bytes:
+        geometry, values = feature.geometry(), (feature[name] for name in fields)
+        geometry.convertToMultiType()
+        geometry.normalize()
+        plain = [None if value == NULL else value for value in values]
+        return hashlib.sha256(geometry.asWkb().data() + repr(plain).encode()).digest()
+
+    crs = source.sourceCrs().toWkt().encode()
+    return hashlib.sha256(b"".join([crs, *sorted(map(told, features_of(source)))])).hexdigest()
 
 
 def features_of(source: QgsFeatureSource) -> Iterable[QgsFeature]:
@@ -291,9 +301,10 @@ def polygons_path(
             "empty_extent",
         )
     whole = source.featureCount() == layer.featureCount()
-    if whole and before.crs().isValid() and _is_plain_file(layer):
-        return os.path.abspath(layer.source().split("|")[0])
     frame, target = None if before.crs().isValid() else PixelFrame.of_file(before), folder / "aoi.gpkg"
+    # An unfinished run goes on with the copy that it was begun with, though the edits are saved by now.
+    if whole and frame is None and _is_plain_file(layer) and not target.exists():
+        return os.path.abspath(layer.source().split("|")[0])
     return kept(target, origin_of_features(source, _review_field(source))) or _export_polygons(source, frame, target)
 
 

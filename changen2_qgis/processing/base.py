@@ -31,7 +31,7 @@ from qgis.PyQt.QtGui import QIcon
 from ..backend import Backend
 from ..errors import PluginError
 from ..icons import own_icon
-from ..inputs import polygons_path
+from ..inputs import polygons_path, redact
 from ..layer_metadata import carry_run
 from ..run_folders import new_run_folder
 from ..words import describe_seconds
@@ -114,12 +114,16 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
     ) -> bool:
         """Called by Processing on the main thread.
 
-        A model checks nothing that it hands on: an input that cannot be loaded would be taken for one that is not
-        given.
+        A model checks nothing that it hands on: a layer that cannot be loaded would be taken for one that is not
+        given. All else that is not given may come as an empty text.
         """
-        acceptable, reason = self.checkParameterValues(parameters, context)
-        if not acceptable:
-            raise QgsProcessingException(reason)
+        for definition in self.parameterDefinitions():
+            name, takes_layer = definition.name(), definition.type() in ("raster", "layer", "source")
+            if takes_layer and not definition.checkValueIsAcceptable(parameters.get(name), context):
+                raise QgsProcessingException(
+                    f"{name} (“{definition.description()}”) is not given, or no layer that can be loaded: "
+                    f"{redact(repr(parameters.get(name)))}. Give a layer that is there, or its file."
+                )
         try:
             self._job = self.prepare_job(parameters, context, feedback)
             return True

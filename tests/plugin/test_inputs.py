@@ -500,6 +500,34 @@ def test_marks_of_a_review_are_exported_with_the_polygons(before, tmp_path):
     layer.rollBack()
 
 
+@pytest.mark.parametrize("driver", ["GPKG", "ESRI Shapefile", None])
+def test_an_unfinished_run_goes_on_with_its_polygons_though_the_edits_were_saved(before, tmp_path, driver):
+    layer = QgsVectorLayer("Polygon?crs=EPSG:32633&field=review:string(16)", "drawn", "memory")
+    add_boxes(layer.dataProvider(), ((0, 0, 1, 1),))
+    if driver:
+        options, path = QgsVectorFileWriter.SaveVectorOptions(), str(tmp_path / "drawn.file")
+        options.driverName = driver
+        path = QgsVectorFileWriter.writeAsVectorFormatV3(layer, path, layer.transformContext(), options)[2]
+        layer = QgsVectorLayer(path, "drawn")
+    origins, review = [], layer.fields().indexOf("review")
+
+    def kept(target, origin):
+        origins.append(origin)
+        return str(target) if target.exists() else None
+
+    layer.startEditing()
+    add_boxes(layer, ((5, 5, 6, 6), (7, 7, 8, 8)))
+    layer.changeAttributeValue(min(layer.allFeatureIds()), review, "rejected")
+    begun = polygons_path(layer, layer, before, tmp_path / "in", kept)
+    assert layer.commitChanges()
+    assert polygons_path(layer, layer, before, tmp_path / "in", kept) == begun
+    layer.startEditing()
+    layer.changeAttributeValue(max(layer.allFeatureIds()), review, "confirmed")
+    polygons_path(layer, layer, before, tmp_path / "in", kept)
+    assert origins[0] == origins[1] != origins[2]
+    layer.rollBack()
+
+
 def test_a_crs_given_to_polygons_in_qgis_travels_with_them(before, tmp_path):
     """A shapefile without .prj, whose numbers are those of another zone."""
     options = QgsVectorFileWriter.SaveVectorOptions()

@@ -71,10 +71,12 @@ def alike_strata(sample: Sample) -> list[Alike]:
     for stratum, size in enumerate(sample.sizes):
         here = sample.stratum == stratum
         drawn, on_map = np.count_nonzero(here), here & (sample.ground > 0)
-        true = np.unique(sample.true[on_map])
+        true, points = np.unique(sample.true[on_map]), np.count_nonzero(on_map)
         if drawn < size and true.size == 1:
-            unseen = min(3 / drawn * size, size - drawn) * sample.ground[here].mean()
-            found.append(Alike(stratum, int(np.count_nonzero(on_map)), int(true[0]), float(unseen)))
+            # Of what lies on the map the points there alone tell: they are a random sample of it.
+            pixels = size * points / drawn
+            unseen = min(3 / points * pixels, pixels - points) * sample.ground[on_map].mean()
+            found.append(Alike(stratum, int(points), int(true[0]), float(unseen)))
     return found
 
 

@@ -72,6 +72,17 @@ def test_a_stratum_of_one_label_tells_no_interval_of_what_rests_on_it(omitted):
     assert bool(alike) is not bool(omitted)
 
 
+@pytest.mark.parametrize(("drawn", "size"), [(50, 45_000), (90, 100)])
+def test_what_may_be_unseen_is_told_of_the_part_of_a_stratum_that_lies_on_the_map(drawn, size):
+    """Half of it lies where the map holds nothing: the rest is as if it had been drawn alone."""
+    beyond = np.repeat([0, 1], drawn)
+    whole, part = (
+        Sample(off * 0, np.array([pixels]), -off, off * 0, 0.25 * (1 - off))
+        for off, pixels in ((beyond, 2.0 * size), (beyond[:drawn], 1.0 * size))
+    )
+    assert alike_strata(whole) == alike_strata(part) != []
+
+
 def test_of_a_stratum_that_was_drawn_whole_one_label_tells_all():
     """Also of a single pixel."""
     stratum = np.repeat([0, 1], [20, 1])

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from qgis.core import (
+    QgsFeature,
+    QgsGeometry,
     QgsProcessingContext,
     QgsProcessingFeedback,
     QgsProcessingParameterBand,
@@ -15,6 +17,7 @@ from qgis.core import (
     QgsProcessingParameterNumber,
     QgsProcessingParameterString,
     QgsRasterLayer,
+    QgsRectangle,
     QgsVectorLayer,
 )
 
@@ -144,6 +147,19 @@ def test_a_layer_that_is_gone_is_not_taken_for_none(backend, needed, tmp_path, k
         parameters = {**given, name: str(tmp_path / "gone.gpkg")}
         _, succeeded = algorithm.create().run(parameters, QgsProcessingContext(), feedback, catchExceptions=True)
         assert not succeeded and name in feedback.textLog(), feedback.textLog()
+
+
+@pytest.mark.parametrize("kind", NEEDED, ids=lambda kind: kind.ID)
+def test_a_model_may_hand_on_empty_texts_for_all_that_has_a_default(backend, needed, kind):
+    drawn, feature = QgsVectorLayer("Polygon?crs=EPSG:32633", "drawn", "memory"), QgsFeature()
+    feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(500002, 4999990, 500005, 4999995)))
+    drawn.dataProvider().addFeature(feature)
+    algorithm, given = kind(backend).create(), {"CHANGES": drawn, **needed(kind)}
+    optional = [each.name() for each in algorithm.parameterDefinitions() if each.name() not in given]
+    feedback = QgsProcessingFeedback()
+    assert algorithm.prepare({**dict.fromkeys(optional, ""), **given}, QgsProcessingContext(), feedback), (
+        feedback.textLog()
+    )
 
 
 def test_each_expected_share_is_that_of_its_own_stratum(backend, needed):

@@ -22,6 +22,9 @@ from changen2.raster.vectors import UNCHANGED, UNKNOWN_CLASS, read_class_tags
 HIGHEST = STATES - 2
 """Of the numbers that a class may have."""
 
+NO_CLASS = ("background", "unknown")
+"""What tables call that which nobody has labelled."""
+
 Mask = NDArray[np.bool_]
 
 
@@ -30,7 +33,6 @@ class ClassMaps:
 
     Attributes:
         names: of the classes before and after, by number.
-        contradiction: what one number is called here and there, in a sentence; None where nothing is known to differ.
         alike: whether a number means the same at both dates; a class of change, as of damage, is another thing than the
             class before it.
 
@@ -49,9 +51,24 @@ class ClassMaps:
         self._said, self._true = ([_ClassMap(path, grid, files) for path in paths] for paths in (said, true))
         dates = list(zip(self._said, self._true, strict=True))
         self.names = (dates[0][0].names | dates[0][1].names, dates[1][0].names | dates[1][1].names)
-        self.contradiction = next((told for said, true in dates if (told := said.contradicts(true))), None)
         of_change = any(one.of_change for one in dates[1])
         self.alike = not of_change and _differing(*self.names) is None
+
+    def contradiction(self, files: bool) -> str | None:
+        """What one number is called in the map and in the reference, in a sentence; None where no names differ.
+
+        Args:
+            files: whether to name the two files.
+        """
+        for said, true in zip(self._said, self._true, strict=True):
+            number = _differing(said.names, true.names)
+            if number is not None:
+                here, there = (said.path, true.path) if files else ("the map", "the reference")
+                return (
+                    f"Class {number} is {said.names[number]!r} in {here} and {true.names[number]!r} in {there}: "
+                    "the numbers mean different things."
+                )
+        return None
 
     def count(self, window: Window, predicted: Mask, true: Mask, known: Mask) -> tuple[Pairs, Pairs] | None:
         """Count a block's classes.
@@ -83,8 +100,13 @@ class ClassMaps:
 
 def _differing(one: dict[int, str], other: dict[int, str]) -> int | None:
     """The first number to which two tables give different names."""
-    shared = (number for number in sorted(one) if number in other)
-    return next((n for n in shared if one[n].strip().casefold() != other[n].strip().casefold()), None)
+    mine, others = ({number: _plain(name) for number, name in table.items()} for table in (one, other))
+    return next((number for number in sorted(mine) if others.get(number, mine[number]) != mine[number]), None)
+
+
+def _plain(name: str) -> str:
+    plain = name.strip().casefold()
+    return NO_CLASS[0] if plain in NO_CLASS else plain
 
 
 class _ClassMap:
@@ -92,7 +114,7 @@ class _ClassMap:
 
     def __init__(self, path: str | Path, grid: Grid, files: ExitStack) -> None:
         dataset = files.enter_context(open_raster(path))
-        self._path = path
+        self.path = path
         self._validity = Validity(dataset, (1,))
         self._reader: DatasetReader | WarpedVRT = dataset
         tags = dataset.tags()
@@ -104,16 +126,6 @@ class _ClassMap:
             source, destination = self._validity.to_warp()
             self._reader = files.enter_context(warp(source, grid, Resampling.nearest, **destination))
 
-    def contradicts(self, other: _ClassMap) -> str | None:
-        """What one number is called here and in the map of what is true; None where the names agree."""
-        number = _differing(self.names, other.names)
-        if number is None:
-            return None
-        return (
-            f"Class {number} is {self.names[number]!r} in {self._path} and {other.names[number]!r} in {other._path}: "
-            "the numbers mean different things."
-        )
-
     def read(self, window: Window, counts: Mask) -> Labels:
         """Return class numbers ``[h, w]``, meaningless where they do not count.
 
@@ -122,7 +134,7 @@ class _ClassMap:
         Raises:
             InputError: ``bad_value``: a number that counts is no class. ``unreadable``.
         """
-        with broken_pixels(self._path):
+        with broken_pixels(self.path):
             values = self._reader.read([1], window=window)
             valid = self._validity.of(values, self._reader, window=window)
         # A wider type: the file's own need not hold the number of what is unknown.
@@ -130,7 +142,7 @@ class _ClassMap:
         wrong = numbers[(numbers != UNKNOWN_CLASS) & ((numbers < 0) | (numbers > HIGHEST) | (numbers % 1 != 0))]
         if wrong.size:
             raise InputError(
-                f"{self._path} holds {wrong[0]:.9g}, which is no class: classes are whole numbers from 0 to {HIGHEST}.",
+                f"{self.path} holds {wrong[0]:.9g}, which is no class: classes are whole numbers from 0 to {HIGHEST}.",
                 hint="Give the file that number as its nodata value where it means nothing, else number classes anew.",
                 code="bad_value",
             )

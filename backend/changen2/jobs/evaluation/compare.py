@@ -236,15 +236,17 @@ def _classes(pair: Matched, grid: Grid, files: ExitStack, notes: list[str]) -> C
     if not (pair.said and pair.true):
         return None
     classes = ClassMaps(pair.said, pair.true, grid, files)
-    if classes.contradiction and pair.asked:
+    contradiction = classes.contradiction(files=pair.asked)
+    if contradiction and pair.asked:
         raise InputError(
-            classes.contradiction,
+            contradiction,
             hint="Give classes that are numbered as the map's are; what means the same must be named alike in both, or "
             "in one alone (items CLASS_0, CLASS_1 … of the metadata). Without classes the change is assessed.",
             code="bad_value",
         )
-    if classes.contradiction:
-        notes.append(f"its classes are left out. {classes.contradiction}")
+    if contradiction:
+        # Without the files: the same of all maps of a folder is told once.
+        notes.append(f"its classes are left out. {contradiction}")
         return None
     if not classes.alike:
         notes.append(

@@ -92,7 +92,13 @@ def estimate(mapped: ChangeMap, path: str | Path, notes: list[str]) -> dict[str,
     _check_whole(sizes, pixels.sum(), path)
     true = np.where(labelled, points.labels, 0).astype(np.int64)
     sample = Sample(stratum[counted], sizes, said[counted], true[counted], ground[counted])
+    estimates = area_adjusted(sample, area)
     unseen = [_unseen(each, names[each.stratum], in_metres) for each in alike_strata(sample)]
+    if not unseen and any(each and each.low is None for values in estimates.values() for each in values):
+        unseen = [
+            "All labelled points that some accuracies rest on were right, or all wrong: how sure these are is not "
+            "known. Label more points."
+        ]
     notes += unseen
     matrix = np.zeros((2, 2), np.int64)
     np.add.at(matrix, (said[labelled & on_map], true[labelled & on_map]), 1)
@@ -102,10 +108,7 @@ def estimate(mapped: ChangeMap, path: str | Path, notes: list[str]) -> dict[str,
         "strata_differ": points.strata is not None and bool((points.strata != said)[counted & on_map].any()),
         "area_unit": "m2" if in_metres else "px",
         "unseen": unseen,
-        **{
-            name: [None if value is None else asdict(value) for value in values]
-            for name, values in area_adjusted(sample, area).items()
-        },
+        **{name: [None if value is None else asdict(value) for value in values] for name, values in estimates.items()},
     }
 
 

@@ -6,7 +6,10 @@ import rasterio
 from affine import Affine
 
 from changen2.errors import InputError
+from changen2.gpcm.classes import AERIAL
 from changen2.jobs.evaluate import evaluate
+from changen2.models.registry import card_of
+from changen2.raster.vectors import class_tags
 
 
 @pytest.fixture
@@ -102,11 +105,27 @@ def test_a_data_set_whose_classes_mean_something_else_is_compared_without_them(c
     for root, one in (("said", "building"), ("true", "water")):
         for layer in ("label", "semantic_A", "semantic_B"):
             (tmp_path / root / layer).mkdir(parents=True)
-            there = write_raster(f"{root}/{layer}/p.tif", changed, nodata=255)
-            name(there, **({} if layer == "label" else {"CLASS_1": one}))
+            for file in ("p", "q"):
+                there = write_raster(f"{root}/{layer}/{file}.tif", changed, nodata=255)
+                name(there, **({} if layer == "label" else {"CLASS_1": one}))
     found = evaluate(tmp_path / "said", tmp_path / "true")
     assert found["f1"] == 1 and "semantic" not in found
-    assert len(found["warnings"]) == 1 and "'building'" in found["warnings"][0] and "'water'" in found["warnings"][0]
+    assert len(found["warnings"]) == 1, "of all maps at once"
+    assert "'building'" in found["warnings"][0] and "'water'" in found["warnings"][0]
+
+
+def test_what_nobody_labelled_has_two_names(change, tmp_path, write_raster):
+    """A detection of the embedded detectors against labels that are numbered as the embedded generator's."""
+    path, changed = change
+    for model in ("tiny-landcover", "tiny-anything"):
+        names = {known.index: known.name for known in card_of(model).classes}
+        assert names[0] != AERIAL.names[0]
+        for date in ("before", "after"):
+            name(tmp_path / f"run/semantic_{date}.tif", **class_tags(names))
+        true = [write_raster(f"{date}.tif", changed * value) for date, value in (("before", 2), ("after", 4))]
+        for there in true:
+            name(there, **class_tags(AERIAL.names))
+        assert evaluate(path, path, classes_before=true[0], classes_after=true[1])["semantic"]["sek"] == 1
 
 
 def test_of_a_class_of_change_what_turned_into_what_is_counted_alone(change, tmp_path, write_raster):

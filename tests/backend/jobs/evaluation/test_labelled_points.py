@@ -183,6 +183,21 @@ def test_features_without_a_point_are_left_out_with_their_fields(tmp_path, place
     assert evaluate(path, None, points=tmp_path / "holes.gpkg") == expected
 
 
+@pytest.mark.parametrize("wrong", [0, 1, 2, 4])
+def test_whatever_interval_is_not_known_it_is_said_why(place, write_raster, wrong):
+    """Both labels in each stratum, and the map, which was changed since, right at all of the points, some or none."""
+    values = np.zeros((1, 10, 10), np.uint8)
+    values[:, :, 5:] = 1
+    path, there = write_raster("map.tif", values), ([1, 1, 6, 6], [1, 8, 1, 8])
+    true = values[0][there] ^ (np.arange(4) < wrong)
+    points = place(*there, reference=true.astype(int), map=[0, 0, 1, 1], stratum_pixels=[50] * 4)
+    found = evaluate(path, None, points=points)
+    adjusted = found["area_adjusted"]
+    estimates = [each for name in ("overall", "users", "producers", "area") for each in adjusted[name] if each]
+    assert bool(adjusted["unseen"]) == any(each["low"] is None for each in estimates)
+    assert all(any(reason in warning for warning in found["warnings"]) for reason in adjusted["unseen"])
+
+
 def test_a_point_that_has_no_place_in_the_maps_crs_is_not_on_the_map(place, write_raster):
     values = np.zeros((1, 10, 10), np.uint8)
     values[:, 5:] = 1
