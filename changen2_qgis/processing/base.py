@@ -117,20 +117,26 @@ class BackendAlgorithm(QgsProcessingAlgorithm):
         A model checks nothing that it hands on: a layer that cannot be loaded would be taken for one that is not
         given. All else that is not given may come as an empty text.
         """
+        message = self._missing(parameters, context)
+        if message is None:
+            try:
+                self._job = self.prepare_job(parameters, context, feedback)
+                return True
+            except PluginError as error:
+                message = str(error)
+        del parameters, context, feedback  # see `processAlgorithm`
+        raise QgsProcessingException(message)
+
+    def _missing(self, parameters: dict[str, Any], context: QgsProcessingContext) -> str | None:
+        """What to tell of a layer that is not there; None where all are."""
         for definition in self.parameterDefinitions():
             name, takes_layer = definition.name(), definition.type() in ("raster", "layer", "source")
             if takes_layer and not definition.checkValueIsAcceptable(parameters.get(name), context):
-                raise QgsProcessingException(
+                return (
                     f"{name} (“{definition.description()}”) is not given, or no layer that can be loaded: "
                     f"{redact(repr(parameters.get(name)))}. Give a layer that is there, or its file."
                 )
-        try:
-            self._job = self.prepare_job(parameters, context, feedback)
-            return True
-        except PluginError as error:
-            message = str(error)
-        del parameters, context, feedback  # see `processAlgorithm`
-        raise QgsProcessingException(message)
+        return None
 
     def processAlgorithm(
         self, parameters: dict[str, Any], context: QgsProcessingContext, feedback: QgsProcessingFeedback

@@ -1,5 +1,6 @@
 """Fixtures of the plugin's tests: the plugin's settings, the real backend, small rasters."""
 
+import gc
 import json
 import os
 import sys
@@ -23,9 +24,11 @@ def backend_python():
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_teardown(item):
+def pytest_runtest_teardown(item, nextitem):
     """Let go of a test's layers before QGIS ends, which of the last test it does before pytest forgets its fixtures."""
     item.funcargs.clear()
+    if nextitem is None:
+        gc.collect()  # layers in circles, as of exceptions that were looked at
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 import changen2.training
 from changen2.errors import InputError
-from changen2.training import landcover, sources
+from changen2.training import anything_pairs, landcover, sources
 from changen2.training.ablation import Ablation
 from changen2.training.config import KINDS, TrainingConfig, load_config, read_config
 from changen2.training.crops import Crop
@@ -83,6 +83,11 @@ def test_every_kind_that_is_known_is_another(network: str) -> None:
     label[4:14, 4:14] = 1
     base, donor = Crop(image, label), Crop(255 - image, label[::-1])
     for kind in KINDS[network]:
-        dates = [second_date, lambda *given: dates_of(*given)[0]][network == "landcover"]
-        same = np.array_equal(dates(base, lambda: donor, kind, np.random.default_rng(1)).image, base.image)
+        rng = np.random.default_rng(1)
+        if network == "anything":
+            first, second, _ = anything_pairs.dates_of(base, lambda: donor, kind, rng)
+        else:
+            dates = second_date if network == "buildings" else lambda *given: dates_of(*given)[0]
+            first, second = base, dates(base, lambda: donor, kind, rng)
+        same = np.array_equal(first.image, second.image)
         assert same == (kind == "none"), kind

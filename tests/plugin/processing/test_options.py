@@ -16,6 +16,7 @@ from qgis.core import (
     QgsProcessingParameterFile,
     QgsProcessingParameterNumber,
     QgsProcessingParameterString,
+    QgsProject,
     QgsRasterLayer,
     QgsRectangle,
     QgsVectorLayer,
@@ -80,6 +81,11 @@ def asked(algorithm, parameters):
     return {**plain, "overwrite": job.folder.overwrite, **getattr(job, "request", {})}
 
 
+def files_of(parameters):
+    """Layers by their files: QGIS keeps the frame that it was called from where it was told of an error."""
+    return {name: value.source() if isinstance(value, QgsRasterLayer) else value for name, value in parameters.items()}
+
+
 def layers_of(algorithm):
     """The names of the parameters that take a layer."""
     return [each.name() for each in algorithm.parameterDefinitions() if each.type() in ("raster", "layer", "source")]
@@ -140,13 +146,16 @@ def test_an_empty_text_is_no_layer(backend, needed, kind):
 @pytest.mark.parametrize("kind", NEEDED, ids=lambda kind: kind.ID)
 def test_a_layer_that_is_gone_is_not_taken_for_none(backend, needed, tmp_path, kind):
     """Also in a model, which checks nothing of what it hands on."""
-    algorithm, given = kind(backend).create(), {"CHANGES": QgsVectorLayer("Polygon", "drawn", "memory"), **needed(kind)}
+    drawn = QgsProject.instance().addMapLayer(QgsVectorLayer("Polygon", "drawn", "memory")).id()
+    algorithm, given = kind(backend).create(), files_of({"CHANGES": drawn, **needed(kind)})
     assert set(NEEDED[kind][1]) <= set(layers_of(algorithm))
     for name in layers_of(algorithm):
-        feedback = QgsProcessingFeedback()
+        context, feedback = QgsProcessingContext(), QgsProcessingFeedback()
+        context.setProject(QgsProject.instance())
         parameters = {**given, name: str(tmp_path / "gone.gpkg")}
-        _, succeeded = algorithm.create().run(parameters, QgsProcessingContext(), feedback, catchExceptions=True)
+        _, succeeded = algorithm.create().run(parameters, context, feedback, catchExceptions=True)
         assert not succeeded and name in feedback.textLog(), feedback.textLog()
+    QgsProject.instance().removeMapLayer(drawn)
 
 
 @pytest.mark.parametrize("kind", NEEDED, ids=lambda kind: kind.ID)
