@@ -28,7 +28,7 @@ LARGEST_SIDE = 512
 """Pixels along a place; comparing pieces takes time with its area."""
 
 
-def within_reach(window: tuple[slice, slice], shape: tuple[int, ...]) -> tuple[slice, slice]:
+def within_reach(window: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, slice]:
     """The rows and columns in which pieces for a place with a bounding box are looked for."""
     reach = REACH * (max(side.stop - side.start for side in window) + 2 * RING) + RING
     rows, columns = (

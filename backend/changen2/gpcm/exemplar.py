@@ -110,15 +110,7 @@ def start_picture(
             rng = np.random.default_rng([*seed, int(value), number])
             laid, source = None, SURROUNDINGS
             if value == BACKGROUND:
-                # Only what is near is looked at: a large change may hold thousands of regions.
-                near = within_reach(window, change.shape)
-                nearby, place = before[:, near[0], near[1]], regions[near] == number
-                ground = stays[near] & ground_at(Box(near[0].start, near[1].start, near[0].stop, near[1].stop))
-                colours = clone_ground(nearby, place, ground, rng)
-                if colours is None:
-                    # A sliver between two roofs is their shadow rather than a yard.
-                    wide = scipy.ndimage.binary_opening(ground, np.ones((SLIVER, SLIVER), bool))
-                    colours = mirrored(nearby, place, wide)[:, place] if wide.any() else None
+                colours = _ground(before, regions, number, window, stays, ground_at, rng)
                 if colours is not None:
                     picture[:, window[0], window[1]][:, inside] = colours
             else:
@@ -134,6 +126,39 @@ def start_picture(
                 continue
             sources[source] = sources.get(source, 0) + 1
     return picture, sources
+
+
+def _ground(
+    before: Picture,
+    regions: NDArray[np.int32],
+    number: int,
+    window: tuple[slice, ...],
+    stays: Mask,
+    ground_at: GroundAt,
+    rng: np.random.Generator,
+) -> Picture | None:
+    """Ground for a region's pixels, in their order, from around it [3, n]; None where there is none.
+
+    Only what is near is looked at: a large change may hold thousands of regions.
+
+    Args:
+        before: the image [3, h, w].
+        regions: numbers of what becomes ground [h, w].
+        number: which of them.
+        window: its bounding box.
+        stays: where the image is known and stays [h, w].
+        ground_at: what shows ground, by a box.
+        rng: decides which pieces are tried.
+    """
+    near = within_reach(window, regions.shape)
+    nearby, here = before[:, near[0], near[1]], regions[near] == number
+    ground = stays[near] & ground_at(Box(near[0].start, near[1].start, near[0].stop, near[1].stop))
+    colours = clone_ground(nearby, here, ground, rng)
+    if colours is not None:
+        return colours
+    # A sliver between two roofs is their shadow rather than a yard.
+    wide = scipy.ndimage.binary_opening(ground, np.ones((SLIVER, SLIVER), bool))
+    return mirrored(nearby, here, wide)[:, here] if wide.any() else None
 
 
 def _continued(before: Picture, window: tuple[slice, ...], inside: Mask, stays: Mask) -> Picture | None:
